@@ -1,0 +1,3 @@
+//! bgpd
+
+fn main() {}

@@ -1,0 +1,8 @@
+//! The kernel's routes, next hops, links and addresses. Alone speaks rtnetlink.
+//!
+//! `plan` decides (pure: desired and actual in, operations out); `netlink` carries out. The handle
+//! below is what the daemon sees: wishes go in and coalesce by prefix, facts come out.
+
+pub mod api;
+
+pub use api::*;

