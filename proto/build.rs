@@ -1,3 +1,17 @@
 //! Compiles the protos without protoc.
 
-fn main() {}
+use std::{env, error::Error, fs, path::PathBuf};
+
+const FILES: [&str; 2] = ["margay/v1/config.proto", "margay/v1/routing.proto"];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo::rerun-if-changed=margay");
+    // With comments: they are the documentation of the generated code.
+    let mut compiler = protox::Compiler::new(["."])?;
+    compiler.include_source_info(true).include_imports(true).open_files(FILES)?;
+    let descriptors = compiler.file_descriptor_set();
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(out.join("margay.v1.bin"), compiler.encode_file_descriptor_set())?;
+    tonic_prost_build::configure().compile_fds(descriptors)?;
+    Ok(())
+}
