@@ -1,1 +1,4 @@
-//! interop-tests
+//! The scenarios that Margay plays against real BGP speakers and a real kernel.
+//!
+//! Owns the topologies and what must be seen in them; the drivers of the daemons live in
+//! `testkit`. Everything runs in network namespaces and needs root.

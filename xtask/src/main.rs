@@ -1,3 +1,101 @@
-//! xtask
+//! The workshop of the repository: `cargo xtask demo|test|bench|fuzz|fmt|lint|dist`.
+//!
+//! Owns which tools run, in which order and what counts as a failure. Depends on no crate of the
+//! workspace, so it builds in seconds on a machine that has nothing yet; the demo and the
+//! benchmark themselves live in `interop-tests`.
 
-fn main() {}
+mod dist;
+mod fuzz;
+mod packages;
+mod step;
+mod suite;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::{Context, Result, bail};
+
+use step::cargo;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  demo                two Margay nodes and a Margay reflector between BIRD and FRR, as root
+  test [--no-fuzz]    everything CI runs: lints, unit tests, interop tests (as root), fuzzing
+  bench [ARGS]        Margay beside BIRD 2 and GoBGP, as root; see `cargo xtask bench --help`
+  fuzz [--seconds N]  every fuzz target for N seconds (60)
+  fmt                 format the sources
+  lint                what must be clean before a commit: formatting, clippy, licences
+  dist                release binaries as a tarball in target/dist
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match run(&arguments) {
+        Ok(code) => code,
+        Err(e) => {
+            eprintln!("error: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> Result<ExitCode> {
+    std::env::set_current_dir(root())?;
+    let Some((command, rest)) = arguments.split_first() else {
+        eprint!("{USAGE}");
+        return Ok(ExitCode::from(2));
+    };
+    let rest: Vec<&str> = rest.iter().map(String::as_str).collect();
+    match (command.as_str(), rest.as_slice()) {
+        ("test", []) => suite::test(true),
+        ("test", ["--no-fuzz"]) => suite::test(false),
+        ("lint", []) => suite::lint(),
+        ("fmt", []) => {
+            step::run("cargo fmt", &mut cargo(&["fmt", "--all"]))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        ("fuzz", []) => fuzz::all(60),
+        ("fuzz", ["--seconds", seconds]) => {
+            fuzz::all(seconds.parse().with_context(|| format!("--seconds {seconds}"))?)
+        }
+        ("demo", rest) => lab_program("demo", packages::LAB, rest),
+        ("bench", rest) => lab_program("bench", packages::LAB, rest),
+        ("dist", []) => dist::tarball(),
+        ("-h" | "--help" | "help", _) => {
+            print!("{USAGE}");
+            Ok(ExitCode::SUCCESS)
+        }
+        _ => {
+            eprint!("error: unknown command or option\n{USAGE}");
+            Ok(ExitCode::from(2))
+        }
+    }
+}
+
+/// Builds the daemons and a program of `interop-tests`, and runs it.
+fn lab_program(name: &str, packages: &[&str], arguments: &[&str]) -> Result<ExitCode> {
+    packages::install(packages)?;
+    suite::build_lab()?;
+    let mut command = cargo(&["run", "--quiet", "--profile", "lab", "-p", "interop-tests"]);
+    command.args(["--bin", name, "--"]).args(arguments);
+    let status = command.status().with_context(|| format!("running {name}"))?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The folder of the workspace.
+fn root() -> PathBuf {
+    let mut root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    root.pop();
+    root
+}
+
+/// Where cargo puts what it builds.
+fn target_dir() -> Result<PathBuf> {
+    let output = cargo(&["metadata", "--format-version", "1", "--no-deps"]).output()?;
+    let text = String::from_utf8(output.stdout)?;
+    let Some((_, rest)) = text.split_once("\"target_directory\":\"") else {
+        bail!("cargo metadata names no target directory");
+    };
+    let Some((folder, _)) = rest.split_once('"') else { bail!("cargo metadata is cut short") };
+    Ok(PathBuf::from(folder))
+}

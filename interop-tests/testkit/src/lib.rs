@@ -1,1 +1,30 @@
-//! interop-tests/testkit
+//! What the interop tests, the benchmark and the demo stand on: hosts made of network namespaces,
+//! daemons run inside them, drivers for five BGP implementations and for Margay itself, a reader
+//! and replayer of recorded updates, golden files and an order permuter.
+//!
+//! Promises: everything made here has a name of its own, is taken away on drop, and what a run
+//! that was killed left behind is swept by the next one. Processes are ended by the ids started
+//! here, never by name. The kit knows no crate of the workspace, so any of them may use it.
+
+pub mod golden;
+pub mod lab;
+pub mod order;
+pub mod process;
+mod sys;
+pub mod wait;
+
+pub use lab::{Host, Lab};
+pub use process::Daemon;
+pub use wait::{until, until_some};
+
+/// True when the test may make network namespaces. When not, says so on the terminal itself
+/// (past the capture of the test harness), so a run without root never looks like a full one.
+pub fn have_root(test: &str) -> bool {
+    use std::io::Write;
+    if sys::effective_uid() == 0 {
+        return true;
+    }
+    // A terminal that went away is no reason to fail the test.
+    let _ = writeln!(std::io::stderr(), "SKIPPED (needs root): {test}");
+    false
+}

@@ -1,0 +1,60 @@
+//! `dist`: what a packager takes.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, ExitCode},
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{
+    step::{self, cargo},
+    target_dir,
+};
+
+const BINARIES: &[&str] = &["margay-bgpd", "margay"];
+const PAPERS: &[&str] = &["LICENSE", "README.md", "CHANGELOG.md"];
+
+/// Builds release binaries and packs them.
+///
+/// # Errors
+/// When something does not build or cannot be written.
+pub fn tarball() -> Result<ExitCode> {
+    step::run(
+        "release build",
+        &mut cargo(&["build", "--release", "-p", "margay-bgpd", "-p", "margay"]),
+    )?;
+    let target = target_dir()?;
+    let name = format!("margay-{}-{}-linux", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH);
+    let folder = target.join("dist").join(&name);
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    fs::create_dir_all(folder.join("bin"))?;
+    for binary in BINARIES {
+        copy(&target.join("release").join(binary), &folder.join("bin").join(binary))?;
+    }
+    for paper in PAPERS {
+        copy(Path::new(paper), &folder.join(paper))?;
+    }
+    let archive = target.join("dist").join(format!("{name}.tar.gz"));
+    let status = Command::new("tar")
+        .arg("-C")
+        .arg(target.join("dist"))
+        .args(["--owner=0", "--group=0", "--sort=name", "-czf"])
+        .arg(&archive)
+        .arg(&name)
+        .status()
+        .context("running tar")?;
+    if !status.success() {
+        bail!("tar: {status}");
+    }
+    println!("{}", archive.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::copy(from, to).with_context(|| format!("copying {}", from.display()))?;
+    Ok(())
+}

@@ -1,0 +1,78 @@
+//! `test` and `lint`: what must hold before a change lands.
+
+use std::process::{Command, ExitCode};
+
+use anyhow::Result;
+
+use crate::{
+    fuzz,
+    packages::{self, is_root},
+    step::{self, Tally, cargo},
+};
+
+/// The version of the licence and source checker that `deny.toml` was written for.
+const CARGO_DENY: &str = "0.20.2";
+
+/// Everything CI runs.
+pub fn test(with_fuzz: bool) -> Result<ExitCode> {
+    packages::install(packages::BUILD)?;
+    packages::install(packages::LAB)?;
+    let mut tally = Tally::default();
+    lints(&mut tally);
+    // Plain tests first: they need no root and end within a minute.
+    tally.step(
+        "unit, property and scenario tests",
+        &mut cargo(&["test", "--workspace", "--exclude", "interop-tests"]),
+    );
+    tally.work("build the daemon and the command line", build_lab);
+    if !is_root() {
+        println!("interop tests need root and are about to say that they are skipped");
+    }
+    tally.step(
+        "interop tests in network namespaces",
+        &mut cargo(&["test", "--package", "interop-tests", "--no-fail-fast"]),
+    );
+    if with_fuzz {
+        fuzz::steps(&mut tally, 60)?;
+    }
+    Ok(if tally.close() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What must be clean before a commit.
+pub fn lint() -> Result<ExitCode> {
+    let mut tally = Tally::default();
+    lints(&mut tally);
+    Ok(if tally.close() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Optimised binaries for tests that talk to real peers.
+///
+/// # Errors
+/// When they do not build.
+pub fn build_lab() -> Result<()> {
+    step::run(
+        "cargo build --profile lab",
+        &mut cargo(&["build", "--profile", "lab", "-p", "margay-bgpd", "-p", "margay"]),
+    )
+}
+
+fn lints(tally: &mut Tally) {
+    tally.step("formatting", &mut cargo(&["fmt", "--all", "--check"]));
+    tally.step(
+        "clippy",
+        &mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
+    );
+    tally.work("licences, sources, duplicates", deny);
+}
+
+fn deny() -> Result<()> {
+    let present = Command::new("cargo-deny").arg("--version").output().is_ok();
+    if !present {
+        step::run(
+            "cargo install cargo-deny",
+            &mut cargo(&["install", "cargo-deny", "--version", CARGO_DENY, "--locked"]),
+        )?;
+    }
+    // Advisories come from a repository that CI may not reach; they are checked by hand.
+    step::run("cargo deny", &mut cargo(&["deny", "check", "bans", "licenses", "sources"]))
+}
