@@ -1,5 +1,6 @@
 //! What the rest of the daemon sees of the kernel.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
@@ -21,6 +22,27 @@ pub struct FibConfig {
     pub nexthop_compat_off: bool,
     /// Default preferred source of every route.
     pub preferred_source: Option<IpAddr>,
+    /// Whether a next hop may be reached over a default route.
+    pub resolve_default: bool,
+    /// Tables whose foreign routes are told as [`FibEvent::Learned`]; none = learn nothing.
+    pub learn_tables: BTreeSet<u32>,
+}
+
+impl Default for FibConfig {
+    /// The contract's `[fib]` without keys; the main table is learned.
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            table: 254,
+            metric: 32,
+            protocol: 186,
+            nexthop_objects: NexthopObjects::Auto,
+            nexthop_compat_off: false,
+            preferred_source: None,
+            resolve_default: true,
+            learn_tables: BTreeSet::from([254]),
+        }
+    }
 }
 
 /// `nexthop-objects`.
@@ -46,7 +68,7 @@ pub struct BgpNextHop {
 }
 
 /// What a prefix should do.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Target {
     /// Forward over these, with weights (1..=256).
     Via(Vec<(BgpNextHop, u16)>),
@@ -59,7 +81,7 @@ pub enum Target {
 }
 
 /// A wish for one prefix.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Wish {
     /// What to do.
     pub target: Target,
@@ -146,4 +168,83 @@ pub struct FibRow {
     pub protocol: u8,
     /// Whether the kernel has it as wished.
     pub in_kernel: bool,
+}
+
+/// Which rows of `margay fib` are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowFilter {
+    /// Every route of ours.
+    All,
+    /// This prefix.
+    Exact(IpNet),
+    /// This prefix and all inside it.
+    Within(IpNet),
+    /// The longest prefix that covers this address.
+    Lookup(IpAddr),
+}
+
+/// What the kernel side can do and what it did, at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FibStatus {
+    /// Why routes are not written although they should be (no CAP_NET_ADMIN); `None` = all well.
+    pub degraded: Option<String>,
+    /// Routes are written over next-hop objects.
+    pub nexthop_objects: bool,
+    /// Routes of ours in the kernel, IPv4.
+    pub routes_v4: usize,
+    /// Routes of ours in the kernel, IPv6.
+    pub routes_v6: usize,
+    /// Wishes not yet in the kernel.
+    pub pending: usize,
+    /// Wishes the kernel refused (tried again later).
+    pub failed: usize,
+    /// Prefixes held by a foreign route of the same metric, which we leave alone.
+    pub conflicts: usize,
+    /// Routes written, replaced or deleted since start.
+    pub applied: u64,
+    /// Refusals since start.
+    pub errors: u64,
+    /// Routes put back after somebody else changed or deleted them, since start.
+    pub drift_repaired: u64,
+    /// Times the kernel's state was read anew after lost notifications, since start.
+    pub resyncs: u64,
+    /// The last refusal in plain words.
+    pub last_error: Option<String>,
+}
+
+/// Why the kernel side could not start or take a configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum FibError {
+    /// No netlink socket.
+    #[error("cannot open a routing socket: {0}")]
+    Socket(std::io::Error),
+    /// A dump failed.
+    #[error("cannot read the kernel's {what}: {err}")]
+    Read {
+        /// Links, addresses, routes or next-hop objects.
+        what: &'static str,
+        /// What the kernel said.
+        err: std::io::Error,
+    },
+    /// `nexthop-objects = "on"` and the kernel has none.
+    #[error(
+        "this kernel has no next-hop objects (Linux 5.3 or later is needed); set nexthop-objects to \"auto\" or \"off\""
+    )]
+    NoNexthopObjects,
+    /// A thread could not be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
+    /// Table 0 or protocol below 3 cannot be ours.
+    #[error("{key} = {value} cannot be used: {why}")]
+    Config {
+        /// Key of `[fib]`.
+        key: &'static str,
+        /// Its value.
+        value: u32,
+        /// Allowed values.
+        why: &'static str,
+    },
+    /// The threads have ended.
+    #[error("the kernel side has stopped")]
+    Stopped,
 }

@@ -1,8 +1,12 @@
 //! The kernel's routes, next hops, links and addresses. Alone speaks rtnetlink.
 //!
 //! `plan` decides (pure: desired and actual in, operations out); `netlink` carries out. The handle
-//! below is what the daemon sees: wishes go in and coalesce by prefix, facts come out.
+//! is what the daemon sees: wishes go in and coalesce by prefix, facts come out.
 
 pub mod api;
+pub mod plan;
+
+mod netlink;
 
 pub use api::*;
+pub use netlink::{Fib, FibHandle, Rows};

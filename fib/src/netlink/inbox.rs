@@ -1,0 +1,174 @@
+//! Where everybody leaves work for the writer: wishes coalesce by prefix, so a route that flaps
+//! while the kernel is busy costs one entry; orders queue; facts from the listener are bounded.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::mpsc::Sender;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
+
+use crate::api::{BgpNextHop, FibConfig, FibError, FibRow, RowFilter, Wish};
+use crate::plan::fact::Fact;
+use crate::plan::key::{Key4, Key6};
+
+/// Work for the writer.
+#[derive(Debug, Default)]
+pub struct Work {
+    /// Latest wish per prefix.
+    pub wishes: Wishes,
+    /// Orders, oldest first.
+    pub orders: VecDeque<Order>,
+    /// What the kernel told, oldest first; never more than [`FACTS_MAX`].
+    pub facts: Vec<Fact>,
+    /// Facts were lost: everything must be read anew.
+    pub facts_lost: bool,
+    /// The writer has ended; nothing is accepted any more.
+    pub ended: bool,
+}
+
+/// Facts that wait for the writer at most; beyond that a full read is cheaper.
+const FACTS_MAX: usize = 1 << 17;
+
+impl Work {
+    /// Whether the writer has something to do.
+    pub fn any(&self) -> bool {
+        !self.wishes.is_empty()
+            || !self.orders.is_empty()
+            || !self.facts.is_empty()
+            || self.facts_lost
+    }
+
+    /// Everything there is; the box stays open or closed as it was.
+    pub fn take(&mut self) -> Self {
+        let ended = self.ended;
+        std::mem::replace(self, Self { ended, ..Self::default() })
+    }
+
+    /// Leaves an order unless the writer has ended; then it comes back.
+    pub fn order(&mut self, order: Order) -> Result<(), Order> {
+        if self.ended {
+            return Err(order);
+        }
+        self.orders.push_back(order);
+        Ok(())
+    }
+
+    /// Leaves facts; too many become [`facts_lost`](Self::facts_lost).
+    pub fn tell(&mut self, facts: &mut Vec<Fact>) {
+        if self.ended || self.facts.len() + facts.len() > FACTS_MAX {
+            facts.clear();
+            self.facts.clear();
+            self.facts_lost = true;
+        } else {
+            self.facts.append(facts);
+        }
+    }
+}
+
+/// Latest wish per prefix; equal wishes are kept once.
+#[derive(Debug, Default)]
+pub struct Wishes {
+    /// IPv4: index into `distinct`, `None` = remove.
+    pub v4: HashMap<Key4, Option<u32>, foldhash::fast::RandomState>,
+    /// IPv6, likewise.
+    pub v6: HashMap<Key6, Option<u32>, foldhash::fast::RandomState>,
+    /// The different wishes of this round.
+    pub distinct: Vec<Wish>,
+    index: HashMap<Wish, u32, foldhash::fast::RandomState>,
+}
+
+/// What a handle asks of the writer beside wishes.
+#[derive(Debug)]
+pub enum Order {
+    /// Follow this next hop.
+    Track(BgpNextHop),
+    /// No more.
+    Untrack(BgpNextHop),
+    /// The sources are complete: sweep what nobody wished for.
+    InSync,
+    /// Rows of ours after this prefix, at most so many.
+    Rows(RowFilter, Option<IpNet>, usize, Sender<Vec<FibRow>>),
+    /// A new configuration.
+    Reconfigure(FibConfig, Sender<Result<(), FibError>>),
+    /// End; leave the routes in the kernel or not.
+    Stop(Leave),
+}
+
+/// What becomes of our routes when the writer ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leave {
+    /// They stay, for the next process to adopt.
+    Routes,
+    /// They are deleted.
+    Nothing,
+}
+
+impl Wishes {
+    /// Notes a wish; the last word wins.
+    pub fn set(&mut self, prefix: IpNet, wish: Option<Wish>) {
+        let id = wish.and_then(|w| self.intern(w));
+        match prefix {
+            IpNet::V4(n) => drop(self.v4.insert(Key4::from(n), id)),
+            IpNet::V6(n) => drop(self.v6.insert(Key6::from(n), id)),
+        }
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.v4.is_empty() && self.v6.is_empty()
+    }
+
+    fn intern(&mut self, wish: Wish) -> Option<u32> {
+        if let Some(&id) = self.index.get(&wish) {
+            return Some(id);
+        }
+        // More different wishes in one round than prefixes there are: cannot be.
+        let id = u32::try_from(self.distinct.len()).ok()?;
+        self.distinct.push(wish.clone());
+        self.index.insert(wish, id);
+        Some(id)
+    }
+}
+
+/// The letter box itself.
+#[derive(Debug, Default)]
+pub struct Inbox {
+    work: Mutex<Work>,
+    filled: Condvar,
+}
+
+impl Inbox {
+    /// Leaves something and wakes the writer.
+    pub fn put<R>(&self, f: impl FnOnce(&mut Work) -> R) -> R {
+        let r = f(&mut self.lock());
+        self.filled.notify_one();
+        r
+    }
+
+    /// Everything there is, at once.
+    pub fn take(&self) -> Work {
+        self.lock().take()
+    }
+
+    /// Waits until there is something or the deadline has come.
+    pub fn wait(&self, deadline: Option<Instant>) {
+        let mut work = self.lock();
+        while !work.any() {
+            let Some(d) = deadline else {
+                work = self.filled.wait(work).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let left = d.saturating_duration_since(Instant::now());
+            if left == Duration::ZERO {
+                return;
+            }
+            work = self.filled.wait_timeout(work, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Work> {
+        // Each change is one assignment or insertion: a panic cannot leave it half done.
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
