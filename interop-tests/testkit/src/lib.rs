@@ -6,9 +6,11 @@
 //! that was killed left behind is swept by the next one. Processes are ended by the ids started
 //! here, never by name. The kit knows no crate of the workspace, so any of them may use it.
 
+pub mod bgp;
 pub mod golden;
 pub mod lab;
 pub mod order;
+pub mod peer;
 pub mod process;
 mod sys;
 pub mod wait;
