@@ -242,6 +242,8 @@ pub struct PeerConfig {
     pub reject_as_set: bool,
     /// TCP-MD5 key.
     pub password: Option<Secret>,
+    /// Why the configured `password-file` could not be read: the session stays down and says so.
+    pub password_error: Option<String>,
     /// RFC 4456.
     pub route_reflector_client: bool,
     /// RFC 7947.

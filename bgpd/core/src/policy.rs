@@ -1,13 +1,32 @@
 //! Route policy: rules compiled once, evaluated on a route.
 //!
 //! The text form (`[policy]` of the configuration) is read by `bgp-desired`, which builds the
-//! definitions here; [`RoutePolicy::compile`] turns prefix sets into tries, communities into sorted
-//! arrays and AS-path patterns into automatons.
+//! [`definition`]s; [`PrefixSet::new`], [`CommunitySet::new`] and [`AsPathSet::new`] turn prefix
+//! sets into tries, communities into sorted arrays and patterns into automatons, once for all the
+//! policies that name them; [`RoutePolicy::compile`] joins the two. Evaluation allocates nothing
+//! until a rule changes an attribute. Leaves to others: which policy applies to whom (`rib`), what
+//! is written over a policy's result on the way out (next hop, own AS number).
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use bgp_packet::{Asn, PathAttributes};
 use ipnet::IpNet;
+
+mod as_path;
+mod automaton;
+mod community;
+mod compiled;
+pub mod definition;
+mod prefix;
+
+pub use as_path::{AsPathSet, as_path_len, as_path_text};
+pub use automaton::PatternError;
+pub use community::{CommunityParseError, CommunityPattern, CommunitySet, CommunityValue};
+pub use definition::{Definition, Sets};
+pub use prefix::{PrefixPattern, PrefixPatternError, PrefixSet};
+
+use compiled::{Candidate, Rule};
+use definition::Default as DefaultAction;
 
 /// Where a route came from, for `match.source`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -94,46 +113,150 @@ pub enum RuleAction {
     Next,
 }
 
-/// A compiled policy.
-#[derive(Debug, Clone, PartialEq)]
+/// A definition that cannot be compiled.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CompileError {
+    /// A rule names a set that is not there.
+    #[error("{kind} {name:?} is not defined")]
+    MissingSet {
+        /// `prefix-set`, `community-set` or `as-path-set`.
+        kind: &'static str,
+        /// The name in the rule.
+        name: String,
+    },
+    /// `communities` or `add-communities` with a pattern, alone or in a set.
+    #[error("{0:?} is a pattern: it can be matched and removed, not added")]
+    PatternAdded(String),
+    /// A pattern in `remove-communities` is wrong.
+    #[error(transparent)]
+    Pattern(#[from] PatternError),
+}
+
+/// A compiled policy. Equal when definition and the contents of the sets it names are.
+#[derive(Clone)]
 pub struct RoutePolicy {
-    name: String,
+    definition: Definition,
+    /// Only those the definition names.
+    sets: Sets,
+    rules: Vec<Rule>,
 }
 
 impl RoutePolicy {
     /// Built in: takes everything unchanged.
     pub fn accept() -> Self {
-        Self { name: "accept".to_owned() }
+        Self::built_in("accept", DefaultAction::Accept)
     }
 
     /// Built in: takes nothing.
     pub fn reject() -> Self {
-        Self { name: "reject".to_owned() }
+        Self::built_in("reject", DefaultAction::Reject)
+    }
+
+    fn built_in(name: &str, default: DefaultAction) -> Self {
+        let definition = Definition { name: name.to_owned(), default, rules: Vec::new() };
+        Self { definition, sets: Sets::default(), rules: Vec::new() }
+    }
+
+    /// Joins rules and the sets they name.
+    ///
+    /// # Errors
+    /// A set that is not defined, or a community pattern where only values make sense.
+    pub fn compile(definition: Definition, sets: &Sets) -> Result<Self, CompileError> {
+        let mut used = Sets::default();
+        let rules = definition
+            .rules
+            .iter()
+            .map(|rule| Rule::compile(rule, sets, &mut used))
+            .collect::<Result<_, _>>()?;
+        Ok(Self { definition, sets: used, rules })
     }
 
     /// Its name in the configuration.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.definition.name
     }
 
-    /// Whether the verdict can depend on the prefix; otherwise it may be cached by attribute set
-    /// (and peer of origin).
+    /// What it was compiled from.
+    pub fn definition(&self) -> &Definition {
+        &self.definition
+    }
+
+    /// Whether the verdict can depend on the prefix (or its family); otherwise it may be cached by
+    /// attribute set, and peer of origin where [`looks_at_source`](Self::looks_at_source). What
+    /// else goes in is the same for a whole session: our AS and address; and the local values of
+    /// the route, which pass through but for what is set.
     pub fn looks_at_prefix(&self) -> bool {
-        false
+        self.rules.iter().any(Rule::looks_at_prefix)
     }
 
     /// Whether the verdict can depend on the peer the route came from, or on `source`.
     pub fn looks_at_source(&self) -> bool {
-        false
+        self.rules.iter().any(Rule::looks_at_source)
     }
 
     /// Applies the rules in order, then the default.
-    pub fn evaluate(&self, _route: &RouteView<'_>) -> Verdict {
-        unimplemented!()
+    pub fn evaluate(&self, route: &RouteView<'_>) -> Verdict {
+        self.run(route, |_, _| {})
     }
 
     /// The same, with every rule that matched.
-    pub fn explain(&self, _route: &RouteView<'_>) -> (Verdict, Vec<RuleHit>) {
-        unimplemented!()
+    pub fn explain(&self, route: &RouteView<'_>) -> (Verdict, Vec<RuleHit>) {
+        let mut hits = Vec::new();
+        let verdict = self.run(route, |index, action| {
+            let name = index
+                .and_then(|index| self.definition.rules.get(index))
+                .and_then(|rule| rule.name.clone());
+            hits.push(RuleHit { index, name, action });
+        });
+        (verdict, hits)
+    }
+
+    fn run(
+        &self,
+        route: &RouteView<'_>,
+        mut hit: impl FnMut(Option<usize>, RuleAction),
+    ) -> Verdict {
+        let mut candidate = Candidate::new(route);
+        for (index, rule) in self.rules.iter().enumerate() {
+            if !rule.matches(&candidate) {
+                continue;
+            }
+            hit(Some(index), rule.action());
+            match rule.action() {
+                RuleAction::Reject => return Verdict::Reject,
+                RuleAction::Accept => {
+                    rule.apply(&mut candidate);
+                    return candidate.accept();
+                }
+                RuleAction::Next => rule.apply(&mut candidate),
+            }
+        }
+        match self.definition.default {
+            DefaultAction::Accept => {
+                hit(None, RuleAction::Accept);
+                candidate.accept()
+            }
+            DefaultAction::Reject => {
+                hit(None, RuleAction::Reject);
+                Verdict::Reject
+            }
+        }
     }
 }
+
+impl std::fmt::Debug for RoutePolicy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("RoutePolicy").field(&self.definition).finish_non_exhaustive()
+    }
+}
+
+impl PartialEq for RoutePolicy {
+    fn eq(&self, other: &Self) -> bool {
+        self.definition == other.definition && self.sets == other.sets
+    }
+}
+
+impl Eq for RoutePolicy {}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,137 @@
+//! AS paths as text, and sets of patterns over it.
+
+use std::{fmt, fmt::Write as _};
+
+use bgp_packet::{AsPath, AsSegment, Asn};
+
+use super::automaton::{Automaton, PatternError};
+
+/// Patterns over the text of an AS path, found anywhere in it unless they say `^` or `$`.
+///
+/// The text is what [`as_path_text`] writes. `_` stands for a border of a number: the start, the
+/// end, a space, comma or bracket; `_65001_` is thus the AS 65001 anywhere.
+#[derive(Clone)]
+pub struct AsPathSet {
+    patterns: Vec<String>,
+    automaton: Automaton,
+}
+
+impl AsPathSet {
+    /// A set of all these.
+    ///
+    /// # Errors
+    /// A pattern that is no regular expression, or an automaton that would be too large.
+    pub fn new(patterns: Vec<String>) -> Result<Self, PatternError> {
+        let texts: Vec<&str> = patterns.iter().map(String::as_str).collect();
+        let automaton = Automaton::new(&texts, borders)?;
+        Ok(Self { patterns, automaton })
+    }
+
+    /// Whether one of the patterns is found in the path.
+    pub fn contains(&self, path: &AsPath) -> bool {
+        let mut run = self.automaton.run();
+        write_path(path, &mut |octets| run.push(octets));
+        run.finish()
+    }
+
+    /// As written.
+    pub fn patterns(&self) -> &[String] {
+        &self.patterns
+    }
+}
+
+impl fmt::Debug for AsPathSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.patterns.fmt(f)
+    }
+}
+
+impl PartialEq for AsPathSet {
+    fn eq(&self, other: &Self) -> bool {
+        self.patterns == other.patterns
+    }
+}
+
+impl Eq for AsPathSet {}
+
+/// The path for people and patterns: numbers separated by spaces, an AS_SET as `{1,2}`, a
+/// confederation's sequence as `(1 2)` and its set as `[1,2]`. Empty for an empty path.
+pub fn as_path_text(path: &AsPath) -> String {
+    let mut text = String::new();
+    write_path(path, &mut |octets| {
+        text.extend(octets.iter().map(|&octet| char::from(octet)));
+    });
+    text
+}
+
+/// Length as the decision process counts it: a set is one, a confederation's segments nothing
+/// (RFC 4271 §9.1.2.2, RFC 5065 §5.3).
+pub fn as_path_len(path: &AsPath) -> usize {
+    path.0
+        .iter()
+        .map(|segment| match segment {
+            AsSegment::Sequence(asns) => asns.len(),
+            AsSegment::Set(_) => 1,
+            AsSegment::ConfedSequence(_) | AsSegment::ConfedSet(_) => 0,
+        })
+        .sum()
+}
+
+fn write_path(path: &AsPath, sink: &mut dyn FnMut(&[u8])) {
+    for (index, segment) in path.0.iter().enumerate() {
+        if index > 0 {
+            sink(b" ");
+        }
+        let (open, asns, separator, close): (&[u8], &[Asn], &[u8], &[u8]) = match segment {
+            AsSegment::Sequence(asns) => (b"", asns, b" ", b""),
+            AsSegment::Set(asns) => (b"{", asns, b",", b"}"),
+            AsSegment::ConfedSequence(asns) => (b"(", asns, b" ", b")"),
+            AsSegment::ConfedSet(asns) => (b"[", asns, b",", b"]"),
+        };
+        sink(open);
+        for (index, asn) in asns.iter().enumerate() {
+            if index > 0 {
+                sink(separator);
+            }
+            write_number(asn.0, sink);
+        }
+        sink(close);
+    }
+}
+
+/// Decimal, without a detour over the heap.
+pub(super) fn write_number(number: u32, sink: &mut dyn FnMut(&[u8])) {
+    struct Sink<'a>(&'a mut dyn FnMut(&[u8]));
+    impl fmt::Write for Sink<'_> {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            (self.0)(text.as_bytes());
+            Ok(())
+        }
+    }
+    write!(Sink(sink), "{number}").expect("the sink takes everything");
+}
+
+/// Replaces `_` by what it stands for, but where it is escaped or in a bracket expression.
+fn borders(pattern: &str) -> String {
+    let mut out = String::with_capacity(pattern.len());
+    let mut escaped = false;
+    let mut brackets = 0usize;
+    for c in pattern.chars() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '[' => brackets += 1,
+            ']' => brackets = brackets.saturating_sub(1),
+            '_' if brackets == 0 => {
+                out.push_str(r"(?:^|$|[ ,{}()\[\]])");
+                continue;
+            }
+            _ => {}
+        }
+        out.push(c);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests;
