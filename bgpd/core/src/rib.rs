@@ -1,196 +1,87 @@
 //! Routing information bases of one shard: Adj-RIB-In, decision, Loc-RIB, Adj-RIB-Out by update
 //! group. A shard owns every prefix that hashes to it, on one thread.
 
-use std::{net::IpAddr, sync::Arc};
+pub mod attrs;
+pub mod event;
+mod net;
+pub mod query;
 
-use bgp_packet::{Family, NextHop, PathAttributes, RefreshKind, RouteRefresh};
-use bytes::Bytes;
+pub use attrs::{AttrTable, Attrs};
+pub use event::{
+    Accepted, Batch, Effect, Epoch, Event, Install, Installed, LocalRoute, Member, PeerId,
+    Resolved, SessionAddresses, ShardConfig, SoftReset, TrackedNextHop,
+};
 use ipnet::IpNet;
-
-use crate::{
-    config::{GlobalConfig, PeerConfig},
-    fsm::Negotiated,
-    policy::{LocalAttributes, RouteSource},
+pub use net::shard_of;
+pub use query::{
+    ConsideredPath, ExplainedExport, ExplainedPath, ExplainedStep, Explanation, NotSent,
+    PeerCounts, Reason, RouteCursor, RouteQuery, RouteRow, RowAttributes, Select, TableCounts,
+    View,
 };
 
-/// A peer as the RIB knows it: a small number, given by the shell, reused after the peer is gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PeerId(pub u16);
-
-/// One session of a peer: what arrives with an older one is dropped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Epoch(pub u32);
-
-/// Interned attributes as received: shared by every route that carries them, on any shard.
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub struct Attrs {
-    /// Placeholder for the canonical octets and decoded parts.
-    pub attributes: PathAttributes,
-}
-
-/// Routes of one peer and family for one shard, in wire order.
-#[derive(Debug, Default)]
-pub struct Batch {
-    /// `None` = the prefixes of the run are withdrawn.
-    pub runs: Vec<(Option<Arc<Attrs>>, u32)>,
-    /// The prefixes of all runs, with their path identifiers.
-    pub prefixes: Vec<(u32, IpNet)>,
-}
-
-/// What a shard is told.
-#[derive(Debug)]
-pub enum Event {
-    /// A session is up.
-    PeerUp {
-        /// Who.
-        peer: PeerId,
-        /// Which session.
-        epoch: Epoch,
-        /// Its configuration.
-        config: Arc<PeerConfig>,
-        /// What was agreed.
-        negotiated: Arc<Negotiated>,
-    },
-    /// A session is down: its paths go, it is told nothing more.
-    PeerDown {
-        /// Who.
-        peer: PeerId,
-        /// Which session.
-        epoch: Epoch,
-    },
-    /// Routes from a peer.
-    Routes {
-        /// Who.
-        peer: PeerId,
-        /// Which session.
-        epoch: Epoch,
-        /// Which family.
-        family: Family,
-        /// The routes.
-        batch: Batch,
-    },
-    /// The peer's End-of-RIB.
-    EndOfRib {
-        /// Who.
-        peer: PeerId,
-        /// Which session.
-        epoch: Epoch,
-        /// Which family.
-        family: Family,
-    },
-    /// A ROUTE-REFRESH, request or bracket, in its place in the stream of routes.
-    Refresh {
-        /// Who.
-        peer: PeerId,
-        /// Which session.
-        epoch: Epoch,
-        /// The message.
-        refresh: RouteRefresh,
-    },
-    /// A route of our own; `None` withdraws it.
-    Local {
-        /// Where it comes from; each source has its own slot for a prefix.
-        source: RouteSource,
-        /// What.
-        prefix: IpNet,
-        /// Its attributes.
-        route: Option<(Arc<Attrs>, LocalAttributes)>,
-    },
-    /// A tracked next hop changed.
-    NextHop {
-        /// Which.
-        next_hop: NextHop,
-        /// Reachable at this cost, or not.
-        cost: Option<u32>,
-    },
-    /// New configuration (policies, decision switches); peers are matched by id. Everything that
-    /// follows from it is worked off in slices by [`Shard::work`].
-    Reconfigure {
-        /// The speaker.
-        global: Arc<GlobalConfig>,
-        /// Every peer that is up.
-        peers: Vec<(PeerId, Arc<PeerConfig>)>,
-    },
-    /// A member's queue is full: give it nothing until [`Event::Drained`].
-    Blocked(PeerId),
-    /// A member can take more.
-    Drained(PeerId),
-    /// Soft reset: evaluate the import policy again, or send everything again.
-    SoftReset {
-        /// Who.
-        peer: PeerId,
-        /// `true` = inbound.
-        inbound: bool,
-        /// `true` = outbound.
-        outbound: bool,
-    },
-}
-
-/// Who gets a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Audience {
-    /// Every member of the group that is in step, but this one.
-    GroupExcept(GroupId, Option<PeerId>),
-    /// One member.
-    Only(PeerId),
-}
-
-/// An update group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct GroupId(pub u32);
-
-/// What a shard asks its shell to do.
-#[derive(Debug)]
-pub enum Effect {
-    /// Queue octets (one whole message) for some members.
-    Send {
-        /// Who.
-        audience: Audience,
-        /// One or more whole messages.
-        octets: Bytes,
-    },
-    /// Wish for the kernel: `None` removes.
-    Install {
-        /// What.
-        prefix: IpNet,
-        /// How.
-        route: Option<Installed>,
-    },
-    /// Follow a next hop from now on ([`Event::NextHop`] answers).
-    Track(NextHop),
-    /// No longer.
-    Untrack(NextHop),
-    /// The peer exceeded `max-prefixes`.
-    MaxPrefixes {
-        /// Who.
-        peer: PeerId,
-        /// In which family.
-        family: Family,
-        /// How many it has now.
-        count: u32,
-        /// Only the warning level was reached.
-        warning: bool,
-    },
-    /// Ask the peer for its routes again (no Adj-RIB-In kept).
-    RequestRefresh(PeerId, Family, RefreshKind),
-}
-
-/// A best route on its way to the kernel.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Installed {
-    /// The best path's next hop and those of its equals, in canonical order.
-    pub next_hops: Vec<(NextHop, u32)>,
-    /// Blackhole instead of next hops.
-    pub blackhole: bool,
-    /// What policies set.
-    pub local: LocalAttributes,
-}
-
 /// The state of one shard.
+///
+/// The shell's loop: [`Shard::handle`] for what has arrived, [`Shard::flush`] once behind it, then
+/// [`Shard::work`] in turns with further events until it has nothing left to do. Effects are
+/// carried out in order.
 #[derive(Debug)]
 pub struct Shard {
     _private: (),
 }
 
-/// Anything our own addresses are: to tell a next hop that is ourselves.
-pub type OwnAddresses = Arc<Vec<IpAddr>>;
+impl Shard {
+    /// An empty shard.
+    pub fn new(_config: ShardConfig) -> Self {
+        unimplemented!()
+    }
+
+    /// Takes an event in. `now` is in seconds since any fixed moment, the same for all calls.
+    ///
+    /// Never long: what concerns a whole table is left to [`Shard::work`].
+    pub fn handle(&mut self, _now: u32, _event: Event, _out: &mut Vec<Effect>) {
+        unimplemented!()
+    }
+
+    /// Sends and installs what the events so far have changed.
+    pub fn flush(&mut self, _out: &mut Vec<Effect>) {
+        unimplemented!()
+    }
+
+    /// Does at most `budget` prefixes' worth of work (about a microsecond each) and flushes;
+    /// whether there is more to do at once.
+    pub fn work(&mut self, _now: u32, _budget: usize, _out: &mut Vec<Effect>) -> bool {
+        unimplemented!()
+    }
+
+    /// The next rows of an answer, in the order of the table; looks at no more than `budget`
+    /// prefixes. `true`: complete.
+    pub fn routes(
+        &self,
+        _query: &RouteQuery,
+        _cursor: &mut RouteCursor,
+        _budget: usize,
+        _out: &mut Vec<RouteRow>,
+    ) -> bool {
+        unimplemented!()
+    }
+
+    /// Everything about one prefix; `None` when there is no path for it.
+    pub fn explain(&self, _prefix: IpNet, _to: Option<PeerId>) -> Option<Explanation> {
+        unimplemented!()
+    }
+
+    /// Counts of a peer that is up, per family in the order of `Family::SUPPORTED`.
+    pub fn peer_counts(&self, _peer: PeerId) -> Option<[PeerCounts; 2]> {
+        unimplemented!()
+    }
+
+    /// Totals, per family in the order of `Family::SUPPORTED`.
+    pub fn counts(&self) -> [TableCounts; 2] {
+        unimplemented!()
+    }
+
+    /// Whether [`Effect::Changed`] is wanted.
+    pub fn watch(&mut self, _on: bool) {
+        unimplemented!()
+    }
+}
