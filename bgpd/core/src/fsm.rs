@@ -1,278 +1,290 @@
 //! The session state machine (RFC 4271 §8), one per peer, over up to two connections.
+//!
+//! Owns: when to connect, what to answer, which of two connections stays, when to give up and how
+//! long to pause. Promises: every pair of state and input has an answer; never two Established
+//! connections; equal inputs and seed give equal outputs. Leaves to others: sockets, octets, the
+//! clock, and what UPDATEs say.
+//!
+//! Where RFC 4271 gives each connection a machine of its own, here one [`Session`] holds both and
+//! shows the more advanced state. Its pauses: a TCP connection that cannot be made is tried again
+//! after `connect-retry`; a session that failed goes through Idle, where connections are refused,
+//! for a time that doubles until a session has stayed up for a minute. All with jitter.
+
+mod api;
+mod connection;
+mod ending;
+mod events;
+mod impact;
+mod negotiation;
+mod text;
+mod timers;
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use bgp_packet::{
-    Asn, Family, FamilySet, Notification, Open, RouteRefresh, SessionKind, UpdateContext,
+pub use api::{
+    ConnectionId, Control, ErrorDirection, Input, Negotiated, Output, SessionError, State,
+    StopReason, Timers,
 };
+pub use impact::{Impact, change_impact, global_change_impact};
+pub use text::describe;
 
-use crate::config::{GlobalConfig, PeerConfig};
+use crate::config::{GlobalConfig, PeerAddress, PeerConfig};
+use connection::{Connection, Direction};
+use timers::Jitter;
 
-/// A TCP connection or an attempt at one; numbered by the session, unique within it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ConnectionId(pub u64);
-
-/// Session states (RFC 4271 §8.2.2); with two connections the more advanced one's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum State {
-    /// Down, refusing connections (administratively, or backing off).
-    Idle,
-    /// Connecting.
-    Connect,
-    /// Waiting to try again, or for the peer to connect.
-    Active,
-    /// OPEN sent.
-    OpenSent,
-    /// OPEN exchanged, KEEPALIVE awaited.
-    OpenConfirm,
-    /// UPDATEs flow.
-    Established,
-}
-
-/// Why an operator or a reload stops a session.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StopReason {
-    /// `peers disable`, or the daemon stops: Cease/2 with text. Stays down.
-    AdminShutdown(String),
-    /// `peers reset`: Cease/4 with text; starts again at once.
-    AdminReset(String),
-    /// The peer left the configuration: Cease/3. Stays down.
-    Deconfigured,
-    /// A setting changed that the session depends on: Cease/6; starts again at once.
-    ConfigChange,
-    /// Beyond `max-prefixes`: Cease/1. `restart` = start again after so long, else stays down.
-    MaxPrefixes {
-        /// The family that exceeded it.
-        family: Family,
-        /// The limit.
-        limit: u32,
-        /// When to start again.
-        restart: Option<Duration>,
-    },
-}
-
-/// What happened, told by the shell.
-#[derive(Debug, Clone)]
-pub enum Input {
-    /// Administrative start (also: `peers enable`).
-    Start,
-    /// Administrative or policy stop.
-    Stop(StopReason),
-    /// The attempt asked for by [`Output::Connect`] succeeded.
-    Connected {
-        /// As in the output.
-        connection: ConnectionId,
-        /// Our end.
-        local: SocketAddr,
-        /// Their end.
-        remote: SocketAddr,
-    },
-    /// The attempt failed or was given up.
-    ConnectFailed {
-        /// As in the output.
-        connection: ConnectionId,
-        /// Why, for `last_error`.
-        why: String,
-    },
-    /// A connection from the peer was accepted; the id comes from [`Session::accept`].
-    Accepted {
-        /// From [`Session::accept`].
-        connection: ConnectionId,
-        /// Our end.
-        local: SocketAddr,
-        /// Their end.
-        remote: SocketAddr,
-    },
-    /// TCP ended (FIN, RST, error, or time-out of the transport).
-    Closed {
-        /// Which.
-        connection: ConnectionId,
-        /// Why, for `last_error`.
-        why: String,
-    },
-    /// An OPEN arrived.
-    Open(ConnectionId, Open),
-    /// A KEEPALIVE arrived.
-    KeepAlive(ConnectionId),
-    /// A NOTIFICATION arrived.
-    Notification(ConnectionId, Notification),
-    /// A ROUTE-REFRESH arrived.
-    RouteRefresh(ConnectionId, RouteRefresh),
-    /// An UPDATE arrived. Its contents go past the session, straight to the RIB; when Established
-    /// it only restarts the hold timer, else it is an FSM error.
-    Update(ConnectionId),
-    /// What arrived could not be decoded: answer with this and end the connection.
-    Malformed(ConnectionId, Notification),
-    /// The socket took octets we had queued (restarts the send-hold timer, RFC 9687).
-    Progress(ConnectionId),
-    /// Nothing else; look at the clock ([`Session::next_deadline`]).
-    Tick,
-    /// Replaces the configuration of a session that need not bounce for it.
-    Reconfigure(Box<(GlobalConfig, PeerConfig)>),
-}
-
-/// What the shell must do, in order.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Output {
-    /// Open a TCP connection to the peer.
-    Connect(ConnectionId),
-    /// Write a message.
-    Send(ConnectionId, Control),
-    /// Close after what was sent has been flushed (bounded); no further input for it is needed.
-    Close(ConnectionId),
-    /// The session is up: UPDATEs may flow both ways on this connection.
-    Established(ConnectionId, Arc<Negotiated>),
-    /// The session is no longer up; its routes go.
-    Down(ConnectionId),
-    /// Pass a valid ROUTE-REFRESH on to the RIB.
-    Refresh(RouteRefresh),
-    /// For logs, counters and `monitor`.
-    StateChanged {
-        /// Before.
-        from: State,
-        /// After.
-        to: State,
-        /// Why.
-        why: Arc<str>,
-    },
-}
-
-/// Messages the session itself sends.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Control {
-    /// OPEN.
-    Open(Open),
-    /// KEEPALIVE.
-    KeepAlive,
-    /// NOTIFICATION; also recorded as the last error.
-    Notification(Notification),
-}
-
-/// What an Established session agreed on.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Negotiated {
-    /// The smaller of both; zero = no hold and keep-alive timers.
-    pub hold_time: Duration,
-    /// A third of it, at least 1 s.
-    pub keepalive_interval: Duration,
-    /// What the peer is to us.
-    pub kind: SessionKind,
-    /// The AS we showed the peer.
-    pub local_asn: Asn,
-    /// The peer's AS.
-    pub peer_asn: Asn,
-    /// The peer's BGP identifier.
-    pub peer_router_id: Ipv4Addr,
-    /// Our end of the TCP connection.
-    pub local: SocketAddr,
-    /// Their end.
-    pub remote: SocketAddr,
-    /// Families of both.
-    pub families: FamilySet,
-    /// Both sent capability 65.
-    pub four_octet_asn: bool,
-    /// Largest message the peer takes.
-    pub max_send_len: usize,
-    /// Largest message we must take.
-    pub max_receive_len: usize,
-    /// Families in which the peer sends path identifiers.
-    pub add_path_receive: FamilySet,
-    /// Families in which we send path identifiers.
-    pub add_path_send: FamilySet,
-    /// RFC 8950, both.
-    pub extended_next_hop: FamilySet,
-    /// Both sent capability 2.
-    pub route_refresh: bool,
-    /// Both sent capability 70 (and 2).
-    pub enhanced_refresh: bool,
-    /// What we sent.
-    pub sent: Open,
-    /// What came.
-    pub received: Open,
-}
-
-impl Negotiated {
-    /// What decoding UPDATEs of this session depends on.
-    pub fn update_context(&self, peer: &PeerConfig) -> UpdateContext {
-        UpdateContext {
-            kind: self.kind,
-            peer_asn: self.peer_asn,
-            four_octet_asn: self.four_octet_asn,
-            families: self.families,
-            add_path: self.add_path_receive,
-            extended_next_hop: self.extended_next_hop,
-            enforce_first_as: peer.enforce_first_as,
-            reject_as_set: peer.reject_as_set,
-        }
-    }
-}
-
-/// Which way an error went.
+/// Whether the session is meant to be up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ErrorDirection {
-    /// We sent the NOTIFICATION.
-    Sent,
-    /// The peer did.
-    Received,
-    /// No NOTIFICATION: transport, time-out.
-    Local,
+enum Mode {
+    /// Until [`Input::Start`].
+    Down,
+    /// Pausing after a failure.
+    IdleHold(Instant),
+    /// Connecting, or connected.
+    Running {
+        /// When to try to connect; absent while nothing is to be tried.
+        retry: Option<Instant>,
+    },
 }
 
-/// `last_error` of `margay peers`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SessionError {
-    /// Which way.
-    pub direction: ErrorDirection,
-    /// Error code, 0 for local ones.
-    pub code: u8,
-    /// Error subcode.
-    pub subcode: u8,
-    /// Decoded, sanitised text.
-    pub text: String,
-    /// When.
-    pub at: Instant,
+/// An attempt to connect, under way.
+#[derive(Debug, Clone, Copy)]
+struct Attempt {
+    id: ConnectionId,
+    /// When to give up on it.
+    deadline: Instant,
 }
 
 /// One peer's state machine.
 #[derive(Debug)]
 pub struct Session {
-    _private: (),
+    global: GlobalConfig,
+    peer: PeerConfig,
+    remote: IpAddr,
+    jitter: Jitter,
+    mode: Mode,
+    next_id: u64,
+    attempt: Option<Attempt>,
+    /// At most two.
+    connections: Vec<Connection>,
+    /// The next OPEN goes without capabilities.
+    plain: bool,
+    /// Sessions that failed since the last stable one or manual stop; drives the pauses.
+    failures: u32,
+    /// Connections that could not be made or ended before the peer's OPEN, likewise.
+    attempts_failed: u32,
+    /// RFC 4271 `ConnectRetryCounter`.
+    connect_retries: u32,
+    /// The state last reported, and since when.
+    shown: (State, Option<Instant>),
+    established_at: Option<Instant>,
+    flaps: u64,
+    last_error: Option<SessionError>,
 }
 
 impl Session {
-    /// A session in Idle, administratively down until [`Input::Start`]. `remote` is the peer's
-    /// address (for default families); `seed` drives the jitter of timers.
-    pub fn new(_global: GlobalConfig, _peer: PeerConfig, _remote: IpAddr, _seed: u64) -> Self {
-        unimplemented!()
+    /// A session in Idle, administratively down until [`Input::Start`] (`enabled` of the
+    /// configuration is for the shell to obey). `remote` is the peer's address (for default
+    /// families); `seed` drives the jitter of timers.
+    pub fn new(global: GlobalConfig, peer: PeerConfig, remote: IpAddr, seed: u64) -> Self {
+        Self {
+            global,
+            peer,
+            remote,
+            jitter: Jitter::new(seed),
+            mode: Mode::Down,
+            next_id: 0,
+            attempt: None,
+            connections: Vec::new(),
+            plain: false,
+            failures: 0,
+            attempts_failed: 0,
+            connect_retries: 0,
+            shown: (State::Idle, None),
+            established_at: None,
+            flaps: 0,
+            last_error: None,
+        }
     }
 
     /// Every pair of state and input has an answer (RFC 4271 §8.2.2), so nothing can fail here.
-    pub fn handle(&mut self, _now: Instant, _input: Input, _out: &mut Vec<Output>) {
-        unimplemented!()
+    /// What concerns a connection that has ended is ignored.
+    pub fn handle(&mut self, now: Instant, input: Input, out: &mut Vec<Output>) {
+        self.shown.1.get_or_insert(now);
+        self.dispatch(now, input, out);
+        self.expire(now, out);
+        self.settle(now);
     }
 
     /// When to call again with [`Input::Tick`], if nothing arrives before.
     pub fn next_deadline(&self) -> Option<Instant> {
-        unimplemented!()
+        let mode = match self.mode {
+            Mode::Down => None,
+            Mode::IdleHold(until) => Some(until),
+            Mode::Running { retry } => retry,
+        };
+        self.connections
+            .iter()
+            .filter_map(Connection::next_deadline)
+            .chain(mode)
+            .chain(self.attempt.map(|attempt| attempt.deadline))
+            .min()
     }
 
     /// Whether an incoming connection should be taken now, and its id; `None`: refuse with RST
-    /// (administratively down, backing off).
-    pub fn accept(&mut self, _now: Instant) -> Option<ConnectionId> {
-        unimplemented!()
+    /// (administratively down, backing off, or two connections are up already).
+    pub fn accept(&mut self, now: Instant) -> Option<ConnectionId> {
+        self.shown.1.get_or_insert(now);
+        let room = self.connections.len() < 2 || self.replaceable().is_some();
+        (matches!(self.mode, Mode::Running { .. }) && room).then(|| self.new_id())
     }
 
     /// The state to show.
     pub fn state(&self) -> State {
-        unimplemented!()
+        let connected = self.connections.iter().map(Connection::state).max();
+        connected.unwrap_or(match (self.mode, self.attempt) {
+            (Mode::Down | Mode::IdleHold(_), _) => State::Idle,
+            (Mode::Running { .. }, Some(_)) => State::Connect,
+            (Mode::Running { .. }, None) => State::Active,
+        })
+    }
+
+    /// Since when [`Self::state`] is what it is; `None` before the first input.
+    pub fn state_since(&self) -> Option<Instant> {
+        self.shown.1
+    }
+
+    /// Whether the session is administratively down: not meant to come up by itself.
+    pub fn is_down(&self) -> bool {
+        self.mode == Mode::Down
+    }
+
+    /// Since when the session is Established.
+    pub fn established_at(&self) -> Option<Instant> {
+        self.established_at
+    }
+
+    /// How often it ceased to be Established.
+    pub fn flaps(&self) -> u64 {
+        self.flaps
     }
 
     /// The last error, if any since the start.
     pub fn last_error(&self) -> Option<&SessionError> {
-        unimplemented!()
+        self.last_error.as_ref()
+    }
+
+    /// What was agreed with the peer, while Established.
+    pub fn negotiated(&self) -> Option<&Arc<Negotiated>> {
+        self.established().and_then(Connection::negotiated)
+    }
+
+    /// The connection that is Established.
+    pub fn established_connection(&self) -> Option<ConnectionId> {
+        self.established().map(|connection| connection.id)
+    }
+
+    /// Sessions and attempts that failed since the last manual stop (RFC 4271
+    /// `ConnectRetryCounter`).
+    pub fn connect_retry_counter(&self) -> u32 {
+        self.connect_retries
+    }
+
+    /// When each timer fires next.
+    pub fn timers(&self) -> Timers {
+        let (connect_retry, idle_hold) = match self.mode {
+            Mode::Down => (None, None),
+            Mode::IdleHold(until) => (None, Some(until)),
+            Mode::Running { retry } => (self.attempt.map(|a| a.deadline).or(retry), None),
+        };
+        let leader = self.connections.iter().max_by_key(|connection| connection.state());
+        Timers {
+            connect_retry,
+            idle_hold,
+            hold: leader.and_then(|c| c.hold),
+            keepalive: leader.and_then(|c| c.keepalive),
+            send_hold: leader.and_then(|c| c.send_hold),
+        }
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> &PeerConfig {
+        &self.peer
+    }
+
+    fn established(&self) -> Option<&Connection> {
+        self.connections.iter().find(|connection| connection.is_established())
+    }
+
+    fn connection_mut(&mut self, id: ConnectionId) -> Option<&mut Connection> {
+        self.connections.iter_mut().find(|connection| connection.id == id)
+    }
+
+    fn take(&mut self, id: ConnectionId) -> Option<Connection> {
+        let index = self.connections.iter().position(|connection| connection.id == id)?;
+        Some(self.connections.remove(index))
+    }
+
+    /// An incoming connection that a newer one replaces: a peer that connects again has given up
+    /// the one before, whether or not we heard of it.
+    fn replaceable(&self) -> Option<ConnectionId> {
+        self.connections
+            .iter()
+            .find(|c| c.direction == Direction::Inbound && !c.is_established())
+            .map(|c| c.id)
+    }
+
+    fn new_id(&mut self) -> ConnectionId {
+        let id = ConnectionId(self.next_id);
+        self.next_id += 1;
+        id
+    }
+
+    /// Whether we never connect ourselves.
+    fn is_passive(&self) -> bool {
+        self.peer.passive || matches!(self.peer.address, PeerAddress::Dynamic { .. })
+    }
+
+    /// Whether an attempt should be made or be waited for: nothing of ours is on its way, and the
+    /// peer has not shown itself on a connection of its own.
+    fn wants_attempt(&self) -> bool {
+        !self.is_passive()
+            && self.attempt.is_none()
+            && self.connections.iter().all(|connection| {
+                connection.direction == Direction::Inbound && connection.state() == State::OpenSent
+            })
+    }
+
+    fn attempt_pause(&mut self) -> Duration {
+        let pause = timers::attempt_pause(self.peer.connect_retry, self.attempts_failed);
+        self.jitter.apply(pause)
+    }
+
+    /// Arms or stops the connect-retry timer as the connections now demand.
+    fn settle(&mut self, now: Instant) {
+        let wanted = self.wants_attempt();
+        if let Mode::Running { retry } = self.mode {
+            let retry = match (wanted, retry) {
+                (true, None) => Some(now + self.attempt_pause()),
+                (true, armed) => armed,
+                (false, _) => None,
+            };
+            self.mode = Mode::Running { retry };
+        }
+    }
+
+    /// Reports a change of state since the last report.
+    fn report(&mut self, now: Instant, why: &str, out: &mut Vec<Output>) {
+        let (from, to) = (self.shown.0, self.state());
+        if from != to {
+            self.shown = (to, Some(now));
+            out.push(Output::StateChanged { from, to, why: why.into() });
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,1 @@
+//! OPEN: what we send, what we accept, what both agree on.
