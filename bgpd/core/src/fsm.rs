@@ -66,6 +66,8 @@ pub struct Session {
     remote: IpAddr,
     jitter: Jitter,
     mode: Mode,
+    /// Down although started, for want of a readable password.
+    blocked: bool,
     next_id: u64,
     attempt: Option<Attempt>,
     /// At most two.
@@ -96,6 +98,7 @@ impl Session {
             remote,
             jitter: Jitter::new(seed),
             mode: Mode::Down,
+            blocked: false,
             next_id: 0,
             attempt: None,
             connections: Vec::new(),

@@ -9,7 +9,7 @@ use bgp_packet::{
 use bytes::Bytes;
 
 use super::{
-    ConnectionId, Control, ErrorDirection, Mode, Output, Session, SessionError, State, StopReason,
+    ConnectionId, Control, ErrorDirection, Mode, Output, Session, SessionError, StopReason,
     connection::{Connection, Phase},
     text::{describe, shutdown_data},
     timers,
@@ -180,9 +180,10 @@ impl Session {
         };
         // A limit reported by a shard may come after the session it is about.
         let late = matches!(reason, StopReason::MaxPrefixes { .. }) && self.established().is_none();
-        if late || (self.mode == Mode::Down && then != Then::StayDown) {
+        if late || (self.mode == Mode::Down && then != Then::StayDown && !self.blocked) {
             return;
         }
+        self.blocked = false;
         let notification = stop_notification(&reason);
         let why = describe(&notification);
         for connection in std::mem::take(&mut self.connections) {

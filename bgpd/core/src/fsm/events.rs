@@ -91,6 +91,13 @@ impl Session {
 
     /// Leaves Idle and connects, unless that is left to the peer.
     pub(super) fn run(&mut self, now: Instant, why: &str, out: &mut Vec<Output>) {
+        if let Some(error) = &self.peer.password_error {
+            self.last_error = Some(Ending::Lost(error.clone()).error(now));
+            self.mode = Mode::Down;
+            self.blocked = true;
+            return;
+        }
+        self.blocked = false;
         self.mode = Mode::Running { retry: None };
         if self.wants_attempt() {
             self.connect(now, out);
@@ -343,6 +350,10 @@ impl Session {
     ) {
         self.global = global;
         self.peer = peer;
+        if self.blocked {
+            self.run(now, "configuration changed", out);
+            return;
+        }
         if self.is_passive() {
             self.abandon_attempt(out);
         }

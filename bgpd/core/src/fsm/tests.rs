@@ -71,6 +71,7 @@ pub(super) fn peer() -> PeerConfig {
         enforce_first_as: true,
         reject_as_set: false,
         password: None,
+        password_error: None,
         route_reflector_client: false,
         route_server_client: false,
         next_hop: NextHopMode::Auto,
