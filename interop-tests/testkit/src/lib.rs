@@ -8,15 +8,20 @@
 
 pub mod bgp;
 pub mod golden;
+pub mod kernel;
 pub mod lab;
+pub mod margay;
 pub mod order;
 pub mod peer;
 pub mod process;
 mod sys;
+pub mod tap;
 pub mod wait;
 
 pub use lab::{Host, Lab};
+pub use margay::Margay;
 pub use process::Daemon;
+pub use tap::Tap;
 pub use wait::{until, until_some};
 
 /// True when the test may make network namespaces. When not, says so on the terminal itself

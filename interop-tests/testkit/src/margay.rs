@@ -1,0 +1,290 @@
+//! Margay itself: its daemon in a namespace, its command line as the only way in.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus, Output},
+    sync::OnceLock,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::{
+    Daemon,
+    bgp::{Announcement, Family, Speaker},
+    lab::{Host, succeeded},
+    wait::until,
+};
+
+/// How long the daemon has until it answers its command line.
+const READY: Duration = Duration::from_secs(20);
+
+/// A Margay on one host.
+#[derive(Debug)]
+pub struct Margay {
+    host: Host,
+    dir: PathBuf,
+    config: String,
+    daemon: Option<Daemon>,
+}
+
+impl Margay {
+    /// A driver, nothing started yet. `config` is the text of the configuration file without
+    /// its `[node]`, `[api]` and `[http]` tables, which are the rig's.
+    pub fn new(host: &Host, config: &str) -> Self {
+        Self {
+            host: host.clone(),
+            dir: host.dir().to_path_buf(),
+            config: config.into(),
+            daemon: None,
+        }
+    }
+
+    /// Starts the daemon (again); returns when it answers.
+    ///
+    /// # Errors
+    /// When it cannot be started or does not answer in time.
+    pub fn start(&mut self) -> Result<()> {
+        self.launch()?;
+        let daemon = self.daemon.as_mut().context("just launched")?;
+        let (host, socket) = (self.host.clone(), socket(&self.dir));
+        until("margay-bgpd answers", READY, || {
+            daemon.check_running()?;
+            let mut command = Command::new(bin("margay")?);
+            command.arg("--socket").arg(&socket).args(["-o", "json", "status"]);
+            succeeded("margay status", &host.output(&mut command)?).map(|_| true)
+        })
+    }
+
+    /// Starts the daemon without waiting for an answer.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn launch(&mut self) -> Result<()> {
+        self.daemon = None;
+        fs::write(self.config_file(), self.file_text())?;
+        let mut command = Command::new(bin("margay-bgpd")?);
+        command.arg("--config").arg(self.config_file()).args(["--log-level", "debug"]);
+        self.daemon = Some(Daemon::spawn(&self.host, &mut command, &self.log_file())?);
+        Ok(())
+    }
+
+    /// The running daemon.
+    ///
+    /// # Errors
+    /// Before `start` and after `kill`.
+    pub fn daemon(&mut self) -> Result<&mut Daemon> {
+        self.daemon.as_mut().context("margay-bgpd was not started")
+    }
+
+    /// kill -9.
+    ///
+    /// # Errors
+    /// When it cannot be waited for.
+    pub fn kill(&mut self) -> Result<()> {
+        self.daemon()?.kill()
+    }
+
+    /// SIGTERM; returns its exit status.
+    ///
+    /// # Errors
+    /// When it does not end in time.
+    pub fn terminate(&mut self) -> Result<ExitStatus> {
+        self.daemon()?.terminate()
+    }
+
+    /// The text of the configuration, as given to [`Margay::new`].
+    pub fn config(&self) -> &str {
+        &self.config
+    }
+
+    /// Writes another configuration; the daemon takes it on `reload` or at its next start.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn reconfigure(&mut self, config: &str) -> Result<()> {
+        config.clone_into(&mut self.config);
+        fs::write(self.config_file(), self.file_text()).context("writing the configuration")
+    }
+
+    /// `margay -o json ARGUMENTS…`, parsed.
+    ///
+    /// # Errors
+    /// What the command said when it failed.
+    pub fn json(&self, arguments: &[&str]) -> Result<Value> {
+        let mut all = vec!["-o", "json"];
+        all.extend(arguments);
+        let text = succeeded(&format!("margay {}", arguments.join(" ")), &self.output(&all)?)?;
+        serde_json::from_str(&text).with_context(|| format!("margay {}: {text}", all.join(" ")))
+    }
+
+    /// `margay ARGUMENTS…`, its standard output.
+    ///
+    /// # Errors
+    /// What the command said when it failed.
+    pub fn text(&self, arguments: &[&str]) -> Result<String> {
+        succeeded(&format!("margay {}", arguments.join(" ")), &self.output(arguments)?)
+    }
+
+    /// `margay ARGUMENTS…` with whatever it came to.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn output(&self, arguments: &[&str]) -> Result<Output> {
+        let mut command = Command::new(bin("margay")?);
+        command.arg("--socket").arg(socket(&self.dir)).args(arguments);
+        self.host.output(&mut command)
+    }
+
+    /// One row of `margay peers`.
+    ///
+    /// # Errors
+    /// When there is no such peer.
+    pub fn peer(&self, name: &str) -> Result<Value> {
+        let rows = self.json(&["peers"])?;
+        let rows = rows.as_array().context("margay peers prints an array")?;
+        let row = rows.iter().find(|row| row["name"] == name || row["address"] == name);
+        row.cloned().with_context(|| format!("no peer {name}"))
+    }
+
+    /// True when the session with `name` is Established.
+    ///
+    /// # Errors
+    /// When there is no such peer.
+    pub fn established(&self, name: &str) -> Result<bool> {
+        Ok(self.peer(name)?["state"] == "Established")
+    }
+
+    /// Rows of `margay routes ARGUMENTS…`.
+    ///
+    /// # Errors
+    /// What the command said when it failed.
+    pub fn routes(&self, arguments: &[&str]) -> Result<Vec<Value>> {
+        let mut all = vec!["routes"];
+        all.extend(arguments);
+        let rows = self.json(&all)?;
+        rows.as_array().cloned().context("margay routes prints an array")
+    }
+
+    /// The best path of a prefix, if there is one.
+    ///
+    /// # Errors
+    /// When the daemon does not answer.
+    pub fn best(&self, prefix: &str) -> Result<Option<Value>> {
+        Ok(self.routes(&[prefix])?.into_iter().find(|route| route["best"] == true))
+    }
+
+    /// The end of the daemon's log.
+    pub fn log(&self) -> String {
+        crate::process::tail(&fs::read_to_string(self.log_file()).unwrap_or_default(), 60)
+    }
+
+    /// The host it runs on.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// The file the daemon reads.
+    pub fn config_file(&self) -> PathBuf {
+        self.dir.join("bgpd.toml")
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.dir.join("margay.log")
+    }
+
+    fn file_text(&self) -> String {
+        let dir = self.dir.display();
+        format!(
+            "[node]\nname = \"{}\"\nstate-dir = \"{dir}/state\"\n\n[api]\nsocket = \
+             \"{dir}/bgpd.sock\"\n\n[http]\nlisten = \"127.0.0.1:9179\"\n\n[datastore]\n\
+             type = \"none\"\n\n{}",
+            self.host.name(),
+            self.config
+        )
+    }
+}
+
+/// Margay configured like any other speaker of the lab: accepts and announces everything.
+pub fn config(speaker: &Speaker) -> String {
+    let prefixes = |announcements: &[Announcement]| -> String {
+        let rows = announcements.iter().map(|route| {
+            let c = &route.communities;
+            let large = c.large.iter().map(|text| format!("large:{text}"));
+            let extended = c.extended.iter().map(|text| format!("ext:{text}"));
+            let all: Vec<String> = c
+                .standard
+                .iter()
+                .cloned()
+                .chain(large)
+                .chain(extended)
+                .map(|text| format!("\"{text}\""))
+                .collect();
+            format!("  {{ prefix = \"{}\", communities = [{}] }},\n", route.prefix, all.join(", "))
+        });
+        rows.collect()
+    };
+    let mut text = format!(
+        "[bgp]\nasn = {}\nrouter-id = \"{}\"\nrequire-policy = false\noriginate = [\n{}]\n",
+        speaker.asn,
+        speaker.router_id,
+        prefixes(&speaker.announcements)
+    );
+    for n in &speaker.neighbors {
+        let family = match n.family() {
+            Family::Ipv4 => "ipv4-unicast",
+            Family::Ipv6 => "ipv6-unicast",
+        };
+        text += &format!(
+            "\n[[bgp.peer]]\naddress = \"{}\"\nasn = {}\nlocal-address = \"{}\"\npassive = {}\n\
+             families = [\"{family}\"]\nhold-time = {}\nconnect-retry = 1\n\
+             route-reflector-client = {}\n",
+            n.address, n.asn, n.local_address, n.passive, n.hold_time, n.reflector_client
+        );
+        if let Some(password) = &n.password {
+            text += &format!("password = \"{password}\"\n");
+        }
+    }
+    text
+}
+
+/// The path of one of Margay's programs: from `MARGAY_BIN_DIR`, or built with the lab profile.
+///
+/// # Errors
+/// When it does not build.
+pub fn bin(name: &str) -> Result<PathBuf> {
+    static FOLDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| folder().map_err(|e| format!("{e:#}")));
+    match folder {
+        Ok(folder) => Ok(folder.join(name)),
+        Err(e) => bail!("{e}"),
+    }
+}
+
+fn folder() -> Result<PathBuf> {
+    if let Some(folder) = env::var_os("MARGAY_BIN_DIR") {
+        return Ok(folder.into());
+    }
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let output = Command::new(&cargo)
+        .args(["build", "--quiet", "--profile", "lab", "-p", "margay-bgpd", "-p", "margay"])
+        .current_dir(&workspace)
+        .output()
+        .context("running cargo")?;
+    succeeded("cargo build --profile lab", &output)?;
+    let output = Command::new(cargo)
+        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .current_dir(&workspace)
+        .output()
+        .context("running cargo")?;
+    let metadata: Value = serde_json::from_slice(&output.stdout)?;
+    let target = metadata["target_directory"].as_str().context("a target directory")?;
+    Ok(Path::new(target).join("lab"))
+}
+
+fn socket(dir: &Path) -> PathBuf {
+    dir.join("bgpd.sock")
+}
