@@ -59,7 +59,7 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
             fuzz::all(seconds.parse().with_context(|| format!("--seconds {seconds}"))?)
         }
         ("demo", rest) => lab_program("demo", packages::LAB, rest),
-        ("bench", rest) => lab_program("bench", packages::LAB, rest),
+        ("bench", rest) => bench(rest),
         ("dist", []) => dist::tarball(),
         ("-h" | "--help" | "help", _) => {
             print!("{USAGE}");
@@ -80,6 +80,17 @@ fn lab_program(name: &str, packages: &[&str], arguments: &[&str]) -> Result<Exit
     command.args(["--bin", name, "--"]).args(arguments);
     let status = command.status().with_context(|| format!("running {name}"))?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Builds everything in release mode and runs the benchmark.
+fn bench(arguments: &[&str]) -> Result<ExitCode> {
+    packages::install(packages::BUILD)?;
+    packages::install(packages::LAB)?;
+    let parts = ["-p", "margay-bgpd", "-p", "bgpload", "-p", "interop-tests"];
+    step::run("cargo build --release", cargo(&["build", "--release"]).args(parts))?;
+    let mut command = std::process::Command::new(target_dir()?.join("release/bench"));
+    let status = command.args(arguments).status().context("running the benchmark")?;
+    Ok(ExitCode::from(u8::try_from(status.code().unwrap_or(1)).unwrap_or(1)))
 }
 
 /// The folder of the workspace.
