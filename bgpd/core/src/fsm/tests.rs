@@ -1,6 +1,12 @@
 //! Tests of the session by the tables of RFC 4271 §8 and its successors.
 
+mod any_input;
+mod clocks;
+mod collisions;
 mod opens;
+mod states;
+mod stops;
+mod words;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
