@@ -2,13 +2,20 @@
 
 use std::{fmt, str::FromStr};
 
+const TRANS: u16 = 23456;
+
 /// A 4-octet autonomous system number (RFC 6793). Displayed as a plain decimal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Asn(pub u32);
 
 impl Asn {
     /// AS_TRANS, what a 2-octet field holds when the number does not fit (RFC 6793 §9).
-    pub const TRANS: Self = Self(23456);
+    pub const TRANS: Self = Self(TRANS as u32);
+
+    /// What a 2-octet field holds: the number itself, or AS_TRANS.
+    pub fn two_octet(self) -> u16 {
+        u16::try_from(self.0).unwrap_or(TRANS)
+    }
 
     /// Private use: 64512-65534 and 4200000000-4294967294 (RFC 6996).
     pub fn is_private(self) -> bool {
@@ -67,6 +74,24 @@ impl fmt::Display for Family {
             Self::IPV4_UNICAST => f.write_str("ipv4-unicast"),
             Self::IPV6_UNICAST => f.write_str("ipv6-unicast"),
             Self { afi, safi } => write!(f, "afi-{afi}-safi-{safi}"),
+        }
+    }
+}
+
+/// The text is not a supported family.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a family (ipv4-unicast, ipv6-unicast)")]
+pub struct FamilyParseError(pub String);
+
+/// The supported families, by the names of the configuration.
+impl FromStr for Family {
+    type Err = FamilyParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "ipv4-unicast" => Ok(Self::IPV4_UNICAST),
+            "ipv6-unicast" => Ok(Self::IPV6_UNICAST),
+            _ => Err(FamilyParseError(text.to_owned())),
         }
     }
 }

@@ -1,8 +1,12 @@
-//! The message types besides UPDATE, and the framing common to all.
+//! Framing, and the small message types.
 
-use std::net::Ipv4Addr;
+use bytes::Bytes;
 
-use crate::{Asn, Capability, Family};
+use crate::{
+    Family, Notification,
+    notification::{code, header_error},
+    wire::len16,
+};
 
 /// Marker (16), length (2), type (1).
 pub const HEADER_LEN: usize = 19;
@@ -11,33 +15,18 @@ pub const MAX_LEN: usize = 4096;
 /// Largest message with RFC 8654.
 pub const MAX_EXTENDED_LEN: usize = 65535;
 
-/// OPEN (RFC 4271 §4.2).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Open {
-    /// Protocol version; 4.
-    pub version: u8,
-    /// The 2-octet field: the number, or AS_TRANS.
-    pub my_as: u16,
-    /// Proposed hold time in seconds; checked by the session, not by the decoder.
-    pub hold_time: u16,
-    /// BGP identifier.
-    pub router_id: Ipv4Addr,
-    /// In the order received, over all optional parameters.
-    pub capabilities: Vec<Capability>,
-}
-
-impl Open {
-    /// The peer's AS: capability 65 if there (last instance), else the 2-octet field.
-    pub fn asn(&self) -> Asn {
-        self.capabilities
-            .iter()
-            .rev()
-            .find_map(|c| match c {
-                Capability::FourOctetAsn(asn) => Some(*asn),
-                _ => None,
-            })
-            .unwrap_or(Asn(u32::from(self.my_as)))
-    }
+/// Message type codes.
+pub mod message_type {
+    /// OPEN.
+    pub const OPEN: u8 = 1;
+    /// UPDATE.
+    pub const UPDATE: u8 = 2;
+    /// NOTIFICATION.
+    pub const NOTIFICATION: u8 = 3;
+    /// KEEPALIVE.
+    pub const KEEPALIVE: u8 = 4;
+    /// ROUTE-REFRESH (RFC 2918).
+    pub const ROUTE_REFRESH: u8 = 5;
 }
 
 /// Subtype of a ROUTE-REFRESH (RFC 7313 §3.2).
@@ -70,7 +59,7 @@ pub enum Message<'a> {
     /// Type 2; the body, to be given to [`crate::Update::parse`].
     Update(&'a [u8]),
     /// Type 3.
-    Notification(crate::Notification),
+    Notification(Notification),
     /// Type 4.
     KeepAlive,
     /// Type 5.
@@ -84,34 +73,144 @@ pub enum Message<'a> {
 /// # Errors
 /// The NOTIFICATION for a wrong marker, length or type (RFC 4271 §6.1); found as soon as the
 /// header is there, before the body is awaited.
-pub fn frame_len(_buffer: &[u8], _max_len: usize) -> Result<Option<usize>, crate::Notification> {
-    unimplemented!()
+#[inline]
+pub fn frame_len(buffer: &[u8], max_len: usize) -> Result<Option<usize>, Notification> {
+    let Some((header, _)) = buffer.split_first_chunk::<HEADER_LEN>() else {
+        return Ok(None);
+    };
+    let [marker @ .., high, low, kind] = header;
+    if *marker != MARKER {
+        return Err(Notification::new(code::HEADER, header_error::NOT_SYNCHRONISED));
+    }
+    let len = usize::from(u16::from_be_bytes([*high, *low]));
+    let bad_length = || {
+        let data = Bytes::copy_from_slice(&[*high, *low]);
+        Notification { code: code::HEADER, subcode: header_error::BAD_LENGTH, data }
+    };
+    if len < HEADER_LEN || len > max_len {
+        return Err(bad_length());
+    }
+    let legal = match *kind {
+        message_type::OPEN => 29..=MAX_LEN,
+        message_type::UPDATE => 23..=MAX_EXTENDED_LEN,
+        message_type::NOTIFICATION => 21..=MAX_EXTENDED_LEN,
+        message_type::KEEPALIVE => HEADER_LEN..=HEADER_LEN,
+        message_type::ROUTE_REFRESH => 23..=MAX_EXTENDED_LEN,
+        unknown => {
+            let data = Bytes::copy_from_slice(&[unknown]);
+            return Err(Notification { code: code::HEADER, subcode: header_error::BAD_TYPE, data });
+        }
+    };
+    if legal.contains(&len) { Ok(Some(len)) } else { Err(bad_length()) }
 }
 
 /// Decodes one whole frame as measured by [`frame_len`].
 ///
 /// # Errors
 /// The NOTIFICATION to answer with (for a malformed NOTIFICATION the caller only logs).
-pub fn decode(_frame: &[u8]) -> Result<Message<'_>, crate::Notification> {
-    unimplemented!()
+pub fn decode(frame: &[u8]) -> Result<Message<'_>, Notification> {
+    let bad_length = || {
+        let data = Bytes::copy_from_slice(&len16(frame.len()));
+        Notification { code: code::HEADER, subcode: header_error::BAD_LENGTH, data }
+    };
+    let len = frame_len(frame, MAX_EXTENDED_LEN)?;
+    let (header, body) = frame.split_first_chunk::<HEADER_LEN>().ok_or_else(bad_length)?;
+    if len != Some(frame.len()) {
+        return Err(bad_length());
+    }
+    let [.., kind] = header;
+    Ok(match *kind {
+        message_type::OPEN => Message::Open(Open::decode(body)?),
+        message_type::UPDATE => Message::Update(body),
+        message_type::NOTIFICATION => match *body {
+            [code, subcode, ref data @ ..] => Message::Notification(Notification {
+                code,
+                subcode,
+                data: Bytes::copy_from_slice(data),
+            }),
+            _ => return Err(bad_length()),
+        },
+        message_type::KEEPALIVE => Message::KeepAlive,
+        _ => Message::RouteRefresh(decode_route_refresh(frame, body).ok_or_else(bad_length)??),
+    })
 }
 
-/// Encodes an OPEN; extended parameters (RFC 9072) only where needed.
-pub fn encode_open(_open: &Open) -> bytes::Bytes {
-    unimplemented!()
+/// `None` for a body below 4 octets, which [`frame_len`] has ruled out.
+fn decode_route_refresh(frame: &[u8], body: &[u8]) -> Option<Result<RouteRefresh, Notification>> {
+    let (&[high, low, subtype, safi], orf) = body.split_first_chunk::<4>()?;
+    let kind = match subtype {
+        0 => RefreshKind::Request,
+        1 => RefreshKind::Begin,
+        2 => RefreshKind::End,
+        other => RefreshKind::Other(other),
+    };
+    if !orf.is_empty() && matches!(kind, RefreshKind::Begin | RefreshKind::End) {
+        // RFC 7313 §5: the whole message goes back.
+        return Some(Err(Notification {
+            code: code::ROUTE_REFRESH,
+            subcode: INVALID_REFRESH_LENGTH,
+            data: Bytes::copy_from_slice(frame),
+        }));
+    }
+    let family = Family { afi: u16::from_be_bytes([high, low]), safi };
+    Some(Ok(RouteRefresh { family, kind }))
 }
+
+pub use crate::open::{Open, encode_open};
 
 /// Encodes a NOTIFICATION, its data cut to fit [`MAX_LEN`].
-pub fn encode_notification(_notification: &crate::Notification) -> bytes::Bytes {
-    unimplemented!()
+pub fn encode_notification(notification: &Notification) -> Bytes {
+    let mut out = start(message_type::NOTIFICATION);
+    out.extend([notification.code, notification.subcode]);
+    out.extend(notification.data.iter().take(MAX_LEN - HEADER_LEN - 2));
+    seal(out)
 }
 
 /// Encodes a ROUTE-REFRESH.
-pub fn encode_route_refresh(_refresh: RouteRefresh) -> bytes::Bytes {
-    unimplemented!()
+pub fn encode_route_refresh(refresh: RouteRefresh) -> Bytes {
+    let subtype = match refresh.kind {
+        RefreshKind::Request => 0,
+        RefreshKind::Begin => 1,
+        RefreshKind::End => 2,
+        RefreshKind::Other(subtype) => subtype,
+    };
+    let mut out = start(message_type::ROUTE_REFRESH);
+    out.extend(refresh.family.afi.to_be_bytes());
+    out.extend([subtype, refresh.family.safi]);
+    seal(out)
 }
 
 /// The 19 octets of a KEEPALIVE.
-pub fn keep_alive() -> bytes::Bytes {
-    unimplemented!()
+pub fn keep_alive() -> Bytes {
+    Bytes::from_static(&KEEPALIVE)
 }
+
+/// A header whose length [`seal`] fills in.
+pub(crate) fn start(kind: u8) -> Vec<u8> {
+    let mut out = Vec::with_capacity(128);
+    out.extend(MARKER);
+    out.extend([0, 0, kind]);
+    out
+}
+
+/// Ends a message begun with [`start`], at most 65535 octets long.
+pub(crate) fn seal(mut out: Vec<u8>) -> Bytes {
+    let len = len16(out.len());
+    if let Some(field) = out.get_mut(LENGTH_AT..LENGTH_AT + 2) {
+        field.copy_from_slice(&len);
+    }
+    out.into()
+}
+
+/// Where the length stands in a message.
+pub(crate) const LENGTH_AT: usize = 16;
+pub(crate) const MARKER: [u8; 16] = [0xFF; 16];
+const KEEPALIVE: [u8; HEADER_LEN] = {
+    let mut octets = [0xFF; HEADER_LEN];
+    octets[16] = 0;
+    octets[17] = 19;
+    octets[18] = message_type::KEEPALIVE;
+    octets
+};
+/// ROUTE-REFRESH error: Invalid Message Length (RFC 7313 §5).
+const INVALID_REFRESH_LENGTH: u8 = 1;
