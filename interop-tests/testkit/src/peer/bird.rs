@@ -81,7 +81,7 @@ impl Bird {
                 text,
                 "protocol bgp n{number} {{\n local {} as {};\n neighbor {} as {};\n direct;\n \
                  hold time {};\n connect delay time 1;\n connect retry time 2;\n \
-                 error wait time 1, 2;\n {} {{ import all; export all; }};",
+                 error wait time 1, 2;\n deterministic med;\n {} {{ import all; export all; }};",
                 n.local_address,
                 self.speaker.asn,
                 n.address,

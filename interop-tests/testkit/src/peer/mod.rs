@@ -11,7 +11,7 @@ use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Context, Result};
 
-pub use bird::Bird;
+pub use bird::{Bird, BirdRoute};
 pub use exabgp::ExaBgp;
 pub use frr::Frr;
 pub use gobgp::GoBgp;
