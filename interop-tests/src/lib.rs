@@ -7,3 +7,4 @@ pub mod harness;
 pub mod matrix;
 pub mod pair;
 pub mod reflection;
+pub mod wire;

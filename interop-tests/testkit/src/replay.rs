@@ -19,6 +19,7 @@ use crate::{lab::Host, mrt::Record};
 
 const HEADER: usize = 19;
 const OPEN: u8 = 1;
+const UPDATE: u8 = 2;
 const NOTIFICATION: u8 = 3;
 const KEEPALIVE: u8 = 4;
 const AS_TRANS: u16 = 23456;
@@ -169,6 +170,37 @@ pub fn accept_all(host: &Host, peers: &[RecordedPeer]) -> Result<Vec<Session>> {
         let joined = all.into_iter().map(|one| one.join().ok().context("a session panicked")?);
         joined.collect()
     })
+}
+
+/// UPDATEs that announce `prefixes` (each with 24 bits) by way of `next_hop`, packed.
+pub fn announcements(asn: u32, next_hop: Ipv4Addr, prefixes: &[Ipv4Addr]) -> Vec<Vec<u8>> {
+    let mut attributes = vec![0x40, 1, 1, 0, 0x40, 2, 6, 2, 1];
+    attributes.extend(asn.to_be_bytes());
+    attributes.extend([0x40, 3, 4]);
+    attributes.extend(next_hop.octets());
+    let update = |some: &[Ipv4Addr]| {
+        let mut body = vec![0, 0];
+        body.extend(u16::try_from(attributes.len()).unwrap_or(0).to_be_bytes());
+        body.extend(&attributes);
+        for prefix in some {
+            let [a, b, c, _] = prefix.octets();
+            body.extend([24, a, b, c]);
+        }
+        message(UPDATE, &body)
+    };
+    // 4096 octets hold a thousand prefixes of four octets less the head.
+    prefixes.chunks(1000).map(update).collect()
+}
+
+/// The End-of-RIB of IPv4 unicast (RFC 4724 §2).
+pub fn end_of_rib() -> Vec<u8> {
+    message(UPDATE, &[0, 0, 0, 0])
+}
+
+/// `count` prefixes of 24 bits, one after another from 20.0.0.0 on.
+pub fn prefixes(count: u32) -> Vec<Ipv4Addr> {
+    let first = u32::from(Ipv4Addr::new(20, 0, 0, 0));
+    (0..count).map(|number| Ipv4Addr::from(first + (number << 8))).collect()
 }
 
 fn message(kind: u8, body: &[u8]) -> Vec<u8> {
