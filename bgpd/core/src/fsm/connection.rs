@@ -50,7 +50,7 @@ pub(super) struct Connection {
     pub(super) hold: Option<Instant>,
     pub(super) keepalive: Option<Instant>,
     pub(super) send_hold: Option<Instant>,
-    /// Was up already when another connection became Established.
+    /// Was up, or on its way, already when another connection became Established.
     pub(super) contender: bool,
 }
 

@@ -164,6 +164,10 @@ impl Session {
         out: &mut Vec<Output>,
     ) {
         let offer = Offer::new(&self.global, &self.peer, self.remote, self.plain);
+        // On its way since before the other one was Established.
+        let young = self
+            .established_at
+            .is_some_and(|at| now.saturating_duration_since(at) < timers::VERDICT_WAIT);
         out.push(Output::Send(id, Control::Open(offer.open.clone())));
         self.connections.push(Connection {
             id,
@@ -175,7 +179,7 @@ impl Session {
             hold: Some(now + timers::OPEN_HOLD),
             keepalive: None,
             send_hold: None,
-            contender: false,
+            contender: young,
         });
         self.report(now, "TCP connection is up", out);
     }

@@ -115,6 +115,7 @@ fn loss_of_one_connection_leaves_the_other_alone() {
 fn new_connection_beside_an_established_session_is_rejected_after_its_open() {
     for global in [lower(), higher()] {
         let (mut bench, id) = Bench::established_with(global, peer(), their_open());
+        bench.advance(secs(11));
         let new = bench.accepted();
         bench.give(Input::Open(new, their_open()));
         assert_eq!(bench.notified(new), [COLLISION]);

@@ -147,7 +147,8 @@ fn wrong_version_is_answered_with_ours() {
 
 #[test]
 fn wrong_as_is_refused() {
-    let cases: [(&str, fn(&mut Open)); 6] = [
+    type Change = fn(&mut Open);
+    let cases: [(&str, Change); 6] = [
         ("unexpected", |o| *o = their_open_from(65009)),
         ("zero in the old field", |o| o.my_as = 0),
         ("zero in both", |o| {
