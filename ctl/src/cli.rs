@@ -1,0 +1,403 @@
+//! The command line: what can be said, before anything is done.
+
+use std::{net::IpAddr, path::PathBuf, str::FromStr};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use ipnet::IpNet;
+use margay_proto::v1;
+
+use crate::error::Failure;
+
+/// Margay's command line: looks at and steers the node daemon.
+#[derive(Debug, Parser)]
+#[command(
+    name = "margay",
+    version,
+    propagate_version = true,
+    subcommand_required = true,
+    arg_required_else_help = false,
+    disable_help_subcommand = true,
+    after_help = "Exit codes: 0 done, 1 the operation failed, 2 usage or invalid configuration."
+)]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options that stand before or after the command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// Socket of the node daemon
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH",
+        env = "MARGAY_SOCKET",
+        default_value = "/run/margay/bgpd.sock"
+    )]
+    pub socket: PathBuf,
+    /// Socket of the policy dataplane
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH",
+        env = "MARGAY_POLICY_SOCKET",
+        default_value = "/run/margay/policy-dp.sock"
+    )]
+    pub policy_socket: PathBuf,
+    /// How to print
+    #[arg(short, long, global = true, value_enum, value_name = "FORMAT", default_value = "table")]
+    pub output: Format,
+    /// No colours, even on a terminal (also: NO_COLOR in the environment)
+    #[arg(long, global = true)]
+    pub no_color: bool,
+}
+
+/// How to print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Aligned columns
+    Table,
+    /// The same with more columns
+    Wide,
+    /// An array or object
+    Json,
+    /// The same as YAML
+    Yaml,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// The daemon at a glance
+    Status,
+    /// Peers and their sessions
+    Peers(PeersArgs),
+    /// Routes, and why they are as they are
+    Routes(Box<RoutesArgs>),
+    /// Routes in the kernel, and those that should be
+    Fib {
+        /// This prefix, or the longest one that covers this address
+        #[arg(value_name = "PREFIX|ADDRESS")]
+        destination: Option<Destination>,
+    },
+    /// The daemon's configuration
+    #[command(subcommand, subcommand_required = true, arg_required_else_help = false)]
+    Config(ConfigCommand),
+    /// Changes as they happen, one JSON object a line
+    Monitor {
+        /// Only these; both by default
+        what: Option<Watched>,
+    },
+    /// Completions for a shell: `source <(margay completions bash)`
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// The manual page: `margay man | man -l -`
+    Man {
+        /// Write one page for each command into this directory instead
+        #[arg(long, value_name = "PATH")]
+        dir: Option<PathBuf>,
+    },
+}
+
+/// `margay peers`.
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "margay peers [NAME]\n       margay peers <COMMAND>",
+    after_help = "A peer whose name is a command stands after `--`: margay peers -- reset"
+)]
+pub struct PeersArgs {
+    /// What to do with a peer.
+    #[command(subcommand)]
+    pub command: Option<PeersCommand>,
+    /// Everything about one peer, by name or address
+    pub name: Option<String>,
+}
+
+/// What to do with a peer.
+#[derive(Debug, Subcommand)]
+pub enum PeersCommand {
+    /// End the session and start it again, or only apply policies again
+    Reset {
+        /// Name or address
+        name: String,
+        /// Keep the session: apply import policy again (in), send everything again (out), or both
+        #[arg(long, value_enum, value_name = "DIRECTION")]
+        soft: Option<Soft>,
+    },
+    /// End the session and keep it down until `enable`
+    Disable {
+        /// Name or address
+        name: String,
+        /// Tell the peer why (RFC 9003; at most 255 octets)
+        #[arg(long, value_name = "TEXT", value_parser = shutdown_message)]
+        message: Option<String>,
+    },
+    /// Let the session start again
+    Enable {
+        /// Name or address
+        name: String,
+    },
+}
+
+/// Directions of a soft reset.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Soft {
+    /// What the peer told us
+    In,
+    /// What we told the peer
+    Out,
+    /// Both
+    Both,
+}
+
+/// `margay routes`.
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "margay routes [PREFIX|ADDRESS] [OPTIONS]\n       margay routes <COMMAND>",
+    after_help = "Without options: every path kept after import policy, in every family. A prefix \
+                  matches exactly, an address by longest match."
+)]
+pub struct RoutesArgs {
+    /// What else to do with routes.
+    #[command(subcommand)]
+    pub command: Option<RoutesCommand>,
+    /// Exactly this prefix, or the longest one that covers this address
+    #[arg(value_name = "PREFIX|ADDRESS")]
+    pub destination: Option<Destination>,
+    /// Only this address family
+    #[arg(long, value_enum)]
+    pub family: Option<Family>,
+    /// Also the more specific prefixes within PREFIX
+    #[arg(long, requires = "destination")]
+    pub longer: bool,
+    /// Only paths from this peer (name or address)
+    #[arg(long, value_name = "PEER")]
+    pub received_from: Option<String>,
+    /// As received, before import policy
+    #[arg(long, requires = "received_from")]
+    pub pre_policy: bool,
+    /// As sent to this peer, after export policy and rewriting
+    #[arg(long, value_name = "PEER", conflicts_with = "pre_policy")]
+    pub advertised_to: Option<String>,
+    /// Only best paths
+    #[arg(long)]
+    pub best: bool,
+    /// At most so many rows
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub limit: Option<u64>,
+}
+
+/// What else to do with routes.
+#[derive(Debug, Subcommand)]
+pub enum RoutesCommand {
+    /// Originate a prefix until it is withdrawn or the daemon stops
+    Add {
+        /// What to announce
+        prefix: ExactPrefix,
+        /// Third-party next hop; ourselves by default
+        #[arg(long, value_name = "ADDRESS")]
+        next_hop: Option<IpAddr>,
+        /// Community to start with: A:B, large:A:B:C, ext:rt:A:N; may be repeated
+        #[arg(long = "community", value_name = "COMMUNITY")]
+        communities: Vec<String>,
+    },
+    /// Take back a prefix of our own
+    Withdraw {
+        /// What to take back
+        prefix: ExactPrefix,
+    },
+    /// Every path, each step of the decision, each policy rule, and who was told
+    Explain {
+        /// This prefix, or the longest one that covers this address
+        #[arg(value_name = "PREFIX|ADDRESS")]
+        destination: Destination,
+        /// Only what this peer (name or address) was told
+        #[arg(long, value_name = "PEER")]
+        to: Option<String>,
+    },
+}
+
+/// `margay config`.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Whether a file is valid (runs `margay-bgpd --check`; needs no running daemon)
+    Check {
+        /// The file; /etc/margay/bgpd.toml by default
+        file: Option<PathBuf>,
+    },
+    /// What a reload would change
+    Diff {
+        /// Compare with this file instead of the daemon's own
+        file: Option<PathBuf>,
+    },
+    /// What is in force, defaults filled in, secrets left out
+    Show {
+        /// What would be in force with this file
+        file: Option<PathBuf>,
+    },
+    /// Take the file into force; an invalid one changes nothing
+    Reload {
+        /// This file instead of the daemon's own, until the next reload
+        file: Option<PathBuf>,
+    },
+}
+
+/// What to watch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Watched {
+    /// Sessions that change their state
+    Peers,
+    /// Prefixes whose best path changes
+    Routes,
+}
+
+/// An address family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Family {
+    /// IPv4 unicast
+    #[value(alias = "ipv4")]
+    Ipv4Unicast,
+    /// IPv6 unicast
+    #[value(alias = "ipv6")]
+    Ipv6Unicast,
+}
+
+impl From<Family> for v1::Family {
+    fn from(family: Family) -> Self {
+        match family {
+            Family::Ipv4Unicast => Self::Ipv4Unicast,
+            Family::Ipv6Unicast => Self::Ipv6Unicast,
+        }
+    }
+}
+
+/// What a question is about: a prefix exactly, or an address by longest match.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Destination {
+    /// Masked.
+    Prefix(IpNet),
+    /// Without a length.
+    Address(IpAddr),
+}
+
+impl FromStr for Destination {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.contains('/') {
+            text.parse::<IpNet>().map(|prefix| Self::Prefix(prefix.trunc())).ok()
+        } else {
+            text.parse().map(Self::Address).ok()
+        }
+        .ok_or_else(|| {
+            "neither a prefix such as 10.0.0.0/24 or 2001:db8::/32 nor an address".to_owned()
+        })
+    }
+}
+
+/// A prefix to act on: host bits are a mistake, not a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExactPrefix(pub IpNet);
+
+impl FromStr for ExactPrefix {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let prefix: IpNet = text
+            .parse()
+            .map_err(|_| "not a prefix such as 10.0.0.0/24 or 2001:db8::/32".to_owned())?;
+        if prefix != prefix.trunc() {
+            return Err(format!(
+                "has bits set beyond its length, did you mean {}?",
+                prefix.trunc()
+            ));
+        }
+        Ok(Self(prefix))
+    }
+}
+
+fn shutdown_message(text: &str) -> Result<String, String> {
+    match text.len() {
+        0..=255 => Ok(text.to_owned()),
+        length => Err(format!("{length} octets long, at most 255 fit (RFC 9003)")),
+    }
+}
+
+impl Cli {
+    /// What clap cannot refuse: arguments of a listing before a command that takes its own.
+    pub fn check(&self) -> Result<(), Failure> {
+        let (misplaced, command) = match &self.command {
+            Command::Peers(PeersArgs { command: Some(_), name: Some(name) }) => {
+                (name.clone(), "peers")
+            }
+            Command::Routes(args) if args.command.is_some() => match args.filter() {
+                Some(filter) => (filter, "routes"),
+                None => return Ok(()),
+            },
+            _ => return Ok(()),
+        };
+        let message = format!("{misplaced} does not belong before a command of `{command}`");
+        Err(Failure::usage(message)
+            .with_help(format!("what the command is about follows it: margay {command} --help")))
+    }
+}
+
+impl RoutesArgs {
+    /// An argument that only a listing has, if one was given.
+    fn filter(&self) -> Option<String> {
+        let destination = self.destination.map(|destination| match destination {
+            Destination::Prefix(prefix) => prefix.to_string(),
+            Destination::Address(address) => address.to_string(),
+        });
+        let options = [
+            (self.family.is_some(), "--family"),
+            (self.longer, "--longer"),
+            (self.received_from.is_some(), "--received-from"),
+            (self.pre_policy, "--pre-policy"),
+            (self.advertised_to.is_some(), "--advertised-to"),
+            (self.best, "--best"),
+            (self.limit.is_some(), "--limit"),
+        ];
+        let option = options.iter().find(|(given, _)| *given);
+        destination.or_else(|| option.map(|(_, name)| (*name).to_owned()))
+    }
+}
+
+/// What is wrong with a command line, with the remedies that clap knows.
+pub fn usage_failure(error: &clap::Error) -> Failure {
+    let rendered = error.render().to_string();
+    let mut message = String::new();
+    let mut remedies: Vec<String> = Vec::new();
+    for paragraph in rendered.split("\n\n") {
+        let lines: Vec<_> = paragraph.lines().map(str::trim).collect();
+        let Some(first) = lines.first() else { continue };
+        if let Some(text) = first.strip_prefix("error: ") {
+            // Names and possible values on the next lines belong to the sentence.
+            message = [text].iter().chain(lines.get(1..).unwrap_or_default()).fold(
+                message,
+                |message, line| {
+                    if message.is_empty() { (*line).to_owned() } else { message + " " + line }
+                },
+            );
+        } else if first.starts_with("tip: ") {
+            remedies.extend(lines.iter().map(|tip| tip.trim_start_matches("tip: ").to_owned()));
+        } else if let Some(usage) = first.strip_prefix("Usage: ") {
+            remedies.push(format!("usage: {usage}"));
+            remedies.extend(lines.iter().skip(1).map(|usage| format!("usage: {usage}")));
+        } else if first.starts_with("For more information") {
+            remedies.push("more with --help".to_owned());
+        }
+    }
+    remedies.into_iter().fold(Failure::usage(message), Failure::with_help)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,82 @@
+//! The connection to the daemon.
+
+use std::{error::Error, io, path::Path, time::Duration};
+
+use margay_proto::v1::{config_client::ConfigClient, routing_client::RoutingClient};
+use tonic::transport::{Channel, Endpoint};
+
+use crate::error::{Failure, plain};
+
+/// A daemon that does not even accept within this time is not going to.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Octets on their way before the reader has seen them: enough to keep both ends busy, little
+/// enough that a million routes never pile up.
+const WINDOW: u32 = 1 << 20;
+/// Largest single answer; lists without bound come as streams of smaller ones.
+const MAX_ANSWER: usize = 256 << 20;
+
+/// Both services of the node daemon.
+#[derive(Debug, Clone)]
+pub struct Client {
+    channel: Channel,
+}
+
+impl Client {
+    /// Connects to the socket, or says what is wrong with it.
+    pub async fn connect(socket: &Path) -> Result<Self, Failure> {
+        let Some(path) = socket.to_str() else {
+            return Err(Failure::usage(format!("{} is not valid UTF-8", socket.display())));
+        };
+        let endpoint = Endpoint::from_shared(format!("unix:{path}"))
+            .map_err(|error| Failure::usage(format!("{path} is not a socket path: {error}")))?
+            .connect_timeout(CONNECT_TIMEOUT)
+            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(WINDOW);
+        match endpoint.connect().await {
+            Ok(channel) => Ok(Self { channel }),
+            Err(error) => Err(refused(socket, &error)),
+        }
+    }
+
+    /// The service `Routing`.
+    pub fn routing(&self) -> RoutingClient<Channel> {
+        RoutingClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER)
+    }
+
+    /// The service `Config`.
+    pub fn config(&self) -> ConfigClient<Channel> {
+        ConfigClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER)
+    }
+}
+
+/// Why there is no connection, in words that lead to a remedy.
+fn refused(socket: &Path, error: &(dyn Error + 'static)) -> Failure {
+    let socket = socket.display();
+    let cause = std::iter::successors(Some(error), |&error| error.source())
+        .find_map(|error| error.downcast_ref::<io::Error>());
+    let start = "start it: margay-bgpd --config /etc/margay/bgpd.toml";
+    let other = "a daemon with another socket is named by --socket or MARGAY_SOCKET";
+    match cause.map(io::Error::kind) {
+        Some(io::ErrorKind::NotFound) => {
+            Failure::failed(format!("margay-bgpd is not running: there is no socket {socket}"))
+                .with_help(start)
+                .with_help(other)
+        }
+        Some(io::ErrorKind::ConnectionRefused) => {
+            Failure::failed(format!("margay-bgpd is not running: nobody listens on {socket}"))
+                .with_help(start)
+                .with_help(other)
+        }
+        Some(io::ErrorKind::PermissionDenied) => {
+            Failure::failed(format!("no permission to open {socket}"))
+                .with_help("run as root or as a member of the group `margay`")
+        }
+        Some(io::ErrorKind::TimedOut) => {
+            Failure::failed(format!("margay-bgpd does not answer on {socket}"))
+        }
+        _ => {
+            let cause = cause.map_or_else(|| error.to_string(), plain);
+            Failure::failed(format!("cannot connect to {socket}: {cause}")).with_help(other)
+        }
+    }
+}

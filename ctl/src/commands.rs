@@ -1,0 +1,64 @@
+//! One function a command: ask, and show the answer.
+
+mod config;
+mod monitor;
+mod peers;
+mod routes;
+mod shell;
+
+use margay_proto::v1;
+
+use crate::{
+    cli::{Cli, Command, Destination, Global},
+    client::Client,
+    error::Failure,
+    output::Out,
+    view::{FibRoute, Status},
+};
+
+/// Runs a command to its end.
+pub async fn run(cli: Cli) -> Result<(), Failure> {
+    let options = &cli.global;
+    let out = &mut Out::stdout(options);
+    match cli.command {
+        Command::Status => status(options, out).await,
+        Command::Peers(args) => peers::run(args, options, out).await,
+        Command::Routes(args) => routes::run(*args, options, out).await,
+        Command::Fib { destination } => fib(destination, options, out).await,
+        Command::Config(command) => config::run(command, options, out).await,
+        Command::Monitor { what } => monitor::run(what, options, out).await,
+        Command::Completions { shell } => shell::completions(shell),
+        Command::Man { dir } => shell::man(dir.as_deref()),
+    }
+}
+
+async fn connect(options: &Global) -> Result<Client, Failure> {
+    Client::connect(&options.socket).await
+}
+
+async fn status(options: &Global, out: &mut Out<'_>) -> Result<(), Failure> {
+    let mut routing = connect(options).await?.routing();
+    let answer = routing.get_status(v1::GetStatusRequest {}).await?.into_inner();
+    Ok(out.sheet(&Status::from(answer))?)
+}
+
+async fn fib(
+    destination: Option<Destination>,
+    options: &Global,
+    out: &mut Out<'_>,
+) -> Result<(), Failure> {
+    use v1::list_fib_request::Destination as Asked;
+    let destination = destination.map(|destination| match destination {
+        Destination::Prefix(prefix) => Asked::Prefix(prefix.to_string()),
+        Destination::Address(address) => Asked::Address(address.to_string()),
+    });
+    let mut routing = connect(options).await?.routing();
+    let mut stream = routing.list_fib(v1::ListFibRequest { destination }).await?.into_inner();
+    let mut rows = out.rows::<FibRoute>();
+    while let Some(batch) = stream.message().await? {
+        for route in batch.routes {
+            rows.push(&FibRoute::from(route))?;
+        }
+    }
+    Ok(rows.finish()?)
+}

@@ -1,0 +1,96 @@
+//! `margay status`.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+};
+
+use margay_proto::v1;
+use serde::Serialize;
+
+use super::Labels;
+use crate::{
+    output::{
+        Sheet,
+        table::{Paint, Tone},
+    },
+    values,
+};
+
+/// The daemon at a glance.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    node: String,
+    version: String,
+    router_id: String,
+    asn: u32,
+    uptime_seconds: u64,
+    peers: Peers,
+    routes: BTreeMap<&'static str, Routes>,
+    datastore: Datastore,
+}
+
+#[derive(Debug, Serialize)]
+struct Peers {
+    total: u64,
+    established: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Routes {
+    paths: u64,
+    best: u64,
+    installed: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Datastore {
+    r#type: String,
+    connected: Option<bool>,
+}
+
+impl From<v1::GetStatusResponse> for Status {
+    fn from(status: v1::GetStatusResponse) -> Self {
+        let peers = status.peers.unwrap_or_default();
+        let datastore = status.datastore.unwrap_or_default();
+        let routes = status.routes.iter().map(|totals| {
+            let v1::FamilyTotals { paths, best, installed, .. } = *totals;
+            (totals.family().name(), Routes { paths, best, installed })
+        });
+        Self {
+            node: status.node,
+            version: status.version,
+            router_id: status.router_id,
+            asn: status.asn,
+            uptime_seconds: status.uptime_seconds,
+            peers: Peers { total: peers.total, established: peers.established },
+            routes: routes.collect(),
+            datastore: Datastore { r#type: datastore.r#type, connected: datastore.connected },
+        }
+    }
+}
+
+impl Sheet for Status {
+    fn text(&self, _wide: bool, paint: Paint, to: &mut dyn Write) -> io::Result<()> {
+        let labels = Labels { indent: 0, width: 12 };
+        labels.line(to, "Node", paint.tone(Tone::Strong, self.node.as_str()))?;
+        labels.line(to, "Version", &self.version)?;
+        labels.line(to, "Router ID", &self.router_id)?;
+        labels.line(to, "ASN", self.asn)?;
+        labels.line(to, "Uptime", values::duration(self.uptime_seconds))?;
+        let Peers { total, established } = self.peers;
+        let tone = if established < total { Tone::Warn } else { Tone::Good };
+        let peers = format!("{established} of {total} established");
+        labels.line(to, "Peers", paint.tone(tone, peers))?;
+        for (family, Routes { paths, best, installed }) in &self.routes {
+            let counts = format!("{paths} paths, {best} best, {installed} in the kernel");
+            labels.line(to, family, counts)?;
+        }
+        let connection = match self.datastore.connected {
+            Some(true) => paint.tone(Tone::Good, ", connected"),
+            Some(false) => paint.tone(Tone::Bad, ", not connected"),
+            None => "".into(),
+        };
+        labels.line(to, "Datastore", format!("{}{connection}", self.datastore.r#type))
+    }
+}
