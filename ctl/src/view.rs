@@ -86,6 +86,3 @@ impl Labels {
 fn tame(text: &str) -> String {
     text.replace(char::is_control, "?")
 }
-
-#[cfg(test)]
-mod tests;

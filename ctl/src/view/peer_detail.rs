@@ -184,7 +184,7 @@ impl From<v1::GetPeerResponse> for PeerDetail {
     }
 }
 
-const LABELS: Labels = Labels { indent: 2, width: 18 };
+const LABELS: Labels = Labels { indent: 2, width: 21 };
 
 impl Sheet for PeerDetail {
     fn text(&self, _wide: bool, paint: Paint, to: &mut dyn Write) -> io::Result<()> {
@@ -343,7 +343,7 @@ impl Negotiated {
         LABELS.line(to, "End-of-RIB from", or_none(&self.end_of_rib_received))?;
         LABELS.line(to, "Capabilities sent", or_none(&self.capabilities_sent))?;
         let received: Vec<_> = self.capabilities_received.iter().map(|c| super::tame(c)).collect();
-        LABELS.line(to, "            and received", or_none(&received))
+        LABELS.line(to, "Capabilities received", or_none(&received))
     }
 }
 

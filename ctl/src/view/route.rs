@@ -150,7 +150,6 @@ impl Row for Route {
         };
         let communities = [&self.communities, &self.large_communities, &self.ext_communities];
         let communities: Vec<_> = communities.into_iter().flatten().collect();
-        let reason = if self.stale { "stale" } else { self.reason.unwrap_or_default() };
         vec![
             best,
             Cell::new(self.prefix.clone()),
@@ -161,7 +160,7 @@ impl Row for Route {
             Cell::maybe(self.local_pref),
             Cell::maybe(self.med),
             Cell::new(values::duration(self.age_seconds)),
-            Cell::new(reason),
+            Cell::maybe(self.reason),
             Cell::new(if self.installed { "yes" } else { "no" }),
             Cell::maybe(self.rpki),
             Cell::maybe(self.originator_id.as_ref()),

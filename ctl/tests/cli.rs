@@ -1,0 +1,351 @@
+//! The real program against a fake daemon: what it prints, and how it ends.
+
+mod fake;
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+use fake::{Daemon, margay, scratch, scratch_in};
+use serde_json::{Value, json};
+use testkit::golden::assert_golden;
+
+fn golden(name: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[track_caller]
+fn assert_fails(output: &Output, code: i32, parts: &[&str]) {
+    let text = stderr(output);
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    assert!(text.starts_with("error: "), "{text}");
+    for line in text.lines() {
+        assert!(line.starts_with("error: ") || line.starts_with("help: "), "{text}");
+    }
+    for part in parts {
+        assert!(text.contains(part), "no {part:?} in {text}");
+    }
+    assert!(output.stdout.is_empty(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn every_command_prints_what_it_always_printed() {
+    let daemon = Daemon::start();
+    let file = scratch("toml");
+    fs::write(&file, "[bgp]\n").expect("a file can be written");
+    let file_name = file.to_str().expect("UTF-8");
+    let commands: [(&str, &[&str]); 9] = [
+        ("status", &["status"]),
+        ("peers", &["peers"]),
+        ("peer-up", &["peers", "tor1"]),
+        ("peer-down", &["peers", "spine2"]),
+        ("routes", &["routes"]),
+        ("explain", &["routes", "explain", "10.20.0.0/16"]),
+        ("fib", &["fib"]),
+        ("config-diff", &["config", "diff", file_name]),
+        ("config-show", &["config", "show"]),
+    ];
+    for (name, arguments) in commands {
+        for format in ["table", "wide", "json", "yaml"] {
+            let text = daemon.text(&[&["-o", format], arguments].concat());
+            assert_golden(golden(&format!("{name}.{format}")), &text);
+            if format == "json" {
+                serde_json::from_str::<Value>(&text).expect("JSON");
+            }
+            let ends_in_blanks = text.lines().any(|line| line.ends_with(' '));
+            assert!(!ends_in_blanks, "{name}.{format} has blanks at the end of a line");
+        }
+    }
+    fs::remove_file(&file).expect("a file can be removed");
+}
+
+#[test]
+fn monitor_prints_one_object_a_line_and_says_when_the_daemon_stops() {
+    let daemon = Daemon::start();
+    let output = daemon.margay(&["monitor"]);
+    assert_golden(golden("monitor.jsonl"), &String::from_utf8_lossy(&output.stdout));
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(stderr(&output), "error: the daemon ended the stream\n");
+
+    let lines = |what| {
+        let output = daemon.margay(&["monitor", what]);
+        let lines = output.stdout.lines().map(|line| line.expect("UTF-8"));
+        lines
+            .map(|line| serde_json::from_str::<Value>(&line).expect("JSON")["event"].clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(lines("peers"), ["peer", "lost"]);
+    assert_eq!(lines("routes"), ["route", "route", "lost"]);
+}
+
+#[test]
+fn text_of_a_peer_cannot_steer_the_terminal() {
+    let daemon = Daemon::start();
+    for arguments in [&["peers"][..], &["peers", "spine2"]] {
+        let text = daemon.text(arguments);
+        assert!(text.contains("back?[31m at nine"), "{text}");
+        assert!(!text.contains('\u{1b}'), "{text}");
+    }
+}
+
+#[test]
+fn the_order_of_global_options_and_commands_does_not_matter() {
+    let daemon = Daemon::start();
+    let socket = daemon.socket().to_str().expect("UTF-8");
+    let expected = daemon.text(&["-o", "json", "routes", "explain", "10.20.0.0/16"]);
+    for arguments in [
+        ["--socket", socket, "-o", "json", "routes", "explain", "10.20.0.0/16"],
+        ["routes", "--socket", socket, "-o", "json", "explain", "10.20.0.0/16"],
+        ["routes", "explain", "10.20.0.0/16", "-o", "json", "--socket", socket],
+        ["routes", "explain", "--socket", socket, "--output=json", "--no-color", "10.20.0.0/16"],
+    ] {
+        let output = margay().args(arguments).output().expect("margay runs");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{arguments:?}");
+    }
+}
+
+#[test]
+fn the_option_wins_over_the_environment() {
+    let daemon = Daemon::start();
+    let nowhere = daemon.margay(&["--socket", "/nonexistent/bgpd.sock", "status"]);
+    assert_fails(&nowhere, 1, &["not running", "/nonexistent/bgpd.sock"]);
+}
+
+#[test]
+fn nothing_found_is_an_empty_array_and_no_failure() {
+    let daemon = Daemon::start();
+    assert_eq!(daemon.text(&["-o", "json", "routes", "203.0.113.1"]), "[]\n");
+    assert_eq!(daemon.text(&["-o", "yaml", "routes", "203.0.113.1"]), "[]\n");
+    let table = daemon.text(&["routes", "203.0.113.1"]);
+    assert!(table.starts_with("BEST  PREFIX"), "{table}");
+    assert_eq!(table.lines().count(), 1, "{table}");
+    assert_eq!(daemon.text(&["routes", "explain", "203.0.113.0/24"]), "203.0.113.0/24: no path\n");
+}
+
+#[test]
+fn an_unknown_peer_is_a_failure_of_every_command_that_names_one() {
+    let daemon = Daemon::start();
+    for arguments in [
+        &["peers", "nobody"][..],
+        &["peers", "reset", "nobody"],
+        &["peers", "disable", "nobody", "--message", "tea"],
+        &["peers", "enable", "nobody"],
+        &["routes", "--received-from", "nobody", "-o", "json"],
+        &["routes", "--advertised-to", "nobody"],
+        &["routes", "explain", "10.0.0.0/8", "--to", "nobody"],
+    ] {
+        assert_fails(&daemon.margay(arguments), 1, &["no peer is named \"nobody\""]);
+    }
+}
+
+#[test]
+fn each_kind_of_reset_reaches_the_daemon() {
+    let daemon = Daemon::start();
+    assert_eq!(daemon.text(&["peers", "reset", "hard"]), "hard: session reset\n");
+    for soft in ["in", "out", "both"] {
+        daemon.text(&["peers", "reset", soft, "--soft", soft]);
+    }
+    let done = daemon.json(&["peers", "reset", "hard"]);
+    assert_eq!(done, json!({"peer": "hard", "action": "session reset"}));
+    assert_fails(&daemon.margay(&["peers", "reset", "x", "--soft", "up"]), 2, &["in, out, both"]);
+}
+
+#[test]
+fn peers_named_like_commands_can_be_seen_and_reset() {
+    let daemon = Daemon::start();
+    let text = daemon.text(&["-o", "json", "peers", "--", "reset"]);
+    assert!(text.contains("\"timers\""), "{text}");
+    daemon.text(&["peers", "reset", "hard"]);
+}
+
+#[test]
+fn own_routes_are_added_and_withdrawn() {
+    let daemon = Daemon::start();
+    let add = ["routes", "add", "10.1.0.0/16", "--next-hop", "10.0.0.9", "--community", "65001:1"];
+    assert_eq!(daemon.text(&add), "10.1.0.0/16: added\n");
+    assert_eq!(daemon.text(&["routes", "withdraw", "10.1.0.0/16"]), "10.1.0.0/16: withdrawn\n");
+    let unknown = daemon.margay(&["routes", "withdraw", "10.2.0.0/16"]);
+    assert_fails(&unknown, 1, &["10.2.0.0/16 is not a route of our own"]);
+    let community = daemon.margay(&["routes", "add", "10.1.0.0/16", "--community", "blue"]);
+    assert_fails(&community, 2, &["\"blue\" is not a community"]);
+    let unmasked = daemon.margay(&["routes", "add", "10.1.2.3/16"]);
+    assert_fails(&unmasked, 2, &["did you mean 10.1.0.0/16?"]);
+}
+
+#[test]
+fn mistakes_on_the_command_line_exit_2_and_say_what_is_possible() {
+    for (arguments, parts) in [
+        (&["frob"][..], &["'frob'"][..]),
+        (&[], &["status, peers, routes, fib, config, monitor"]),
+        (&["config"], &["check, diff, show, reload"]),
+        (&["statu"], &["help: a similar subcommand exists: 'status'"]),
+        (&["-o", "xml", "status"], &["table, wide, json, yaml"]),
+        (&["routes", "10.0.0.0/33"], &["10.0.0.0/33", "neither a prefix"]),
+        (&["routes", "--family", "ipv5"], &["ipv4-unicast, ipv6-unicast"]),
+        (&["routes", "--pre-policy"], &["--received-from <PEER>"]),
+        (&["routes", "--longer"], &["PREFIX|ADDRESS"]),
+        (&["routes", "10.0.0.1", "--longer"], &["needs a prefix"]),
+        (&["routes", "--limit", "0"], &["0 is not in 1.."]),
+        (&["routes", "--best", "explain", "10.0.0.0/8"], &["--best does not belong"]),
+        (&["routes", "10.0.0.0/8", "add", "10.0.0.0/8"], &["10.0.0.0/8 does not belong"]),
+        (&["peers", "tor1", "reset", "tor1"], &["tor1 does not belong"]),
+        (&["peers", "reset"], &["<NAME>"]),
+        (&["monitor", "fib"], &["peers, routes"]),
+        (&["routes", "add", "10.0.0.0/8", "--next-hop", "x"], &["--next-hop"]),
+    ] {
+        assert_fails(&margay().args(arguments).output().expect("margay runs"), 2, parts);
+    }
+    let long = "x".repeat(256);
+    let disable = ["peers", "disable", "tor1", "--message", &long];
+    let output = margay().args(disable).output().expect("margay runs");
+    assert_fails(&output, 2, &["256 octets long, at most 255 fit"]);
+}
+
+#[test]
+fn a_daemon_that_is_not_there_is_named_with_its_socket_and_how_to_start_it() {
+    let socket = scratch("sock");
+    let path = socket.to_str().expect("UTF-8");
+    let run = || margay().args(["--socket", path, "peers"]).output().expect("margay runs");
+    assert_fails(&run(), 1, &["not running", path, "help: start it: margay-bgpd --config"]);
+
+    // A socket that a killed daemon left behind.
+    drop(std::os::unix::net::UnixListener::bind(&socket).expect("a fresh path can be bound"));
+    assert_fails(&run(), 1, &["not running: nobody listens on", path]);
+    fs::remove_file(&socket).expect("a socket can be removed");
+}
+
+#[test]
+fn an_invalid_file_names_every_fault_and_exits_2() {
+    let daemon = Daemon::start();
+    let file = scratch("toml");
+    fs::write(&file, "hold-tme = 1\n").expect("a file can be written");
+    let path = file.to_str().expect("UTF-8");
+    let output = daemon.margay(&["config", "diff", path]);
+    let first = format!("error: {path}:1: bgp.hold-tme: unknown key, did you mean hold-time?\n");
+    let second = format!("error: {path}:2: bgp.asn: must be at least 1\n");
+    assert_fails(&output, 2, &[&first, &second]);
+    fs::remove_file(&file).expect("a file can be removed");
+    assert_fails(&daemon.margay(&["config", "diff", path]), 1, &["cannot read", path]);
+}
+
+#[test]
+fn a_reload_that_changes_nothing_says_so() {
+    let daemon = Daemon::start();
+    assert_eq!(daemon.text(&["config", "diff"]), "a reload would change nothing\n");
+    assert_eq!(daemon.text(&["-o", "json", "config", "diff"]), "[]\n");
+    assert!(daemon.text(&["config", "reload"]).contains("bgp.peer.tor1.hold-time"));
+}
+
+/// The program in a directory of its own, beside a `margay-bgpd` that is this script.
+fn with_daemon_binary(script: &str, arguments: &[&str]) -> Output {
+    let dir = scratch_in(Path::new(env!("CARGO_TARGET_TMPDIR")), "bin");
+    fs::create_dir(&dir).expect("a fresh directory");
+    let program = dir.join("margay");
+    fs::hard_link(env!("CARGO_BIN_EXE_margay"), &program).expect("the program can be linked");
+    // Written by a shell: what this process has open for writing, no thread of it can run.
+    let write = "printf '#!/bin/sh\\n%s\\n' \"$1\" > \"$2\" && chmod 755 \"$2\"";
+    let written = Command::new("sh")
+        .args(["-c", write, "sh", script])
+        .arg(dir.join("margay-bgpd"))
+        .status()
+        .expect("sh runs");
+    assert!(written.success(), "a script can be written");
+    let output = Command::new(&program).args(arguments).output().expect("margay runs");
+    fs::remove_dir_all(&dir).expect("the directory can be removed");
+    output
+}
+
+#[test]
+fn config_check_asks_the_daemon_beside_the_program() {
+    let arguments = ["config", "check", "x.toml"];
+    let valid = with_daemon_binary("test \"$*\" = '--config x.toml --check'", &arguments);
+    assert_eq!(String::from_utf8_lossy(&valid.stdout), "x.toml: valid\n");
+    assert!(valid.status.success());
+
+    let refuse = "echo 'error: x.toml:3: bgp.asn: must be at least 1' >&2; exit 2";
+    let invalid = with_daemon_binary(refuse, &arguments);
+    assert_fails(&invalid, 2, &["error: x.toml:3: bgp.asn: must be at least 1\n"]);
+    assert_eq!(stderr(&invalid).lines().count(), 1);
+
+    let invalid = with_daemon_binary(refuse, &["-o", "json", "config", "check", "x.toml"]);
+    assert_eq!(invalid.status.code(), Some(2));
+    let result: Value = serde_json::from_slice(&invalid.stdout).expect("JSON");
+    let errors = ["x.toml:3: bgp.asn: must be at least 1"];
+    assert_eq!(result, json!({"file": "x.toml", "valid": false, "errors": errors}));
+
+    let broken = with_daemon_binary("echo 'cannot map memory' >&2; exit 127", &arguments);
+    assert_fails(&broken, 1, &["cannot map memory"]);
+}
+
+#[test]
+fn many_routes_print_in_every_format_within_little_memory() {
+    // Kept all at once they would need more than twice what is allowed.
+    const COUNT: usize = 40_000;
+    let daemon = Daemon::start();
+    for format in ["table", "json", "yaml"] {
+        let socket = daemon.socket().display();
+        let program = env!("CARGO_BIN_EXE_margay");
+        // Kilobytes of address space: what the program maps before it does anything, and a page.
+        let script = format!(
+            "ulimit -v 40000; exec {program} --socket {socket} -o {format} routes --limit {COUNT}"
+        );
+        let mut shell = Command::new("sh");
+        let mut child = shell.args(["-c", &script]).stdout(Stdio::piped()).spawn().expect("sh");
+        let stdout = BufReader::new(child.stdout.take().expect("piped"));
+        let rows = stdout.lines().filter(|line| line.as_ref().is_ok_and(|l| l.contains(".0/24")));
+        assert_eq!(rows.count(), COUNT, "{format}");
+        assert!(child.wait().expect("it ends").success(), "{format}");
+    }
+}
+
+#[test]
+fn a_reader_that_has_enough_ends_the_program_without_a_word() {
+    let daemon = Daemon::start();
+    for format in ["table", "json", "yaml"] {
+        let mut command = margay();
+        command.arg("--socket").arg(daemon.socket());
+        command.args(["-o", format, "routes", "--limit", "50000"]);
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("margay runs");
+        let mut first = String::new();
+        let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
+        stdout.read_line(&mut first).expect("a line");
+        drop(stdout);
+        let output = child.wait_with_output().expect("it ends");
+        assert_eq!(stderr(&output), "", "{format}");
+        assert!(output.status.success(), "{format}");
+    }
+}
+
+#[test]
+fn help_version_completions_and_manual_need_no_daemon() {
+    let run = |arguments: &[&str]| {
+        let output = margay().args(arguments).output().expect("margay runs");
+        assert!(output.status.success(), "{arguments:?}: {}", stderr(&output));
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    assert_eq!(run(&["--version"]), concat!("margay ", env!("CARGO_PKG_VERSION"), "\n"));
+    for command in
+        [&["status"][..], &["peers", "reset"], &["routes", "explain"], &["config", "diff"]]
+    {
+        run(&[command, &["--version"]].concat());
+        let help = run(&[command, &["--help"]].concat());
+        assert!(help.contains("--socket <PATH>"), "{help}");
+    }
+    assert!(run(&["completions", "bash"]).contains("complete -F _margay"));
+    assert!(run(&["completions", "zsh"]).contains("#compdef margay"));
+    assert!(run(&["completions", "fish"]).contains("complete -c margay"));
+    let page = run(&["man"]);
+    assert!(page.contains(".SH MARGAY ROUTES EXPLAIN\n"), "{page}");
+    let dir = scratch("man");
+    run(&["man", "--dir", dir.to_str().expect("UTF-8")]);
+    assert!(dir.join("margay-routes-explain.1").is_file());
+    fs::remove_dir_all(&dir).expect("a directory can be removed");
+}
