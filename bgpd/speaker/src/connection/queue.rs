@@ -1,0 +1,152 @@
+//! What waits to be written to one connection.
+//!
+//! Control messages (OPEN, KEEPALIVE, NOTIFICATION) go before UPDATEs, between two messages. Pushing
+//! never waits: a queue above its high-water mark says so, and the shards then leave this member
+//! out until it has drained below the low one. So its size is bounded by the high-water mark and
+//! what one slice of shard work yields.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+/// Octets beyond which a queue asks for no more UPDATEs.
+pub(crate) const HIGH_WATER: usize = 1 << 20;
+/// Octets below which it asks for more.
+const LOW_WATER: usize = 1 << 18;
+/// Most octets taken for one write; bounds how long a KEEPALIVE waits behind UPDATEs.
+const WRITE_OCTETS: usize = 1 << 16;
+/// Most buffers taken for one write.
+const WRITE_BUFFERS: usize = 64;
+
+/// Whether a queue can take more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pushed {
+    /// Below the high-water mark.
+    Room,
+    /// Above it: the shard is told when it has drained.
+    Full,
+}
+
+/// What the writer should do next.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Write these; `drained` are the shards (one bit each) that may send again.
+    Write { drained: u64 },
+    /// Nothing there.
+    Wait,
+    /// All is written and no more will come.
+    Finished,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    control: VecDeque<Bytes>,
+    updates: VecDeque<Bytes>,
+    update_octets: usize,
+    /// Shards that were told "full", one bit each.
+    waiting: u64,
+    closing: bool,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct SendQueue {
+    inner: Mutex<Inner>,
+    octets: AtomicUsize,
+    ready: Notify,
+}
+
+impl SendQueue {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Nothing inside can panic halfway through a change.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Queues a message of the session itself.
+    pub(crate) fn push_control(&self, message: Bytes) {
+        let mut inner = self.lock();
+        if !inner.closing {
+            inner.control.push_back(message);
+            drop(inner);
+            self.ready.notify_one();
+        }
+    }
+
+    /// Queues whole UPDATE (or ROUTE-REFRESH) messages from a shard.
+    pub(crate) fn push_updates(&self, shard: usize, messages: Bytes) -> Pushed {
+        let mut inner = self.lock();
+        if inner.closing {
+            return Pushed::Room;
+        }
+        inner.update_octets += messages.len();
+        self.octets.store(inner.update_octets, Ordering::Relaxed);
+        inner.updates.push_back(messages);
+        let full = inner.update_octets >= HIGH_WATER;
+        if full {
+            inner.waiting |= 1 << shard;
+        }
+        drop(inner);
+        self.ready.notify_one();
+        if full { Pushed::Full } else { Pushed::Room }
+    }
+
+    /// No more comes: UPDATEs not yet begun are dropped, control messages still go out.
+    pub(crate) fn close(&self) {
+        let mut inner = self.lock();
+        inner.closing = true;
+        inner.updates.clear();
+        inner.update_octets = 0;
+        inner.waiting = 0;
+        drop(inner);
+        self.octets.store(0, Ordering::Relaxed);
+        self.ready.notify_one();
+    }
+
+    /// Octets of UPDATEs waiting.
+    pub(crate) fn octets(&self) -> usize {
+        self.octets.load(Ordering::Relaxed)
+    }
+
+    /// Moves what should be written next to the end of `batch`.
+    pub(crate) fn next(&self, batch: &mut VecDeque<Bytes>) -> Next {
+        let mut inner = self.lock();
+        let mut room = WRITE_OCTETS;
+        while batch.len() < WRITE_BUFFERS
+            && let Some(message) = inner.control.pop_front()
+        {
+            room = room.saturating_sub(message.len());
+            batch.push_back(message);
+        }
+        while batch.len() < WRITE_BUFFERS
+            && room > 0
+            && let Some(messages) = inner.updates.pop_front()
+        {
+            inner.update_octets -= messages.len();
+            room = room.saturating_sub(messages.len());
+            batch.push_back(messages);
+        }
+        self.octets.store(inner.update_octets, Ordering::Relaxed);
+        let drained =
+            if inner.update_octets < LOW_WATER { std::mem::take(&mut inner.waiting) } else { 0 };
+        match (batch.is_empty(), inner.closing) {
+            (false, _) => Next::Write { drained },
+            (true, false) => Next::Wait,
+            (true, true) => Next::Finished,
+        }
+    }
+
+    /// Waits until something was pushed or the queue closed since the last call.
+    pub(crate) async fn ready(&self) {
+        self.ready.notified().await;
+    }
+}
+
+#[cfg(test)]
+mod tests;

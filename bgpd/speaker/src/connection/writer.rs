@@ -1,0 +1,99 @@
+//! Empties a connection's queue into its socket.
+
+use std::{
+    collections::VecDeque,
+    io::{ErrorKind, IoSlice},
+    net::Shutdown,
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::{Buf, Bytes};
+use socket2::SockRef;
+use tokio::{net::TcpStream, time::timeout};
+
+use super::{
+    Link,
+    queue::{Next, SendQueue},
+};
+use crate::metrics::MessageKind;
+
+/// How long what is left is given to leave once the connection closes.
+const FLUSH_TIME: Duration = Duration::from_secs(2);
+/// Buffers handed to the kernel at once.
+const SLICES: usize = 64;
+
+/// Runs until the queue is closed and empty (`Ok`), or the socket fails.
+pub(crate) async fn run(link: Arc<Link>, socket: Arc<TcpStream>) -> std::io::Result<()> {
+    let work = write_queue(&link, &link.queue, &socket);
+    tokio::pin!(work);
+    tokio::select! {
+        done = &mut work => done,
+        () = link.closing.cancelled() => {
+            // A peer that does not read gets no more than a moment.
+            timeout(FLUSH_TIME, work).await.unwrap_or(Ok(()))
+        }
+    }
+}
+
+async fn write_queue(link: &Link, queue: &SendQueue, socket: &TcpStream) -> std::io::Result<()> {
+    let mut batch = VecDeque::new();
+    loop {
+        match queue.next(&mut batch) {
+            Next::Wait => queue.ready().await,
+            Next::Finished => return SockRef::from(socket).shutdown(Shutdown::Write),
+            Next::Write { drained } => {
+                if drained != 0 {
+                    link.shards.drained(link.peer, drained);
+                }
+                for messages in &batch {
+                    count(link, messages);
+                }
+                while !batch.is_empty() {
+                    let mut slices = [IoSlice::new(&[]); SLICES];
+                    let mut used = 0;
+                    for (slice, octets) in slices.iter_mut().zip(&batch) {
+                        *slice = IoSlice::new(octets);
+                        used += 1;
+                    }
+                    let slices = slices.get(..used).unwrap_or_default();
+                    let written = match socket.try_write_vectored(slices) {
+                        Ok(written) => written,
+                        Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                            socket.writable().await?;
+                            continue;
+                        }
+                        Err(error) => return Err(error),
+                    };
+                    link.pulse.progressed();
+                    advance(&mut batch, written);
+                }
+            }
+        }
+    }
+}
+
+fn advance(batch: &mut VecDeque<Bytes>, mut written: usize) {
+    while let Some(front) = batch.front_mut() {
+        if written < front.len() {
+            front.advance(written);
+            return;
+        }
+        written -= front.len();
+        batch.pop_front();
+    }
+}
+
+/// Counts the messages in `octets`, which we encoded ourselves.
+fn count(link: &Link, octets: &Bytes) {
+    let mut rest = octets.as_ref();
+    while let Some((header, _)) = rest.split_first_chunk::<{ bgp_packet::HEADER_LEN }>() {
+        let [.., high, low, kind] = *header;
+        link.counters.sent(MessageKind::from_type(kind));
+        let len = usize::from(u16::from_be_bytes([high, low]));
+        match rest.get(len.max(bgp_packet::HEADER_LEN)..) {
+            Some(after) => rest = after,
+            None => return,
+        }
+    }
+}

@@ -1,0 +1,24 @@
+use super::*;
+
+#[tokio::test]
+async fn a_taken_port_names_its_holder() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");
+    let address = taken.local_addr().expect("bound");
+    let failure = listen(address).expect_err("two listeners on one port");
+    assert_eq!(failure.address, address);
+    let text = failure.to_string();
+    assert!(text.contains(&format!("pid {}", std::process::id())), "{text}");
+    assert!(text.contains("Address already in use"), "{text}");
+}
+
+#[tokio::test]
+async fn a_refused_connection_ends_with_reset() {
+    let listener = listen("127.0.0.1:0".parse().expect("address")).expect("loopback");
+    let address = listener.local_addr().expect("bound");
+    let client = TcpStream::connect(address).await.expect("loopback");
+    let (accepted, _) = listener.accept().await.expect("loopback");
+    refuse(accepted);
+    client.readable().await.expect("an event");
+    let error = client.try_read(&mut [0; 1]).expect_err("reset");
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+}

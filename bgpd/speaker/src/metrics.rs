@@ -1,0 +1,162 @@
+//! Counters of a peer, kept as atomics where the octets flow and published when asked for.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use bgp_packet::Handling;
+
+/// Message types as counters have them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MessageKind {
+    /// Type 1.
+    Open,
+    /// Type 2.
+    Update,
+    /// Type 3.
+    Notification,
+    /// Type 4.
+    KeepAlive,
+    /// Type 5.
+    RouteRefresh,
+}
+
+impl MessageKind {
+    /// All, in the order of their types.
+    pub const ALL: [Self; 5] =
+        [Self::Open, Self::Update, Self::Notification, Self::KeepAlive, Self::RouteRefresh];
+
+    /// By the type octet; nothing else gets past the decoder.
+    pub(crate) fn from_type(kind: u8) -> Self {
+        match kind {
+            1 => Self::Open,
+            2 => Self::Update,
+            3 => Self::Notification,
+            4 => Self::KeepAlive,
+            _ => Self::RouteRefresh,
+        }
+    }
+
+    /// The label value.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Update => "update",
+            Self::Notification => "notification",
+            Self::KeepAlive => "keepalive",
+            Self::RouteRefresh => "route-refresh",
+        }
+    }
+}
+
+/// What a peer has done since the daemon started, over all its sessions.
+#[derive(Debug)]
+pub struct PeerCounters {
+    received: [AtomicU64; 5],
+    sent: [AtomicU64; 5],
+    /// Attribute faults by type code (RFC 7606 §8).
+    faults: [AtomicU64; 256],
+    /// Faults by consequence.
+    ignored: AtomicU64,
+    discarded: AtomicU64,
+    withdrawn: AtomicU64,
+    /// Octets read.
+    pub(crate) octets_received: AtomicU64,
+    /// Batches handed to shards and the prefixes in them.
+    pub(crate) batches: AtomicU64,
+    pub(crate) batch_prefixes: AtomicU64,
+    /// Attribute blocks found in the cache of the connection, and not.
+    pub(crate) cache_hits: AtomicU64,
+    pub(crate) cache_misses: AtomicU64,
+    /// Times the reader waited for a shard.
+    pub(crate) stalls: AtomicU64,
+    /// Worst lateness of a timer since the last publication, in microseconds.
+    pub(crate) timer_late_us: AtomicU64,
+    /// Connections refused or lost in collision, and sessions that went down.
+    pub(crate) flaps: AtomicU64,
+}
+
+impl Default for PeerCounters {
+    fn default() -> Self {
+        Self {
+            received: Default::default(),
+            sent: Default::default(),
+            faults: [const { AtomicU64::new(0) }; 256],
+            ignored: AtomicU64::new(0),
+            discarded: AtomicU64::new(0),
+            withdrawn: AtomicU64::new(0),
+            octets_received: AtomicU64::new(0),
+            batches: AtomicU64::new(0),
+            batch_prefixes: AtomicU64::new(0),
+            cache_hits: AtomicU64::new(0),
+            cache_misses: AtomicU64::new(0),
+            stalls: AtomicU64::new(0),
+            timer_late_us: AtomicU64::new(0),
+            flaps: AtomicU64::new(0),
+        }
+    }
+}
+
+fn slot<const N: usize>(counters: &[AtomicU64; N], index: usize) -> Option<&AtomicU64> {
+    counters.get(index)
+}
+
+impl PeerCounters {
+    pub(crate) fn sent(&self, kind: MessageKind) {
+        if let Some(counter) = slot(&self.sent, kind as usize) {
+            counter.fetch_add(1, Relaxed);
+        }
+    }
+
+    pub(crate) fn received(&self, kind: MessageKind) {
+        if let Some(counter) = slot(&self.received, kind as usize) {
+            counter.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Counts an attribute fault; the answer is how many of this code there were before.
+    pub(crate) fn fault(&self, code: u8, handling: Handling) -> u64 {
+        let consequence = match handling {
+            Handling::Ignore => &self.ignored,
+            Handling::Discard => &self.discarded,
+            Handling::TreatAsWithdraw => &self.withdrawn,
+        };
+        consequence.fetch_add(1, Relaxed);
+        slot(&self.faults, usize::from(code)).map_or(0, |c| c.fetch_add(1, Relaxed))
+    }
+
+    /// Faulty attributes by consequence: discarded, treated as withdraw.
+    pub fn faults_by_handling(&self) -> (u64, u64) {
+        (self.discarded.load(Relaxed), self.withdrawn.load(Relaxed))
+    }
+
+    pub(crate) fn batch(&self, prefixes: usize) {
+        self.batches.fetch_add(1, Relaxed);
+        self.batch_prefixes.fetch_add(u64::try_from(prefixes).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    pub(crate) fn cache_hit(&self) {
+        self.cache_hits.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn cache_miss(&self) {
+        self.cache_misses.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn stall(&self) {
+        self.stalls.fetch_add(1, Relaxed);
+    }
+
+    /// Messages of one type: received, sent.
+    pub fn messages(&self, kind: MessageKind) -> (u64, u64) {
+        let read = |all| slot(all, kind as usize).map_or(0, |c: &AtomicU64| c.load(Relaxed));
+        (read(&self.received), read(&self.sent))
+    }
+
+    /// Attribute type codes with faults, and how many.
+    pub fn faults(&self) -> Vec<(u8, u64)> {
+        (0..=u8::MAX)
+            .zip(&self.faults)
+            .map(|(code, count)| (code, count.load(Relaxed)))
+            .filter(|(_, count)| *count > 0)
+            .collect()
+    }
+}

@@ -1,0 +1,312 @@
+//! The loop of one shard's thread.
+
+use std::{
+    collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
+
+use bgp_core::rib::{Effect, Installed, Member, TrackedNextHop};
+use margay_fib::{BgpNextHop, Target, Wish};
+use tracing::error;
+
+use super::*;
+use crate::connection::queue::Pushed;
+
+/// How long routes are taken in before what they changed is sent.
+const TURN: Duration = Duration::from_millis(5);
+/// Prefixes of postponed work in one go.
+const WORK: usize = 1000;
+/// Control messages in one go.
+const CONTROL_TURN: usize = 256;
+
+pub(super) struct Thread {
+    index: usize,
+    shards: Shards,
+    shard: Shard,
+    control: mpsc::Receiver<Control>,
+    routes: mpsc::Receiver<Event>,
+    kernel: Arc<dyn Kernel>,
+    notices: mpsc::Sender<Notice>,
+    members: HashMap<PeerId, Receiver>,
+    effects: Vec<Effect>,
+    /// Members whose queue filled up during the last effects.
+    blocked: Vec<Member>,
+    /// What could not be delivered at once; at most one entry a peer, family and level.
+    undelivered: Vec<(mpsc::Sender<Order>, Order)>,
+    unnoticed: Vec<Notice>,
+    idle: Vec<oneshot::Sender<()>>,
+    stopping: bool,
+}
+
+struct Receiver {
+    epoch: Epoch,
+    families: FamilySet,
+    link: Arc<Link>,
+    orders: mpsc::Sender<Order>,
+}
+
+impl Thread {
+    pub(super) fn new(
+        index: usize,
+        shards: Shards,
+        shard: Shard,
+        (control, routes): (mpsc::Receiver<Control>, mpsc::Receiver<Event>),
+        kernel: Arc<dyn Kernel>,
+        notices: mpsc::Sender<Notice>,
+    ) -> Self {
+        Self {
+            index,
+            shards,
+            shard,
+            control,
+            routes,
+            kernel,
+            notices,
+            members: HashMap::new(),
+            effects: Vec::new(),
+            blocked: Vec::new(),
+            undelivered: Vec::new(),
+            unnoticed: Vec::new(),
+            idle: Vec::new(),
+            stopping: false,
+        }
+    }
+
+    /// Runs until told to stop. A panic leaves a table nobody can vouch for: the process aborts,
+    /// the kernel keeps its routes, and the next start adopts them.
+    pub(super) fn run(self) {
+        let index = self.index;
+        if catch_unwind(AssertUnwindSafe(|| self.turns())).is_err() {
+            error!(shard = index, "a RIB shard panicked; aborting");
+            std::process::abort();
+        }
+    }
+
+    fn turns(mut self) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .expect("a runtime without I/O needs nothing from the system");
+        while !self.stopping {
+            let began = Instant::now();
+            let busy = self.turn(began);
+            let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+            if let Some(door) = self.shards.0.doors.get(self.index) {
+                door.longest_turn_us.fetch_max(micros, Relaxed);
+            }
+            if !busy {
+                runtime.block_on(self.wait());
+            }
+        }
+    }
+
+    /// Works for a few milliseconds; whether there was anything to do.
+    fn turn(&mut self, began: Instant) -> bool {
+        let now = self.shards.now();
+        let mut busy = false;
+        self.take_drained(now);
+        for _ in 0..CONTROL_TURN {
+            let Ok(control) = self.control.try_recv() else { break };
+            busy = true;
+            self.control(now, control);
+        }
+        while began.elapsed() < TURN {
+            let Ok(event) = self.routes.try_recv() else { break };
+            busy = true;
+            self.route(now, event);
+        }
+        if busy {
+            self.shard.flush(&mut self.effects);
+            self.carry_out(now);
+        }
+        let more = self.shard.work(now, WORK, &mut self.effects);
+        self.carry_out(now);
+        self.deliver();
+        if more || busy {
+            return true;
+        }
+        for waiting in self.idle.drain(..) {
+            let _ = waiting.send(());
+        }
+        false
+    }
+
+    /// Sleeps until there is something to do.
+    async fn wait(&mut self) {
+        let now = self.shards.now();
+        let shards = self.shards.clone();
+        let Some(door) = shards.0.doors.get(self.index) else { return };
+        let retry = !self.undelivered.is_empty() || !self.unnoticed.is_empty();
+        tokio::select! {
+            biased;
+            control = self.control.recv() => match control {
+                None => self.stopping = true,
+                Some(control) => {
+                    self.control(now, control);
+                    self.shard.flush(&mut self.effects);
+                    self.carry_out(now);
+                }
+            },
+            () = door.drained.wake.notified() => {}
+            Some(event) = self.routes.recv() => {
+                self.route(now, event);
+                self.shard.flush(&mut self.effects);
+                self.carry_out(now);
+            }
+            () = tokio::time::sleep(Duration::from_millis(10)), if retry => {}
+        }
+    }
+
+    fn take_drained(&mut self, now: u32) {
+        let shards = self.shards.clone();
+        let Some(door) = shards.0.doors.get(self.index) else { return };
+        let peers =
+            std::mem::take(&mut *door.drained.peers.lock().unwrap_or_else(PoisonError::into_inner));
+        for peer in peers {
+            if let Some(member) = self.members.get(&peer) {
+                self.event(now, Event::Drained(peer, member.epoch));
+            }
+        }
+    }
+
+    fn event(&mut self, now: u32, event: Event) {
+        self.shard.handle(now, event, &mut self.effects);
+        self.carry_out(now);
+    }
+
+    fn control(&mut self, now: u32, control: Control) {
+        match control {
+            Control::Up(up, accepted) => {
+                let member = Receiver {
+                    epoch: up.epoch,
+                    families: up.negotiated.families,
+                    link: Arc::clone(&up.link),
+                    orders: up.orders.clone(),
+                };
+                self.members.insert(up.peer, member);
+                let event = Event::PeerUp {
+                    peer: up.peer,
+                    epoch: up.epoch,
+                    config: Arc::clone(&up.config),
+                    negotiated: Arc::clone(&up.negotiated),
+                    addresses: up.addresses,
+                    accepted,
+                };
+                self.event(now, event);
+            }
+            Control::Event(event) => {
+                if let Event::PeerDown { peer, epoch } = event
+                    && self.members.get(&peer).is_some_and(|member| member.epoch == epoch)
+                {
+                    self.members.remove(&peer);
+                }
+                self.event(now, event);
+            }
+            Control::Ask(question) => question(&mut self.shard),
+            Control::Idle(waiting) => self.idle.push(waiting),
+            Control::Stop => self.stopping = true,
+        }
+    }
+
+    fn route(&mut self, now: u32, event: Event) {
+        let notice = match event {
+            Event::EndOfRib { peer, epoch, family } => self
+                .members
+                .get(&peer)
+                .filter(|member| member.epoch == epoch)
+                .map(|member| member.families)
+                .map(|families| Notice::EndOfRib { peer, epoch, family, families }),
+            _ => None,
+        };
+        self.event(now, event);
+        if let Some(notice) = notice {
+            // What came before must be on its way to the kernel.
+            self.shard.flush(&mut self.effects);
+            self.carry_out(now);
+            self.unnoticed.push(notice);
+        }
+    }
+
+    fn carry_out(&mut self, now: u32) {
+        while !self.effects.is_empty() {
+            let mut effects = std::mem::take(&mut self.effects);
+            let mut wishes = Vec::new();
+            for effect in effects.drain(..) {
+                self.effect(effect, &mut wishes);
+            }
+            self.effects = effects;
+            if !wishes.is_empty() {
+                self.kernel.set(wishes);
+            }
+            for member in std::mem::take(&mut self.blocked) {
+                let event = Event::Blocked(member.peer, member.epoch);
+                self.shard.handle(now, event, &mut self.effects);
+            }
+        }
+    }
+
+    fn effect(&mut self, effect: Effect, wishes: &mut Vec<(IpNet, Option<Wish>)>) {
+        match effect {
+            Effect::Send { to, except, octets, messages: _ } => {
+                for member in to.iter().filter(|member| Some(member.peer) != except) {
+                    let Some(receiver) = self.members.get(&member.peer) else { continue };
+                    if receiver.epoch != member.epoch {
+                        continue;
+                    }
+                    let pushed = receiver.link.queue.push_updates(self.index, octets.clone());
+                    if pushed == Pushed::Full && !self.blocked.contains(member) {
+                        self.blocked.push(*member);
+                    }
+                }
+            }
+            Effect::Install { prefix, route } => wishes.push((prefix, route.map(wish))),
+            Effect::Track(next_hop) => self.kernel.track(kernel_next_hop(next_hop)),
+            Effect::Untrack(next_hop) => self.kernel.untrack(kernel_next_hop(next_hop)),
+            Effect::MaxPrefixes { peer, epoch, family, count, warning } => {
+                if let Some(member) = self.members.get(&peer) {
+                    let order = Order::MaxPrefixes { epoch, family, count, warning };
+                    self.undelivered.push((member.orders.clone(), order));
+                }
+            }
+            Effect::Flushed { .. } => {}
+            Effect::Changed { prefix, best } => {
+                let best = best.map(|row| Arc::new(*row));
+                // Nobody listening is no error.
+                let _ = self.shards.0.changes.send(RouteChange { prefix, best });
+            }
+        }
+    }
+
+    /// Passes on what found no room before.
+    fn deliver(&mut self) {
+        for (orders, order) in std::mem::take(&mut self.undelivered) {
+            if let Err(mpsc::error::TrySendError::Full(order)) = orders.try_send(order) {
+                self.undelivered.push((orders, order));
+            }
+        }
+        for notice in std::mem::take(&mut self.unnoticed) {
+            if let Err(mpsc::error::TrySendError::Full(notice)) = self.notices.try_send(notice) {
+                self.unnoticed.push(notice);
+            }
+        }
+    }
+}
+
+fn kernel_next_hop(next_hop: TrackedNextHop) -> BgpNextHop {
+    BgpNextHop {
+        address: next_hop.address,
+        link_local: next_hop.link_local,
+        interface: next_hop.interface,
+    }
+}
+
+fn wish(route: Installed) -> Wish {
+    let target = if route.next_hops.is_empty() {
+        Target::Blackhole
+    } else {
+        let hops = route.next_hops.into_iter();
+        Target::Via(hops.map(|(next_hop, weight)| (kernel_next_hop(next_hop), weight)).collect())
+    };
+    Wish { target, metric: route.local.metric, preferred_source: route.local.preferred_source }
+}

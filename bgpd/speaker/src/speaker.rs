@@ -1,0 +1,455 @@
+//! The task that owns the set of peers: matches connections to them, originates routes, applies
+//! new configurations, and tells the kernel side when routes of a former process may go.
+
+mod dynamic;
+mod keys;
+mod orders;
+mod sync;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, PoisonError},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use bgp_core::{
+    config::{GlobalConfig, PeerAddress, PeerConfig},
+    fsm::StopReason,
+    rib::{Event, Install, LocalRoute, PeerId, Resolved, ShardConfig, TrackedNextHop},
+};
+use tokio::{
+    net::TcpStream,
+    sync::{broadcast, mpsc},
+    task::JoinSet,
+    time::{Instant, timeout},
+};
+use tracing::{debug, error, info, warn};
+
+use self::{keys::Keys, orders::SpeakerOrder, sync::Sync};
+use crate::{
+    events::PeerEvent,
+    handle::SpeakerHandle,
+    kernel::{Changes, Kernel, KernelEvents},
+    listener::{self, Incoming},
+    originate::{Originator, OwnRoute, Slot},
+    peer::{Order, PeerHandle, PeerSetup, PeerTask},
+    ra::{self, Heard},
+    shard::{Notice, Shards},
+};
+
+pub(crate) use self::orders::SpeakerOrder as SpeakerOrders;
+
+/// Orders waiting for the speaker.
+const ORDERS: usize = 64;
+/// Connections waiting to be matched.
+const INCOMING: usize = 256;
+/// Notices of shards waiting.
+const NOTICES: usize = 1024;
+/// Events kept for a monitor that is slow.
+const EVENTS: usize = 4096;
+/// How long all sessions are given to end.
+const STOP_TIME: Duration = Duration::from_secs(4);
+/// Between two sweeps of attribute sets that nobody uses.
+const COLLECT: Duration = Duration::from_secs(60);
+/// Numbers of peers that are gone rest until so many others have gone, so that nothing of theirs
+/// is left in any shard.
+const RESTING_IDS: usize = 256;
+
+/// What a speaker is to do.
+#[derive(Debug, Clone)]
+pub struct SpeakerConfig {
+    /// The speaker.
+    pub global: Arc<GlobalConfig>,
+    /// Its peers, templates of dynamic ones among them.
+    pub peers: Vec<Arc<PeerConfig>>,
+    /// What goes to the kernel.
+    pub install: Install,
+}
+
+struct Entry {
+    handle: PeerHandle,
+    config: Arc<PeerConfig>,
+    template: Option<String>,
+}
+
+/// See the module.
+pub struct Speaker {
+    config: SpeakerConfig,
+    kernel: Arc<dyn Kernel>,
+    kernel_events: Arc<KernelEvents>,
+    shards: Shards,
+    threads: Vec<JoinHandle<()>>,
+    orders: mpsc::Receiver<SpeakerOrder>,
+    incoming: mpsc::Receiver<Incoming>,
+    incoming_sender: mpsc::Sender<Incoming>,
+    heard: mpsc::Receiver<Heard>,
+    heard_sender: mpsc::Sender<Heard>,
+    notices: mpsc::Receiver<Notice>,
+    events: broadcast::Sender<PeerEvent>,
+    peers: BTreeMap<String, Entry>,
+    /// Configured peers with a prefix.
+    templates: BTreeMap<String, Arc<PeerConfig>>,
+    tasks: JoinSet<PeerId>,
+    /// Listening and router advertisements, by address or interface.
+    services: BTreeMap<Service, tokio::task::AbortHandle>,
+    service_tasks: JoinSet<()>,
+    keys: Arc<Mutex<Keys>>,
+    originator: Originator,
+    sync: Sync,
+    next_id: u16,
+    resting_ids: VecDeque<PeerId>,
+    seed: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Service {
+    Listen(SocketAddr),
+    Advertise(String),
+}
+
+impl Speaker {
+    /// Starts the shards, the listeners and a task for every peer. Runs on the caller's runtime
+    /// until [`SpeakerHandle::stop`].
+    ///
+    /// `shards`: how many threads share the table. `events` is what the kernel side feeds.
+    ///
+    /// # Errors
+    /// A thread could not be started. An address that cannot be listened on is logged and tried
+    /// again.
+    pub async fn start(
+        config: SpeakerConfig,
+        shards: usize,
+        kernel: Arc<dyn Kernel>,
+        kernel_events: Arc<KernelEvents>,
+    ) -> std::io::Result<SpeakerHandle> {
+        let (orders_sender, orders) = mpsc::channel(ORDERS);
+        let (incoming_sender, incoming) = mpsc::channel(INCOMING);
+        let (heard_sender, heard) = mpsc::channel(NOTICES);
+        let (notices_sender, notices) = mpsc::channel(NOTICES);
+        let events = broadcast::Sender::new(EVENTS);
+        let changes = broadcast::Sender::new(EVENTS);
+        let shard_config =
+            ShardConfig { global: Arc::clone(&config.global), install: config.install.clone() };
+        let (shards, threads) =
+            Shards::start(shards, &shard_config, &kernel, &notices_sender, changes.clone())?;
+        let mut speaker = Self {
+            originator: Originator::new(Arc::clone(&config.global)),
+            config,
+            kernel,
+            kernel_events,
+            shards: shards.clone(),
+            threads,
+            orders,
+            incoming,
+            incoming_sender,
+            heard,
+            heard_sender,
+            notices,
+            events: events.clone(),
+            peers: BTreeMap::new(),
+            templates: BTreeMap::new(),
+            tasks: JoinSet::new(),
+            services: BTreeMap::new(),
+            service_tasks: JoinSet::new(),
+            keys: Arc::default(),
+            sync: Sync::default(),
+            next_id: 0,
+            resting_ids: VecDeque::new(),
+            seed: seed(),
+        };
+        let own = speaker.originator.changes();
+        speaker.originate(own).await;
+        for peer in speaker.config.peers.clone() {
+            speaker.add_configured(peer);
+        }
+        speaker.sync.begin(speaker.expected());
+        speaker.update_services();
+        let task = tokio::spawn(speaker.run());
+        Ok(SpeakerHandle::new(orders_sender, shards, events, changes, task))
+    }
+
+    async fn run(mut self) {
+        let kernel_events = Arc::clone(&self.kernel_events);
+        let mut collect = tokio::time::interval(COLLECT);
+        collect.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let sync_at = self.sync.deadline();
+            tokio::select! {
+                biased;
+                order = self.orders.recv() => match order {
+                    Some(SpeakerOrder::Stop(text, done)) => {
+                        self.stop(text).await;
+                        // Whoever asked may be gone.
+                        let _ = done.send(());
+                        return;
+                    }
+                    Some(order) => self.order(order).await,
+                    None => return self.stop(String::new()).await,
+                },
+                Some((stream, remote)) = self.incoming.recv() => self.accept(stream, remote).await,
+                changes = kernel_events.next() => self.kernel_changed(changes).await,
+                Some(heard) = self.heard.recv() => self.heard(heard).await,
+                Some(notice) = self.notices.recv() => self.notice(&notice),
+                Some(ended) = self.tasks.join_next() => self.ended(ended),
+                Some(ended) = self.service_tasks.join_next() => service_ended(ended),
+                () = tokio::time::sleep_until(sync_at.unwrap_or_else(Instant::now)), if sync_at.is_some() => {
+                    self.in_sync();
+                }
+                _ = collect.tick() => self.shards.collect(),
+            }
+        }
+    }
+
+    async fn stop(&mut self, text: String) {
+        info!(text, "stopping: ending all sessions");
+        self.services.values().for_each(tokio::task::AbortHandle::abort);
+        self.incoming.close();
+        let orders: Vec<_> = self.peers.values().map(|e| e.handle.orders.clone()).collect();
+        for peer in orders {
+            // A task that ended already needs no telling.
+            let reason = StopReason::AdminShutdown(text.clone());
+            let _ = timeout(Duration::from_secs(1), peer.send(Order::Stop(reason))).await;
+        }
+        let tasks = &mut self.tasks;
+        if timeout(STOP_TIME, async { while tasks.join_next().await.is_some() {} }).await.is_err() {
+            warn!("some sessions did not end in time");
+        }
+        self.shards.stop().await;
+        let threads = std::mem::take(&mut self.threads);
+        let joined = tokio::task::spawn_blocking(move || {
+            threads.into_iter().for_each(|thread| {
+                // A panicked shard has aborted the process.
+                let _ = thread.join();
+            });
+        });
+        let _ = timeout(STOP_TIME, joined).await;
+    }
+
+    // --- Peers ---
+
+    fn add_configured(&mut self, config: Arc<PeerConfig>) {
+        if matches!(config.address, PeerAddress::Dynamic { .. }) {
+            self.set_key(&config, None);
+            self.templates.insert(config.name.clone(), config);
+        } else {
+            self.add_peer(config, None);
+        }
+    }
+
+    fn add_peer(
+        &mut self,
+        config: Arc<PeerConfig>,
+        template: Option<String>,
+    ) -> Option<PeerHandle> {
+        let Some(id) = self.free_id() else {
+            error!(peer = %config.name, "too many peers");
+            return None;
+        };
+        self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        if template.is_none() {
+            self.set_key(&config, None);
+        }
+        let setup = PeerSetup {
+            id,
+            global: Arc::clone(&self.config.global),
+            config: Arc::clone(&config),
+            template: template.clone(),
+            shards: self.shards.clone(),
+            kernel: Arc::clone(&self.kernel),
+            events: self.events.clone(),
+            seed: self.seed,
+        };
+        let (task, handle) = PeerTask::new(setup);
+        self.tasks.spawn(task.run());
+        let entry = Entry { handle: handle.clone(), config: Arc::clone(&config), template };
+        self.peers.insert(config.name.clone(), entry);
+        Some(handle)
+    }
+
+    fn free_id(&mut self) -> Option<PeerId> {
+        if self.resting_ids.len() > RESTING_IDS {
+            return self.resting_ids.pop_front();
+        }
+        match self.next_id.checked_add(1) {
+            Some(next) => {
+                let id = PeerId(self.next_id);
+                self.next_id = next;
+                Some(id)
+            }
+            None => self.resting_ids.pop_front(),
+        }
+    }
+
+    fn ended(&mut self, ended: Result<PeerId, tokio::task::JoinError>) {
+        match ended {
+            Ok(id) => {
+                self.resting_ids.push_back(id);
+                self.sync.gone(id);
+                // A dynamic peer has gone; a configured one was taken out by whoever stopped it.
+                self.peers.retain(|_, entry| entry.handle.id != id);
+            }
+            // Its state is lost with it, and nobody would notice a session that never comes back.
+            Err(error) if error.is_panic() => {
+                error!(err = %error, "the task of a peer panicked; aborting");
+                std::process::abort();
+            }
+            Err(_) => {}
+        }
+    }
+
+    // --- Listeners and router advertisements ---
+
+    fn update_services(&mut self) {
+        let listen = self.config.global.listen.iter().map(|address| Service::Listen(*address));
+        let interfaces = self.config.peers.iter().filter_map(|peer| match &peer.address {
+            PeerAddress::Interface(name) => Some(Service::Advertise(name.clone())),
+            _ => None,
+        });
+        let wanted: Vec<Service> = listen.chain(interfaces).collect();
+        let keys = &self.keys;
+        self.services.retain(|service, task| {
+            let stays = wanted.contains(service);
+            if !stays {
+                task.abort();
+                if let Service::Listen(address) = service {
+                    lock(keys).closed(*address);
+                    info!(%address, "no longer listening");
+                }
+            }
+            stays
+        });
+        for service in wanted {
+            if self.services.contains_key(&service) {
+                continue;
+            }
+            let task = match service.clone() {
+                Service::Listen(address) => {
+                    let keys = Arc::clone(&self.keys);
+                    let incoming = self.incoming_sender.clone();
+                    self.service_tasks.spawn(listener::run(address, incoming, move |listener| {
+                        lock(&keys).opened(address, listener);
+                    }))
+                }
+                Service::Advertise(interface) => {
+                    self.service_tasks.spawn(ra::run(interface, self.heard_sender.clone()))
+                }
+            };
+            self.services.insert(service, task);
+        }
+    }
+
+    /// Keeps the TCP-MD5 keys of the listening sockets as configured; `address` is that of an
+    /// unnumbered peer, once heard.
+    fn set_key(&self, config: &PeerConfig, address: Option<IpAddr>) {
+        let (address, prefix_len) = match (&config.address, address) {
+            (PeerAddress::Address { address, .. }, _) => (*address, None),
+            (PeerAddress::Dynamic { prefix, .. }, _) => (prefix.addr(), Some(prefix.prefix_len())),
+            (PeerAddress::Interface(_), Some(address)) => (address, None),
+            (PeerAddress::Interface(_), None) => return,
+        };
+        let key = config.password.as_ref().map(|secret| secret.0.clone());
+        lock(&self.keys).set(&config.name, address, prefix_len, key);
+    }
+
+    async fn heard(&mut self, heard: Heard) {
+        let on_interface = |entry: &&Entry| matches!(&entry.config.address, PeerAddress::Interface(name) if *name == heard.interface);
+        let Some(entry) = self.peers.values().find(on_interface) else { return };
+        let (orders, config) = (entry.handle.orders.clone(), Arc::clone(&entry.config));
+        self.set_key(&config, Some(heard.address.into()));
+        // A task that ended has no use for it.
+        let _ = orders.send(Order::Neighbour(heard.address, heard.index)).await;
+    }
+
+    async fn accept(&mut self, stream: TcpStream, remote: SocketAddr) {
+        let handle = match self.configured_for(remote) {
+            Some(entry) => Some(entry.handle.clone()),
+            None => self.dynamic_for(remote),
+        };
+        let Some(handle) = handle else {
+            debug!(%remote, "connection refused: no such peer");
+            listener::refuse(stream);
+            return;
+        };
+        if let Err(refused) = handle.orders.try_send(Order::Accepted(stream))
+            && let Order::Accepted(stream) = refused.into_inner()
+        {
+            debug!(%remote, "connection refused: peer is busy");
+            listener::refuse(stream);
+        }
+    }
+
+    fn configured_for(&self, remote: SocketAddr) -> Option<&Entry> {
+        let scope = match remote {
+            SocketAddr::V6(v6) if v6.ip().is_unicast_link_local() => Some(v6.scope_id()),
+            _ => None,
+        };
+        let index = |name: &str| nix::net::if_::if_nametoindex(name).ok();
+        let exact = self.peers.values().find(|entry| match &entry.config.address {
+            PeerAddress::Address { address, interface } => {
+                *address == remote.ip()
+                    && (scope.is_none() || interface.as_deref().and_then(index) == scope)
+            }
+            PeerAddress::Interface(_) | PeerAddress::Dynamic { .. } => false,
+        });
+        exact.or_else(|| {
+            let scope = scope?;
+            self.peers.values().find(|entry| {
+                matches!(&entry.config.address, PeerAddress::Interface(name) if index(name) == Some(scope))
+            })
+        })
+    }
+
+    // --- Routes of our own, and the kernel ---
+
+    async fn originate(&self, changes: Vec<(Slot, Option<OwnRoute>)>) {
+        for ((prefix, source), route) in changes {
+            let route = route.map(|route| LocalRoute {
+                attrs: self.shards.intern(&route.attributes),
+                local: route.local,
+                blackhole: route.blackhole,
+            });
+            self.shards.event_for(prefix, Event::Local { source, prefix, route }).await;
+        }
+    }
+
+    async fn kernel_changed(&mut self, changes: Changes) {
+        for (next_hop, resolution) in changes.next_hops {
+            let next_hop = TrackedNextHop {
+                address: next_hop.address,
+                link_local: next_hop.link_local,
+                interface: next_hop.interface,
+            };
+            let state = resolution.map(|resolution| Resolved {
+                cost: resolution.cost,
+                direct: resolution.direct,
+                local: resolution.local,
+            });
+            self.shards.event(|| Event::NextHop { next_hop, state }).await;
+        }
+        for (learned, there) in changes.learned.into_values() {
+            let changed = self.originator.learned(learned, there);
+            self.originate(changed).await;
+        }
+    }
+}
+
+fn service_ended(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        error!(err = %error, "a listener panicked; aborting");
+        std::process::abort();
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Different on every start: what jitter begins with.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}

@@ -1,0 +1,157 @@
+//! What the handle asks of the speaker.
+
+use bgp_core::fsm::{Impact, change_impact, global_change_impact};
+use ipnet::IpNet;
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::{handle::NoSuchPeer, originate::AddedRoute};
+
+/// An order of a [`SpeakerHandle`](crate::SpeakerHandle).
+pub(crate) enum SpeakerOrder {
+    /// Every peer by name.
+    Peers(oneshot::Sender<Vec<PeerHandle>>),
+    /// A peer by name, else by address.
+    Find(String, oneshot::Sender<Result<PeerHandle, NoSuchPeer>>),
+    /// New configuration.
+    Apply(Box<SpeakerConfig>, oneshot::Sender<()>),
+    /// `margay routes add`.
+    Add(AddedRoute, oneshot::Sender<()>),
+    /// `margay routes withdraw`; answers whether there was such a route.
+    Withdraw(IpNet, oneshot::Sender<bool>),
+    /// End all sessions (the text goes to the peers), then everything.
+    Stop(String, oneshot::Sender<()>),
+}
+
+impl Speaker {
+    /// Answers go to somebody who may be gone; that is no error.
+    pub(super) async fn order(&mut self, order: SpeakerOrder) {
+        match order {
+            SpeakerOrder::Peers(reply) => {
+                let peers = self.peers.values().map(|entry| entry.handle.clone()).collect();
+                let _ = reply.send(peers);
+            }
+            SpeakerOrder::Find(name, reply) => {
+                let _ = reply.send(self.find(&name).ok_or(NoSuchPeer(name)));
+            }
+            SpeakerOrder::Apply(config, reply) => {
+                self.apply(*config).await;
+                let _ = reply.send(());
+            }
+            SpeakerOrder::Add(route, reply) => {
+                let changes = self.originator.add(route);
+                self.originate(changes).await;
+                let _ = reply.send(());
+            }
+            SpeakerOrder::Withdraw(prefix, reply) => {
+                let changes = self.originator.withdraw(prefix);
+                let found = changes.is_some();
+                self.originate(changes.unwrap_or_default()).await;
+                let _ = reply.send(found);
+            }
+            SpeakerOrder::Stop(..) => {}
+        }
+    }
+
+    fn find(&self, name: &str) -> Option<PeerHandle> {
+        let by_address = |entry: &&Entry| match &entry.config.address {
+            PeerAddress::Address { address, interface } => {
+                let text = address.to_string();
+                text == name || interface.as_ref().is_some_and(|i| format!("{text}%{i}") == name)
+            }
+            PeerAddress::Interface(interface) => interface == name,
+            PeerAddress::Dynamic { .. } => false,
+        };
+        let entry = self.peers.get(name).or_else(|| self.peers.values().find(by_address))?;
+        Some(entry.handle.clone())
+    }
+
+    /// Takes a new configuration into force: sessions that need not bounce stay up.
+    async fn apply(&mut self, new: SpeakerConfig) {
+        let old = std::mem::replace(&mut self.config, new);
+        let bounce_all = global_change_impact(&old.global, &self.config.global) == Impact::Reset;
+        let configured = |peers: &[Arc<PeerConfig>], name: &str| {
+            peers.iter().find(|peer| peer.name == name).cloned()
+        };
+        // What is no longer there, or is somebody else under the same name, goes first.
+        for peer in &old.peers {
+            let stays =
+                configured(&self.config.peers, &peer.name).is_some_and(|new| is_same(peer, &new));
+            if !stays {
+                self.templates.remove(&peer.name);
+                lock(&self.keys).remove(&peer.name);
+                self.remove(&peer.name).await;
+            }
+        }
+        for peer in self.config.peers.clone() {
+            let known = configured(&old.peers, &peer.name).is_some_and(|old| is_same(&old, &peer));
+            if !known {
+                self.add_configured(peer);
+            } else if let Some(template) = self.templates.get_mut(&peer.name) {
+                *template = Arc::clone(&peer);
+                self.set_key(&peer, None);
+            } else {
+                self.set_key(&peer, None);
+                self.change(peer, bounce_all).await;
+            }
+        }
+        let dynamic: Vec<String> = self
+            .peers
+            .iter()
+            .filter(|(_, entry)| entry.template.is_some())
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in dynamic {
+            let Some(entry) = self.peers.get(&name) else { continue };
+            match self.derive_again(entry) {
+                Some(config) => self.change(Arc::new(config), bounce_all).await,
+                None => self.remove(&name).await,
+            }
+        }
+        let peers: Vec<_> =
+            self.peers.values().map(|entry| (entry.handle.id, Arc::clone(&entry.config))).collect();
+        let config = ShardConfig {
+            global: Arc::clone(&self.config.global),
+            install: self.config.install.clone(),
+        };
+        self.shards
+            .event(|| Event::Reconfigure { config: config.clone(), peers: peers.clone() })
+            .await;
+        let changes = self.originator.reconfigure(Arc::clone(&self.config.global));
+        self.originate(changes).await;
+        self.update_services();
+    }
+
+    async fn change(&mut self, config: Arc<PeerConfig>, bounce_all: bool) {
+        let Some(entry) = self.peers.get_mut(&config.name) else { return };
+        let impact = change_impact(&entry.config, &config);
+        entry.config = Arc::clone(&config);
+        let bounce = bounce_all || impact == Impact::Reset;
+        if bounce {
+            info!(peer = %config.name, "settings changed that need a new session");
+        }
+        let global = Arc::clone(&self.config.global);
+        let order = Order::Reconfigure { global, config, bounce };
+        // A task that has ended is being taken out.
+        let _ = entry.handle.orders.send(order).await;
+    }
+
+    async fn remove(&mut self, name: &str) {
+        if let Some(entry) = self.peers.remove(name) {
+            info!(peer = %name, "peer removed");
+            self.sync.gone(entry.handle.id);
+            // A task that has ended needs no telling.
+            let _ = entry.handle.orders.send(Order::Stop(StopReason::Deconfigured)).await;
+        }
+    }
+}
+
+/// Whether a peer of that name is still the same one: then its session may live on.
+fn is_same(old: &PeerConfig, new: &PeerConfig) -> bool {
+    match (&old.address, &new.address) {
+        (PeerAddress::Dynamic { prefix: old, .. }, PeerAddress::Dynamic { prefix: new, .. }) => {
+            old == new
+        }
+        (old, new) => old == new,
+    }
+}
