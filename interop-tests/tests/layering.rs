@@ -45,7 +45,7 @@ const CORE_MAY_USE: &[&str] = &[
     "serde_json",
     "smallvec",
     "thiserror",
-    "toml_edit",
+    "toml",
 ];
 
 /// The only rooms that drive a runtime.

@@ -1,0 +1,244 @@
+//! What a daemon should be.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use bgp_core::{
+    config::{
+        Confederation, DecisionConfig, GlobalConfig, Origination, PeerConfig, Redistribution,
+    },
+    policy::{RoutePolicy, Sets},
+};
+use bgp_packet::Asn;
+
+/// A whole configuration, checked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Desired {
+    /// `[node]`.
+    pub node: Node,
+    /// `[api]`.
+    pub api: Api,
+    /// `[http]`.
+    pub http: Http,
+    /// `[datastore]`.
+    pub datastore: Datastore,
+    /// `[bgp]`; without it no BGP is spoken.
+    pub bgp: Option<Bgp>,
+    /// `[fib]`.
+    pub fib: Fib,
+    /// `[policy.route]`, by name.
+    pub policies: BTreeMap<String, Arc<RoutePolicy>>,
+    /// The sets that policies name.
+    pub sets: Sets,
+}
+
+/// `[node]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// The host's name unless configured.
+    pub name: Option<String>,
+    /// What survives a restart is kept here.
+    pub state_dir: PathBuf,
+}
+
+/// `[api]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Api {
+    /// Unix socket of the gRPC services.
+    pub socket: PathBuf,
+}
+
+/// `[http]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Http {
+    /// Metrics and health; `None` = off.
+    pub listen: Option<SocketAddr>,
+}
+
+/// `[datastore]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Datastore {
+    /// The configuration file is all there is.
+    None,
+}
+
+impl Datastore {
+    /// `type`.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::None => "none",
+        }
+    }
+}
+
+/// `[bgp]` with its peers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Bgp {
+    /// Our AS (of the member, inside a confederation).
+    pub asn: Asn,
+    /// The highest IPv4 address of the host unless configured.
+    pub router_id: Option<Ipv4Addr>,
+    /// The router id unless configured.
+    pub cluster_id: Option<Ipv4Addr>,
+    /// Addresses to accept connections on; none = never accept.
+    pub listen: Vec<SocketAddr>,
+    /// RFC 5065.
+    pub confederation: Option<Confederation>,
+    /// Of peers that have none of their own.
+    pub hold_time: Duration,
+    /// Paths installed side by side from eBGP; at least 1.
+    pub multipath_ebgp: u16,
+    /// Paths installed side by side from iBGP; at least 1.
+    pub multipath_ibgp: u16,
+    /// Multipath needs the same AS-path length only.
+    pub multipath_relax: bool,
+    /// RFC 8212.
+    pub require_policy: bool,
+    /// Switches of the decision process.
+    pub decision: DecisionConfig,
+    /// Routes of our own, in the order of the file.
+    pub originate: Vec<Origination>,
+    /// Kernel routes to announce.
+    pub redistribute: Vec<Redistribution>,
+    /// Peers in the order of the file, group settings applied.
+    pub peers: Vec<PeerConfig>,
+}
+
+/// `[fib]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fib {
+    /// Write routes at all.
+    pub enabled: bool,
+    /// Kernel table; 254 = main.
+    pub table: u32,
+    /// Route metric (priority).
+    pub metric: u32,
+    /// Route protocol number; 186 = bgp.
+    pub protocol: u8,
+    /// Next-hop objects.
+    pub nexthop_objects: NexthopObjects,
+    /// Set net.ipv4.nexthop_compat_mode = 0.
+    pub nexthop_compat_off: bool,
+    /// Default preferred source of every route.
+    pub preferred_source: Option<IpAddr>,
+    /// What of the best routes goes to the kernel; everything when absent.
+    pub export: Option<Arc<RoutePolicy>>,
+}
+
+/// `nexthop-objects`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NexthopObjects {
+    /// Where the kernel has them.
+    Auto,
+    /// Fail to start without them.
+    On,
+    /// Inline next hops.
+    Off,
+}
+
+impl Desired {
+    /// The speaker's configuration, once the host's `router_id` is known (used where none is
+    /// configured). Without `[bgp]`: AS 0, no listener, nothing of our own.
+    pub fn global(&self, router_id: Ipv4Addr) -> GlobalConfig {
+        let Some(bgp) = &self.bgp else {
+            return GlobalConfig {
+                asn: Asn(0),
+                router_id,
+                listen: Vec::new(),
+                cluster_id: router_id,
+                confederation: None,
+                multipath_ebgp: 1,
+                multipath_ibgp: 1,
+                multipath_relax: false,
+                require_policy: true,
+                decision: Bgp::DECISION,
+                originate: Vec::new(),
+                redistribute: Vec::new(),
+            };
+        };
+        let router_id = bgp.router_id.unwrap_or(router_id);
+        GlobalConfig {
+            asn: bgp.asn,
+            router_id,
+            listen: bgp.listen.clone(),
+            cluster_id: bgp.cluster_id.unwrap_or(router_id),
+            confederation: bgp.confederation.clone(),
+            multipath_ebgp: bgp.multipath_ebgp,
+            multipath_ibgp: bgp.multipath_ibgp,
+            multipath_relax: bgp.multipath_relax,
+            require_policy: bgp.require_policy,
+            decision: bgp.decision,
+            originate: bgp.originate.clone(),
+            redistribute: bgp.redistribute.clone(),
+        }
+    }
+
+    /// The peers; none without `[bgp]`.
+    pub fn peers(&self) -> &[PeerConfig] {
+        self.bgp.as_ref().map_or(&[], |bgp| &bgp.peers)
+    }
+}
+
+impl Bgp {
+    /// `decision` where nothing is configured.
+    pub(crate) const DECISION: DecisionConfig = DecisionConfig {
+        always_compare_med: false,
+        missing_med_worst: false,
+        deterministic_med: true,
+        prefer_older: false,
+    };
+}
+
+/// What an empty file says.
+impl Default for Desired {
+    fn default() -> Self {
+        Self {
+            node: Node::default(),
+            api: Api::default(),
+            http: Http::default(),
+            datastore: Datastore::None,
+            bgp: None,
+            fib: Fib::default(),
+            policies: BTreeMap::new(),
+            sets: Sets::default(),
+        }
+    }
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Self { name: None, state_dir: "/var/lib/margay".into() }
+    }
+}
+
+impl Default for Api {
+    fn default() -> Self {
+        Self { socket: "/run/margay/bgpd.sock".into() }
+    }
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self { listen: Some((Ipv4Addr::LOCALHOST, 9179).into()) }
+    }
+}
+
+impl Default for Fib {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            table: 254,
+            metric: 32,
+            protocol: 186,
+            nexthop_objects: NexthopObjects::Auto,
+            nexthop_compat_off: false,
+            preferred_source: None,
+            export: None,
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! `[node]`, `[api]`, `[http]`, `[datastore]`.
+
+use std::path::PathBuf;
+
+use crate::{
+    desired::{Api, Datastore, Http, Node},
+    reader::{Entry, Section, quoted},
+};
+
+/// Octets of a Unix socket's path, without the closing zero.
+const MAX_SOCKET_PATH: usize = 107;
+
+pub(crate) fn node(root: &mut Section<'_>) -> Option<Node> {
+    let mut node = Node::default();
+    let Some(entry) = root.entry("node") else { return Some(node) };
+    let mut section = entry.section()?;
+    node.name = section.entry("name").and_then(|entry| word(&entry, "a name"));
+    if let Some(path) = section.entry("state-dir").and_then(|entry| path(&entry)) {
+        node.state_dir = path;
+    }
+    section.finish();
+    Some(node)
+}
+
+pub(crate) fn api(root: &mut Section<'_>) -> Option<Api> {
+    let mut api = Api::default();
+    let Some(entry) = root.entry("api") else { return Some(api) };
+    let mut section = entry.section()?;
+    if let Some(entry) = section.entry("socket")
+        && let Some(path) = path(&entry)
+    {
+        let len = path.as_os_str().len();
+        if len > MAX_SOCKET_PATH {
+            entry.fault(format_args!("{len} octets, allowed: at most {MAX_SOCKET_PATH}"));
+        }
+        api.socket = path;
+    }
+    section.unsupported(&["listen", "tls"]);
+    section.finish();
+    Some(api)
+}
+
+pub(crate) fn http(root: &mut Section<'_>) -> Option<Http> {
+    let mut http = Http::default();
+    let Some(entry) = root.entry("http") else { return Some(http) };
+    let mut section = entry.section()?;
+    if let Some(entry) = section.entry("listen") {
+        if entry.as_str() == Some("") {
+            http.listen = None;
+        } else if let Some(listen) =
+            entry.standard("an address with port like \"127.0.0.1:9179\", or \"\" for none")
+        {
+            http.listen = Some(listen);
+        }
+    }
+    section.finish();
+    Some(http)
+}
+
+pub(crate) fn datastore(root: &mut Section<'_>) -> Datastore {
+    let Some(mut section) = root.entry("datastore").and_then(|entry| entry.section()) else {
+        return Datastore::None;
+    };
+    if let Some(entry) = section.entry("type") {
+        match entry.as_str() {
+            Some("none") => {}
+            Some(kind @ ("embedded" | "etcd" | "kubernetes")) => {
+                entry.fault(format_args!(
+                    "{} not supported in this version, allowed: \"none\"",
+                    quoted(kind)
+                ));
+            }
+            _ => entry.expected("\"none\""),
+        }
+    }
+    section.unsupported(&[
+        "audit-log",
+        "endpoints",
+        "ca-file",
+        "cert-file",
+        "key-file",
+        "username",
+        "password",
+        "password-file",
+        "prefix",
+    ]);
+    section.finish();
+    Datastore::None
+}
+
+/// A name that can be a command's argument and a metric's label.
+pub(crate) fn word(entry: &Entry<'_>, what: &str) -> Option<String> {
+    const MOST: usize = 128;
+    let text = entry.string(what)?;
+    let fits = !text.is_empty() && text.len() <= MOST;
+    if fits && !text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Some(text.to_owned());
+    }
+    entry.expected(format_args!("{what}, 1 to {MOST} octets without spaces"));
+    None
+}
+
+pub(crate) fn path(entry: &Entry<'_>) -> Option<PathBuf> {
+    let text = entry.string("a path")?;
+    if text.is_empty() || text.contains('\0') {
+        entry.expected("a path");
+        return None;
+    }
+    Some(text.into())
+}
