@@ -6,7 +6,7 @@ use std::{
     str::FromStr,
 };
 
-use crate::{AsPath, Asn, Community, ExtCommunity, LargeCommunity};
+use crate::{AsPath, Asn, Community, ExtCommunity, LargeCommunity, wire::flag};
 
 /// Attribute type codes.
 pub mod attribute_code {
@@ -88,6 +88,25 @@ pub fn attribute_name(code: u8) -> Option<&'static str> {
         attribute_code::PREFIX_SID => "PREFIX_SID",
         attribute_code::ATTR_SET => "ATTR_SET",
         _ => return None,
+    })
+}
+
+/// Optional and Transitive as the attribute defines them; `None` for a code this crate does not
+/// know.
+pub(crate) fn defined_flags(code: u8) -> Option<u8> {
+    attribute_name(code)?;
+    Some(match code {
+        attribute_code::ORIGIN..=attribute_code::NEXT_HOP
+        | attribute_code::LOCAL_PREF
+        | attribute_code::ATOMIC_AGGREGATE => flag::TRANSITIVE,
+        attribute_code::MED
+        | attribute_code::ORIGINATOR_ID
+        | attribute_code::CLUSTER_LIST
+        | attribute_code::MP_REACH
+        | attribute_code::MP_UNREACH
+        | attribute_code::AIGP
+        | attribute_code::BGP_LS => flag::OPTIONAL,
+        _ => flag::OPTIONAL | flag::TRANSITIVE,
     })
 }
 
@@ -239,6 +258,11 @@ impl PartialBits {
     /// Whether the attribute of this type code came with it.
     pub fn contains(self, code: u8) -> bool {
         self.0 & Self::bit(code) != 0
+    }
+
+    /// [`flag::PARTIAL`] where the attribute of this type code came with it.
+    pub(crate) fn flag(self, code: u8) -> u8 {
+        if self.contains(code) { flag::PARTIAL } else { 0 }
     }
 
     /// Notes it; no effect for a code that is not optional transitive, or unknown.

@@ -9,8 +9,8 @@ use crate::{
     Aggregator, AsPath, AsSegment, Asn, Community, Fault, Handling, LargeCommunity, NextHop,
     Origin, PathAttributes, RawAttribute, SessionKind, Update, UpdateContext,
     as_path::AsnWidth,
-    attribute::is_host,
-    attribute_code as code, attribute_name,
+    attribute::{defined_flags, is_host},
+    attribute_code as code,
     wire::{WireAttribute, WireAttributes, flag},
 };
 
@@ -291,20 +291,10 @@ impl<'a> Decoder<'a> {
 
 /// Optional and Transitive must be as the attribute defines them; the other bits do not matter.
 fn check_flags(attribute: WireAttribute<'_>) -> Result<(), Wrong> {
-    const WELL_KNOWN: u8 = flag::TRANSITIVE;
-    const OPTIONAL: u8 = flag::OPTIONAL;
-    const OPTIONAL_TRANSITIVE: u8 = flag::OPTIONAL | flag::TRANSITIVE;
-    let expected = match attribute.code {
-        code::ORIGIN..=code::NEXT_HOP | code::LOCAL_PREF | code::ATOMIC_AGGREGATE => WELL_KNOWN,
-        code::MED | code::ORIGINATOR_ID | code::CLUSTER_LIST | code::AIGP | code::BGP_LS => {
-            OPTIONAL
-        }
-        code if attribute_name(code).is_some() => OPTIONAL_TRANSITIVE,
-        _ => return Ok(()),
-    };
-    if attribute.flags & OPTIONAL_TRANSITIVE == expected {
+    let flags = attribute.flags & (flag::OPTIONAL | flag::TRANSITIVE);
+    let Some(expected) = defined_flags(attribute.code).filter(|expected| *expected != flags) else {
         return Ok(());
-    }
+    };
     let text = format!("has flags {:#04x}, expected {expected:#04x}", attribute.flags);
     Err(match attribute.code {
         code::ATOMIC_AGGREGATE | code::AGGREGATOR | code::AIGP => Wrong::discard(text),
@@ -365,13 +355,21 @@ fn origin(value: &[u8]) -> Result<Origin, Wrong> {
 }
 
 fn as_path(value: &[u8], width: AsnWidth) -> Result<AsPath, Wrong> {
-    AsPath::from_wire(value, width).map_err(|error| Wrong::withdraw(error.to_string()))
+    let path =
+        AsPath::from_wire(value, width).map_err(|error| Wrong::withdraw(error.to_string()))?;
+    if path.contains(Asn(0)) {
+        return Err(Wrong::withdraw("AS 0 is in the path"));
+    }
+    Ok(path)
 }
 
 /// Confederation segments have no place there and are dropped.
 fn as4_path(value: &[u8]) -> Result<AsPath, Wrong> {
     let mut path = AsPath::from_wire(value, AsnWidth::Four)
         .map_err(|error| Wrong::discard(error.to_string()))?;
+    if path.contains(Asn(0)) {
+        return Err(Wrong::discard("AS 0 is in the path"));
+    }
     path.strip_confed();
     if path.is_empty() {
         return Err(Wrong::discard("has no segment outside confederations"));

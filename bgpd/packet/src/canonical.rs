@@ -7,8 +7,8 @@
 use std::net::Ipv4Addr;
 
 use crate::{
-    Aggregator, AsPath, Asn, Community, LargeCommunity, NextHop, Origin, PathAttributes,
-    RawAttribute,
+    Aggregator, AsPath, Asn, Community, LargeCommunity, NextHop, Origin, PartialBits,
+    PathAttributes, RawAttribute,
     as_path::AsnWidth,
     attribute_code as code, block,
     wire::{WireAttribute, WireAttributes, flag},
@@ -27,42 +27,60 @@ pub fn canonical_octets(attributes: &PathAttributes, out: &mut Vec<u8>) {
 /// The inverse of [`canonical_octets`]; `None` on octets it did not write.
 pub fn from_canonical(octets: &[u8], next_hop: NextHop) -> Option<PathAttributes> {
     let mut attributes = PathAttributes::local(next_hop);
+    let mut last = 0;
     for attribute in WireAttributes::new(octets) {
-        read(&mut attributes, attribute.ok()?)?;
+        let attribute = attribute.ok()?;
+        let known = read(&mut attributes, attribute)?;
+        let ascending = if known { attribute.code > last } else { attribute.code >= last };
+        if !ascending || !has_canonical_header(attribute, known) {
+            return None;
+        }
+        last = attribute.code;
     }
-    // What differs in order, flags or length form was not written here.
-    let mut again = Vec::with_capacity(octets.len());
-    canonical_octets(&attributes, &mut again);
-    (again == octets).then_some(attributes)
+    let mandatory = matches!(octets, [_, code::ORIGIN, _, _, _, code::AS_PATH, ..]);
+    mandatory.then_some(attributes)
 }
 
-fn read(route: &mut PathAttributes, attribute: WireAttribute<'_>) -> Option<()> {
+/// The flags that [`block::write`] gives.
+fn has_canonical_header(attribute: WireAttribute<'_>, known: bool) -> bool {
+    let WireAttribute { flags, code, value, .. } = attribute;
+    let mut bits = PartialBits::default();
+    bits.insert(code);
+    let free = if known { bits.flag(code) } else { flag::LASTING };
+    flags & !free == block::flags(code, value.len()) & !free
+}
+
+/// Whether the code is a known one; `None` where the value is not as we write it.
+fn read(route: &mut PathAttributes, attribute: WireAttribute<'_>) -> Option<bool> {
     let WireAttribute { flags, code, value, .. } = attribute;
     match code {
         code::ORIGIN => route.origin = origin(value)?,
         code::AS_PATH => route.as_path = AsPath::from_wire(value, AsnWidth::Four).ok()?,
         code::MED => route.med = Some(number(value)?),
         code::LOCAL_PREF => route.local_pref = Some(number(value)?),
-        code::ATOMIC_AGGREGATE => route.atomic_aggregate = true,
+        code::ATOMIC_AGGREGATE if value.is_empty() => route.atomic_aggregate = true,
         code::AGGREGATOR => {
             let (asn, address) = value.split_first_chunk::<4>()?;
             let asn = Asn(u32::from_be_bytes(*asn));
             route.aggregator = Some(Aggregator { asn, address: address_of(address)? });
         }
-        code::COMMUNITIES => route.communities = communities(value).collect(),
+        code::COMMUNITIES => {
+            let octets = entries(value)?.iter();
+            route.communities = octets.map(|c| Community(u32::from_be_bytes(*c))).collect();
+        }
         code::ORIGINATOR_ID => route.originator_id = Some(address_of(value)?),
         code::CLUSTER_LIST => {
-            route.cluster_list =
-                value.as_chunks::<4>().0.iter().copied().map(Ipv4Addr::from).collect();
+            route.cluster_list = entries::<4>(value)?.iter().copied().map(Ipv4Addr::from).collect();
         }
-        code::EXT_COMMUNITIES => route.ext_communities = value.as_chunks().0.to_vec(),
-        code::IPV6_EXT_COMMUNITIES => route.ipv6_ext_communities = value.as_chunks().0.to_vec(),
+        code::EXT_COMMUNITIES => route.ext_communities = entries(value)?.to_vec(),
+        code::IPV6_EXT_COMMUNITIES => route.ipv6_ext_communities = entries(value)?.to_vec(),
         code::LARGE_COMMUNITIES => {
-            route.large_communities =
-                value.as_chunks().0.iter().copied().map(LargeCommunity::from_wire).collect();
+            let octets = entries(value)?.iter();
+            route.large_communities = octets.copied().map(LargeCommunity::from_wire).collect();
         }
         code::ONLY_TO_CUSTOMER => route.only_to_customer = Some(Asn(number(value)?)),
-        code::NEXT_HOP
+        code::ATOMIC_AGGREGATE
+        | code::NEXT_HOP
         | code::MP_REACH
         | code::MP_UNREACH
         | code::AS4_PATH
@@ -70,13 +88,21 @@ fn read(route: &mut PathAttributes, attribute: WireAttribute<'_>) -> Option<()> 
         _ => {
             let flags = flags & flag::LASTING;
             route.unknown.push(RawAttribute { flags, code, value: value.to_vec() });
-            return Some(());
+            return Some(false);
         }
     }
     if flags & flag::PARTIAL != 0 {
         route.partial.insert(code);
     }
-    Some(())
+    Some(true)
+}
+
+/// At least one entry of N octets, nothing else.
+fn entries<const N: usize>(value: &[u8]) -> Option<&[[u8; N]]> {
+    match value.as_chunks::<N>() {
+        (entries @ [_, ..], []) => Some(entries),
+        _ => None,
+    }
 }
 
 /// What the decision process compares, and what it looks at first, in one small value.
@@ -175,15 +201,14 @@ impl AttrSummary {
 
 /// The communities in [canonical octets](canonical_octets), in order, without decoding the rest.
 pub fn canonical_communities(octets: &[u8]) -> impl Iterator<Item = Community> {
-    let value = WireAttributes::new(octets)
+    WireAttributes::new(octets)
         .flatten()
         .find(|attribute| attribute.code == code::COMMUNITIES)
-        .map_or(&[][..], |attribute| attribute.value);
-    communities(value)
-}
-
-fn communities(value: &[u8]) -> impl Iterator<Item = Community> {
-    value.as_chunks::<4>().0.iter().map(|octets| Community(u32::from_be_bytes(*octets)))
+        .map_or(&[][..], |attribute| attribute.value)
+        .as_chunks::<4>()
+        .0
+        .iter()
+        .map(|octets| Community(u32::from_be_bytes(*octets)))
 }
 
 fn origin(value: &[u8]) -> Option<Origin> {

@@ -1,19 +1,16 @@
 //! UPDATEs written: prefixes that share attributes packed into as few messages as they fit.
 
-use std::{
-    net::{IpAddr, Ipv4Addr},
-    ops::Range,
-};
+use std::{net::IpAddr, ops::Range};
 
 use bytes::{Bytes, BytesMut};
 use ipnet::IpNet;
 
 use crate::{
-    Family, HEADER_LEN, NextHop, PathAttributes,
+    Family, NextHop, PathAttributes,
     as_path::AsnWidth,
     attribute_code, block,
-    message::{LENGTH_AT, MARKER, message_type, seal, start},
-    wire::{flag, len8, len16},
+    message::{LENGTH_AT, message_type, seal, start},
+    wire::{flag, len16},
 };
 
 /// How a peer wants UPDATEs encoded.
@@ -46,52 +43,26 @@ impl Announce {
         context: EncodeContext,
     ) -> Option<Self> {
         let width = AsnWidth::negotiated(context.four_octet_asn);
-        let classic = match attributes.next_hop.address {
-            IpAddr::V4(address) if family == Family::IPV4_UNICAST => Some(address),
-            _ => None,
-        };
-        let mut others = Vec::with_capacity(128);
-        block::write(attributes, width, classic, &mut others);
-        Self::with_block(family, attributes.next_hop, classic, others, context)
-    }
-
-    fn with_block(
-        family: Family,
-        next_hop: NextHop,
-        classic: Option<Ipv4Addr>,
-        others: Vec<u8>,
-        context: EncodeContext,
-    ) -> Option<Self> {
         let mut head = start(message_type::UPDATE);
-        head.extend([0, 0]);
-        let packer = if classic.is_some() {
-            head.extend(len16(others.len()));
-            head.extend(others);
-            Packer::new(family, context, head, Vec::new(), &[])
-        } else {
-            let total_at = head.len();
-            head.extend([0, 0]);
-            head.extend([flag::OPTIONAL | flag::EXTENDED, attribute_code::MP_REACH, 0, 0]);
-            let value_at = head.len();
-            head.extend(family.afi.to_be_bytes());
-            let address = v6_octets(next_hop.address);
-            match next_hop.link_local {
-                None => {
-                    head.extend([family.safi, len8(address.len())]);
-                    head.extend(address);
-                }
-                Some(link_local) => {
-                    head.extend([family.safi, len8(2 * address.len())]);
-                    head.extend(address);
-                    head.extend(link_local.octets());
-                }
+        head.extend_from_slice(&[0, 0, 0, 0]);
+        let packer = match attributes.next_hop.address {
+            IpAddr::V4(address) if family == Family::IPV4_UNICAST => {
+                let block_at = head.len();
+                block::write(attributes, width, Some(address), &mut head);
+                set_len(&mut head, block_at - 2, block_at)?;
+                Packer::new(family, context, head, Vec::new(), &[])
             }
-            head.push(0);
-            let mp_len = head.len() - value_at;
-            let total = head.len() - total_at - 2 + others.len();
-            let lengths =
-                [Length { at: total_at, base: total }, Length { at: value_at - 2, base: mp_len }];
-            Packer::new(family, context, head, others, &lengths)
+            _ => {
+                let mut tail = Vec::with_capacity(128);
+                block::write(attributes, width, None, &mut tail);
+                let block_at = head.len();
+                let value_at = mp_reach_head(family, attributes.next_hop, &mut head);
+                let lengths = [
+                    Length { at: block_at - 2, base: head.len() - block_at + tail.len() },
+                    Length { at: value_at - 2, base: head.len() - value_at },
+                ];
+                Packer::new(family, context, head, tail, &lengths)
+            }
         };
         packer.map(|packer| Self { packer })
     }
@@ -164,11 +135,35 @@ pub fn end_of_rib(family: Family) -> Bytes {
     seal(out)
 }
 
-fn v6_octets(address: IpAddr) -> Vec<u8> {
-    match address {
-        IpAddr::V4(address) => address.to_ipv6_mapped().octets().to_vec(),
-        IpAddr::V6(address) => address.octets().to_vec(),
+/// Appends MP_REACH_NLRI up to its prefixes; returns where its value begins.
+fn mp_reach_head(family: Family, next_hop: NextHop, out: &mut Vec<u8>) -> usize {
+    out.extend_from_slice(&[flag::OPTIONAL | flag::EXTENDED, attribute_code::MP_REACH, 0, 0]);
+    let value_at = out.len();
+    out.extend_from_slice(&family.afi.to_be_bytes());
+    let address = match next_hop.address {
+        IpAddr::V4(address) => address.to_ipv6_mapped(),
+        IpAddr::V6(address) => address,
+    };
+    match next_hop.link_local {
+        None => {
+            out.extend_from_slice(&[family.safi, 16]);
+            out.extend_from_slice(&address.octets());
+        }
+        Some(link_local) => {
+            out.extend_from_slice(&[family.safi, 32]);
+            out.extend_from_slice(&address.octets());
+            out.extend_from_slice(&link_local.octets());
+        }
     }
+    out.push(0);
+    value_at
+}
+
+/// Fills in a length field for what follows `from`; `None` if that is too long for one.
+fn set_len(out: &mut [u8], at: usize, from: usize) -> Option<()> {
+    let len = u16::try_from(out.len().checked_sub(from)?).ok()?;
+    out.get_mut(at..at + 2)?.copy_from_slice(&len.to_be_bytes());
+    Some(())
 }
 
 /// A 16-bit length field in the head of a message: `base` plus the octets of NLRI.
@@ -217,43 +212,60 @@ impl Packer {
         })
     }
 
+    /// Each form of entry has its own loop, so that an entry is a copy of fixed length.
     #[inline]
     fn pack(
         &self,
-        mut prefixes: impl Iterator<Item = (u32, IpNet)>,
+        prefixes: impl Iterator<Item = (u32, IpNet)>,
+        out: &mut BytesMut,
+        message: impl FnMut(Range<usize>, usize),
+    ) {
+        match (self.v4, self.add_path) {
+            (true, false) => self.pack_entries(prefixes.filter_map(ipv4_entry), out, message),
+            (true, true) => {
+                let entry = |(id, net)| Some(with_path_id::<8, 12>(id, ipv4_entry((id, net))?));
+                self.pack_entries(prefixes.filter_map(entry), out, message);
+            }
+            (false, false) => self.pack_entries(prefixes.filter_map(ipv6_entry), out, message),
+            (false, true) => {
+                let entry = |(id, net)| Some(with_path_id::<17, 21>(id, ipv6_entry((id, net))?));
+                self.pack_entries(prefixes.filter_map(entry), out, message);
+            }
+        }
+    }
+
+    #[inline]
+    fn pack_entries<const N: usize>(
+        &self,
+        mut entries: impl Iterator<Item = Entry<N>>,
         out: &mut BytesMut,
         mut message: impl FnMut(Range<usize>, usize),
     ) {
         let mut scratch = [0_u8; SCRATCH];
         // What did not fit the message before.
-        let mut next = self.next_entry(&mut prefixes);
+        let mut next = entries.next();
         while next.is_some() {
             let start = out.len();
             out.extend_from_slice(&self.head);
-            let nlri_start = out.len();
-            let mut used = 0;
-            let mut filled = 0;
-            let mut count = 0;
-            while let Some(entry) = &next {
-                if used + entry.len > self.room {
+            let (mut used, mut filled, mut count) = (0, 0, 0);
+            while let Some(Entry { octets, len }) = &next {
+                if used + len > self.room {
                     break;
                 }
-                if filled + MAX_ENTRY > SCRATCH {
+                if filled + N > SCRATCH {
                     out.extend_from_slice(scratch.get(..filled).unwrap_or_default());
                     filled = 0;
                 }
-                // A copy of fixed length is a few instructions; what is beyond the entry is
-                // overwritten by the next.
-                if let Some(to) = scratch.get_mut(filled..filled + MAX_ENTRY) {
-                    to.copy_from_slice(&entry.octets);
+                // What is beyond the entry is overwritten by the next.
+                if let Some(to) = scratch.get_mut(filled..filled + N) {
+                    to.copy_from_slice(octets);
                 }
-                filled += entry.len;
-                used += entry.len;
+                filled += len;
+                used += len;
                 count += 1;
-                next = self.next_entry(&mut prefixes);
+                next = entries.next();
             }
             out.extend_from_slice(scratch.get(..filled).unwrap_or_default());
-            debug_assert_eq!(out.len() - nlri_start, used);
             out.extend_from_slice(&self.tail);
             for Length { at, base } in self.lengths.iter().flatten() {
                 if let Some(field) = out.get_mut(start + at..start + at + 2) {
@@ -263,53 +275,44 @@ impl Packer {
             message(start..out.len(), count);
         }
     }
-
-    /// The next prefix of the family, as it stands on the wire.
-    #[inline]
-    fn next_entry(&self, prefixes: &mut impl Iterator<Item = (u32, IpNet)>) -> Option<Entry> {
-        loop {
-            let (path_id, prefix) = prefixes.next()?;
-            let (len, bits) = match prefix {
-                IpNet::V4(net) if self.v4 => {
-                    (net.prefix_len(), u128::from(net.network().to_bits()) << 96)
-                }
-                IpNet::V6(net) if !self.v4 => (net.prefix_len(), net.network().to_bits()),
-                _ => continue,
-            };
-            return Some(Entry::new(self.add_path.then_some(path_id), len, bits));
-        }
-    }
 }
 
-/// A prefix on the wire.
-struct Entry {
-    octets: [u8; MAX_ENTRY],
+/// A prefix on the wire: the first `len` octets.
+struct Entry<const N: usize> {
+    octets: [u8; N],
     len: usize,
 }
 
-impl Entry {
-    /// `bits` from the top.
-    #[inline]
-    fn new(path_id: Option<u32>, prefix_len: u8, bits: u128) -> Self {
-        let mut octets = [0; MAX_ENTRY];
-        let (id, address) = match path_id {
-            None => (0, &mut octets[..]),
-            Some(path_id) => {
-                let (id, rest) = octets.split_at_mut(4);
-                id.copy_from_slice(&path_id.to_be_bytes());
-                (4, rest)
-            }
-        };
-        if let Some((len, address)) = address.split_first_mut() {
-            *len = prefix_len;
-            address.iter_mut().zip(bits.to_be_bytes()).for_each(|(to, from)| *to = from);
-        }
-        Self { octets, len: id + 1 + usize::from(prefix_len.div_ceil(8)) }
-    }
+/// `None` for a prefix of the other family.
+#[inline]
+fn ipv4_entry((_, prefix): (u32, IpNet)) -> Option<Entry<8>> {
+    let IpNet::V4(net) = prefix else { return None };
+    let [a, b, c, d] = net.network().octets();
+    let len = net.prefix_len();
+    Some(Entry { octets: [len, a, b, c, d, 0, 0, 0], len: 1 + usize::from(len.div_ceil(8)) })
 }
 
-/// Octets of an entry at most, rounded up.
-const MAX_ENTRY: usize = 24;
+/// Likewise.
+#[inline]
+fn ipv6_entry((_, prefix): (u32, IpNet)) -> Option<Entry<17>> {
+    let IpNet::V6(net) = prefix else { return None };
+    let len = net.prefix_len();
+    let mut octets = [len; 17];
+    if let Some(address) = octets.last_chunk_mut::<16>() {
+        *address = net.network().octets();
+    }
+    Some(Entry { octets, len: 1 + usize::from(len.div_ceil(8)) })
+}
+
+/// M is N + 4.
+#[inline]
+fn with_path_id<const N: usize, const M: usize>(path_id: u32, entry: Entry<N>) -> Entry<M> {
+    let mut octets = [0; M];
+    let (id, rest) = octets.split_at_mut(4);
+    id.copy_from_slice(&path_id.to_be_bytes());
+    rest.copy_from_slice(&entry.octets);
+    Entry { octets, len: 4 + entry.len }
+}
+
 /// Octets of NLRI gathered before they are appended.
 const SCRATCH: usize = 1024;
-const _: () = assert!(HEADER_LEN == MARKER.len() + 3 && MAX_ENTRY >= 21);

@@ -187,9 +187,9 @@ pub fn keep_alive() -> Bytes {
 
 /// A header whose length [`seal`] fills in.
 pub(crate) fn start(kind: u8) -> Vec<u8> {
-    let mut out = Vec::with_capacity(128);
-    out.extend(MARKER);
-    out.extend([0, 0, kind]);
+    let mut out = Vec::with_capacity(256);
+    out.extend_from_slice(&MARKER);
+    out.extend_from_slice(&[0, 0, kind]);
     out
 }
 
@@ -204,7 +204,7 @@ pub(crate) fn seal(mut out: Vec<u8>) -> Bytes {
 
 /// Where the length stands in a message.
 pub(crate) const LENGTH_AT: usize = 16;
-pub(crate) const MARKER: [u8; 16] = [0xFF; 16];
+const MARKER: [u8; 16] = [0xFF; 16];
 const KEEPALIVE: [u8; HEADER_LEN] = {
     let mut octets = [0xFF; HEADER_LEN];
     octets[16] = 0;

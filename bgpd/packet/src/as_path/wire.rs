@@ -24,7 +24,7 @@ impl AsnWidth {
     }
 }
 
-/// What makes a path malformed (RFC 7606 §7.2, RFC 7607).
+/// What makes a path malformed (RFC 7606 §7.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum PathError {
     #[error("segment type {0} is unknown")]
@@ -35,12 +35,10 @@ pub(crate) enum PathError {
     Overrun(u8),
     #[error("one octet is left over")]
     LeftOver,
-    #[error("AS 0 is in the path")]
-    AsZero,
 }
 
 impl AsPath {
-    /// Reads the value of the attribute.
+    /// Reads the value of the attribute; AS 0 is the caller's to find.
     pub(crate) fn from_wire(mut octets: &[u8], width: AsnWidth) -> Result<Self, PathError> {
         let mut path = Self::default();
         while let Some((&kind, rest)) = octets.split_first() {
@@ -68,9 +66,6 @@ impl AsPath {
                     .map(|asn| Asn(u32::from(u16::from_be_bytes(*asn))))
                     .collect(),
             };
-            if asns.contains(&Asn(0)) {
-                return Err(PathError::AsZero);
-            }
             let segment =
                 AsSegment::from_wire_type(kind, asns).ok_or(PathError::SegmentType(kind))?;
             path.0.push(segment);
