@@ -329,3 +329,6 @@ fn parse_text(text: &str) -> Option<AsPath> {
     }
     Some(path)
 }
+
+#[cfg(test)]
+mod tests;

@@ -394,3 +394,6 @@ fn aggregator(value: &[u8], width: AsnWidth) -> Result<Aggregator, Wrong> {
     }
     Ok(Aggregator { asn, address: Ipv4Addr::from(address) })
 }
+
+#[cfg(test)]
+mod tests;

@@ -75,6 +75,12 @@ pub(crate) fn flags(code: u8, len: usize) -> u8 {
     defined_flags(code).unwrap_or_default() | extended
 }
 
+/// Appends NEXT_HOP alone.
+pub(crate) fn write_next_hop(next_hop: Ipv4Addr, out: &mut Vec<u8>) {
+    let mut block = Block { out, unknown: &[], partial: PartialBits::default() };
+    block.fixed(code::NEXT_HOP, next_hop.octets());
+}
+
 /// Whether a 2-octet AS_PATH loses a number that AS4_PATH can carry.
 fn needs_as4(path: &AsPath) -> bool {
     path.0

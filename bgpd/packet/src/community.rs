@@ -196,3 +196,6 @@ fn parse_ext(text: &str) -> Option<[u8; 8]> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,9 @@
 //! UPDATEs written: prefixes that share attributes packed into as few messages as they fit.
 
-use std::{net::IpAddr, ops::Range};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    ops::Range,
+};
 
 use bytes::{Bytes, BytesMut};
 use ipnet::IpNet;
@@ -8,9 +11,9 @@ use ipnet::IpNet;
 use crate::{
     Family, NextHop, PathAttributes,
     as_path::AsnWidth,
-    attribute_code, block,
+    attribute_code, block, from_canonical,
     message::{LENGTH_AT, message_type, seal, start},
-    wire::{flag, len16},
+    wire::{WireAttributes, flag, len16},
 };
 
 /// How a peer wants UPDATEs encoded.
@@ -43,20 +46,60 @@ impl Announce {
         context: EncodeContext,
     ) -> Option<Self> {
         let width = AsnWidth::negotiated(context.four_octet_asn);
+        Self::with_block(family, attributes.next_hop, context, |next_hop, out| {
+            block::write(attributes, width, next_hop, out);
+            Some(())
+        })
+    }
+
+    /// The same from [canonical octets](crate::canonical_octets), which are not decoded where the
+    /// peer takes 4-octet AS numbers. `None` also on octets that are not canonical.
+    pub fn from_canonical(
+        family: Family,
+        octets: &[u8],
+        next_hop: NextHop,
+        context: EncodeContext,
+    ) -> Option<Self> {
+        if !context.four_octet_asn {
+            return Self::new(family, &from_canonical(octets, next_hop)?, context);
+        }
+        Self::with_block(family, next_hop, context, |next_hop, out| {
+            let Some(next_hop) = next_hop else {
+                out.extend_from_slice(octets);
+                return Some(());
+            };
+            // NEXT_HOP stands behind ORIGIN and AS_PATH.
+            let mut attributes = WireAttributes::new(octets);
+            let [origin, as_path] = [attributes.next()?.ok()?, attributes.next()?.ok()?];
+            let (before, after) =
+                octets.split_at_checked(origin.whole.len() + as_path.whole.len())?;
+            out.extend_from_slice(before);
+            block::write_next_hop(next_hop, out);
+            out.extend_from_slice(after);
+            Some(())
+        })
+    }
+
+    /// `write` appends the block, with NEXT_HOP where it gets an address.
+    fn with_block(
+        family: Family,
+        next_hop: NextHop,
+        context: EncodeContext,
+        write: impl FnOnce(Option<Ipv4Addr>, &mut Vec<u8>) -> Option<()>,
+    ) -> Option<Self> {
         let mut head = start(message_type::UPDATE);
         head.extend_from_slice(&[0, 0, 0, 0]);
-        let packer = match attributes.next_hop.address {
+        let block_at = head.len();
+        let packer = match next_hop.address {
             IpAddr::V4(address) if family == Family::IPV4_UNICAST => {
-                let block_at = head.len();
-                block::write(attributes, width, Some(address), &mut head);
+                write(Some(address), &mut head)?;
                 set_len(&mut head, block_at - 2, block_at)?;
                 Packer::new(family, context, head, Vec::new(), &[])
             }
             _ => {
                 let mut tail = Vec::with_capacity(128);
-                block::write(attributes, width, None, &mut tail);
-                let block_at = head.len();
-                let value_at = mp_reach_head(family, attributes.next_hop, &mut head);
+                write(None, &mut tail)?;
+                let value_at = mp_reach_head(family, next_hop, &mut head);
                 let lengths = [
                     Length { at: block_at - 2, base: head.len() - block_at + tail.len() },
                     Length { at: value_at - 2, base: head.len() - value_at },
@@ -221,15 +264,15 @@ impl Packer {
         message: impl FnMut(Range<usize>, usize),
     ) {
         match (self.v4, self.add_path) {
-            (true, false) => self.pack_entries(prefixes.filter_map(ipv4_entry), out, message),
+            (true, false) => self.pack_entries(prefixes, |_, net| ipv4_entry(net), out, message),
             (true, true) => {
-                let entry = |(id, net)| Some(with_path_id::<8, 12>(id, ipv4_entry((id, net))?));
-                self.pack_entries(prefixes.filter_map(entry), out, message);
+                let entry = |id, net| Some(with_path_id::<8, 12>(id, ipv4_entry(net)?));
+                self.pack_entries(prefixes, entry, out, message);
             }
-            (false, false) => self.pack_entries(prefixes.filter_map(ipv6_entry), out, message),
+            (false, false) => self.pack_entries(prefixes, |_, net| ipv6_entry(net), out, message),
             (false, true) => {
-                let entry = |(id, net)| Some(with_path_id::<17, 21>(id, ipv6_entry((id, net))?));
-                self.pack_entries(prefixes.filter_map(entry), out, message);
+                let entry = |id, net| Some(with_path_id::<17, 21>(id, ipv6_entry(net)?));
+                self.pack_entries(prefixes, entry, out, message);
             }
         }
     }
@@ -237,13 +280,22 @@ impl Packer {
     #[inline]
     fn pack_entries<const N: usize>(
         &self,
-        mut entries: impl Iterator<Item = Entry<N>>,
+        mut prefixes: impl Iterator<Item = (u32, IpNet)>,
+        entry: impl Fn(u32, IpNet) -> Option<Entry<N>>,
         out: &mut BytesMut,
         mut message: impl FnMut(Range<usize>, usize),
     ) {
+        let mut next_entry = || {
+            loop {
+                let (path_id, prefix) = prefixes.next()?;
+                if let Some(entry) = entry(path_id, prefix) {
+                    return Some(entry);
+                }
+            }
+        };
         let mut scratch = [0_u8; SCRATCH];
         // What did not fit the message before.
-        let mut next = entries.next();
+        let mut next = next_entry();
         while next.is_some() {
             let start = out.len();
             out.extend_from_slice(&self.head);
@@ -263,7 +315,7 @@ impl Packer {
                 filled += len;
                 used += len;
                 count += 1;
-                next = entries.next();
+                next = next_entry();
             }
             out.extend_from_slice(scratch.get(..filled).unwrap_or_default());
             out.extend_from_slice(&self.tail);
@@ -285,7 +337,7 @@ struct Entry<const N: usize> {
 
 /// `None` for a prefix of the other family.
 #[inline]
-fn ipv4_entry((_, prefix): (u32, IpNet)) -> Option<Entry<8>> {
+fn ipv4_entry(prefix: IpNet) -> Option<Entry<8>> {
     let IpNet::V4(net) = prefix else { return None };
     let [a, b, c, d] = net.network().octets();
     let len = net.prefix_len();
@@ -294,7 +346,7 @@ fn ipv4_entry((_, prefix): (u32, IpNet)) -> Option<Entry<8>> {
 
 /// Likewise.
 #[inline]
-fn ipv6_entry((_, prefix): (u32, IpNet)) -> Option<Entry<17>> {
+fn ipv6_entry(prefix: IpNet) -> Option<Entry<17>> {
     let IpNet::V6(net) = prefix else { return None };
     let len = net.prefix_len();
     let mut octets = [len; 17];
