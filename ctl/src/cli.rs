@@ -1,6 +1,6 @@
 //! The command line: what can be said, before anything is done.
 
-use std::{net::IpAddr, path::PathBuf, str::FromStr};
+use std::{convert::Infallible, net::IpAddr, path::PathBuf, str::FromStr};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
@@ -38,7 +38,8 @@ pub struct Global {
         global = true,
         value_name = "PATH",
         env = "MARGAY_SOCKET",
-        default_value = "/run/margay/bgpd.sock"
+        default_value = SOCKET,
+        value_parser = |text: &str| Ok::<_, Infallible>(or_default(text, SOCKET))
     )]
     pub socket: PathBuf,
     /// Socket of the policy dataplane
@@ -47,7 +48,8 @@ pub struct Global {
         global = true,
         value_name = "PATH",
         env = "MARGAY_POLICY_SOCKET",
-        default_value = "/run/margay/policy-dp.sock"
+        default_value = POLICY_SOCKET,
+        value_parser = |text: &str| Ok::<_, Infallible>(or_default(text, POLICY_SOCKET))
     )]
     pub policy_socket: PathBuf,
     /// How to print
@@ -322,6 +324,14 @@ impl FromStr for ExactPrefix {
         }
         Ok(Self(prefix))
     }
+}
+
+const SOCKET: &str = "/run/margay/bgpd.sock";
+const POLICY_SOCKET: &str = "/run/margay/policy-dp.sock";
+
+/// An empty variable in the environment is as good as none.
+fn or_default(text: &str, default: &str) -> PathBuf {
+    if text.is_empty() { default } else { text }.into()
 }
 
 fn shutdown_message(text: &str) -> Result<String, String> {

@@ -9,6 +9,8 @@ use crate::error::{Failure, plain};
 
 /// A daemon that does not even accept within this time is not going to.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Until the first word of an answer, whatever the daemon has to do for it.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 /// Octets on their way before the reader has seen them: enough to keep both ends busy, little
 /// enough that a million routes never pile up.
 const WINDOW: u32 = 1 << 20;
@@ -27,9 +29,10 @@ impl Client {
         let Some(path) = socket.to_str() else {
             return Err(Failure::usage(format!("{} is not valid UTF-8", socket.display())));
         };
-        let endpoint = Endpoint::from_shared(format!("unix:{path}"))
+        let endpoint = Endpoint::from_shared(format!("unix://{path}"))
             .map_err(|error| Failure::usage(format!("{path} is not a socket path: {error}")))?
             .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(ANSWER_TIMEOUT)
             .initial_stream_window_size(WINDOW)
             .initial_connection_window_size(WINDOW);
         match endpoint.connect().await {

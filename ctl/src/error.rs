@@ -91,6 +91,10 @@ impl From<Status> for Failure {
                 .with_help("margay and margay-bgpd should be of the same version: `margay status`"),
             Code::Unavailable => Self::failed(format!("the daemon is not ready: {message}"))
                 .with_help("it may be starting or stopping; try again in a moment"),
+            // What tonic makes of its own time limit.
+            Code::Cancelled if status.message() == "Timeout expired" => {
+                Self::failed("margay-bgpd is there but does not answer")
+            }
             // The codes in which tonic reports a connection that broke while we were reading.
             Code::Unknown | Code::Internal | Code::Cancelled if status.metadata().is_empty() => {
                 Self::failed(format!("lost the daemon: {message}"))

@@ -15,6 +15,13 @@ fn a_status_becomes_the_exit_code_it_means() {
 }
 
 #[test]
+fn a_daemon_that_keeps_silent_is_named_as_such() {
+    let error: Box<dyn std::error::Error + Send + Sync> = Box::new(tonic::TimeoutExpired(()));
+    let text = Failure::from(Status::from_error(error)).text();
+    assert_eq!(text, "error: margay-bgpd is there but does not answer\n");
+}
+
+#[test]
 fn operating_system_errors_have_no_numbers() {
     let error = io::Error::from_raw_os_error(2);
     assert_eq!(plain(&error), "no such file or directory");
