@@ -16,7 +16,6 @@ mod ending;
 mod events;
 mod impact;
 mod negotiation;
-mod text;
 mod timers;
 
 use std::{
@@ -30,7 +29,6 @@ pub use api::{
     StopReason, Timers,
 };
 pub use impact::{Impact, change_impact, global_change_impact};
-pub use text::describe;
 
 use crate::config::{GlobalConfig, PeerAddress, PeerConfig};
 use connection::{Connection, Direction};

@@ -4,14 +4,13 @@ use std::time::Instant;
 
 use bgp_packet::{
     Family, Notification,
-    notification::{cease, code},
+    notification::{cease, code, open_error},
 };
 use bytes::Bytes;
 
 use super::{
     ConnectionId, Control, ErrorDirection, Mode, Output, Session, SessionError, StopReason,
     connection::{Connection, Phase},
-    text::{describe, shutdown_data},
     timers,
 };
 
@@ -43,12 +42,16 @@ impl Ending {
         let opening = matches!(connection.phase, Phase::OpenSent);
         match self {
             Self::Received(n) => match (n.code, n.subcode) {
-                (code::OPEN, 4) if connection.offer.can_go_plain() => Aftermath::Plain,
-                (code::OPEN, 7) => {
+                (code::OPEN, open_error::UNSUPPORTED_PARAMETER)
+                    if connection.offer.can_go_plain() =>
+                {
+                    Aftermath::Plain
+                }
+                (code::OPEN, open_error::UNSUPPORTED_CAPABILITY) => {
                     Aftermath::Idle { failures: timers::UNSUPPORTED_CAPABILITY_FAILURES }
                 }
                 // RFC 4271 §8.2.2, event 24: a version error is no reason to slow down.
-                (code::OPEN, 1) => Aftermath::Idle { failures: 0 },
+                (code::OPEN, open_error::UNSUPPORTED_VERSION) => Aftermath::Idle { failures: 0 },
                 (code::CEASE, cease::COLLISION) if !established => Aftermath::Active,
                 _ => Aftermath::Idle { failures: 1 },
             },
@@ -64,12 +67,12 @@ impl Ending {
         let (direction, code, subcode, text) = match self {
             Self::Sent(n, detail) => {
                 let text = match detail {
-                    Some(detail) => format!("{}: {detail}", describe(n)),
-                    None => describe(n),
+                    Some(detail) => format!("{n}: {detail}"),
+                    None => n.to_string(),
                 };
                 (ErrorDirection::Sent, n.code, n.subcode, text)
             }
-            Self::Received(n) => (ErrorDirection::Received, n.code, n.subcode, describe(n)),
+            Self::Received(n) => (ErrorDirection::Received, n.code, n.subcode, n.to_string()),
             Self::Lost(why) => (ErrorDirection::Local, 0, 0, why.clone()),
         };
         SessionError { direction, code, subcode, text, at }
@@ -185,7 +188,7 @@ impl Session {
         }
         self.blocked = false;
         let notification = stop_notification(&reason);
-        let why = describe(&notification);
+        let why = notification.to_string();
         for connection in std::mem::take(&mut self.connections) {
             let message = Control::Notification(notification.clone());
             out.push(Output::Send(connection.id, message));
@@ -209,16 +212,18 @@ impl Session {
 }
 
 fn stop_notification(reason: &StopReason) -> Notification {
-    let (subcode, data) = match reason {
-        StopReason::AdminShutdown(text) => (cease::ADMIN_SHUTDOWN, shutdown_data(text)),
-        StopReason::AdminReset(text) => (cease::ADMIN_RESET, shutdown_data(text)),
-        StopReason::Deconfigured => (cease::DECONFIGURED, Bytes::new()),
-        StopReason::ConfigChange => (cease::CONFIG_CHANGE, Bytes::new()),
-        StopReason::MaxPrefixes { family, limit, .. } => {
-            (cease::MAX_PREFIXES, max_prefixes_data(*family, *limit))
+    match reason {
+        StopReason::AdminShutdown(text) => {
+            Notification::cease_with_text(cease::ADMIN_SHUTDOWN, text)
         }
-    };
-    Notification { code: code::CEASE, subcode, data }
+        StopReason::AdminReset(text) => Notification::cease_with_text(cease::ADMIN_RESET, text),
+        StopReason::Deconfigured => Notification::new(code::CEASE, cease::DECONFIGURED),
+        StopReason::ConfigChange => Notification::new(code::CEASE, cease::CONFIG_CHANGE),
+        StopReason::MaxPrefixes { family, limit, .. } => {
+            let data = max_prefixes_data(*family, *limit);
+            Notification::with_data(code::CEASE, cease::MAX_PREFIXES, data)
+        }
+    }
 }
 
 /// AFI, SAFI and the limit (RFC 4486 §4).

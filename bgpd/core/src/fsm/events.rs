@@ -2,8 +2,10 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
-use bgp_packet::{Capability, Notification, Open, RefreshKind, RouteRefresh, notification::code};
-use bytes::Bytes;
+use bgp_packet::{
+    Capability, Notification, Open, RefreshKind, RouteRefresh,
+    notification::{code, header_error},
+};
 
 use super::{
     Attempt, ConnectionId, Control, Input, Mode, Negotiated, Output, Session,
@@ -21,9 +23,6 @@ mod message_type {
     pub(super) const KEEPALIVE: u8 = 4;
     pub(super) const ROUTE_REFRESH: u8 = 5;
 }
-
-/// Subcode of a header error: bad message type.
-const BAD_MESSAGE_TYPE: u8 = 3;
 
 impl Session {
     pub(super) fn dispatch(&mut self, now: Instant, input: Input, out: &mut Vec<Output>) {
@@ -319,8 +318,8 @@ impl Session {
             return;
         };
         if !connection.offer.has(&Capability::RouteRefresh) {
-            let data = Bytes::copy_from_slice(&[message_type::ROUTE_REFRESH]);
-            let notification = Notification { code: code::HEADER, subcode: BAD_MESSAGE_TYPE, data };
+            let data = vec![message_type::ROUTE_REFRESH];
+            let notification = Notification::with_data(code::HEADER, header_error::BAD_TYPE, data);
             let detail = Some("ROUTE-REFRESH was not offered".to_owned());
             self.end(now, id, &Ending::Sent(notification, detail), out);
             return;
@@ -341,8 +340,7 @@ impl Session {
             Some(Phase::OpenConfirm(_)) => 2,
             Some(Phase::Established(_)) => 3,
         };
-        let data = Bytes::copy_from_slice(&[kind]);
-        let notification = Notification { code: code::FSM, subcode, data };
+        let notification = Notification::with_data(code::FSM, subcode, vec![kind]);
         self.end(now, id, &Ending::Sent(notification, None), out);
     }
 

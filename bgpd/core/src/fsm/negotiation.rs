@@ -7,7 +7,8 @@ use std::{
 
 use bgp_packet::{
     AddPathMode, Asn, Capability, Family, FamilySet, MAX_EXTENDED_LEN, MAX_LEN, Notification, Open,
-    SessionKind, notification::code,
+    SessionKind,
+    notification::{code, open_error},
 };
 use bytes::Bytes;
 
@@ -42,7 +43,7 @@ pub(super) struct Refusal {
 
 impl Refusal {
     fn new(subcode: u8, data: impl Into<Bytes>, text: String) -> Self {
-        let notification = Notification { code: code::OPEN, subcode, data: data.into() };
+        let notification = Notification::with_data(code::OPEN, subcode, data);
         Self { notification, text }
     }
 }
@@ -76,7 +77,7 @@ impl Offer {
         let capabilities = if plain { Vec::new() } else { capabilities(peer, asn, families) };
         let open = Open {
             version: VERSION,
-            my_as: two_octets(asn),
+            my_as: asn.two_octet(),
             hold_time: u16::try_from(peer.hold_time.as_secs()).unwrap_or(u16::MAX),
             router_id: global.router_id,
             capabilities,
@@ -119,10 +120,6 @@ impl Offer {
     }
 }
 
-fn two_octets(asn: Asn) -> u16 {
-    u16::try_from(asn.0).unwrap_or_else(|_| u16::try_from(Asn::TRANS.0).expect("23456 fits"))
-}
-
 fn capabilities(peer: &PeerConfig, asn: Asn, families: FamilySet) -> Vec<Capability> {
     let mut list: Vec<_> = families.iter().map(Capability::Multiprotocol).collect();
     list.push(Capability::RouteRefresh);
@@ -160,15 +157,19 @@ pub(super) fn negotiate(
 ) -> Result<Negotiated, Refusal> {
     if received.version != VERSION {
         let text = format!("version {}, expected {VERSION}", received.version);
-        return Err(Refusal::new(1, vec![0, VERSION], text));
+        return Err(Refusal::new(open_error::UNSUPPORTED_VERSION, vec![0, VERSION], text));
     }
     let (peer_asn, kind) = check_asn(global, peer, offer, &received)?;
     if received.router_id.is_unspecified() {
-        return Err(Refusal::new(3, Bytes::new(), "BGP identifier 0.0.0.0".to_owned()));
+        return Err(Refusal::new(
+            open_error::BAD_IDENTIFIER,
+            Bytes::new(),
+            "BGP identifier 0.0.0.0".to_owned(),
+        ));
     }
     if kind == SessionKind::Internal && received.router_id == global.router_id {
         let text = format!("BGP identifier {} is our own", received.router_id);
-        return Err(Refusal::new(3, Bytes::new(), text));
+        return Err(Refusal::new(open_error::BAD_IDENTIFIER, Bytes::new(), text));
     }
     let hold_time = check_hold_time(peer, &offer.open, &received)?;
 
@@ -177,7 +178,7 @@ pub(super) fn negotiate(
     let families = offer.families.intersection(theirs.families);
     if families.is_empty() {
         let text = format!("no address family in common, we want {}", names(offer.families));
-        return Err(Refusal::new(7, wanted(offer.families), text));
+        return Err(Refusal::new(open_error::UNSUPPORTED_CAPABILITY, wanted(offer.families), text));
     }
     Ok(Negotiated {
         hold_time,
@@ -218,7 +219,7 @@ fn check_asn(
     offer: &Offer,
     received: &Open,
 ) -> Result<(Asn, SessionKind), Refusal> {
-    let refuse = |text| Refusal::new(2, Bytes::new(), text);
+    let refuse = |text| Refusal::new(open_error::BAD_PEER_AS, Bytes::new(), text);
     let asn = received.asn();
     if asn == Asn(0) || asn == Asn::TRANS {
         return Err(refuse(format!("AS {asn} is nobody's")));
@@ -250,20 +251,19 @@ fn check_hold_time(peer: &PeerConfig, ours: &Open, received: &Open) -> Result<Du
     if !offered.is_zero() && offered < least {
         let text =
             format!("hold time {} s, expected at least {} s", offered.as_secs(), least.as_secs());
-        return Err(Refusal::new(6, received.hold_time.to_be_bytes().to_vec(), text));
+        return Err(Refusal::new(
+            open_error::UNACCEPTABLE_HOLD_TIME,
+            received.hold_time.to_be_bytes().to_vec(),
+            text,
+        ));
     }
     Ok(offered.min(Duration::from_secs(u64::from(ours.hold_time))))
 }
 
 /// The capability TLVs we miss, as data of a NOTIFICATION 2/7 (RFC 5492 §5).
 fn wanted(families: FamilySet) -> Vec<u8> {
-    families
-        .iter()
-        .flat_map(|family| {
-            let [high, low] = family.afi.to_be_bytes();
-            [1, 4, high, low, 0, family.safi]
-        })
-        .collect()
+    let list: Vec<_> = families.iter().map(Capability::Multiprotocol).collect();
+    Capability::encode_all(&list)
 }
 
 fn names(families: FamilySet) -> String {
@@ -305,15 +305,14 @@ impl Terms {
                 }
                 // The last instance counts (RFC 5492 §4 leaves it open, FRR and BIRD do so).
                 Capability::AddPath(entries) => {
-                    let able = |wanted| {
+                    let able = |can: fn(AddPathMode) -> bool| {
                         entries
                             .iter()
-                            .filter(|(_, mode)| *mode == AddPathMode::Both || *mode == wanted)
+                            .filter(move |(_, mode)| can(*mode))
                             .map(|(family, _)| *family)
-                            .collect()
                     };
-                    terms.add_path_receive = able(AddPathMode::Receive);
-                    terms.add_path_send = able(AddPathMode::Send);
+                    terms.add_path_receive = able(AddPathMode::receives).collect();
+                    terms.add_path_send = able(AddPathMode::sends).collect();
                 }
                 Capability::Role(_)
                 | Capability::GracefulRestart { .. }

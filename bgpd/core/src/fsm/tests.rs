@@ -6,7 +6,6 @@ mod collisions;
 mod opens;
 mod states;
 mod stops;
-mod words;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},

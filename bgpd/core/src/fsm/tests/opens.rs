@@ -443,6 +443,6 @@ fn refused_open_leaves_a_reason_with_numbers() {
     bench.give(Input::Open(id, their_open_from(65009)));
     let error = bench.session.last_error().expect("an error");
     assert_eq!((error.direction, error.code, error.subcode), (ErrorDirection::Sent, 2, 2));
-    assert_eq!(error.text, "OPEN message error/bad peer AS: AS 65009, expected 65002");
+    assert_eq!(error.text, "OPEN Message Error/Bad Peer AS (2/2): AS 65009, expected 65002");
     assert_eq!(error.at, bench.now);
 }

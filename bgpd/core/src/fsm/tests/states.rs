@@ -297,7 +297,7 @@ fn changes_of_state_are_reported_with_their_reason() {
         panic!("no report in {:?}", bench.out)
     };
     assert_eq!((*from, *to), (State::Established, State::Idle));
-    assert_eq!(&**why, "cease/administrative shutdown: nap\u{fffd}!");
+    assert_eq!(&**why, "Cease/Administrative Shutdown (6/2): nap\u{fffd}!");
     assert_eq!(bench.session.state_since(), Some(bench.now));
     assert_eq!((bench.session.flaps(), bench.session.established_at()), (1, None));
 }
