@@ -75,7 +75,7 @@ fn show(text: &str, out: &mut Out<'_>) -> Result<(), Failure> {
     if out.is_table() {
         return Ok(out.sheet(&Text(text.trim_end()))?);
     }
-    let value: serde_json::Value = toml_edit::de::from_str(text)
+    let value: serde_json::Value = toml::from_str(text)
         .map_err(|error| Failure::failed(format!("the daemon sent what is not TOML: {error}")))?;
     Ok(out.sheet(&Content(value))?)
 }
