@@ -1,6 +1,12 @@
 //! The daemon as a process: what it refuses, what it keeps through a reload, how it stops.
 
-use std::{fs, process::Command, time::Duration};
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+    process::Command,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use interop_tests::{pair::SOON, wire::Wire};
@@ -197,6 +203,49 @@ fn a_stop_says_goodbye_within_five_seconds() -> Result<()> {
         until("a second Cease", SOON, || {
             Ok(tap.notifications("10.0.0.1").iter().filter(|n| **n == (6, 2)).count() == 2)
         })
+    })();
+    wire.conclude(result, || margay.log())
+}
+
+/// The status line and the body of a GET to Margay's own HTTP server.
+fn get(host: &Host, path: &str) -> Result<(String, String)> {
+    let text = host.enter(|| {
+        let mut stream = TcpStream::connect("127.0.0.1:9179")?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: margay\r\nConnection: close\r\n\r\n")?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        Ok(text)
+    })?;
+    let (head, body) = text.split_once("\r\n\r\n").context("an HTTP answer")?;
+    Ok((head.lines().next().unwrap_or_default().to_owned(), body.to_owned()))
+}
+
+#[test]
+fn health_and_metrics_are_served() -> Result<()> {
+    if !have_root("health_and_metrics_are_served") {
+        return Ok(());
+    }
+    let mut wire = Wire::new("http")?;
+    let mut margay = Margay::new(&wire.near, BASE);
+    let mut peer = bird(&wire.far, "10.0.0.2", 65002, &["10.2.0.0/24"]);
+    let result = (|| {
+        margay.start()?;
+        peer.start()?;
+        until("the route", SOON, || Ok(margay.best("10.2.0.0/24")?.is_some()))?;
+        for path in ["/livez", "/readyz"] {
+            until(path, SOON, || Ok(get(&wire.near, path)?.0.contains(" 200 ")))?;
+        }
+        let (status, body) = get(&wire.near, "/metrics")?;
+        ensure!(status.contains(" 200 "), "{status}");
+        let counted = body.lines().any(|line| {
+            line.starts_with("margay_bgp_updates_received_total{")
+                && line.contains("peer=\"far\"")
+                && !line.ends_with(" 0")
+        });
+        ensure!(counted, "no UPDATE counted in:\n{body}");
+        ensure!(get(&wire.near, "/nowhere")?.0.contains(" 404 "));
+        Ok(())
     })();
     wire.conclude(result, || margay.log())
 }

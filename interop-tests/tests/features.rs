@@ -128,7 +128,7 @@ fn long_messages_are_sent_where_both_sides_take_them() -> Result<()> {
     let routes: Vec<String> =
         (0..6000).map(|n| format!("\"20.{}.{}.0/24\"", n >> 8, n & 255)).collect();
     let mut margay = margay(&wire.near, &format!("originate = [{}]", routes.join(", ")), "");
-    let session = format!("{CALLS} extended messages on; {ALL}");
+    let session = format!("{CALLS} enable extended messages on; {ALL}");
     let mut peer = bird(&wire.far, "10.0.0.2", &[], &session);
     let result = (|| {
         margay.start()?;
