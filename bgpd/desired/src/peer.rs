@@ -3,8 +3,7 @@
 use std::{cell::Cell, collections::BTreeMap, net::IpAddr, time::Duration};
 
 use bgp_core::config::{
-    AddPathConfig, LocalAsnMode, NextHopMode, PeerAddress, PeerAsn, PeerConfig, RemovePrivate,
-    Secret,
+    LocalAsnMode, NextHopMode, PeerAddress, PeerAsn, PeerConfig, RemovePrivate, Secret,
 };
 
 use crate::{
@@ -44,7 +43,7 @@ pub(crate) fn read<'a>(
         peers.extend(peer);
     }
     for group in groups.values().filter(|group| !group.used.get()) {
-        group.name.warn("no peer is in this group");
+        group.name.warn_if_sound("no peer is in this group");
     }
     check::together(&peers);
     peers.into_iter().map(|(peer, _)| peer).collect()
@@ -131,7 +130,7 @@ fn peer<'a>(
         route_server_client: value(settings.route_server_client).unwrap_or(false),
         next_hop: value(settings.next_hop).unwrap_or(NextHopMode::Auto),
         max_prefixes: value(settings.max_prefixes),
-        add_path: value(settings.add_path).unwrap_or(AddPathConfig::default()),
+        add_path: value(settings.add_path).unwrap_or_default(),
         extended_messages: value(settings.extended_messages).unwrap_or(true),
         extended_next_hop: value(settings.extended_next_hop).unwrap_or(false),
         allow_own_asn: value(settings.allow_own_asn).unwrap_or(0),
@@ -152,13 +151,13 @@ fn group<'g>(entry: &Entry<'_>, groups: &'g BTreeMap<String, Group<'_>>) -> Opti
     }
     let hint = match nearest(name, groups.keys().map(String::as_str)) {
         Some(near) => format!("did you mean {}?", quoted(near)),
-        None if groups.is_empty() => "no peer-group is defined".to_owned(),
+        None if groups.is_empty() => "none is".to_owned(),
         None => {
             let names: Vec<String> = groups.keys().map(|name| quoted(name)).collect();
             format!("allowed: {}", names.join(", "))
         }
     };
-    entry.fault(format_args!("{} is not a peer-group, {hint}", quoted(name)));
+    entry.fault(format_args!("peer-group {} is not defined, {hint}", quoted(name)));
     None
 }
 

@@ -60,13 +60,13 @@ impl<'a, T> Named<'a, T> {
         let names = || self.items.keys().map(String::as_str).chain(built_in.iter().copied());
         let hint = match nearest(name, names()) {
             Some(near) => format!("did you mean {}?", quoted(near)),
-            None if names().next().is_none() => format!("no {} is defined", self.kind),
+            None if names().next().is_none() => "none is".to_owned(),
             None => {
                 let names: Vec<String> = names().map(quoted).collect();
                 format!("allowed: {}", names.join(", "))
             }
         };
-        entry.fault(format_args!("{} is not a {}, {hint}", quoted(name), self.kind));
+        entry.fault(format_args!("{} {} is not defined, {hint}", self.kind, quoted(name)));
     }
 
     /// Warns of those nobody named, and gives up the others.
@@ -74,7 +74,7 @@ impl<'a, T> Named<'a, T> {
         let mut out = BTreeMap::new();
         for (name, item) in self.items {
             if !item.used.get() {
-                item.entry.warn(format_args!("this {} is never used", self.kind));
+                item.entry.warn_if_sound(format_args!("this {} is never used", self.kind));
             }
             if let Some(value) = item.value {
                 out.insert(name, value);
@@ -162,51 +162,44 @@ impl NamedSets<'_> {
 fn elements<'a, T>(
     entry: &Entry<'a>,
     key: &'static str,
-    allowed: &str,
     read: impl Fn(&Entry<'a>) -> Option<T>,
-) -> Option<Vec<(Entry<'a>, T)>> {
+) -> Option<Vec<T>> {
     let mut section = entry.section()?;
     let list = section.entry(key);
     if list.is_none() {
-        section.missing(key, allowed);
+        section.missing(key, format_args!("allowed: a list of {key}"));
     }
     section.finish();
-    let read: Vec<Option<(Entry<'a>, T)>> = list?
-        .items(allowed)
-        .into_iter()
-        .map(|item| read(&item).map(|value| (item, value)))
-        .collect();
+    let read: Vec<Option<T>> =
+        list?.items(&format!("a list of {key}")).into_iter().map(|item| read(&item)).collect();
     read.into_iter().collect()
 }
 
 fn prefix_set(entry: &Entry<'_>) -> Option<PrefixSet> {
-    let allowed = "a list of prefixes like \"10.0.0.0/8 ge 9 le 24\"";
-    let read = elements(entry, "prefixes", allowed, |item| item.parsed(allowed))?;
-    Some(PrefixSet::new(read.into_iter().map(|(_, pattern)| pattern).collect()))
+    let allowed = "a prefix like \"10.0.0.0/8 ge 9 le 24\"";
+    elements(entry, "prefixes", |item| item.parsed(allowed)).map(PrefixSet::new)
 }
 
 fn community_set(entry: &Entry<'_>) -> Option<CommunitySet> {
-    let allowed = "a list of \"A:B\", \"large:A:B:C\", \"ext:rt:A:N\", \"ext:ro:A:N\", \"re:…\"";
+    let allowed = "\"A:B\", \"large:A:B:C\", \"ext:rt:A:N\", \"ext:ro:A:N\" or \"re:PATTERN\"";
     let check = |item: &Entry<'_>| {
         let pattern: CommunityPattern = item.parsed(allowed)?;
+        // Alone first, so that every wrong one is told, with its own place.
         let alone = CommunitySet::new(vec![pattern.clone()]);
         alone.map_err(|error| item.fault(error)).ok()?;
         Some(pattern)
     };
-    let read = elements(entry, "communities", allowed, check)?;
-    let set = CommunitySet::new(read.into_iter().map(|(_, pattern)| pattern).collect());
+    let set = CommunitySet::new(elements(entry, "communities", check)?);
     set.map_err(|error| entry.fault(error)).ok()
 }
 
 fn as_path_set(entry: &Entry<'_>) -> Option<AsPathSet> {
-    let allowed = "a list of regular expressions over AS paths";
     let check = |item: &Entry<'_>| {
-        let pattern = item.string(allowed)?.to_owned();
+        let pattern = item.string("a regular expression over AS paths")?.to_owned();
         AsPathSet::new(vec![pattern.clone()]).map_err(|error| item.fault(error)).ok()?;
         Some(pattern)
     };
-    let read = elements(entry, "patterns", allowed, check)?;
-    let set = AsPathSet::new(read.into_iter().map(|(_, pattern)| pattern).collect());
+    let set = AsPathSet::new(elements(entry, "patterns", check)?);
     set.map_err(|error| entry.fault(error)).ok()
 }
 

@@ -20,7 +20,14 @@ pub(crate) struct Source<'a> {
     text: &'a str,
     /// Offset of each line's first octet.
     lines: Vec<usize>,
-    faults: RefCell<Vec<(usize, Fault)>>,
+    faults: RefCell<Vec<Reported>>,
+}
+
+struct Reported {
+    offset: usize,
+    fault: Fault,
+    /// Only worth telling where nothing is wrong: a misspelt name leaves its set unused.
+    if_sound: bool,
 }
 
 impl<'a> Source<'a> {
@@ -36,6 +43,20 @@ impl<'a> Source<'a> {
     }
 
     pub(crate) fn report(&self, severity: Severity, span: Range<usize>, path: &str, text: String) {
+        self.push(severity, span, path, text, false);
+    }
+
+    fn push(
+        &self,
+        severity: Severity,
+        mut span: Range<usize>,
+        path: &str,
+        text: String,
+        if_sound: bool,
+    ) {
+        // The parser's spans of inline tables begin with the space before them.
+        let piece = self.text.get(span.clone()).unwrap_or("");
+        span.start += piece.len() - piece.trim_start().len();
         let line = self.line(span.start);
         let begin = line.checked_sub(1).and_then(|l| self.lines.get(l)).copied().unwrap_or(0);
         let whole = self.text.get(begin..).unwrap_or("").split('\n').next().unwrap_or("");
@@ -53,14 +74,16 @@ impl<'a> Source<'a> {
             text,
             snippet: Snippet { line: hide_secret(whole), start, len },
         };
-        self.faults.borrow_mut().push((span.start, fault));
+        self.faults.borrow_mut().push(Reported { offset: span.start, fault, if_sound });
     }
 
     /// In the order of the text.
     pub(crate) fn into_faults(self) -> Vec<Fault> {
         let mut faults = self.faults.into_inner();
-        faults.sort_by_key(|(offset, _)| *offset);
-        faults.into_iter().map(|(_, fault)| fault).collect()
+        let sound = faults.iter().all(|one| one.fault.severity == Severity::Warning);
+        faults.retain(|one| sound || !one.if_sound);
+        faults.sort_by_key(|one| one.offset);
+        faults.into_iter().map(|one| one.fault).collect()
     }
 }
 
@@ -181,6 +204,11 @@ impl<'a> Entry<'a> {
         self.source.report(Severity::Warning, self.place(), &self.path, text.to_string());
     }
 
+    /// A warning that is dropped where there is an error.
+    pub(crate) fn warn_if_sound(&self, text: impl Display) {
+        self.source.push(Severity::Warning, self.place(), &self.path, text.to_string(), true);
+    }
+
     /// What a fault about this entry points at: the value, or the header of a table.
     fn place(&self) -> Range<usize> {
         if self.span.is_empty() { self.key.clone() } else { self.span.clone() }
@@ -201,6 +229,7 @@ impl<'a> Entry<'a> {
             DeValue::Float(number) => number.to_string(),
             DeValue::Boolean(value) => value.to_string(),
             DeValue::Datetime(value) => format!("the date {value}"),
+            DeValue::Array(array) if array.is_empty() => "an empty list".to_owned(),
             DeValue::Array(_) => "a list".to_owned(),
             DeValue::Table(_) => "a table".to_owned(),
         }
@@ -371,10 +400,14 @@ pub(crate) struct At<'a, T> {
     pub(crate) entry: Entry<'a>,
 }
 
+/// Whether TOML takes the key without quotes.
+pub(crate) fn is_bare(key: &str) -> bool {
+    let plain = |octet: u8| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_');
+    !key.is_empty() && key.bytes().all(plain)
+}
+
 fn join(path: &str, key: &str) -> String {
-    let bare = !key.is_empty()
-        && key.bytes().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_'));
-    let key = if bare { key.to_owned() } else { quoted(key) };
+    let key = if is_bare(key) { key.to_owned() } else { quoted(key) };
     if path.is_empty() { key } else { format!("{path}.{key}") }
 }
 

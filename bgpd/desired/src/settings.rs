@@ -28,6 +28,9 @@ pub(crate) enum Password {
 /// Octets of a TCP-MD5 key that Linux takes.
 pub(crate) const MAX_PASSWORD: usize = 80;
 
+/// What is shown instead of a key.
+pub(crate) const HIDDEN: &str = "(secret)";
+
 macro_rules! settings {
     ($($field:ident: $type:ty,)*) => {
         /// What a group or a peer says; `None` = nothing.
@@ -224,6 +227,10 @@ fn password<'a>(section: &mut Section<'a>) -> Option<At<'a, Password>> {
     }
     if let Some(entry) = text {
         let text = entry.string("a text")?;
+        if text == HIDDEN {
+            entry.fault("is how config show hides a key, allowed: the key itself");
+            return None;
+        }
         let len = text.len();
         if !(1..=MAX_PASSWORD).contains(&len) {
             entry.fault(format_args!("{len} octets, allowed: 1 to {MAX_PASSWORD}"));

@@ -20,7 +20,8 @@ use crate::{
     desired::{Bgp, Desired, Fib, NexthopObjects},
     origin::source_text,
     policy::{ACTIONS, ORIGINS, SOURCES},
-    settings::{LOCAL_ASN_MODES, NEXT_HOP_MODES},
+    reader::is_bare,
+    settings::{HIDDEN, LOCAL_ASN_MODES, NEXT_HOP_MODES},
 };
 
 /// Keys and values of a table, in the order in which they are shown.
@@ -48,7 +49,7 @@ pub fn show(desired: &Desired) -> String {
     }
     sets(&mut out, &desired.sets);
     for (name, policy) in &desired.policies {
-        let header = format!("[policy.route.{}]", string(name));
+        let header = format!("[policy.route.{}]", key(name));
         table(&mut out, &header, &self::policy(policy));
     }
     table(&mut out, "[fib]", &fib(&desired.fib));
@@ -191,7 +192,7 @@ pub(crate) fn peer(peer: &PeerConfig) -> Keys {
     keys.push(("enforce-first-as", peer.enforce_first_as.to_string()));
     keys.push(("as-set", string(if peer.reject_as_set { "reject" } else { "accept" })));
     if peer.password.is_some() || peer.password_error.is_some() {
-        keys.push(("password", string("(secret)")));
+        keys.push(("password", string(HIDDEN)));
     }
     keys.push(("route-reflector-client", peer.route_reflector_client.to_string()));
     keys.push(("route-server-client", peer.route_server_client.to_string()));
@@ -234,8 +235,8 @@ pub(crate) fn peer(peer: &PeerConfig) -> Keys {
 }
 
 fn sets(out: &mut String, sets: &Sets) {
-    let mut set = |kind: &str, name: &str, key, values: String| {
-        table(out, &format!("[policy.{kind}.{}]", string(name)), &vec![(key, values)]);
+    let mut set = |kind: &str, name: &str, values_key, values: String| {
+        table(out, &format!("[policy.{kind}.{}]", key(name)), &vec![(values_key, values)]);
     };
     for (name, prefixes) in &sets.prefix {
         set("prefix-set", name, "prefixes", strings(prefixes.patterns()));
@@ -376,11 +377,16 @@ fn inline(keys: &Keys) -> String {
 }
 
 fn strings<T: Display>(values: &[T]) -> String {
-    list(values.iter().map(|value| string(value)))
+    list(values.iter().map(string))
 }
 
 fn list(values: impl Iterator<Item = String>) -> String {
     format!("[{}]", values.collect::<Vec<_>>().join(", "))
+}
+
+/// A key that the user chose: quoted only where it must be.
+fn key(name: &str) -> String {
+    if is_bare(name) { name.to_owned() } else { string(name) }
 }
 
 /// A TOML basic string.

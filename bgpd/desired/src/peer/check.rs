@@ -1,6 +1,6 @@
 //! What must hold between the keys of a peer, and between peers.
 
-use std::net::IpAddr;
+use std::collections::BTreeMap;
 
 use bgp_core::config::{PeerAddress, PeerAsn, PeerConfig};
 use ipnet::IpNet;
@@ -118,50 +118,42 @@ fn kinds(settings: &Settings<'_>, internal: Option<bool>) {
 
 /// Reports peers that cannot be told apart.
 pub(super) fn together(peers: &[(PeerConfig, Entry<'_>)]) {
-    for (index, (peer, entry)) in peers.iter().enumerate() {
-        for (other, _) in peers.iter().take(index) {
-            if let Some(fault) = clash(other, peer) {
-                entry.fault(fault);
-                break;
+    let mut by_address: BTreeMap<String, &PeerConfig> = BTreeMap::new();
+    let mut by_name: BTreeMap<&str, &PeerConfig> = BTreeMap::new();
+    let mut dynamic: Vec<(&IpNet, &PeerConfig)> = Vec::new();
+    for (peer, entry) in peers {
+        let address = default_name(&peer.address);
+        if let PeerAddress::Dynamic { prefix, .. } = &peer.address {
+            if let Some((other, first)) = dynamic.iter().find(|(other, _)| overlap(other, prefix)) {
+                entry.fault(format_args!(
+                    "{prefix} overlaps {other} of peer {}, which of the two takes a connection is \
+                     open",
+                    quoted(&first.name)
+                ));
             }
+            dynamic.push((prefix, peer));
+        } else if let Some(first) = by_address.insert(address, peer) {
+            let address = default_name(&peer.address);
+            entry.fault(format_args!("{address} is already peer {}", quoted(&first.name)));
+            continue;
         }
-    }
-}
-
-fn clash(first: &PeerConfig, second: &PeerConfig) -> Option<String> {
-    match (&first.address, &second.address) {
-        (PeerAddress::Dynamic { prefix: one, .. }, PeerAddress::Dynamic { prefix: two, .. })
-            if overlap(one, two) =>
-        {
-            return Some(format!(
-                "{two} overlaps {one} of peer {}, which of the two takes a connection is open",
-                quoted(&first.name)
-            ));
+        if by_name.insert(&peer.name, peer).is_some() {
+            entry.fault(format_args!("a second peer named {}", quoted(&peer.name)));
         }
-        (PeerAddress::Dynamic { .. }, _) | (_, PeerAddress::Dynamic { .. }) => {}
-        (one, two) if one == two => {
-            let address = default_name(two);
-            return Some(format!("{address} is already peer {}", quoted(&first.name)));
-        }
-        _ => {}
-    }
-    if first.name == second.name {
-        return Some(format!("a second peer named {}", quoted(&second.name)));
     }
     // Commands take a name or an address.
-    let named_by = |name: &PeerConfig, address: &PeerConfig| {
-        let by_address = name.name.parse::<IpAddr>().is_ok() || name.name.contains(['%', '/']);
-        by_address && name.name == default_name(&address.address)
-    };
-    if named_by(second, first) {
-        let (name, other) = (quoted(&second.name), quoted(&first.name));
-        return Some(format!("the name {name} is the address of peer {other}"));
+    for (peer, entry) in peers {
+        if let Some(other) = by_address.get(&peer.name)
+            && other.address != peer.address
+            && other.name != peer.name
+        {
+            entry.fault(format_args!(
+                "the name {} is the address of peer {}",
+                quoted(&peer.name),
+                quoted(&other.name)
+            ));
+        }
     }
-    if named_by(first, second) {
-        let name = default_name(&second.address);
-        return Some(format!("the address {name} is the name of another peer"));
-    }
-    None
 }
 
 fn overlap(one: &IpNet, two: &IpNet) -> bool {
