@@ -1,4 +1,4 @@
-//! `dist`: what a packager takes.
+//! `dist`: what a packager takes: binaries, the manual page, completions.
 
 use std::{
     fs,
@@ -37,6 +37,22 @@ pub fn tarball() -> Result<ExitCode> {
     }
     for paper in PAPERS {
         copy(Path::new(paper), &folder.join(paper))?;
+    }
+    let margay = folder.join("bin/margay");
+    let papers = [
+        (vec!["man"], "share/man/man1/margay.1"),
+        (vec!["completions", "bash"], "share/bash-completion/completions/margay"),
+        (vec!["completions", "zsh"], "share/zsh/site-functions/_margay"),
+        (vec!["completions", "fish"], "share/fish/vendor_completions.d/margay.fish"),
+    ];
+    for (arguments, path) in papers {
+        let path = folder.join(path);
+        fs::create_dir_all(path.parent().context("a folder")?)?;
+        let output = Command::new(&margay).args(&arguments).output()?;
+        if !output.status.success() {
+            bail!("margay {}: {}", arguments.join(" "), output.status);
+        }
+        fs::write(&path, output.stdout)?;
     }
     let archive = target.join("dist").join(format!("{name}.tar.gz"));
     let status = Command::new("tar")

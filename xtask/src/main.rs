@@ -25,7 +25,7 @@ usage: cargo xtask COMMAND
   fuzz [--seconds N]  every fuzz target for N seconds (60)
   fmt                 format the sources
   lint                what must be clean before a commit: formatting, clippy, licences
-  dist                release binaries as a tarball in target/dist
+  dist                release binaries, completions and the man page as a tarball in target/dist
 ";
 
 fn main() -> ExitCode {
