@@ -339,3 +339,6 @@ impl PathAttributes {
         self.ipv6_ext_communities.retain(|[kind, ..]| kind & 0x40 == 0);
     }
 }
+
+#[cfg(test)]
+mod tests;

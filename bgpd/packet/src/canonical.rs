@@ -228,3 +228,6 @@ fn address_of(value: &[u8]) -> Option<Ipv4Addr> {
 
 const AS_SET: u8 = 1;
 const AS_SEQUENCE: u8 = 2;
+
+#[cfg(test)]
+mod tests;

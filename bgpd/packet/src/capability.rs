@@ -306,3 +306,6 @@ pub(crate) fn prefix_of(text: &str, max: usize) -> &str {
     }
     text.get(..end).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

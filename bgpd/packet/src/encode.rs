@@ -368,3 +368,6 @@ fn with_path_id<const N: usize, const M: usize>(path_id: u32, entry: Entry<N>) -
 
 /// Octets of NLRI gathered before they are appended.
 const SCRATCH: usize = 1024;
+
+#[cfg(test)]
+mod tests;

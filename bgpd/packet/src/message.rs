@@ -214,3 +214,6 @@ const KEEPALIVE: [u8; HEADER_LEN] = {
 };
 /// ROUTE-REFRESH error: Invalid Message Length (RFC 7313 §5).
 const INVALID_REFRESH_LENGTH: u8 = 1;
+
+#[cfg(test)]
+mod tests;

@@ -267,3 +267,6 @@ fn padded<const N: usize>(octets: &[u8]) -> [u8; N] {
     out.iter_mut().zip(octets).for_each(|(to, from)| *to = *from);
     out
 }
+
+#[cfg(test)]
+mod tests;

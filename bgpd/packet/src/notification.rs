@@ -229,3 +229,6 @@ pub mod cease {
     /// BFD down (RFC 9384).
     pub const BFD_DOWN: u8 = 10;
 }
+
+#[cfg(test)]
+mod tests;

@@ -154,3 +154,6 @@ const CAPABILITIES: u8 = 2;
 const EXTENDED: u8 = 255;
 /// Room for capabilities: the fixed fields take 10 octets, the extended form 6 more.
 const MAX_CAPABILITIES: usize = MAX_LEN - HEADER_LEN - 10 - 6;
+
+#[cfg(test)]
+mod tests;
