@@ -240,7 +240,7 @@ fn a_reload_that_changes_nothing_says_so() {
     let daemon = Daemon::start();
     assert_eq!(daemon.text(&["config", "diff"]), "a reload would change nothing\n");
     assert_eq!(daemon.text(&["-o", "json", "config", "diff"]), "[]\n");
-    assert!(daemon.text(&["config", "reload"]).contains("bgp.peer.tor1.hold-time"));
+    assert!(daemon.text(&["config", "reload"]).contains("hold-time 90 -> 30"));
 }
 
 /// The program in a directory of its own, beside a `margay-bgpd` that is this script.

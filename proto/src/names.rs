@@ -1,8 +1,8 @@
 //! The names that enumerations have in configurations, tables and JSON.
 
 use crate::v1::{
-    AdminState, AsSegmentKind, ChangeEffect, ChangeKind, ErrorDirection, Family, FibRouteType,
-    Origin, Reason, RouteSource, Rpki, RuleAction, SessionState, StepOutcome,
+    AdminState, AsSegmentKind, ChangeImpact, ErrorDirection, Family, FibRouteType, Origin, Reason,
+    RouteSource, Rpki, RuleAction, SessionState, StepOutcome,
 };
 
 macro_rules! names {
@@ -83,11 +83,5 @@ names! {
         Unreachable = "unreachable",
         Prohibit = "prohibit",
     }
-    ChangeKind { Add = "add", Remove = "remove", Change = "change" }
-    ChangeEffect {
-        None = "none",
-        Refresh = "refresh",
-        Session = "session",
-        Restart = "restart",
-    }
+    ChangeImpact { Live = "live", Soft = "soft", Reset = "reset", Restart = "restart" }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use margay_proto::v1::{self, ChangeEffect};
+use margay_proto::v1::{self, ChangeImpact};
 use serde::Serialize;
 
 use crate::{
@@ -16,47 +16,42 @@ use crate::{
 /// One difference between two configurations.
 #[derive(Debug, Serialize)]
 pub struct Change {
-    kind: Option<&'static str>,
-    key: String,
-    old: Option<String>,
-    new: Option<String>,
-    effect: Option<&'static str>,
+    kind: String,
+    subject: String,
+    impact: Option<&'static str>,
+    text: String,
 }
 
 impl From<v1::ConfigChange> for Change {
     fn from(change: v1::ConfigChange) -> Self {
         Self {
-            kind: values::named(change.kind().name()),
-            effect: values::named(change.effect().name()),
-            key: change.path,
-            old: change.old,
-            new: change.new,
+            impact: values::named(change.impact().name()),
+            kind: change.kind,
+            subject: change.subject,
+            text: change.text,
         }
     }
 }
 
 impl Row for Change {
     const COLUMNS: &'static [Column] = &[
+        Column::left("KIND"),
+        Column::left("SUBJECT"),
+        Column::left("IMPACT"),
         Column::left("CHANGE"),
-        Column::left("KEY"),
-        Column::left("EFFECT"),
-        Column::left("OLD"),
-        Column::left("NEW"),
     ];
 
     fn cells(&self) -> Vec<Cell> {
-        let tone = match self.effect {
-            Some(effect) if effect == ChangeEffect::Session.name() => Tone::Warn,
-            Some(effect) if effect == ChangeEffect::Restart.name() => Tone::Bad,
+        let tone = match self.impact {
+            Some(impact) if impact == ChangeImpact::Reset.name() => Tone::Warn,
+            Some(impact) if impact == ChangeImpact::Restart.name() => Tone::Bad,
             _ => Tone::Plain,
         };
-        let line = |value: &Option<String>| value.as_ref().map(|text| text.replace('\n', " "));
         vec![
-            Cell::maybe(self.kind),
-            Cell::new(self.key.clone()),
-            Cell::maybe(self.effect).tone(tone),
-            Cell::maybe(line(&self.old)),
-            Cell::maybe(line(&self.new)),
+            Cell::new(self.kind.clone()),
+            Cell::new(self.subject.clone()),
+            Cell::maybe(self.impact).tone(tone),
+            Cell::new(self.text.clone()),
         ]
     }
 }

@@ -411,21 +411,16 @@ pub fn fib() -> Vec<FibRoute> {
 }
 
 pub fn changes() -> Vec<ConfigChange> {
+    let change = |kind: &str, subject: &str, impact: ChangeImpact, text: &str| ConfigChange {
+        kind: kind.to_owned(),
+        subject: subject.to_owned(),
+        impact: impact.into(),
+        text: text.to_owned(),
+    };
     vec![
-        ConfigChange {
-            kind: ChangeKind::Change.into(),
-            path: "bgp.peer.tor1.hold-time".to_owned(),
-            old: Some("90".to_owned()),
-            new: Some("30".to_owned()),
-            effect: ChangeEffect::Session.into(),
-        },
-        ConfigChange {
-            kind: ChangeKind::Add.into(),
-            path: "policy.route.out".to_owned(),
-            old: None,
-            new: Some("{ default = \"reject\",\n  rules = [] }".to_owned()),
-            effect: ChangeEffect::Refresh.into(),
-        },
+        change("daemon", "api.socket", ChangeImpact::Restart, "/run/a.sock -> /run/b.sock"),
+        change("policy", "out", ChangeImpact::Live, "added"),
+        change("peer-changed", "tor1", ChangeImpact::Reset, "hold-time 90 -> 30"),
     ]
 }
 
