@@ -1,0 +1,235 @@
+//! The decision process: which of several paths is the best, and why (RFC 4271 §9.1.2.2, RFC 4456
+//! §9, RFC 5004; the order of the reference, FRR's without the steps of features not built).
+//!
+//! Pure: knows candidates, not tables. The result depends on the set of candidates (and, with
+//! `prefer_older`, on which of them is the best now), never on their order.
+
+use std::{cmp::Ordering, net::IpAddr};
+
+use bgp_packet::{Asn, Origin};
+use smallvec::SmallVec;
+
+use super::query::Reason;
+use crate::config::DecisionConfig;
+
+/// An eligible path as the decision sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Candidate {
+    /// Higher wins.
+    pub weight: u32,
+    /// Higher wins; the default where absent.
+    pub local_pref: u32,
+    /// A route of our own.
+    pub local: bool,
+    /// Shorter wins.
+    pub path_len: u16,
+    /// Lower wins.
+    pub origin: Origin,
+    /// Lower wins; what an absent one counts as is a setting.
+    pub med: Option<u32>,
+    /// Whose MED it is; `None` = our own AS.
+    pub neighbour: Option<Asn>,
+    /// From another AS; a member of our confederation is none.
+    pub external: bool,
+    /// Cost of the way to the next hop.
+    pub metric: u32,
+    /// ORIGINATOR_ID, or the peer's identifier.
+    pub router_id: u32,
+    /// Shorter wins.
+    pub cluster_len: u8,
+    /// Address of the peer; IPv4 before IPv6.
+    pub address: IpAddr,
+    /// As received.
+    pub path_id: u32,
+    /// Tells sessions of one peer apart, old from new.
+    pub session: u16,
+}
+
+/// LOCAL_PREF where there is none.
+pub(crate) const DEFAULT_LOCAL_PREF: u32 = 100;
+
+/// Paths of one prefix; rarely more than a few.
+pub(crate) type Few<T> = SmallVec<[T; 8]>;
+
+/// The steps up to where paths count as equal for multipath.
+const EQUAL: usize = 8;
+
+/// The steps in order.
+pub(crate) const STEPS: [Reason; 12] = [
+    Reason::Weight,
+    Reason::LocalPref,
+    Reason::LocalRoute,
+    Reason::AsPathLength,
+    Reason::Origin,
+    Reason::Med,
+    Reason::PeerType,
+    Reason::IgpMetric,
+    Reason::RouterId,
+    Reason::ClusterList,
+    Reason::PeerAddress,
+    Reason::PathId,
+];
+
+/// One step between two paths; `Less` = `a` is better.
+pub(crate) fn step(
+    step: Reason,
+    a: &Candidate,
+    b: &Candidate,
+    config: &DecisionConfig,
+) -> Ordering {
+    match step {
+        Reason::Weight => b.weight.cmp(&a.weight),
+        Reason::LocalPref => b.local_pref.cmp(&a.local_pref),
+        Reason::LocalRoute => b.local.cmp(&a.local),
+        Reason::AsPathLength => a.path_len.cmp(&b.path_len),
+        Reason::Origin => a.origin.cmp(&b.origin),
+        Reason::Med if config.always_compare_med || a.neighbour == b.neighbour => {
+            med(a, config).cmp(&med(b, config))
+        }
+        Reason::PeerType => b.external.cmp(&a.external),
+        Reason::IgpMetric => a.metric.cmp(&b.metric),
+        Reason::RouterId => a.router_id.cmp(&b.router_id),
+        Reason::ClusterList => a.cluster_len.cmp(&b.cluster_len),
+        Reason::PeerAddress => a.address.cmp(&b.address),
+        Reason::PathId => (a.path_id, a.session).cmp(&(b.path_id, b.session)),
+        _ => Ordering::Equal,
+    }
+}
+
+/// The MED that counts.
+pub(crate) fn med(candidate: &Candidate, config: &DecisionConfig) -> u32 {
+    candidate.med.unwrap_or(if config.missing_med_worst { u32::MAX } else { 0 })
+}
+
+/// Compares two paths without regard to which is the older; `Less` = `a` is better. Equal only
+/// for a path and itself.
+pub(crate) fn compare(a: &Candidate, b: &Candidate, config: &DecisionConfig) -> (Ordering, Reason) {
+    for reason in STEPS {
+        match step(reason, a, b, config) {
+            Ordering::Equal => {}
+            decided => return (decided, reason),
+        }
+    }
+    (Ordering::Equal, Reason::PathId)
+}
+
+/// Whether two paths are equal up to the cost of the next hop.
+pub(crate) fn equal_cost(a: &Candidate, b: &Candidate, config: &DecisionConfig) -> bool {
+    STEPS.iter().take(EQUAL).all(|reason| step(*reason, a, b, config) == Ordering::Equal)
+}
+
+/// The best of the candidates, by position. `current` is the position of the path that is best
+/// now, if it is still among them.
+pub(crate) fn decide(
+    candidates: &[Candidate],
+    current: Option<usize>,
+    config: &DecisionConfig,
+) -> Option<usize> {
+    let first = match candidates {
+        [] => return None,
+        [_] => return Some(0),
+        _ if config.always_compare_med => fold(candidates, 0..candidates.len(), config),
+        _ if config.deterministic_med => {
+            let mut winners: Few<usize> = SmallVec::new();
+            for (at, candidate) in candidates.iter().enumerate() {
+                let of_group =
+                    winners.iter_mut().find(|w| candidates[**w].neighbour == candidate.neighbour);
+                match of_group {
+                    Some(winner) if better(candidates, at, *winner, config) => *winner = at,
+                    Some(_) => {}
+                    None => winners.push(at),
+                }
+            }
+            // Between groups MED never counts, so this order is total.
+            fold(candidates, winners.into_iter(), config)
+        }
+        _ => {
+            // Pairwise, as the RFC has it; in an order of its own, so that arrival is no matter.
+            let mut order: Few<usize> = (0..candidates.len()).collect();
+            order.sort_by_key(|at| {
+                let c = &candidates[*at];
+                (c.address, c.path_id, c.session)
+            });
+            fold(candidates, order.into_iter(), config)
+        }
+    }?;
+    Some(if config.prefer_older { older(candidates, first, current, config) } else { first })
+}
+
+fn better(candidates: &[Candidate], a: usize, b: usize, config: &DecisionConfig) -> bool {
+    compare(&candidates[a], &candidates[b], config).0 == Ordering::Less
+}
+
+fn fold(
+    candidates: &[Candidate],
+    mut order: impl Iterator<Item = usize>,
+    config: &DecisionConfig,
+) -> Option<usize> {
+    let first = order.next()?;
+    Some(order.fold(first, |best, at| if better(candidates, at, best, config) { at } else { best }))
+}
+
+/// RFC 5004: where only router ids and what follows would decide, an external path that is the
+/// best now stays it; except against paths of the same router.
+fn older(
+    candidates: &[Candidate],
+    best: usize,
+    current: Option<usize>,
+    config: &DecisionConfig,
+) -> usize {
+    let Some(current) = current.filter(|current| *current != best) else { return best };
+    let held = &candidates[current];
+    if !held.external || !equal_cost(&candidates[best], held, config) {
+        return best;
+    }
+    let same_router = (0..candidates.len()).filter(|at| {
+        let candidate = &candidates[*at];
+        candidate.router_id == held.router_id && equal_cost(candidate, held, config)
+    });
+    fold(candidates, same_router, config).unwrap_or(best)
+}
+
+/// Why `loser` is not the best.
+pub(crate) fn why_lost(
+    best: &Candidate,
+    loser: &Candidate,
+    best_is_current: bool,
+    config: &DecisionConfig,
+) -> Reason {
+    let (order, reason) = compare(best, loser, config);
+    if best_is_current
+        && config.prefer_older
+        && best.external
+        && best.router_id != loser.router_id
+        && equal_cost(best, loser, config)
+    {
+        return Reason::Older;
+    }
+    match order {
+        Ordering::Less => reason,
+        // It would win pairwise, but another of its neighbour AS beats it by MED.
+        _ => Reason::Med,
+    }
+}
+
+/// The candidates in order of preference: the best, the best without it, and so on; at most
+/// `limit`.
+pub(crate) fn rank(
+    candidates: &[Candidate],
+    current: Option<usize>,
+    limit: usize,
+    config: &DecisionConfig,
+) -> Few<usize> {
+    let mut ranked = Few::new();
+    let mut left: Few<usize> = (0..candidates.len()).collect();
+    while ranked.len() < limit && !left.is_empty() {
+        let held: Few<Candidate> = left.iter().map(|at| candidates[*at]).collect();
+        let current = left.iter().position(|at| Some(*at) == current);
+        let Some(best) = decide(&held, current, config) else { break };
+        ranked.push(left.swap_remove(best));
+    }
+    ranked
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,283 @@
+//! The sessions of a shard: who the paths came from, and who is sent any.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+    sync::{Arc, atomic::Ordering},
+};
+
+use bgp_packet::SessionKind;
+
+use super::event::{Accepted, Epoch, Member, PeerId, SessionAddresses};
+use crate::{
+    config::{MaxPrefixAction, PeerConfig},
+    fsm::Negotiated,
+    policy::RouteSource,
+};
+
+/// Sessions that stand for our own routes come first, in this order.
+pub(crate) const LOCAL: [RouteSource; 4] = [
+    RouteSource::Originate,
+    RouteSource::Connected,
+    RouteSource::Static,
+    RouteSource::Kernel,
+];
+
+/// The session that stands for a source; `None` for `Bgp`.
+pub(crate) fn local_session(source: RouteSource) -> Option<u16> {
+    LOCAL.iter().position(|known| *known == source).map(|at| at as u16)
+}
+
+/// Where the routes of a session come from.
+pub(crate) fn source_of(session: u16) -> RouteSource {
+    LOCAL.get(usize::from(session)).copied().unwrap_or(RouteSource::Bgp)
+}
+
+/// What a session is to routes that come by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Our own.
+    Local,
+    /// iBGP, not a client.
+    Internal,
+    /// iBGP, a reflection client.
+    Client,
+    /// Another member AS of the confederation.
+    Confed,
+    /// eBGP.
+    External,
+}
+
+/// Everything about a session but its paths.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub peer: PeerId,
+    pub epoch: Epoch,
+    pub name: Arc<str>,
+    pub config: Arc<PeerConfig>,
+    pub negotiated: Arc<Negotiated>,
+    pub addresses: SessionAddresses,
+    pub accepted: Arc<Accepted>,
+}
+
+/// Decision's view of a session.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seen {
+    pub origin: Origin,
+    pub router_id: u32,
+    pub address: IpAddr,
+}
+
+/// Counters and marks of a session in one family.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Inbound {
+    /// Paths held here.
+    pub received: u32,
+    /// Of these eligible as far as import is concerned.
+    pub accepted: u32,
+    /// Round of route refresh (modulo 16).
+    pub round: u8,
+    /// Between the peer's BoRR and EoRR.
+    pub refreshing: bool,
+    /// `max-prefixes` reached its warning level.
+    pub warned: bool,
+    /// `max-prefixes` exceeded.
+    pub exceeded: bool,
+}
+
+/// A place in the list of sessions.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    /// `None` for our own routes and for free places.
+    pub session: Option<Box<Session>>,
+    pub seen: Seen,
+    /// Its paths count. A session that is down keeps its place until they are gone.
+    pub alive: bool,
+    pub inbound: [Inbound; 2],
+}
+
+/// The sessions by number, and the current one of each peer.
+#[derive(Debug)]
+pub(crate) struct Sessions {
+    slots: Vec<Slot>,
+    free: Vec<u16>,
+    /// Free after the next flush: journals may still name them.
+    leaving: Vec<u16>,
+    current: BTreeMap<PeerId, u16>,
+}
+
+impl Sessions {
+    pub fn new() -> Self {
+        let seen = Seen {
+            origin: Origin::Local,
+            router_id: 0,
+            address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        };
+        let slots = LOCAL
+            .iter()
+            .map(|_| Slot { session: None, seen, alive: true, inbound: Default::default() })
+            .collect();
+        Self { slots, free: Vec::new(), leaving: Vec::new(), current: BTreeMap::new() }
+    }
+
+    /// A new session of a peer; its number.
+    pub fn add(&mut self, session: Session) -> u16 {
+        let negotiated = &session.negotiated;
+        let seen = Seen {
+            origin: origin(negotiated.kind, &session.config),
+            router_id: negotiated.peer_router_id.into(),
+            address: negotiated.remote.ip(),
+        };
+        let peer = session.peer;
+        let slot = Slot {
+            session: Some(Box::new(session)),
+            seen,
+            alive: true,
+            inbound: Default::default(),
+        };
+        let number = match self.free.pop() {
+            Some(number) => {
+                self.slots[usize::from(number)] = slot;
+                number
+            }
+            None => {
+                self.slots.push(slot);
+                u16::try_from(self.slots.len() - 1).expect("a peer id has 16 bits, so have sessions")
+            }
+        };
+        self.current.insert(peer, number);
+        number
+    }
+
+    /// The session of a peer that is up.
+    pub fn of_peer(&self, peer: PeerId) -> Option<u16> {
+        self.current.get(&peer).copied()
+    }
+
+    /// Likewise, if it is this one.
+    pub fn of_epoch(&self, peer: PeerId, epoch: Epoch) -> Option<u16> {
+        let number = self.of_peer(peer)?;
+        (self.peer(number)?.epoch == epoch).then_some(number)
+    }
+
+    /// The session is down: its paths do not count any more.
+    pub fn kill(&mut self, number: u16) {
+        self.slots[usize::from(number)].alive = false;
+        if let Some(peer) = self.peer(number).map(|session| session.peer) {
+            self.current.remove(&peer);
+        }
+    }
+
+    /// Its paths are gone: the place is free after the next flush.
+    pub fn leave(&mut self, number: u16) {
+        self.leaving.push(number);
+    }
+
+    /// No journal names a session that has left any more.
+    pub fn flushed(&mut self) {
+        for number in self.leaving.drain(..) {
+            self.slots[usize::from(number)].session = None;
+            self.free.push(number);
+        }
+    }
+
+    pub fn get(&self, number: u16) -> &Slot {
+        &self.slots[usize::from(number)]
+    }
+
+    pub fn get_mut(&mut self, number: u16) -> &mut Slot {
+        &mut self.slots[usize::from(number)]
+    }
+
+    /// `None` for our own routes.
+    pub fn peer(&self, number: u16) -> Option<&Session> {
+        self.get(number).session.as_deref()
+    }
+
+    /// Replaces the configuration of a session.
+    pub fn reconfigure(&mut self, number: u16, config: Arc<PeerConfig>) {
+        let slot = self.get_mut(number);
+        if let Some(session) = &mut slot.session {
+            slot.seen.origin = origin(session.negotiated.kind, &config);
+            session.name = config.name.as_str().into();
+            session.config = config;
+        }
+    }
+
+    /// As a receiver.
+    pub fn member(&self, number: u16) -> Option<Member> {
+        self.peer(number).map(|session| Member { peer: session.peer, epoch: session.epoch })
+    }
+
+    /// Every session that is up, by peer.
+    pub fn alive(&self) -> impl Iterator<Item = u16> + '_ {
+        self.current.values().copied()
+    }
+
+    /// Numbers in use are below this.
+    pub fn end(&self) -> usize {
+        self.slots.len()
+    }
+}
+
+fn origin(kind: SessionKind, config: &PeerConfig) -> Origin {
+    match kind {
+        SessionKind::External => Origin::External,
+        SessionKind::ConfedExternal => Origin::Confed,
+        SessionKind::Internal if config.route_reflector_client => Origin::Client,
+        SessionKind::Internal => Origin::Internal,
+    }
+}
+
+/// What `max-prefixes` says to one more accepted path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Limit {
+    /// Nothing.
+    Within,
+    /// The warning level is reached for the first time.
+    Warn(u32),
+    /// Beyond the limit for the first time.
+    Exceeded(u32),
+    /// Beyond the limit: do not take it.
+    Discard(u32),
+}
+
+impl Slot {
+    /// Counts one more accepted path.
+    pub fn accept(&mut self, family: usize) -> Limit {
+        let inbound = &mut self.inbound[family];
+        inbound.accepted += 1;
+        let Some(session) = &self.session else { return Limit::Within };
+        let count = session.accepted.0[family].fetch_add(1, Ordering::Relaxed) + 1;
+        let Some(limits) = session.config.max_prefixes else { return Limit::Within };
+        if count > limits.limit {
+            let first = !std::mem::replace(&mut inbound.exceeded, true);
+            if limits.action == MaxPrefixAction::Discard {
+                session.accepted.0[family].fetch_sub(1, Ordering::Relaxed);
+                inbound.accepted -= 1;
+                return Limit::Discard(if first { count } else { 0 });
+            }
+            return if first { Limit::Exceeded(count) } else { Limit::Within };
+        }
+        let level = f64::from(limits.limit) * f64::from(limits.warn_at);
+        if f64::from(count) >= level && !std::mem::replace(&mut inbound.warned, true) {
+            return Limit::Warn(count);
+        }
+        Limit::Within
+    }
+
+    /// Counts one accepted path less. Levels fire again once the count has fallen clearly below.
+    pub fn unaccept(&mut self, family: usize) {
+        let inbound = &mut self.inbound[family];
+        inbound.accepted -= 1;
+        let Some(session) = &self.session else { return };
+        let count = session.accepted.0[family].fetch_sub(1, Ordering::Relaxed) - 1;
+        if (inbound.warned || inbound.exceeded)
+            && let Some(limits) = session.config.max_prefixes
+        {
+            let level = f64::from(limits.limit) * f64::from(limits.warn_at);
+            inbound.warned &= f64::from(count) > level * 0.9;
+            inbound.exceeded &= f64::from(count) > f64::from(limits.limit) * 0.9;
+        }
+    }
+}
