@@ -39,6 +39,8 @@ pub(crate) struct Header {
     pub neighbour: Option<Asn>,
     /// AS numbers in sequences, plus one for each set; confederation segments do not count.
     pub path_len: u16,
+    /// Of the AS path, to compare contents.
+    pub path_hash: u32,
     /// Entries of CLUSTER_LIST.
     pub cluster_len: u8,
     /// ORIGIN.
@@ -96,6 +98,7 @@ impl Attrs {
             originator: attributes.originator_id,
             neighbour: None,
             path_len: 0,
+            path_hash: HASHER.hash_one(&attributes.as_path) as u32,
             cluster_len: u8::try_from(attributes.cluster_list.len()).unwrap_or(u8::MAX),
             origin: attributes.origin,
             well_known: WellKnown::of(&attributes.communities),

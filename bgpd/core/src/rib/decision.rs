@@ -212,6 +212,26 @@ pub(crate) fn why_lost(
     }
 }
 
+/// The candidates used beside the best, best first (RFC 4271 leaves it to us; the rules are FRR's):
+/// equal up to the cost of the next hop, and unless `relax`ed from the same neighbour AS (external)
+/// or with the same path (internal, told by `same_path`).
+pub(crate) fn multipath(
+    candidates: &[Candidate],
+    best: usize,
+    limit: usize,
+    config: &DecisionConfig,
+    same_path: impl Fn(usize) -> bool,
+) -> Few<usize> {
+    let held = &candidates[best];
+    let mut equal: Few<usize> = (0..candidates.len())
+        .filter(|at| *at != best && equal_cost(&candidates[*at], held, config) && same_path(*at))
+        .collect();
+    equal.sort_by(|a, b| compare(&candidates[*a], &candidates[*b], config).0);
+    equal.insert(0, best);
+    equal.truncate(limit.max(1));
+    equal
+}
+
 /// The candidates in order of preference: the best, the best without it, and so on; at most
 /// `limit`.
 pub(crate) fn rank(

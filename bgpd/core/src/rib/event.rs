@@ -249,7 +249,7 @@ pub struct ShardConfig {
 }
 
 /// `[fib] enabled` and `export`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Install {
     /// Nothing.
     Nothing,

@@ -190,7 +190,6 @@ impl Interned {
         out.append(&mut self.effects);
     }
 
-
     fn extra_number(&mut self, extra: Extra) -> u32 {
         if self.extras.is_empty() {
             self.extras.push(Extra::default());

@@ -16,12 +16,8 @@ use crate::{
 };
 
 /// Sessions that stand for our own routes come first, in this order.
-pub(crate) const LOCAL: [RouteSource; 4] = [
-    RouteSource::Originate,
-    RouteSource::Connected,
-    RouteSource::Static,
-    RouteSource::Kernel,
-];
+pub(crate) const LOCAL: [RouteSource; 4] =
+    [RouteSource::Originate, RouteSource::Connected, RouteSource::Static, RouteSource::Kernel];
 
 /// The session that stands for a source; `None` for `Bgp`.
 pub(crate) fn local_session(source: RouteSource) -> Option<u16> {
@@ -77,8 +73,10 @@ pub(crate) struct Inbound {
     pub accepted: u32,
     /// Round of route refresh (modulo 16).
     pub round: u8,
-    /// Between the peer's BoRR and EoRR.
-    pub refreshing: bool,
+    /// When the peer's BoRR came, until its EoRR.
+    pub refreshing: Option<u32>,
+    /// The peer's End-of-RIB has come.
+    pub ended: bool,
     /// `max-prefixes` reached its warning level.
     pub warned: bool,
     /// `max-prefixes` exceeded.
@@ -93,6 +91,8 @@ pub(crate) struct Slot {
     pub seen: Seen,
     /// Its paths count. A session that is down keeps its place until they are gone.
     pub alive: bool,
+    /// Families that may still hold its paths after it went down.
+    pub sweeping: u8,
     pub inbound: [Inbound; 2],
 }
 
@@ -115,7 +115,13 @@ impl Sessions {
         };
         let slots = LOCAL
             .iter()
-            .map(|_| Slot { session: None, seen, alive: true, inbound: Default::default() })
+            .map(|_| Slot {
+                session: None,
+                seen,
+                alive: true,
+                sweeping: 0,
+                inbound: Default::default(),
+            })
             .collect();
         Self { slots, free: Vec::new(), leaving: Vec::new(), current: BTreeMap::new() }
     }
@@ -133,6 +139,7 @@ impl Sessions {
             session: Some(Box::new(session)),
             seen,
             alive: true,
+            sweeping: 0,
             inbound: Default::default(),
         };
         let number = match self.free.pop() {
@@ -142,7 +149,8 @@ impl Sessions {
             }
             None => {
                 self.slots.push(slot);
-                u16::try_from(self.slots.len() - 1).expect("a peer id has 16 bits, so have sessions")
+                u16::try_from(self.slots.len() - 1)
+                    .expect("a peer id has 16 bits, so have sessions")
             }
         };
         self.current.insert(peer, number);
@@ -212,11 +220,6 @@ impl Sessions {
     /// Every session that is up, by peer.
     pub fn alive(&self) -> impl Iterator<Item = u16> + '_ {
         self.current.values().copied()
-    }
-
-    /// Numbers in use are below this.
-    pub fn end(&self) -> usize {
-        self.slots.len()
     }
 }
 

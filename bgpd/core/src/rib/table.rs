@@ -40,8 +40,10 @@ pub(crate) const ORIGINATOR_LOOP: u16 = 4;
 pub(crate) const BLACKHOLE: u16 = 8;
 /// Import policy set MED: it may be told to other ASes.
 pub(crate) const MED_SET: u16 = 16;
+/// The next hop is no router's address (RFC 4271 §6.3, semantic).
+pub(crate) const BAD_NEXT_HOP: u16 = 32;
 /// Any that keep it out of the decision.
-pub(crate) const INELIGIBLE: u16 = REJECTED | AS_LOOP | ORIGINATOR_LOOP;
+pub(crate) const INELIGIBLE: u16 = REJECTED | AS_LOOP | ORIGINATOR_LOOP | BAD_NEXT_HOP;
 /// Lowest bit of the route refresh round.
 const ROUND_SHIFT: u32 = 12;
 

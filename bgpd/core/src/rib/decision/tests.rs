@@ -33,7 +33,8 @@ fn path(session: u16) -> Candidate {
 /// Each step in turn: `b` is worse by that step, better by all that follow.
 #[test]
 fn every_step_decides_before_the_next() {
-    let worse: [(Reason, fn(&mut Candidate)); 12] = [
+    type Worsen = fn(&mut Candidate);
+    let worse: [(Reason, Worsen); 12] = [
         (Reason::Weight, |_| {}),
         (Reason::LocalPref, |c| c.local_pref = 99),
         (Reason::LocalRoute, |c| c.local = false),

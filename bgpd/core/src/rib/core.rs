@@ -1,0 +1,120 @@
+//! What both address families of a shard share: configuration, sessions, attribute sets; and
+//! whether a path is eligible.
+
+use bgp_packet::SessionKind;
+
+use super::{
+    decision::{Candidate, DEFAULT_LOCAL_PREF},
+    event::{Effect, Install, ShardConfig},
+    interned::Interned,
+    query::Reason,
+    session::{Origin, Sessions},
+    table::{AS_LOOP, BAD_NEXT_HOP, INELIGIBLE, NONE, ORIGINATOR_LOOP, Path, REJECTED},
+};
+use crate::config::DecisionConfig;
+
+/// The shared part of a shard.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub config: ShardConfig,
+    pub sets: Interned,
+    pub sessions: Sessions,
+    /// Seconds, as last told.
+    pub now: u32,
+    /// Not yet handed out.
+    pub effects: Vec<Effect>,
+    /// [`Effect::Changed`] is wanted.
+    pub watched: bool,
+}
+
+impl Core {
+    pub fn new(config: ShardConfig) -> Self {
+        Self {
+            config,
+            sets: Interned::default(),
+            sessions: Sessions::new(),
+            now: 0,
+            effects: Vec::new(),
+            watched: false,
+        }
+    }
+
+    pub fn decision(&self) -> &DecisionConfig {
+        &self.config.global.decision
+    }
+
+    /// Whether more than one path of a prefix may be installed.
+    pub fn multipath(&self) -> bool {
+        let global = &self.config.global;
+        global.multipath_ebgp > 1 || global.multipath_ibgp > 1
+    }
+
+    /// Whether anything goes to the kernel.
+    pub fn installs(&self) -> bool {
+        !matches!(self.config.install, Install::Nothing)
+    }
+
+    /// The cost of a path's next hop, or why the path is out of the decision.
+    pub fn eligible(&self, path: &Path) -> Result<u32, Reason> {
+        if path.flags.any(INELIGIBLE) {
+            return Err(if path.flags.any(AS_LOOP) {
+                Reason::AsLoop
+            } else if path.flags.any(ORIGINATOR_LOOP) {
+                Reason::OriginatorLoop
+            } else if path.flags.any(REJECTED) {
+                Reason::Policy
+            } else {
+                debug_assert!(path.flags.any(BAD_NEXT_HOP));
+                Reason::NextHopUnreachable
+            });
+        }
+        let slot = self.sessions.get(path.session);
+        if !slot.alive {
+            return Err(Reason::Stale);
+        }
+        let hop = self.sets.hop(path.attrs);
+        if hop == NONE {
+            return Ok(0);
+        }
+        let (key, state) = self.sets.resolved(hop);
+        let state = state.ok_or(Reason::NextHopUnreachable)?;
+        let Some(session) = &slot.session else { return Ok(state.cost) };
+        // The peer's own address is what its session proves.
+        let peers_own = key.address == slot.seen.address;
+        let one_hop = session.negotiated.kind == SessionKind::External
+            && session.config.multihop.is_none()
+            && self.sets.hop(path.attrs_in) == hop;
+        if !peers_own && (state.local || (one_hop && !state.direct)) {
+            return Err(Reason::NextHopUnreachable);
+        }
+        Ok(state.cost)
+    }
+
+    /// A path as the decision sees it; `None` when it is not eligible.
+    pub fn candidate(&self, path: &Path) -> Option<Candidate> {
+        let metric = self.eligible(path).ok()?;
+        Some(self.considered(path, metric))
+    }
+
+    /// Likewise, of a path whose next hop costs `metric`.
+    pub fn considered(&self, path: &Path, metric: u32) -> Candidate {
+        let header = self.sets.attrs(path.attrs).header();
+        let seen = &self.sessions.get(path.session).seen;
+        Candidate {
+            weight: self.sets.extra(path.attrs).local.weight,
+            local_pref: header.local_pref.unwrap_or(DEFAULT_LOCAL_PREF),
+            local: seen.origin == Origin::Local,
+            path_len: header.path_len,
+            origin: header.origin,
+            med: header.med,
+            neighbour: header.neighbour,
+            external: seen.origin == Origin::External,
+            metric,
+            router_id: header.originator.map_or(seen.router_id, u32::from),
+            cluster_len: header.cluster_len,
+            address: seen.address,
+            path_id: path.path_id,
+            session: path.session,
+        }
+    }
+}

@@ -1,0 +1,379 @@
+//! One address family of a shard: routes come and go, the best is kept in front, and what changed
+//! is noted for those who are told at the next flush.
+
+use smallvec::SmallVec;
+
+use super::{
+    bits::BitSet,
+    core::Core,
+    decision::{self, Candidate, Few},
+    group::Group,
+    net::Net,
+    scan::Scan,
+    session::Limit,
+    table::{BLACKHOLE, INELIGIBLE, NewPath, PathFlags, Table},
+};
+use crate::rib::event::Effect;
+
+/// No session, in a journal.
+pub(crate) const NOBODY: u16 = u16::MAX;
+
+/// Slots that changed since the last flush, each once, and the session whose route was the best
+/// before.
+#[derive(Debug, Default)]
+pub(crate) struct Journal {
+    pub entries: Vec<(u32, u16)>,
+    dirty: BitSet,
+}
+
+impl Journal {
+    pub fn note(&mut self, slot: u32, before: u16) {
+        if self.dirty.set(slot) {
+            self.entries.push((slot, before));
+        }
+    }
+
+    pub fn clear(&mut self) {
+        for (slot, _) in self.entries.drain(..) {
+            self.dirty.clear(slot);
+        }
+        self.entries.shrink_to(1 << 16);
+    }
+}
+
+/// The best path at a moment, as far as others can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub path: u32,
+    pub session: u16,
+    attrs: u32,
+    flags: u16,
+    forwarding: (u32, u32),
+}
+
+/// What happened to the paths of a prefix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// A new path.
+    Added(u32),
+    /// A path that was not the best has other attributes.
+    Replaced(u32),
+    /// A path that was not the best is gone.
+    Removed,
+    /// Anything else.
+    Any,
+}
+
+/// Who needs to know of changes that leave the best path alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Needs {
+    /// A group that looks past the best path.
+    pub any: bool,
+    /// A group with add-path: removed paths keep their places until flushed.
+    pub paths: bool,
+}
+
+/// All state of one family.
+#[derive(Debug)]
+pub(crate) struct Rib<N> {
+    pub table: Table<N>,
+    pub groups: Vec<Group>,
+    /// Slots with another best path.
+    pub best: Journal,
+    /// Slots with any change, while `needs.any`.
+    pub any: Journal,
+    /// Paths with other attributes, while `needs.paths`.
+    pub altered: BitSet,
+    /// Slots whose wish for the kernel may have changed.
+    pub kernel: Journal,
+    /// Slots wished into the kernel.
+    pub installed: BitSet,
+    pub needs: Needs,
+    /// Paths taken out, with the slot of their prefix, until the next flush.
+    pub removed: Vec<u32>,
+    /// Slots that may have lost their last path.
+    pub vacant: BitSet,
+    pub scan: Scan,
+    /// Prefixes with a best path.
+    pub best_count: u64,
+    /// Identifier of the latest group.
+    pub next_group: u32,
+}
+
+impl<N: Net> Rib<N> {
+    pub fn new() -> Self {
+        Self {
+            table: Table::default(),
+            groups: Vec::new(),
+            best: Journal::default(),
+            any: Journal::default(),
+            altered: BitSet::default(),
+            kernel: Journal::default(),
+            installed: BitSet::default(),
+            needs: Needs::default(),
+            removed: Vec::new(),
+            vacant: BitSet::default(),
+            scan: Scan::default(),
+            best_count: 0,
+            next_group: 0,
+        }
+    }
+
+    /// A route arrives; `new` carries one count of each of its sets, which is taken over.
+    pub fn announce(&mut self, core: &mut Core, net: N, new: NewPath) {
+        let slot = self.table.slot(net);
+        let before = self.held(core, slot);
+        match self.find(slot, new.session, new.path_id) {
+            None => {
+                if !new.flags.any(INELIGIBLE) && !accept(core, new.session, N::INDEX) {
+                    discard(core, new.attrs_in, new.attrs);
+                    if !self.table.occupied(slot) {
+                        self.vacant.set(slot);
+                    }
+                    return;
+                }
+                core.sessions.get_mut(new.session).inbound[N::INDEX].received += 1;
+                let path = self.table.add(slot, new);
+                self.settle(core, slot, before, Change::Added(path));
+            }
+            Some(path) => {
+                let old = *self.table.path(path);
+                let same = old.attrs_in == new.attrs_in
+                    && old.attrs == new.attrs
+                    && old.flags.bits() == new.flags.bits();
+                if !same && !recount::<N>(core, new.session, old.flags, new.flags) {
+                    discard(core, new.attrs_in, new.attrs);
+                    self.remove(core, slot, path, before);
+                    return;
+                }
+                let record = self.table.path_mut(path);
+                record.flags = new.flags;
+                if same {
+                    discard(core, new.attrs_in, new.attrs);
+                    return;
+                }
+                (record.attrs_in, record.attrs, record.since) =
+                    (new.attrs_in, new.attrs, new.since);
+                discard(core, old.attrs_in, old.attrs);
+                self.alter(path);
+                let was_best = before.is_some_and(|held| held.path == path);
+                let change = if was_best { Change::Any } else { Change::Replaced(path) };
+                self.settle(core, slot, before, change);
+            }
+        }
+    }
+
+    /// A route is withdrawn; nothing happens if it is not there.
+    pub fn withdraw(&mut self, core: &mut Core, net: N, session: u16, path_id: u32) {
+        let Some(slot) = self.table.find(net) else { return };
+        let Some(path) = self.find(slot, session, path_id) else { return };
+        let before = self.held(core, slot);
+        self.remove(core, slot, path, before);
+    }
+
+    fn remove(&mut self, core: &mut Core, slot: u32, path: u32, before: Option<Held>) {
+        self.take_out(core, slot, path);
+        let was_best = before.is_some_and(|held| held.path == path);
+        self.settle(core, slot, before, if was_best { Change::Any } else { Change::Removed });
+    }
+
+    /// Takes a path out of its list and its counts; [`settle`](Self::settle) must follow.
+    pub fn take_out(&mut self, core: &mut Core, slot: u32, path: u32) {
+        let record = *self.table.path(path);
+        let source = core.sessions.get_mut(record.session);
+        source.inbound[N::INDEX].received -= 1;
+        if !record.flags.any(INELIGIBLE) {
+            source.unaccept(N::INDEX);
+        }
+        self.table.unlink(slot, path);
+        discard(core, record.attrs_in, record.attrs);
+        if self.needs.paths {
+            self.removed.push(path);
+        } else {
+            self.table.free_path(path);
+        }
+        if !self.table.occupied(slot) {
+            self.vacant.set(slot);
+        }
+    }
+
+    /// Import has come to another result for a path; the new set has been counted.
+    pub fn reimported(
+        &mut self,
+        core: &mut Core,
+        slot: u32,
+        path: u32,
+        (attrs, bits): (u32, u16),
+    ) -> bool {
+        let old = *self.table.path(path);
+        if old.attrs == attrs && old.flags.bits() == bits {
+            core.sets.release(attrs);
+            return false;
+        }
+        let flags = PathFlags::new(bits, old.flags.round());
+        if !recount::<N>(core, old.session, old.flags, flags) {
+            core.sets.release(attrs);
+            self.take_out(core, slot, path);
+            return true;
+        }
+        let record = self.table.path_mut(path);
+        (record.attrs, record.flags) = (attrs, flags);
+        core.sets.release(old.attrs);
+        self.alter(path);
+        true
+    }
+
+    fn alter(&mut self, path: u32) {
+        if self.needs.paths {
+            self.altered.set(path);
+        }
+    }
+
+    fn find(&self, slot: u32, session: u16, path_id: u32) -> Option<u32> {
+        self.table.paths(slot).find(|path| {
+            let record = self.table.path(*path);
+            record.session == session && record.path_id == path_id
+        })
+    }
+
+    /// The best path now, to be compared with later.
+    pub fn held(&self, core: &Core, slot: u32) -> Option<Held> {
+        let path = self.table.best(slot)?;
+        let record = self.table.path(path);
+        Some(Held {
+            path,
+            session: record.session,
+            attrs: record.attrs,
+            flags: record.flags.bits(),
+            forwarding: core.sets.forwarding(record.attrs),
+        })
+    }
+
+    /// Finds the best path after a change and notes what is different from `before`.
+    pub fn settle(&mut self, core: &mut Core, slot: u32, before: Option<Held>, change: Change) {
+        if !self.still_best(core, slot, before, change) {
+            let best = self.decide(core, slot, before);
+            self.table.promote(slot, best);
+        }
+        let after = self.held(core, slot);
+        match (before, after) {
+            (None, Some(_)) => self.best_count += 1,
+            (Some(_), None) => self.best_count -= 1,
+            _ => {}
+        }
+        let source = before.map_or(NOBODY, |held| held.session);
+        if before != after {
+            self.best.note(slot, source);
+        }
+        if self.needs.any {
+            self.any.note(slot, source);
+        }
+        if core.installs() {
+            let wish = |held: Held| (held.forwarding, held.flags & BLACKHOLE, held.session);
+            let policy = matches!(core.config.install, super::event::Install::Policy(_));
+            let same = before.map(wish) == after.map(wish);
+            if !same || core.multipath() || (policy && before != after) {
+                self.kernel.note(slot, NOBODY);
+            }
+        }
+    }
+
+    /// Whether the best path surely stays the best without looking at all others.
+    fn still_best(&self, core: &Core, slot: u32, before: Option<Held>, change: Change) -> bool {
+        let Some(held) = before else { return false };
+        let config = core.decision();
+        let total_order = config.always_compare_med;
+        let others = self.table.paths(slot).skip(1).take(2).count();
+        let added = match change {
+            Change::Any => return false,
+            // What is gone may have kept another path of its neighbour AS down by MED.
+            Change::Removed => return total_order || others <= 1,
+            Change::Replaced(path) if total_order || others <= 1 => path,
+            Change::Replaced(_) => return false,
+            Change::Added(path) if total_order || config.deterministic_med => path,
+            Change::Added(_) => return false,
+        };
+        let Some(new) = core.candidate(self.table.path(added)) else { return true };
+        // The best may be of a session that has gone since.
+        let Some(best) = core.candidate(self.table.path(held.path)) else { return false };
+        decision::compare(&best, &new, config).0 == std::cmp::Ordering::Less
+    }
+
+    fn decide(&self, core: &Core, slot: u32, before: Option<Held>) -> Option<u32> {
+        let mut paths = self.table.paths(slot);
+        let first = paths.next()?;
+        if paths.next().is_none() {
+            return core.eligible(self.table.path(first)).is_ok().then_some(first);
+        }
+        let (paths, candidates) = self.candidates(core, slot);
+        let current = before.and_then(|held| paths.iter().position(|path| *path == held.path));
+        decision::decide(&candidates, current, core.decision()).map(|at| paths[at])
+    }
+
+    /// The eligible paths of a prefix; the best first.
+    pub fn candidates(&self, core: &Core, slot: u32) -> (Few<u32>, Few<Candidate>) {
+        let mut paths: Few<u32> = SmallVec::new();
+        let mut candidates: Few<Candidate> = SmallVec::new();
+        for path in self.table.paths(slot) {
+            if let Some(candidate) = core.candidate(self.table.path(path)) {
+                paths.push(path);
+                candidates.push(candidate);
+            }
+        }
+        (paths, candidates)
+    }
+
+    /// Eligible paths in order of preference, at most `limit`.
+    pub fn ranked(&self, core: &Core, slot: u32, limit: usize) -> Few<u32> {
+        match self.table.best(slot) {
+            None => SmallVec::new(),
+            Some(best) if limit == 1 => SmallVec::from_slice(&[best]),
+            Some(best) => {
+                let (paths, candidates) = self.candidates(core, slot);
+                let current = paths.iter().position(|path| *path == best);
+                decision::rank(&candidates, current, limit, core.decision())
+                    .into_iter()
+                    .map(|at| paths[at])
+                    .collect()
+            }
+        }
+    }
+}
+
+fn discard(core: &mut Core, attrs_in: u32, attrs: u32) {
+    core.sets.release(attrs);
+    core.sets.release(attrs_in);
+}
+
+/// Counts for `max-prefixes` after a change of flags; `false`: the path must go.
+fn recount<N: Net>(core: &mut Core, session: u16, old: PathFlags, new: PathFlags) -> bool {
+    match (old.any(INELIGIBLE), new.any(INELIGIBLE)) {
+        (true, false) => accept(core, session, N::INDEX),
+        (false, true) => {
+            core.sessions.get_mut(session).unaccept(N::INDEX);
+            true
+        }
+        _ => true,
+    }
+}
+
+/// Counts an accepted path; `false`: it must not be kept.
+fn accept(core: &mut Core, session: u16, family: usize) -> bool {
+    let slot = core.sessions.get_mut(session);
+    let limit = slot.accept(family);
+    let (count, warning) = match limit {
+        Limit::Within | Limit::Discard(0) => return limit == Limit::Within,
+        Limit::Warn(count) => (count, true),
+        Limit::Exceeded(count) | Limit::Discard(count) => (count, false),
+    };
+    if let Some(session) = &slot.session {
+        core.effects.push(Effect::MaxPrefixes {
+            peer: session.peer,
+            epoch: session.epoch,
+            family: bgp_packet::Family::SUPPORTED[family],
+            count,
+            warning,
+        });
+    }
+    !matches!(limit, Limit::Discard(_))
+}

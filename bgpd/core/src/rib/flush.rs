@@ -1,0 +1,358 @@
+//! From what changed in the Loc-RIB to what the groups' members in step are sent, once per batch.
+
+use smallvec::SmallVec;
+
+use super::{
+    core::Core,
+    event::Effect,
+    family::{NOBODY, Rib},
+    group::{Audience, Before, Cohort, Group},
+    install,
+    net::Net,
+    outbox::{Exports, Outbox, To},
+    table::Table,
+};
+
+/// What a group tells of a slot.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Told {
+    /// Number of the exported set, and where the route came from.
+    pub main: Option<(u32, u16)>,
+    /// What the source of that is told instead (route server).
+    pub alternate: Option<u32>,
+}
+
+/// A path that a group with add-path tells.
+pub(crate) type ToldPath = (u32, u32);
+
+/// Identifier of a path on the wire, with add-path.
+pub(crate) fn wire_id(path: u32) -> u32 {
+    path + 1
+}
+
+impl<N: Net> Rib<N> {
+    /// Tells everybody what changed since the last flush.
+    pub fn flush(&mut self, core: &mut Core, out: &mut Vec<Effect>) {
+        let mut groups = std::mem::take(&mut self.groups);
+        for group in &mut groups {
+            let (mut exports, mut outbox) = (Exports::default(), Outbox::default());
+            if group.key.by_path() {
+                self.flush_paths(core, group, &mut exports, &mut outbox);
+            } else {
+                self.flush_slots(core, group, &mut exports, &mut outbox);
+            }
+            if !outbox.is_empty() {
+                let context = group.key.encode;
+                outbox.send(core, &self.table, context, &group.in_step, &exports, out);
+            }
+        }
+        self.groups = groups;
+        if core.watched {
+            for &(slot, _) in &self.best.entries {
+                let best = self.best_row(core, slot).map(Box::new);
+                out.push(Effect::Changed { prefix: self.table.prefix(slot).net.to_ip(), best });
+            }
+        }
+        install::flush(self, core, out);
+        self.best.clear();
+        self.any.clear();
+        self.altered.reset();
+        self.tidy();
+    }
+
+    /// Frees places that nobody needs any more to withdraw what was there.
+    fn tidy(&mut self) {
+        if self.removed.is_empty() && self.vacant.is_empty() {
+            return;
+        }
+        let by_path = |cohort: &Cohort, path| cohort.changed.test(path) && cohort.had.test(path);
+        let (groups, table) = (&self.groups, &mut self.table);
+        let cohorts = |paths: bool| {
+            groups
+                .iter()
+                .filter(move |group| group.key.by_path() == paths)
+                .flat_map(|group| &group.cohorts)
+        };
+        let mut waiting: SmallVec<[u32; 8]> = SmallVec::new();
+        self.removed.retain(|path| {
+            let wanted = cohorts(true).any(|cohort| by_path(cohort, *path));
+            if wanted {
+                waiting.push(table.slot_of(*path));
+            } else {
+                table.free_path(*path);
+            }
+            wanted
+        });
+        waiting.sort_unstable();
+        let mut from = Some(0);
+        while let Some(slot) = from.and_then(|from| self.vacant.next(from)) {
+            from = slot.checked_add(1);
+            if !table.occupied(slot) {
+                let wanted = waiting.binary_search(&slot).is_ok()
+                    || cohorts(false).any(|cohort| cohort.changed.test(slot));
+                if wanted {
+                    continue;
+                }
+                table.release_slot(slot);
+            }
+            self.vacant.clear(slot);
+        }
+        if self.vacant.is_empty() {
+            self.vacant.reset();
+        }
+    }
+
+    fn flush_slots(
+        &self,
+        core: &Core,
+        group: &mut Group,
+        exports: &mut Exports,
+        outbox: &mut Outbox,
+    ) {
+        let journal = if group.key.by_client() { &self.any } else { &self.best };
+        for &(slot, source) in &journal.entries {
+            let before = Before {
+                was: group.advertised.test(slot),
+                source: group.odd.get(&slot).copied().unwrap_or(source),
+                alternate: group.alternates.test(slot),
+            };
+            let told = look(self, core, group, slot, before.source, exports);
+            for cohort in &mut group.cohorts {
+                cohort.mark_slot(slot, &before);
+            }
+            tell(&group.in_step, slot, &told, &before, outbox);
+        }
+    }
+
+    fn flush_paths(
+        &self,
+        core: &Core,
+        group: &mut Group,
+        exports: &mut Exports,
+        outbox: &mut Outbox,
+    ) {
+        for &path in &self.removed {
+            let (slot, source) = (self.table.slot_of(path), self.table.path(path).session);
+            let was = group.advertised.clear(path);
+            for cohort in &mut group.cohorts {
+                cohort.mark_path(slot, path, source, was, true);
+            }
+            if was {
+                group.count(source, false);
+                if let Some(to) = but(&group.in_step, source) {
+                    outbox.withdraw(to, wire_id(path), slot);
+                }
+            }
+        }
+        for &(slot, _) in &self.any.entries {
+            let told = look_paths(self, core, group, slot, exports);
+            for path in self.table.paths(slot) {
+                let export = told.iter().find(|(p, _)| *p == path).map(|(_, export)| *export);
+                let was = group.advertised.put(path, export.is_some());
+                let source = self.table.path(path).session;
+                if was != export.is_some() {
+                    group.count(source, !was);
+                }
+                let news = if export.is_some() { !was || self.altered.test(path) } else { was };
+                if !news {
+                    continue;
+                }
+                for cohort in &mut group.cohorts {
+                    cohort.mark_path(slot, path, source, was, false);
+                }
+                match (export, but(&group.in_step, source)) {
+                    (_, None) => {}
+                    (Some(export), Some(to)) => outbox.announce(to, export, wire_id(path), slot),
+                    (None, Some(to)) => outbox.withdraw(to, wire_id(path), slot),
+                }
+            }
+        }
+    }
+}
+
+/// An audience without a session; `None` when nobody is left.
+pub(crate) fn but(audience: &Audience, session: u16) -> Option<To> {
+    match audience.has(session) {
+        true => audience.single().is_none().then_some(To::Except(session)),
+        false => (!audience.is_empty()).then_some(To::All),
+    }
+}
+
+/// Computes a group's output for a slot and notes it as advertised. `source`: what it was
+/// advertised from, if it was.
+pub(crate) fn look<N: Net>(
+    rib: &Rib<N>,
+    core: &Core,
+    group: &mut Group,
+    slot: u32,
+    source: u16,
+    exports: &mut Exports,
+) -> Told {
+    let mut told = Told { main: None, alternate: None };
+    let net = rib.table.prefix(slot).net;
+    let best = if rib.table.occupied(slot) { rib.table.best(slot) } else { None };
+    if let Some(best) = best {
+        if group.key.by_client() {
+            clients(rib, core, group, slot, exports, &mut told);
+        } else {
+            let path = rib.table.path(best);
+            told.main =
+                exports.number(core, &group.key, path, net).map(|export| (export, path.session));
+        }
+    }
+    if group.advertised.put(slot, told.main.is_some()) {
+        group.count(source, false);
+    }
+    if let Some((_, source)) = told.main {
+        group.count(source, true);
+    }
+    if group.key.by_client() {
+        group.alternates.put(slot, told.alternate.is_some());
+        let usual = best.map_or(NOBODY, |best| rib.table.path(best).session);
+        match told.main {
+            Some((_, source)) if source != usual => group.odd.insert(slot, source),
+            _ => group.odd.remove(&slot),
+        };
+    }
+    told
+}
+
+/// The first route that the policy lets through, and for its source the first of another's.
+fn clients<N: Net>(
+    rib: &Rib<N>,
+    core: &Core,
+    group: &Group,
+    slot: u32,
+    exports: &mut Exports,
+    told: &mut Told,
+) {
+    let net = rib.table.prefix(slot).net;
+    for path in rib.ranked(core, slot, usize::MAX) {
+        let path = rib.table.path(path);
+        match told.main {
+            Some((_, source)) if source == path.session => continue,
+            _ => {}
+        }
+        let Some(export) = exports.number(core, &group.key, path, net) else { continue };
+        match told.main {
+            None => {
+                told.main = Some((export, path.session));
+                if !group.has(path.session) {
+                    return;
+                }
+            }
+            Some(_) => {
+                told.alternate = Some(export);
+                return;
+            }
+        }
+    }
+}
+
+/// Computes which paths of a slot a group with add-path tells; does not note it.
+pub(crate) fn look_paths<N: Net>(
+    rib: &Rib<N>,
+    core: &Core,
+    group: &Group,
+    slot: u32,
+    exports: &mut Exports,
+) -> SmallVec<[ToldPath; 8]> {
+    let mut told = SmallVec::new();
+    if !rib.table.occupied(slot) {
+        return told;
+    }
+    let net = rib.table.prefix(slot).net;
+    let limit = if group.key.paths == 1 { 1 } else { usize::MAX };
+    for path in rib.ranked(core, slot, limit) {
+        if told.len() == group.key.paths {
+            break;
+        }
+        if let Some(export) = exports.number(core, &group.key, rib.table.path(path), net) {
+            told.push((path, export));
+        }
+    }
+    told
+}
+
+/// Queues what an audience in step is to hear of a slot.
+fn tell(audience: &Audience, slot: u32, told: &Told, before: &Before, outbox: &mut Outbox) {
+    match told.main {
+        Some((export, source)) => {
+            if let Some(to) = but(audience, source) {
+                outbox.announce(to, export, 0, slot);
+            }
+            if audience.has(source) {
+                match told.alternate {
+                    Some(export) => outbox.announce(To::Only(source), export, 0, slot),
+                    None if before.held_by(source) => {
+                        outbox.withdraw(To::Only(source), 0, slot);
+                    }
+                    None => {}
+                }
+            }
+        }
+        None if before.was => {
+            let to = if before.alternate { Some(To::All) } else { but(audience, before.source) };
+            if let Some(to) = to.filter(|_| !audience.is_empty()) {
+                outbox.withdraw(to, 0, slot);
+            }
+        }
+        None => {}
+    }
+}
+
+/// Who of an audience that lags may hold an earlier route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Had {
+    /// Nobody.
+    None,
+    /// All but the session it came from.
+    AllBut(u16),
+    /// Anyone.
+    Any,
+}
+
+/// Queues what an audience that lags is to hear of a slot.
+pub(crate) fn tell_late(
+    audience: &Audience,
+    slot: u32,
+    told: &Told,
+    had: Had,
+    outbox: &mut Outbox,
+) {
+    match told.main {
+        Some((export, source)) => {
+            if let Some(to) = but(audience, source) {
+                outbox.announce(to, export, 0, slot);
+            }
+            if audience.has(source) {
+                match told.alternate {
+                    Some(export) => outbox.announce(To::Only(source), export, 0, slot),
+                    None if had == Had::None || had == Had::AllBut(source) => {}
+                    None => outbox.withdraw(To::Only(source), 0, slot),
+                }
+            }
+        }
+        None => {
+            let to = match had {
+                Had::None => None,
+                Had::AllBut(source) => but(audience, source),
+                Had::Any => Some(To::All),
+            };
+            if let Some(to) = to {
+                outbox.withdraw(to, 0, slot);
+            }
+        }
+    }
+}
+
+/// What is advertised from a slot now, before a visit without any change: its source.
+pub(crate) fn source_now<N: Net>(table: &Table<N>, group: &Group, slot: u32) -> u16 {
+    if let Some(source) = group.odd.get(&slot) {
+        return *source;
+    }
+    if !table.occupied(slot) {
+        return NOBODY;
+    }
+    table.best(slot).map_or(NOBODY, |best| table.path(best).session)
+}

@@ -1,0 +1,241 @@
+//! Output of one group on its way to octets: exported attribute sets, each made once, and what is
+//! announced and withdrawn, packed by them.
+
+use std::sync::Arc;
+
+use bgp_packet::{Announce, EncodeContext, PathAttributes, encode_withdraw};
+use bytes::BytesMut;
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use ipnet::IpNet;
+
+use super::{
+    core::Core,
+    event::{Effect, Member},
+    export,
+    group::{Audience, GroupKey},
+    net::Net,
+    table::{MED_SET, Path, Table},
+};
+
+type Map<K, V> = HashMap<K, V, FixedState>;
+
+/// What shapes the export of a path besides its prefix.
+type Origin = (u32, u16, bool);
+
+/// Octets per [`Effect::Send`], about.
+const BLOCK: usize = 64 << 10;
+
+/// Exported attribute sets by number.
+#[derive(Debug, Default)]
+pub(crate) struct Exports {
+    by_origin: Map<Origin, Option<u32>>,
+    by_content: Map<PathAttributes, Option<u32>>,
+    made: Vec<Announce>,
+    last: Option<(Origin, Option<u32>)>,
+    decoded: Option<(u32, PathAttributes)>,
+}
+
+impl Exports {
+    /// The number of what a path becomes for the group; `None`: it is not sent.
+    pub fn number<N: Net>(
+        &mut self,
+        core: &Core,
+        key: &GroupKey,
+        path: &Path,
+        net: N,
+    ) -> Option<u32> {
+        let origin = (path.attrs, path.session, path.flags.any(MED_SET));
+        let by_prefix = key.export.as_ref().is_some_and(|policy| policy.looks_at_prefix());
+        if by_prefix {
+            return self.by_prefix(core, key, path, net.to_ip(), origin);
+        }
+        if let Some((last, number)) = self.last
+            && last == origin
+        {
+            return number;
+        }
+        let number = match self.by_origin.get(&origin) {
+            Some(number) => *number,
+            None => {
+                let number = export::export(core, key, path, net.to_ip())
+                    .ok()
+                    .and_then(|sent| self.make(key, N::FAMILY, &sent));
+                self.by_origin.insert(origin, number);
+                number
+            }
+        };
+        self.last = Some((origin, number));
+        number
+    }
+
+    fn by_prefix(
+        &mut self,
+        core: &Core,
+        key: &GroupKey,
+        path: &Path,
+        prefix: IpNet,
+        origin: Origin,
+    ) -> Option<u32> {
+        export::allowed(core, key, path).ok()?;
+        let decoded = match self.decoded.take() {
+            Some((attrs, decoded)) if attrs == path.attrs => decoded,
+            _ => core.sets.attrs(path.attrs).decode(),
+        };
+        let family = match prefix {
+            IpNet::V4(_) => bgp_packet::Family::IPV4_UNICAST,
+            IpNet::V6(_) => bgp_packet::Family::IPV6_UNICAST,
+        };
+        let rewrite = |chosen| export::rewrite(core, key, family, path, &decoded, chosen);
+        let number = match export::policy(core, key, path, &decoded, prefix) {
+            Err(_) => None,
+            Ok(None) => match self.by_origin.get(&origin) {
+                Some(number) => *number,
+                None => {
+                    let number = rewrite(None).ok().and_then(|sent| self.make(key, family, &sent));
+                    self.by_origin.insert(origin, number);
+                    number
+                }
+            },
+            Ok(chosen) => match rewrite(chosen) {
+                Err(_) => None,
+                Ok(sent) => match self.by_content.get(&sent) {
+                    Some(number) => *number,
+                    None => {
+                        let number = self.make(key, family, &sent);
+                        self.by_content.insert(sent, number);
+                        number
+                    }
+                },
+            },
+        };
+        self.decoded = Some((path.attrs, decoded));
+        number
+    }
+
+    fn make(
+        &mut self,
+        key: &GroupKey,
+        family: bgp_packet::Family,
+        sent: &PathAttributes,
+    ) -> Option<u32> {
+        self.made.push(Announce::new(family, sent, key.encode)?);
+        Some(self.made.len() as u32 - 1)
+    }
+}
+
+/// Who of an audience something is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum To {
+    /// Each but this session.
+    Except(u16),
+    /// This session.
+    Only(u16),
+    /// Each.
+    All,
+}
+
+/// What an audience is to be sent.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    withdraw: Vec<(To, u32, u32)>,
+    announce: Vec<(To, u32, u32, u32)>,
+}
+
+impl Outbox {
+    /// An exported set for a slot; the path identifier is 0 without add-path.
+    pub fn announce(&mut self, to: To, export: u32, path_id: u32, slot: u32) {
+        self.announce.push((to, export, path_id, slot));
+    }
+
+    pub fn withdraw(&mut self, to: To, path_id: u32, slot: u32) {
+        self.withdraw.push((to, path_id, slot));
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.withdraw.is_empty() && self.announce.is_empty()
+    }
+
+    /// Encodes everything: withdrawals first, then what shares attributes side by side.
+    pub fn send<N: Net>(
+        &mut self,
+        core: &Core,
+        table: &Table<N>,
+        context: EncodeContext,
+        audience: &Audience,
+        exports: &Exports,
+        out: &mut Vec<Effect>,
+    ) {
+        let mut block = Block { out, core, audience, octets: BytesMut::new(), messages: 0 };
+        self.withdraw.sort_by_key(|(to, ..)| *to);
+        for run in self.withdraw.chunk_by(|a, b| a.0 == b.0) {
+            let to = run[0].0;
+            let mut prefixes =
+                run.iter().map(|(_, id, slot)| (*id, table.prefix(*slot).net.to_ip()));
+            block.reserve();
+            encode_withdraw(N::FAMILY, context, &mut prefixes, &mut block.octets, &mut |_, _| {
+                block.messages += 1
+            });
+            block.finish(to);
+        }
+        self.announce.sort_by_key(|(to, export, ..)| (*to, *export));
+        for run in self.announce.chunk_by(|a, b| a.0 == b.0) {
+            let to = run[0].0;
+            for same in run.chunk_by(|a, b| a.1 == b.1) {
+                let announce = &exports.made[same[0].1 as usize];
+                block.reserve();
+                let mut messages = 0;
+                announce.encode_all(
+                    same.iter().map(|(_, _, id, slot)| (*id, table.prefix(*slot).net.to_ip())),
+                    &mut block.octets,
+                    |_, _| messages += 1,
+                );
+                block.messages += messages;
+                block.full(to);
+            }
+            block.finish(to);
+        }
+        self.withdraw.clear();
+        self.announce.clear();
+    }
+}
+
+/// Whole messages for one audience, gathered into few effects.
+struct Block<'a> {
+    out: &'a mut Vec<Effect>,
+    core: &'a Core,
+    audience: &'a Audience,
+    octets: BytesMut,
+    messages: u32,
+}
+
+impl Block<'_> {
+    fn reserve(&mut self) {
+        if self.octets.capacity() < 4096 {
+            self.octets.reserve(BLOCK);
+        }
+    }
+
+    fn full(&mut self, to: To) {
+        if self.octets.len() >= BLOCK {
+            self.finish(to);
+        }
+    }
+
+    fn finish(&mut self, to: To) {
+        if self.octets.is_empty() {
+            return;
+        }
+        let octets = self.octets.split().freeze();
+        let messages = std::mem::take(&mut self.messages);
+        let (to, except): (Arc<[Member]>, _) = match to {
+            To::All => (Arc::clone(&self.audience.members), None),
+            To::Except(session) => {
+                let except = self.core.sessions.peer(session).map(|session| session.peer);
+                (Arc::clone(&self.audience.members), except)
+            }
+            To::Only(session) => (self.core.sessions.member(session).into_iter().collect(), None),
+        };
+        self.out.push(Effect::Send { to, except, octets, messages });
+    }
+}

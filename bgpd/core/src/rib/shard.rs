@@ -1,0 +1,430 @@
+//! The shard: events in, effects out, work in slices, questions answered.
+
+use std::sync::Arc;
+
+use bgp_packet::{Capability, Family, RefreshKind, RouteRefresh};
+use ipnet::IpNet;
+
+use super::{
+    core::Core,
+    event::{Batch, Effect, Event, LocalRoute, PeerId, ShardConfig, SoftReset},
+    family::Rib,
+    import::Importer,
+    interned::Extra,
+    net::{Net, Net4, Net6},
+    query::{Explanation, PeerCounts, RouteCursor, RouteQuery, RouteRow, TableCounts},
+    scan::{IMPORT, STALE, SWEEP, TELL},
+    session::{Session, local_session},
+    table::{BLACKHOLE, NewPath, PathFlags},
+};
+use crate::{
+    config::{GlobalConfig, PeerConfig},
+    policy::{LocalAttributes, RouteSource},
+};
+
+/// After so many seconds without EoRR a route refresh counts as ended (RFC 7313 §4.2).
+const REFRESH_LIMIT: u32 = 360;
+
+/// The state of one shard.
+///
+/// The shell's loop: [`Shard::handle`] for what has arrived, [`Shard::flush`] once behind it, then
+/// [`Shard::work`] in turns with further events until it has nothing left to do. Effects are
+/// carried out in order.
+#[derive(Debug)]
+pub struct Shard {
+    core: Core,
+    v4: Rib<Net4>,
+    v6: Rib<Net6>,
+}
+
+impl Shard {
+    /// An empty shard.
+    pub fn new(config: ShardConfig) -> Self {
+        Self { core: Core::new(config), v4: Rib::new(), v6: Rib::new() }
+    }
+
+    /// Takes an event in. `now` is in seconds since any fixed moment, the same for all calls.
+    ///
+    /// Never long: what concerns a whole table is left to [`Shard::work`].
+    pub fn handle(&mut self, now: u32, event: Event, out: &mut Vec<Effect>) {
+        self.core.now = now;
+        self.take(event, out);
+        self.drain(out);
+    }
+
+    /// Sends and installs what the events so far have changed.
+    pub fn flush(&mut self, out: &mut Vec<Effect>) {
+        self.v4.flush(&mut self.core, out);
+        self.v6.flush(&mut self.core, out);
+        self.core.sessions.flushed();
+        self.drain(out);
+    }
+
+    /// Does at most `budget` prefixes' worth of work (about a microsecond each) and flushes;
+    /// whether there is more to do at once.
+    pub fn work(&mut self, now: u32, budget: usize, out: &mut Vec<Effect>) -> bool {
+        let core = &mut self.core;
+        core.now = now;
+        for session in core.sessions.alive().collect::<Vec<_>>() {
+            for family in 0..2 {
+                let begun = core.sessions.get(session).inbound[family].refreshing;
+                if begun.is_some_and(|begun| now.saturating_sub(begun) > REFRESH_LIMIT) {
+                    core.sessions.get_mut(session).inbound[family].refreshing = None;
+                    match family {
+                        0 => self.v4.scan.session(session, STALE),
+                        _ => self.v6.scan.session(session, STALE),
+                    }
+                }
+            }
+        }
+        let mut left = budget.max(1);
+        let mut more = self.v4.scan(core, &mut left);
+        more |= self.v6.scan(core, &mut left);
+        self.flush(out);
+        // Scans do not starve members that catch up, nor these the scans.
+        let mut left = left.max(budget / 2).max(1);
+        more |= self.v4.walk(&mut self.core, &mut left, out);
+        more |= self.v6.walk(&mut self.core, &mut left, out);
+        self.drain(out);
+        more
+    }
+
+    /// The next rows of an answer, in the order of the table; looks at no more than `budget`
+    /// prefixes. `true`: complete.
+    pub fn routes(
+        &self,
+        query: &RouteQuery,
+        cursor: &mut RouteCursor,
+        budget: usize,
+        out: &mut Vec<RouteRow>,
+    ) -> bool {
+        let mut left = budget;
+        let wanted = |family| query.family.is_none_or(|wanted| wanted == family);
+        while cursor.family < 2 {
+            let (core, slot) = (&self.core, &mut cursor.slot);
+            let done = match cursor.family {
+                0 if wanted(Net4::FAMILY) => self.v4.rows(core, query, slot, &mut left, out),
+                1 if wanted(Net6::FAMILY) => self.v6.rows(core, query, slot, &mut left, out),
+                _ => true,
+            };
+            if !done {
+                return false;
+            }
+            *cursor = RouteCursor { family: cursor.family + 1, slot: 0 };
+        }
+        true
+    }
+
+    /// Everything about one prefix; `None` when there is no path for it.
+    pub fn explain(&self, prefix: IpNet, to: Option<PeerId>) -> Option<Explanation> {
+        match prefix {
+            IpNet::V4(net) => self.v4.explain(&self.core, net.into(), to),
+            IpNet::V6(net) => self.v6.explain(&self.core, net.into(), to),
+        }
+    }
+
+    /// Counts of a peer that is up, per family in the order of `Family::SUPPORTED`.
+    pub fn peer_counts(&self, peer: PeerId) -> Option<[PeerCounts; 2]> {
+        let session = self.core.sessions.of_peer(peer)?;
+        let slot = self.core.sessions.get(session);
+        let counts = |family: usize, advertised| PeerCounts {
+            received: slot.inbound[family].received.into(),
+            accepted: slot.inbound[family].accepted.into(),
+            advertised,
+        };
+        Some([counts(0, self.v4.advertised(session)), counts(1, self.v6.advertised(session))])
+    }
+
+    /// Totals, per family in the order of `Family::SUPPORTED`.
+    pub fn counts(&self) -> [TableCounts; 2] {
+        [self.v4.counts(&self.core), self.v6.counts(&self.core)]
+    }
+
+    /// Whether [`Effect::Changed`] is wanted.
+    pub fn watch(&mut self, on: bool) {
+        self.core.watched = on;
+    }
+
+    fn drain(&mut self, out: &mut Vec<Effect>) {
+        self.core.sets.drain(out);
+        out.append(&mut self.core.effects);
+    }
+
+    fn take(&mut self, event: Event, out: &mut Vec<Effect>) {
+        let core = &mut self.core;
+        match event {
+            Event::PeerUp { peer, epoch, config, negotiated, addresses, accepted } => {
+                if let Some(former) = core.sessions.of_peer(peer) {
+                    self.down(former);
+                }
+                let name = config.name.as_str().into();
+                let session = self.core.sessions.add(Session {
+                    peer,
+                    epoch,
+                    name,
+                    config,
+                    negotiated,
+                    addresses,
+                    accepted,
+                });
+                self.v4.join(&self.core, session);
+                self.v6.join(&self.core, session);
+            }
+            Event::PeerDown { peer, epoch } => {
+                if let Some(session) = core.sessions.of_epoch(peer, epoch) {
+                    self.down(session);
+                }
+            }
+            Event::Routes { peer, epoch, family, batch } => {
+                let Some(session) = core.sessions.of_epoch(peer, epoch) else { return };
+                match family {
+                    Net4::FAMILY => apply(core, &mut self.v4, session, &batch),
+                    Net6::FAMILY => apply(core, &mut self.v6, session, &batch),
+                    _ => {}
+                }
+            }
+            Event::EndOfRib { peer, epoch, family } => {
+                if let Some(session) = core.sessions.of_epoch(peer, epoch)
+                    && let Some(family) = index(family)
+                {
+                    core.sessions.get_mut(session).inbound[family].ended = true;
+                }
+            }
+            Event::Refresh { peer, epoch, refresh } => {
+                if let Some(session) = core.sessions.of_epoch(peer, epoch) {
+                    self.refresh(session, refresh, out);
+                }
+            }
+            Event::Local { source, prefix, route } => self.local(source, prefix, route),
+            Event::NextHop { next_hop, state } => {
+                if let Some(hop) = core.sets.resolve(&next_hop, state) {
+                    self.v4.scan.hop(hop);
+                    self.v6.scan.hop(hop);
+                }
+            }
+            Event::Reconfigure { config, peers } => self.reconfigure(config, peers),
+            Event::Blocked(peer, epoch) => self.block((peer, epoch), true),
+            Event::Drained(peer, epoch) => self.block((peer, epoch), false),
+            Event::SoftReset { peer, direction } => {
+                let Some(session) = core.sessions.of_peer(peer) else { return };
+                if direction != SoftReset::Out {
+                    self.v4.scan.session(session, IMPORT);
+                    self.v6.scan.session(session, IMPORT);
+                }
+                if direction != SoftReset::In {
+                    self.v4.refresh(&self.core, session, out);
+                    self.v6.refresh(&self.core, session, out);
+                }
+            }
+        }
+    }
+
+    fn down(&mut self, session: u16) {
+        let core = &mut self.core;
+        core.sessions.kill(session);
+        self.v4.leave(core, session);
+        self.v6.leave(core, session);
+        // One more than the families, so that the last word is said here at the earliest.
+        let slot = core.sessions.get_mut(session);
+        let [v4, v6] = slot.inbound.map(|inbound| inbound.received > 0);
+        slot.sweeping = 1 + u8::from(v4) + u8::from(v6);
+        if v4 {
+            self.v4.scan.session(session, SWEEP);
+        }
+        if v6 {
+            self.v6.scan.session(session, SWEEP);
+        }
+        core.swept(session);
+    }
+
+    fn block(&mut self, (peer, epoch): (PeerId, super::event::Epoch), blocked: bool) {
+        if let Some(session) = self.core.sessions.of_epoch(peer, epoch) {
+            self.v4.block(&self.core, session, blocked);
+            self.v6.block(&self.core, session, blocked);
+        }
+    }
+
+    fn refresh(&mut self, session: u16, refresh: RouteRefresh, out: &mut Vec<Effect>) {
+        let Some(family) = index(refresh.family) else { return };
+        let Some(peer) = self.core.sessions.peer(session) else { return };
+        if !peer.negotiated.families.contains(refresh.family) {
+            return;
+        }
+        // Without RFC 7313 the octet has no meaning: any message is a request.
+        let kind =
+            if peer.negotiated.enhanced_refresh { refresh.kind } else { RefreshKind::Request };
+        let restarts = |c: &Capability| matches!(c, Capability::GracefulRestart { .. });
+        let sends_end = peer.negotiated.received.capabilities.iter().any(restarts);
+        let now = self.core.now;
+        let inbound = &mut self.core.sessions.get_mut(session).inbound[family];
+        match kind {
+            RefreshKind::Request => match family {
+                0 => self.v4.refresh(&self.core, session, out),
+                _ => self.v6.refresh(&self.core, session, out),
+            },
+            RefreshKind::Begin if sends_end && !inbound.ended => {}
+            RefreshKind::Begin => {
+                inbound.round = (inbound.round + 1) & 15;
+                inbound.refreshing = Some(now);
+            }
+            RefreshKind::End => {
+                if inbound.refreshing.take().is_some() {
+                    match family {
+                        0 => self.v4.scan.session(session, STALE),
+                        _ => self.v6.scan.session(session, STALE),
+                    }
+                }
+            }
+            RefreshKind::Other(_) => {}
+        }
+    }
+
+    fn local(&mut self, source: RouteSource, prefix: IpNet, route: Option<LocalRoute>) {
+        let Some(session) = local_session(source) else { return };
+        match prefix {
+            IpNet::V4(net) => local(&mut self.core, &mut self.v4, session, net.into(), route),
+            IpNet::V6(net) => local(&mut self.core, &mut self.v6, session, net.into(), route),
+        }
+    }
+
+    fn reconfigure(&mut self, config: ShardConfig, peers: Vec<(PeerId, Arc<PeerConfig>)>) {
+        let old = std::mem::replace(&mut self.core.config, config);
+        let (was, is) = (&old.global, &self.core.config.global);
+        let decides = was.decision != is.decision
+            || was.multipath_ebgp != is.multipath_ebgp
+            || was.multipath_ibgp != is.multipath_ibgp
+            || was.multipath_relax != is.multipath_relax;
+        if decides {
+            self.v4.scan.decide();
+            self.v6.scan.decide();
+        }
+        if decides || old.install != self.core.config.install {
+            self.v4.scan.install();
+            self.v6.scan.install();
+        }
+        let all = !same_import_global(was, is);
+        for session in self.core.sessions.alive().collect::<Vec<_>>() {
+            let Some(peer) = self.core.sessions.peer(session) else { continue };
+            let new = peers.iter().find(|(id, _)| *id == peer.peer).map(|(_, config)| config);
+            let mut actions = if all { IMPORT } else { 0 };
+            if let Some(new) = new {
+                if !same_import(&peer.config, new) {
+                    actions |= IMPORT;
+                }
+                // What others are told of its routes depends on these.
+                if peer.config.name != new.name
+                    || peer.config.route_reflector_client != new.route_reflector_client
+                {
+                    actions |= TELL;
+                }
+                self.core.sessions.reconfigure(session, Arc::clone(new));
+            }
+            if actions != 0 {
+                self.v4.scan.session(session, actions);
+                self.v6.scan.session(session, actions);
+            }
+            self.v4.regroup(&self.core, session);
+            self.v6.regroup(&self.core, session);
+        }
+    }
+}
+
+/// Whether import comes to the same result under two configurations of the speaker.
+fn same_import_global(a: &GlobalConfig, b: &GlobalConfig) -> bool {
+    a.asn == b.asn
+        && a.router_id == b.router_id
+        && a.cluster_id == b.cluster_id
+        && a.confederation == b.confederation
+        && a.require_policy == b.require_policy
+}
+
+/// Whether import comes to the same result under two configurations of a peer.
+fn same_import(a: &PeerConfig, b: &PeerConfig) -> bool {
+    a.import == b.import
+        && a.name == b.name
+        && a.local_asn == b.local_asn
+        && a.local_asn_mode == b.local_asn_mode
+        && a.allow_own_asn == b.allow_own_asn
+        && a.route_reflector_client == b.route_reflector_client
+        && a.multihop == b.multihop
+        && a.max_prefixes == b.max_prefixes
+}
+
+fn index(family: Family) -> Option<usize> {
+    Family::SUPPORTED.iter().position(|known| *known == family)
+}
+
+fn apply<N: Net>(core: &mut Core, rib: &mut Rib<N>, session: u16, batch: &Batch) {
+    let Some(peer) = core.sessions.peer(session) else { return };
+    let extra = Extra { local: LocalAttributes::default(), interface: peer.addresses.interface };
+    let round = core.sessions.get(session).inbound[N::INDEX].round;
+    let mut nets = N::of_batch(batch).iter();
+    let mut ids = batch.path_ids.iter();
+    let mut next_id = || ids.next().copied().unwrap_or(0);
+    for run in &batch.runs {
+        let nets = nets.by_ref().take(run.count as usize);
+        let Some(attrs) = &run.attrs else {
+            for net in nets {
+                rib.withdraw(core, *net, session, next_id());
+            }
+            continue;
+        };
+        let attrs_in = core.sets.acquire(attrs, extra);
+        let mut importer = Importer::new(core, session, attrs_in);
+        for net in nets {
+            let (attrs, bits) = importer.import(core, || net.to_ip());
+            core.sets.retain(attrs_in);
+            let new = NewPath {
+                attrs_in,
+                attrs,
+                path_id: next_id(),
+                since: core.now,
+                session,
+                flags: PathFlags::new(bits, round),
+            };
+            rib.announce(core, *net, new);
+        }
+        importer.finish(core);
+        core.sets.release(attrs_in);
+    }
+}
+
+fn local<N: Net>(
+    core: &mut Core,
+    rib: &mut Rib<N>,
+    session: u16,
+    net: N,
+    route: Option<LocalRoute>,
+) {
+    let Some(route) = route else { return rib.withdraw(core, net, session, 0) };
+    let extra = Extra { local: route.local, interface: None };
+    let attrs = core.sets.acquire(&route.attrs, extra);
+    core.sets.retain(attrs);
+    let flags = PathFlags::new(if route.blackhole { BLACKHOLE } else { 0 }, 0);
+    let since = core.now;
+    rib.announce(core, net, NewPath { attrs_in: attrs, attrs, path_id: 0, since, session, flags });
+}
+
+impl<N: Net> Rib<N> {
+    fn advertised(&self, session: u16) -> u64 {
+        let Some(group) = self.group_of(session) else { return 0 };
+        let instead = group
+            .alternates
+            .iter()
+            .filter(|slot| super::flush::source_now(&self.table, group, *slot) == session)
+            .count();
+        group.advertised_to(session) + instead as u64
+    }
+
+    fn counts(&self, core: &Core) -> TableCounts {
+        let vacant = self.vacant.iter().filter(|slot| !self.table.occupied(*slot)).count();
+        TableCounts {
+            prefixes: (self.table.prefix_count() - vacant) as u64,
+            paths: (self.table.path_count() - self.removed.len()) as u64,
+            best: self.best_count,
+            installed: self.installed.len() as u64,
+            attributes: core.sets.len() as u64,
+            groups: self.groups.len() as u64,
+        }
+    }
+}
