@@ -7,6 +7,7 @@ pub mod api;
 pub mod plan;
 
 mod netlink;
+mod sys;
 
 pub use api::*;
-pub use netlink::{Fib, FibHandle, Rows};
+pub use netlink::{Fib, FibHandle, Rows, Tuning};

@@ -26,7 +26,14 @@ pub struct Shared {
     /// Newest figures.
     pub status: Snapshot<FibStatus>,
     /// What must be joined at the end.
-    pub threads: Mutex<Vec<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Shared {
+    /// Threads to join at the end.
+    pub fn keep_threads(&self, threads: Vec<JoinHandle<()>>) {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner).extend(threads);
+    }
 }
 
 /// A value its owner publishes and others copy.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 
 use crate::api::{BgpNextHop, FibConfig, FibError, FibRow, RowFilter, Wish};
+use crate::netlink::courier::Delivered;
 use crate::plan::fact::Fact;
 use crate::plan::key::{Key4, Key6};
 
@@ -23,6 +24,8 @@ pub struct Work {
     pub facts: Vec<Fact>,
     /// Facts were lost: everything must be read anew.
     pub facts_lost: bool,
+    /// Batches the kernel has worked off, oldest first.
+    pub delivered: VecDeque<Delivered>,
     /// The writer has ended; nothing is accepted any more.
     pub ended: bool,
 }
@@ -37,6 +40,7 @@ impl Work {
             || !self.orders.is_empty()
             || !self.facts.is_empty()
             || self.facts_lost
+            || !self.delivered.is_empty()
     }
 
     /// Everything there is; the box stays open or closed as it was.
@@ -54,15 +58,28 @@ impl Work {
         Ok(())
     }
 
+    /// Questions about rows alone, the rest stays.
+    pub fn take_rows(&mut self) -> VecDeque<Order> {
+        let orders = std::mem::take(&mut self.orders);
+        let (rows, rest) = orders.into_iter().partition(|o| matches!(o, Order::Rows(..)));
+        self.orders = rest;
+        rows
+    }
+
     /// Leaves facts; too many become [`facts_lost`](Self::facts_lost).
     pub fn tell(&mut self, facts: &mut Vec<Fact>) {
         if self.ended || self.facts.len() + facts.len() > FACTS_MAX {
             facts.clear();
-            self.facts.clear();
-            self.facts_lost = true;
+            self.lose();
         } else {
             self.facts.append(facts);
         }
+    }
+
+    /// Some facts never came: those that did are of no use.
+    pub fn lose(&mut self) {
+        self.facts.clear();
+        self.facts_lost = true;
     }
 }
 
@@ -165,6 +182,15 @@ impl Inbox {
             }
             work = self.filled.wait_timeout(work, left).unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+
+    /// Waits for answers of the kernel alone.
+    pub fn wait_delivered(&self) -> VecDeque<Delivered> {
+        let mut work = self.lock();
+        while work.delivered.is_empty() {
+            work = self.filled.wait(work).unwrap_or_else(PoisonError::into_inner);
+        }
+        std::mem::take(&mut work.delivered)
     }
 
     fn lock(&self) -> MutexGuard<'_, Work> {

@@ -21,6 +21,8 @@ pub trait Key: Copy + Ord + Hash + Debug {
     fn around(address: IpAddr, len: u8) -> Option<Self>;
     /// First and last key inside this prefix (itself included).
     fn span(self) -> (Self, Self);
+    /// First and last key there is.
+    fn everything() -> (Self, Self);
 }
 
 /// An IPv4 prefix: address in the upper bits, length in the low octet.
@@ -89,6 +91,10 @@ impl Key for Key4 {
         let rest = u64::from(!mask4(self.len())) << 8;
         (self, Self(self.0 | rest | 0xff))
     }
+
+    fn everything() -> (Self, Self) {
+        Self(0).span()
+    }
 }
 
 impl Key for Key6 {
@@ -113,6 +119,10 @@ impl Key for Key6 {
     fn span(self) -> (Self, Self) {
         let last = self.addr() | !mask6(self.len);
         (self, Self::new(last, u8::MAX))
+    }
+
+    fn everything() -> (Self, Self) {
+        Self::new(0, 0).span()
     }
 }
 

@@ -1,4 +1,18 @@
 //! Decides, without touching anything: what is wished and what is there go in, operations come out.
 
+pub mod change;
 pub mod fact;
+pub mod facts;
+pub mod foreign;
+pub mod intern;
 pub mod key;
+pub mod links;
+pub mod objects;
+pub mod resolve;
+pub mod routes;
+pub mod rows;
+pub mod state;
+pub mod track;
+pub mod weights;
+pub mod wishes;
+pub mod work;

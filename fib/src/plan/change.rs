@@ -1,0 +1,128 @@
+//! Another configuration, the end, and figures.
+
+use std::time::Instant;
+
+use crate::api::{FibConfig, FibEvent, FibStatus};
+use crate::plan::fact::ObjectKind;
+use crate::plan::links::Links;
+use crate::plan::objects::ObjectOp;
+use crate::plan::routes::Want;
+use crate::plan::state::{Abilities, State};
+
+impl State {
+    /// The configuration in force.
+    pub fn config(&self) -> &FibConfig {
+        &self.config
+    }
+
+    /// Links and addresses.
+    pub fn links(&self) -> &Links {
+        &self.links
+    }
+
+    /// Whether we may write, as far as we know.
+    pub fn may_write(&self) -> bool {
+        self.abilities.write && self.config.enabled
+    }
+
+    /// Whether routes point at next-hop objects.
+    pub fn uses_objects(&self) -> bool {
+        self.abilities.objects
+    }
+
+    /// Prefixes that wait to be looked at.
+    pub fn waiting(&self) -> usize {
+        if self.may_write() { self.routes.waiting() } else { 0 }
+    }
+
+    /// What this side of [`FibStatus`] knows.
+    pub fn figures(&self) -> FibStatus {
+        FibStatus {
+            routes_v4: self.routes.v4.installed(),
+            routes_v6: self.routes.v6.installed(),
+            pending: self.waiting() + self.in_flight.len() + self.drift.prefixes.len(),
+            failed: self.failed.len(),
+            conflicts: self.conflicts.len(),
+            applied: self.counters.applied,
+            errors: self.counters.errors,
+            drift_repaired: self.counters.drift_repaired,
+            ..FibStatus::default()
+        }
+    }
+
+    /// Takes a configuration of the same table and protocol.
+    pub fn reconfigured(&mut self, config: FibConfig, objects: bool) {
+        self.config = config;
+        if self.abilities.objects != objects {
+            self.abilities.objects = objects;
+            for id in self.set_ids() {
+                if let Some(set) = self.wishes.set_mut(id) {
+                    set.group = None;
+                }
+                self.dirty_sets.insert(id);
+            }
+            self.group_owner.clear();
+        }
+        for spec in self.wishes.spec_ids() {
+            self.reconsider(spec);
+        }
+        self.tracker.touch_all();
+    }
+
+    /// The same wishes and watchers for another table or protocol; knows nothing of the kernel.
+    pub fn moved(&self, config: FibConfig, abilities: Abilities, now: Instant) -> Self {
+        let mut new = Self::new(config, abilities);
+        new.in_sync = self.in_sync;
+        new.counters = self.counters;
+        let v4 = self.routes.v4.iter().map(|(k, e)| (crate::plan::key::Key::net(k), e.want()));
+        let v6 = self.routes.v6.iter().map(|(k, e)| (crate::plan::key::Key::net(k), e.want()));
+        for (prefix, want) in v4.chain(v6) {
+            if let Want::Spec(id) = want
+                && let Some(spec) = self.wishes.spec(id)
+            {
+                let id = new.hold_wish(&spec.wish, now);
+                new.want(prefix, Some(id), now);
+                new.release_wish(id, now);
+            }
+        }
+        for (next_hop, watchers) in self.tracker.watched() {
+            for _ in 0..watchers {
+                new.track(next_hop);
+            }
+        }
+        new
+    }
+
+    /// Everything of ours in the next-hop objects, groups first, in lots.
+    pub fn flush_objects(&mut self) -> Vec<Vec<ObjectOp>> {
+        let ours: Vec<u32> =
+            self.objects.ids().into_iter().filter(|id| self.objects.has_ours(*id)).collect();
+        let is_group = |id: &u32| matches!(self.objects.kind(*id), Some(ObjectKind::Group(_)));
+        let (groups, hops): (Vec<u32>, Vec<u32>) = ours.into_iter().partition(is_group);
+        [groups, hops]
+            .into_iter()
+            .flat_map(|ids| {
+                let lots: Vec<Vec<u32>> = ids.chunks(256).map(<[u32]>::to_vec).collect();
+                lots
+            })
+            .map(|lot| lot.into_iter().map(ObjectOp::Delete).collect())
+            .collect()
+    }
+
+    /// Every route of ours is to go.
+    pub fn flush_routes(&mut self, now: Instant) {
+        self.settle(now);
+        self.in_sync = true;
+        self.flushing = true;
+        self.routes.sweep(|e| e.have().form().is_some(), |_, _| {});
+        let extras: Vec<_> = self.extras.keys().map(|(prefix, _)| *prefix).collect();
+        for prefix in extras {
+            self.routes.enqueue(prefix);
+        }
+        self.events.retain(|e| !matches!(e, FibEvent::Installed(..)));
+    }
+
+    fn set_ids(&self) -> Vec<u32> {
+        self.wishes.sets().map(|(id, _)| id).collect()
+    }
+}

@@ -1,0 +1,118 @@
+//! The kernel's links and addresses, as last told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::api::Link;
+use crate::plan::fact::KernelLink;
+
+/// Mirror of links and addresses.
+#[derive(Debug, Default)]
+pub struct Links {
+    links: BTreeMap<u32, KernelLink>,
+    addresses: BTreeMap<u32, BTreeSet<IpNet>>,
+    /// On how many links each address is.
+    own: BTreeMap<IpAddr, u32>,
+}
+
+/// What a change of a link means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkChange {
+    /// Nothing we look at.
+    Nothing,
+    /// Name, hardware address or carrier.
+    Changed,
+    /// It was up and is not: the kernel dropped what went over it.
+    WentDown,
+}
+
+impl Links {
+    /// A link came or changed.
+    pub fn set(&mut self, link: KernelLink) -> LinkChange {
+        let up = link.admin_up;
+        match self.links.insert(link.index, link.clone()) {
+            Some(old) if old == link => LinkChange::Nothing,
+            Some(old) if old.admin_up && !up => LinkChange::WentDown,
+            _ => LinkChange::Changed,
+        }
+    }
+
+    /// A link went, and its addresses with it; they are returned.
+    pub fn remove(&mut self, index: u32) -> Option<Vec<IpAddr>> {
+        self.links.remove(&index)?;
+        let nets: Vec<_> = self.addresses.get(&index).into_iter().flatten().copied().collect();
+        for net in &nets {
+            self.remove_address(index, *net);
+        }
+        Some(nets.iter().map(IpNet::addr).collect())
+    }
+
+    /// An address came; whether it is new.
+    pub fn add_address(&mut self, index: u32, net: IpNet) -> bool {
+        let new = self.addresses.entry(index).or_default().insert(net);
+        if new {
+            *self.own.entry(net.addr()).or_default() += 1;
+        }
+        new
+    }
+
+    /// An address went; whether it was there.
+    pub fn remove_address(&mut self, index: u32, net: IpNet) -> bool {
+        let Some(nets) = self.addresses.get_mut(&index) else { return false };
+        let was = nets.remove(&net);
+        if nets.is_empty() {
+            self.addresses.remove(&index);
+        }
+        if was && let Some(n) = self.own.get_mut(&net.addr()) {
+            *n -= 1;
+            if *n == 0 {
+                self.own.remove(&net.addr());
+            }
+        }
+        was
+    }
+
+    /// Whether a link can carry packets.
+    pub fn running(&self, index: u32) -> bool {
+        self.links.get(&index).is_some_and(|l| l.running)
+    }
+
+    /// Whether the address is on one of our links.
+    pub fn is_own(&self, address: IpAddr) -> bool {
+        self.own.contains_key(&address)
+    }
+
+    /// The name of a link, or its number when it is not there.
+    pub fn name(&self, index: u32) -> String {
+        self.links.get(&index).map_or_else(|| format!("if{index}"), |l| l.name.clone())
+    }
+
+    /// A link as others see it.
+    pub fn link(&self, index: u32) -> Option<Link> {
+        let l = self.links.get(&index)?;
+        Some(Link {
+            index,
+            name: l.name.clone(),
+            up: l.running,
+            mac: l.mac,
+            addresses: self.addresses.get(&index).into_iter().flatten().copied().collect(),
+        })
+    }
+
+    /// All of them, by index.
+    pub fn all(&self) -> Vec<Link> {
+        self.links.keys().filter_map(|&i| self.link(i)).collect()
+    }
+
+    /// Indexes of all links.
+    pub fn indexes(&self) -> impl Iterator<Item = u32> {
+        self.links.keys().copied()
+    }
+
+    /// Addresses of a link.
+    pub fn addresses(&self, index: u32) -> impl Iterator<Item = IpNet> {
+        self.addresses.get(&index).into_iter().flatten().copied()
+    }
+}

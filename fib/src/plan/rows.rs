@@ -1,0 +1,126 @@
+//! What `margay fib` shows.
+
+use ipnet::IpNet;
+
+use crate::api::{FibRow, RowFilter};
+use crate::plan::fact::{Form, Hops, Via};
+use crate::plan::key::{Key, Key4, Key6};
+use crate::plan::routes::{Entry, Half, Have, Want};
+use crate::plan::state::State;
+use crate::plan::wishes::Outcome;
+
+impl State {
+    /// At most `limit` rows after `after`, IPv4 first, in order of prefix.
+    pub fn rows(&self, filter: RowFilter, after: Option<IpNet>, limit: usize) -> Vec<FibRow> {
+        let mut rows = Vec::new();
+        let (mut v4, mut v6) = (Some(Key4::everything()), Some(Key6::everything()));
+        let (mut after4, mut after6) = (None, None);
+        match after {
+            Some(IpNet::V4(n)) => after4 = Some(Key4::from(n)),
+            Some(IpNet::V6(n)) => {
+                v4 = None;
+                after6 = Some(Key6::from(n));
+            }
+            None => {}
+        }
+        match filter {
+            RowFilter::All => {}
+            RowFilter::Exact(IpNet::V4(n)) => {
+                let key = Key4::from(n);
+                (v4, v6) = (v4.map(|_| (key, key)), None);
+            }
+            RowFilter::Exact(IpNet::V6(n)) => {
+                let key = Key6::from(n);
+                (v4, v6) = (None, Some((key, key)));
+            }
+            RowFilter::Within(IpNet::V4(n)) => {
+                (v4, v6) = (v4.map(|_| Key4::from(n).span()), None);
+            }
+            RowFilter::Within(IpNet::V6(n)) => (v4, v6) = (None, Some(Key6::from(n).span())),
+            RowFilter::Lookup(address) => {
+                let found = self.longest(&self.routes.v4, address);
+                let found = found.or_else(|| self.longest(&self.routes.v6, address));
+                return found.filter(|_| after.is_none()).into_iter().collect();
+            }
+        }
+        if let Some(span) = v4 {
+            self.fill(&self.routes.v4, span, after4, limit, &mut rows);
+        }
+        if let Some(span) = v6 {
+            self.fill(&self.routes.v6, span, after6, limit, &mut rows);
+        }
+        rows
+    }
+
+    fn fill<K: Key>(
+        &self,
+        half: &Half<K>,
+        span: (K, K),
+        after: Option<K>,
+        limit: usize,
+        rows: &mut Vec<FibRow>,
+    ) {
+        for (key, entry) in half.range(span, after) {
+            if rows.len() >= limit {
+                return;
+            }
+            rows.extend(self.row(key.net(), entry));
+        }
+    }
+
+    fn longest<K: Key>(&self, half: &Half<K>, address: std::net::IpAddr) -> Option<FibRow> {
+        (0..=K::BITS).rev().find_map(|len| {
+            let key = K::around(address, len)?;
+            self.row(key.net(), half.get(key))
+        })
+    }
+
+    fn row(&self, prefix: IpNet, entry: Entry) -> Option<FibRow> {
+        let wanted = match entry.want() {
+            Want::Spec(id) => match self.outcome_of(id, prefix) {
+                Outcome::Form(form) => Some(form),
+                Outcome::Impossible => None,
+            },
+            Want::Nothing | Want::Stale => None,
+        };
+        let in_kernel = match (entry.have(), entry.want()) {
+            (Have::Form(form), Want::Spec(_)) => {
+                wanted == Some(form) && !self.in_flight.contains(&prefix)
+            }
+            (Have::Form(_), Want::Stale) => true,
+            _ => false,
+        };
+        let id = entry.have().form().or(wanted);
+        if id.is_none() && !matches!(entry.want(), Want::Spec(_)) {
+            return None;
+        }
+        let form = id.and_then(|id| self.forms.at(id));
+        Some(FibRow {
+            prefix,
+            kind: form.map_or("unicast", kind),
+            next_hops: form.map(|f| self.next_hops(f)).unwrap_or_default(),
+            metric: form.map_or(self.config.metric, |f| f.metric),
+            table: self.config.table,
+            protocol: self.config.protocol,
+            in_kernel,
+        })
+    }
+
+    fn next_hops(&self, form: &Form) -> Vec<(Option<std::net::IpAddr>, String, u16)> {
+        let hops: Hops = match &form.via {
+            Via::Object(id) => self.objects.expand(*id),
+            Via::Hops(hops) => hops.clone(),
+            _ => Hops::new(),
+        };
+        hops.into_iter().map(|(hop, w)| (hop.gateway, self.links.name(hop.oif), w)).collect()
+    }
+}
+
+fn kind(form: &Form) -> &'static str {
+    match form.via {
+        Via::Blackhole => "blackhole",
+        Via::Unreachable => "unreachable",
+        Via::Prohibit => "prohibit",
+        _ => "unicast",
+    }
+}

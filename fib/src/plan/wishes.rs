@@ -1,0 +1,234 @@
+//! Distinct wishes and distinct sets of BGP next hops. A million routes share a handful of each.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use crate::api::{BgpNextHop, Target, Wish};
+use crate::plan::fact::Hops;
+use crate::plan::intern::FIRST;
+
+/// How long the routes over an unreachable set stay: BGP usually has a better wish within this, and
+/// a million of them would otherwise be deleted only to be added again.
+pub const GRACE: Duration = Duration::from_secs(1);
+
+/// BGP next hops with weights, sorted.
+pub type Members = Vec<(BgpNextHop, u16)>;
+
+/// What a wish comes to for one family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The kernel should have this form.
+    Form(u32),
+    /// It cannot be done now: no next hop, no such source address.
+    Impossible,
+}
+
+/// A wish some prefix has.
+#[derive(Debug)]
+pub struct Spec {
+    /// The wish.
+    pub wish: Wish,
+    /// The set of its next hops; `None` for blackhole and the like.
+    pub set: Option<u32>,
+    /// What it comes to, IPv4 and IPv6.
+    pub outcome: [Outcome; 2],
+    holders: u32,
+}
+
+/// A set of BGP next hops, its resolution and its group in the kernel.
+#[derive(Debug)]
+pub struct Set {
+    /// The BGP next hops.
+    pub members: Members,
+    /// What they resolve to now; empty = unreachable.
+    pub target: Hops,
+    /// The group made for it: number, and what the kernel has in it.
+    pub group: Option<(u32, Hops)>,
+    /// Since when it is unreachable.
+    pub lost: Option<Instant>,
+    /// Since when nobody wishes for it.
+    pub idle: Option<Instant>,
+    /// Not before this are refused operations tried again.
+    pub retry: Option<Instant>,
+    specs: BTreeSet<u32>,
+}
+
+impl Set {
+    /// When there is something to do although nothing happened. A group that leads nowhere is
+    /// given up only when the sources are in sync.
+    pub fn due(&self, in_sync: bool) -> Option<Instant> {
+        let group = self.group.as_ref().filter(|_| in_sync);
+        let given_up = group.and(self.lost).map(|at| at + GRACE);
+        match (given_up, self.retry) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+}
+
+/// All wishes and sets.
+#[derive(Debug, Default)]
+pub struct Wishes {
+    specs: Vec<Option<Spec>>,
+    ids: HashMap<Wish, u32, foldhash::fast::RandomState>,
+    free: Vec<u32>,
+    sets: BTreeMap<u32, Set>,
+    by_members: BTreeMap<Members, u32>,
+    next_set: u32,
+}
+
+impl Wishes {
+    /// The number of a wish, held once more, and the set that is new with it.
+    pub fn hold(&mut self, wish: &Wish) -> (u32, Option<u32>) {
+        let wish = canonical(wish);
+        if let Some(&id) = self.ids.get(&wish) {
+            if let Some(spec) = self.spec_mut(id) {
+                spec.holders += 1;
+            }
+            return (id, None);
+        }
+        let id = self.free.pop().unwrap_or_else(|| {
+            self.specs.push(None);
+            u32::try_from(self.specs.len() - 1).unwrap_or(u32::MAX - FIRST) + FIRST
+        });
+        let mut new_set = None;
+        let set = match &wish.target {
+            Target::Via(members) => {
+                let (set, new) = self.set_for(members);
+                if new {
+                    new_set = Some(set);
+                }
+                if let Some(s) = self.sets.get_mut(&set) {
+                    s.specs.insert(id);
+                    s.idle = None;
+                }
+                Some(set)
+            }
+            _ => None,
+        };
+        let spec = Spec { wish: wish.clone(), set, outcome: [Outcome::Impossible; 2], holders: 1 };
+        if let Some(slot) = self.specs.get_mut(place(id)) {
+            *slot = Some(spec);
+        }
+        self.ids.insert(wish, id);
+        (id, new_set)
+    }
+
+    /// Holds once more.
+    pub fn again(&mut self, id: u32) {
+        if let Some(spec) = self.spec_mut(id) {
+            spec.holders += 1;
+        }
+    }
+
+    /// Lets a wish go once; the forms it came to when it was the last.
+    pub fn release(&mut self, id: u32, now: Instant) -> Option<[Outcome; 2]> {
+        let spec = self.spec_mut(id)?;
+        spec.holders -= 1;
+        if spec.holders > 0 {
+            return None;
+        }
+        let spec = self.specs.get_mut(place(id))?.take()?;
+        self.ids.remove(&spec.wish);
+        self.free.push(id);
+        if let Some(set) = spec.set.and_then(|s| self.sets.get_mut(&s)) {
+            set.specs.remove(&id);
+            if set.specs.is_empty() {
+                set.idle = Some(now);
+            }
+        }
+        Some(spec.outcome)
+    }
+
+    /// A wish by number.
+    pub fn spec(&self, id: u32) -> Option<&Spec> {
+        self.specs.get(place(id))?.as_ref()
+    }
+
+    /// A wish by number.
+    pub fn spec_mut(&mut self, id: u32) -> Option<&mut Spec> {
+        self.specs.get_mut(place(id))?.as_mut()
+    }
+
+    /// Numbers of all wishes.
+    pub fn spec_ids(&self) -> Vec<u32> {
+        self.ids.values().copied().collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// Wishes that use one of these source addresses.
+    pub fn specs_from(&self, sources: &BTreeSet<IpAddr>, default: Option<IpAddr>) -> Vec<u32> {
+        let uses = |id: &u32| {
+            let own = self.spec(*id).and_then(|s| s.wish.preferred_source);
+            own.or(default).is_some_and(|a| sources.contains(&a))
+        };
+        self.spec_ids().into_iter().filter(uses).collect()
+    }
+
+    /// A set by number.
+    pub fn set(&self, id: u32) -> Option<&Set> {
+        self.sets.get(&id)
+    }
+
+    /// A set by number.
+    pub fn set_mut(&mut self, id: u32) -> Option<&mut Set> {
+        self.sets.get_mut(&id)
+    }
+
+    /// All sets by number.
+    pub fn sets(&self) -> impl Iterator<Item = (u32, &Set)> {
+        self.sets.iter().map(|(id, set)| (*id, set))
+    }
+
+    /// Wishes that use a set.
+    pub fn specs_of(&self, set: u32) -> Vec<u32> {
+        self.sets.get(&set).map(|s| s.specs.iter().copied().collect()).unwrap_or_default()
+    }
+
+    /// Forgets a set nobody wishes for.
+    pub fn forget_set(&mut self, id: u32) -> Option<Set> {
+        let set = self.sets.remove(&id)?;
+        self.by_members.remove(&set.members);
+        Some(set)
+    }
+
+    fn set_for(&mut self, members: &Members) -> (u32, bool) {
+        if let Some(&id) = self.by_members.get(members) {
+            return (id, false);
+        }
+        let id = self.next_set;
+        self.next_set += 1;
+        let set = Set {
+            members: members.clone(),
+            target: Hops::new(),
+            group: None,
+            lost: None,
+            idle: None,
+            retry: None,
+            specs: BTreeSet::new(),
+        };
+        self.sets.insert(id, set);
+        self.by_members.insert(members.clone(), id);
+        (id, true)
+    }
+}
+
+/// The same wish always looks the same: members sorted, weights of equal ones added.
+fn canonical(wish: &Wish) -> Wish {
+    let mut wish = wish.clone();
+    if let Target::Via(members) = &mut wish.target {
+        members.sort_unstable();
+        members.dedup_by(|b, a| {
+            let same = a.0 == b.0;
+            if same {
+                a.1 = a.1.saturating_add(b.1);
+            }
+            same
+        });
+    }
+    wish
+}
+
+fn place(id: u32) -> usize {
+    id.checked_sub(FIRST).and_then(|i| usize::try_from(i).ok()).unwrap_or(usize::MAX)
+}

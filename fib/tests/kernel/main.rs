@@ -1,0 +1,5 @@
+//! The kernel side against a real kernel, each test in a network namespace of its own. They need
+//! root; without it they say so and are skipped.
+
+mod install;
+mod net;
