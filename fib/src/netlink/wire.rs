@@ -168,7 +168,7 @@ impl Encoder {
         if let Some(field) = self.buf.get_mut(at..at + 2) {
             field.copy_from_slice(&len.to_ne_bytes());
         }
-        while self.buf.len() % 4 != 0 {
+        while !self.buf.len().is_multiple_of(4) {
             self.buf.push(0);
         }
     }

@@ -64,17 +64,17 @@ impl<K: Key> Lpm<K> {
     fn insert(&mut self, key: K, kind: u32) -> bool {
         let new = self.routes.insert((key, kind));
         if new {
-            *self.lengths.entry(key.len()).or_default() += 1;
+            *self.lengths.entry(key.length()).or_default() += 1;
         }
         new
     }
 
     fn remove(&mut self, key: K, kind: u32) -> bool {
         let was = self.routes.remove(&(key, kind));
-        if was && let Some(n) = self.lengths.get_mut(&key.len()) {
+        if was && let Some(n) = self.lengths.get_mut(&key.length()) {
             *n -= 1;
             if *n == 0 {
-                self.lengths.remove(&key.len());
+                self.lengths.remove(&key.length());
             }
         }
         was
@@ -288,6 +288,3 @@ fn without(kind: &Kind, gone: &KernelRoute) -> Option<Kind> {
     kind.form.via = Via::Hops(rest);
     Some(kind)
 }
-
-#[cfg(test)]
-mod tests;

@@ -10,13 +10,11 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 pub trait Key: Copy + Ord + Hash + Debug {
     /// Longest prefix length.
     const BITS: u8;
-    /// Family of the keys in tests of a flag: 0 = IPv4, 1 = IPv6.
-    const FAMILY: usize;
 
     /// The prefix.
     fn net(self) -> IpNet;
     /// Its length.
-    fn len(self) -> u8;
+    fn length(self) -> u8;
     /// The prefix of this length around an address; `None` for the other family.
     fn around(address: IpAddr, len: u8) -> Option<Self>;
     /// First and last key inside this prefix (itself included).
@@ -64,7 +62,6 @@ impl Key6 {
 
 impl Key for Key4 {
     const BITS: u8 = 32;
-    const FAMILY: usize = 0;
 
     fn net(self) -> IpNet {
         let [_, _, _, a, b, c, d, len] = self.0.to_be_bytes();
@@ -72,7 +69,7 @@ impl Key for Key4 {
         IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), len))
     }
 
-    fn len(self) -> u8 {
+    fn length(self) -> u8 {
         let [.., len] = self.0.to_be_bytes();
         len
     }
@@ -88,7 +85,7 @@ impl Key for Key4 {
     }
 
     fn span(self) -> (Self, Self) {
-        let rest = u64::from(!mask4(self.len())) << 8;
+        let rest = u64::from(!mask4(self.length())) << 8;
         (self, Self(self.0 | rest | 0xff))
     }
 
@@ -99,13 +96,12 @@ impl Key for Key4 {
 
 impl Key for Key6 {
     const BITS: u8 = 128;
-    const FAMILY: usize = 1;
 
     fn net(self) -> IpNet {
         IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::from(self.addr()), self.len.min(128)))
     }
 
-    fn len(self) -> u8 {
+    fn length(self) -> u8 {
         self.len
     }
 

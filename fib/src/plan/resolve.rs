@@ -267,6 +267,3 @@ impl Objects {
         hops
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -139,10 +139,10 @@ impl<K: Key> Half<K> {
         }
         let spec = |e: Entry| matches!(e.want(), Want::Spec(_));
         if spec(old) != spec(new) {
-            let n = self.lengths.entry(key.len()).or_default();
+            let n = self.lengths.entry(key.length()).or_default();
             *n = if spec(new) { *n + 1 } else { n.saturating_sub(1) };
             if *n == 0 {
-                self.lengths.remove(&key.len());
+                self.lengths.remove(&key.length());
             }
         }
         let there = |e: Entry| usize::from(e.have() != Have::Nothing);
@@ -282,6 +282,3 @@ impl Routes {
         self.v4.waiting() + self.v6.waiting()
     }
 }
-
-#[cfg(test)]
-mod tests;
