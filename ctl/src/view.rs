@@ -86,3 +86,7 @@ impl Labels {
 fn tame(text: &str) -> String {
     text.replace(char::is_control, "?")
 }
+
+fn or_dash<T: ToString>(value: Option<T>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}

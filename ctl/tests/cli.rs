@@ -66,6 +66,87 @@ fn every_command_prints_what_it_always_printed() {
     fs::remove_file(&file).expect("a file can be removed");
 }
 
+/// Where the objects of a command are, and every field the contract names for them.
+type Promise = (&'static [&'static str], &'static str, &'static [&'static str]);
+
+const CONTRACT: &[Promise] = &[
+    (
+        &["status"],
+        "",
+        &["node", "version", "router_id", "asn", "uptime_seconds", "peers", "routes", "datastore"],
+    ),
+    (&["status"], "/peers", &["total", "established"]),
+    (&["status"], "/routes/ipv4-unicast", &["paths", "best", "installed"]),
+    (&["status"], "/datastore", &["type", "connected"]),
+    (
+        &["peers"],
+        "/0",
+        &[
+            "name",
+            "address",
+            "asn",
+            "local_asn",
+            "state",
+            "admin_state",
+            "uptime_seconds",
+            "flaps",
+            "last_error",
+            "families",
+            "capabilities",
+            "template",
+        ],
+    ),
+    (&["peers"], "/1/last_error", &["direction", "code", "subcode", "text", "at"]),
+    (&["peers"], "/2/families/ipv6-unicast", &["received", "accepted", "advertised"]),
+    (&["peers", "tor1"], "", &["name", "state", "timers", "transport", "negotiated", "messages"]),
+    (
+        &["routes"],
+        "/0",
+        &[
+            "prefix",
+            "family",
+            "best",
+            "peer",
+            "path_id",
+            "next_hop",
+            "next_hop_link_local",
+            "as_path",
+            "origin",
+            "med",
+            "local_pref",
+            "communities",
+            "large_communities",
+            "ext_communities",
+            "aggregator",
+            "atomic_aggregate",
+            "originator_id",
+            "cluster_list",
+            "stale",
+            "rpki",
+            "installed",
+            "age_seconds",
+            "reason",
+            "multipath",
+        ],
+    ),
+    (&["routes"], "/0/aggregator", &["asn", "address"]),
+    (&["routes"], "/0/as_path/0", &["type", "asns"]),
+    (&["fib"], "/0", &["prefix", "type", "next_hops", "metric", "table", "protocol", "in_kernel"]),
+    (&["fib"], "/0/next_hops/0", &["address", "interface", "weight"]),
+];
+
+#[test]
+fn json_has_every_field_of_the_contract_also_where_it_is_null() {
+    let daemon = Daemon::start();
+    for (command, pointer, fields) in CONTRACT {
+        let answer = daemon.json(command);
+        let object = answer.pointer(pointer).and_then(Value::as_object);
+        let object = object.unwrap_or_else(|| panic!("{command:?} has no object at {pointer}"));
+        let missing: Vec<_> = fields.iter().filter(|field| !object.contains_key(**field)).collect();
+        assert!(missing.is_empty(), "{command:?} {pointer}: no {missing:?} in {object:?}");
+    }
+}
+
 #[test]
 fn monitor_prints_one_object_a_line_and_says_when_the_daemon_stops() {
     let daemon = Daemon::start();

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use margay_proto::v1;
 use serde::Serialize;
 
-use super::{Labels, peer::Peer};
+use super::{Labels, or_dash, peer::Peer};
 use crate::{
     output::{
         Sheet,
@@ -394,10 +394,6 @@ impl Messages {
 
 fn section(to: &mut dyn Write, paint: Paint, title: &'static str) -> io::Result<()> {
     writeln!(to, "{}", paint.tone(Tone::Strong, title))
-}
-
-fn or_dash<T: ToString>(value: Option<T>) -> String {
-    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
 fn or_none<T: ToString>(items: &[T]) -> String {

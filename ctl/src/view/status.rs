@@ -22,8 +22,8 @@ use crate::{
 pub struct Status {
     node: String,
     version: String,
-    router_id: String,
-    asn: u32,
+    router_id: Option<String>,
+    asn: Option<u32>,
     uptime_seconds: u64,
     peers: Peers,
     routes: BTreeMap<&'static str, Routes>,
@@ -60,8 +60,9 @@ impl From<v1::GetStatusResponse> for Status {
         Self {
             node: status.node,
             version: status.version,
-            router_id: status.router_id,
-            asn: status.asn,
+            router_id: Some(status.router_id).filter(|id| !id.is_empty()),
+            // Nobody has AS 0 (RFC 7607): a daemon without `[bgp]`.
+            asn: Some(status.asn).filter(|asn| *asn > 0),
             uptime_seconds: status.uptime_seconds,
             peers: Peers { total: peers.total, established: peers.established },
             routes: routes.collect(),
@@ -75,8 +76,8 @@ impl Sheet for Status {
         let labels = Labels { indent: 0, width: 12 };
         labels.line(to, "Node", paint.tone(Tone::Strong, self.node.as_str()))?;
         labels.line(to, "Version", &self.version)?;
-        labels.line(to, "Router ID", &self.router_id)?;
-        labels.line(to, "ASN", self.asn)?;
+        labels.line(to, "Router ID", super::or_dash(self.router_id.as_deref()))?;
+        labels.line(to, "ASN", super::or_dash(self.asn))?;
         labels.line(to, "Uptime", values::duration(self.uptime_seconds))?;
         let Peers { total, established } = self.peers;
         let tone = if established < total { Tone::Warn } else { Tone::Good };
