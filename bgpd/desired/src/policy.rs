@@ -3,7 +3,8 @@
 use std::{cell::Cell, collections::BTreeMap, sync::Arc};
 
 use bgp_core::policy::{
-    AsPathSet, CommunityPattern, CommunitySet, Definition, PrefixSet, RoutePolicy, Sets,
+    AsPathSet, CommunityPattern, CommunitySet, Definition, PatternError, PrefixSet, RoutePolicy,
+    Sets,
     definition::{Default as DefaultAction, RuleDefinition},
 };
 
@@ -163,44 +164,66 @@ fn elements<'a, T>(
     entry: &Entry<'a>,
     key: &'static str,
     read: impl Fn(&Entry<'a>) -> Option<T>,
-) -> Option<Vec<T>> {
+) -> Option<Vec<(Entry<'a>, T)>> {
     let mut section = entry.section()?;
     let list = section.entry(key);
     if list.is_none() {
         section.missing(key, format_args!("allowed: a list of {key}"));
     }
     section.finish();
-    let read: Vec<Option<T>> =
-        list?.items(&format!("a list of {key}")).into_iter().map(|item| read(&item)).collect();
+    let read: Vec<Option<(Entry<'a>, T)>> = list?
+        .items(&format!("a list of {key}"))
+        .into_iter()
+        .map(|item| read(&item).map(|value| (item, value)))
+        .collect();
     read.into_iter().collect()
 }
 
 fn prefix_set(entry: &Entry<'_>) -> Option<PrefixSet> {
     let allowed = "a prefix like \"10.0.0.0/8 ge 9 le 24\"";
-    elements(entry, "prefixes", |item| item.parsed(allowed)).map(PrefixSet::new)
+    let read = elements(entry, "prefixes", |item| item.parsed(allowed))?;
+    Some(PrefixSet::new(read.into_iter().map(|(_, pattern)| pattern).collect()))
 }
 
 fn community_set(entry: &Entry<'_>) -> Option<CommunitySet> {
     let allowed = "\"A:B\", \"large:A:B:C\", \"ext:rt:A:N\", \"ext:ro:A:N\" or \"re:PATTERN\"";
     let check = |item: &Entry<'_>| {
         let pattern: CommunityPattern = item.parsed(allowed)?;
-        // Alone first, so that every wrong one is told, with its own place.
-        let alone = CommunitySet::new(vec![pattern.clone()]);
-        alone.map_err(|error| item.fault(error)).ok()?;
+        // Each alone first, so that every wrong one is told, with its own place.
+        CommunitySet::check(&pattern).map_err(|error| item.fault(error)).ok()?;
         Some(pattern)
     };
-    let set = CommunitySet::new(elements(entry, "communities", check)?);
-    set.map_err(|error| entry.fault(error)).ok()
+    compiled(entry, elements(entry, "communities", check)?, CommunitySet::new)
 }
 
 fn as_path_set(entry: &Entry<'_>) -> Option<AsPathSet> {
     let check = |item: &Entry<'_>| {
         let pattern = item.string("a regular expression over AS paths")?.to_owned();
-        AsPathSet::new(vec![pattern.clone()]).map_err(|error| item.fault(error)).ok()?;
+        AsPathSet::check(&pattern).map_err(|error| item.fault(error)).ok()?;
         Some(pattern)
     };
-    let set = AsPathSet::new(elements(entry, "patterns", check)?);
-    set.map_err(|error| entry.fault(error)).ok()
+    compiled(entry, elements(entry, "patterns", check)?, AsPathSet::new)
+}
+
+/// The set; a fault is told at the pattern that it names, else at the set.
+fn compiled<'a, T: Clone, S>(
+    entry: &Entry<'a>,
+    read: Vec<(Entry<'a>, T)>,
+    compile: impl Fn(Vec<T>) -> Result<S, PatternError>,
+) -> Option<S> {
+    let patterns = read.iter().map(|(_, pattern)| pattern.clone()).collect();
+    let error = match compile(patterns) {
+        Ok(set) => return Some(set),
+        Err(error) => error,
+    };
+    let named = error.pattern();
+    let has = |item: &&Entry<'_>| {
+        named.is_some()
+            && item.as_str().map(|text| text.strip_prefix("re:").unwrap_or(text)) == named
+    };
+    let place = read.iter().map(|(item, _)| item).find(has).unwrap_or(entry);
+    place.fault(error);
+    None
 }
 
 fn route(

@@ -4,7 +4,7 @@ use std::{fmt, fmt::Write as _};
 
 use bgp_packet::{AsPath, AsSegment, Asn};
 
-use super::automaton::{Automaton, PatternError};
+use super::automaton::{self, Automaton, PatternError};
 
 /// Patterns over the text of an AS path, found anywhere in it unless they say `^` or `$`.
 ///
@@ -25,6 +25,15 @@ impl AsPathSet {
         let texts: Vec<&str> = patterns.iter().map(String::as_str).collect();
         let automaton = Automaton::new(&texts, borders)?;
         Ok(Self { patterns, automaton })
+    }
+
+    /// Whether a pattern is a regular expression; [`new`](Self::new) names the first only that is
+    /// none.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn check(pattern: &str) -> Result<(), PatternError> {
+        automaton::check(pattern, &borders(pattern))
     }
 
     /// Whether one of the patterns is found in the path.

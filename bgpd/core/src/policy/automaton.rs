@@ -30,8 +30,25 @@ pub enum PatternError {
     TooLargeTogether,
 }
 
+impl PatternError {
+    /// The pattern it is about, if it is about one.
+    pub fn pattern(&self) -> Option<&str> {
+        match self {
+            Self::Syntax { pattern, .. } | Self::TooLarge { pattern } => Some(pattern),
+            Self::TooLargeTogether => None,
+        }
+    }
+}
+
 /// Most memory an automaton may take, in octets.
 const MAX_AUTOMATON: usize = 2 << 20;
+
+/// Whether a pattern is a regular expression; cheap, so it does not say whether its automaton is too
+/// large, which [`Automaton::new`] does.
+pub(super) fn check(pattern: &str, translated: &str) -> Result<(), PatternError> {
+    let built = thompson::Compiler::new().syntax(syntax()).configure(nfa()).build(translated);
+    built.map(|_| ()).map_err(|error| describe(pattern, &error))
+}
 
 /// Some patterns, asked at once.
 #[derive(Clone)]
@@ -94,6 +111,14 @@ impl Run<'_> {
 }
 
 /// Texts are ASCII, so patterns are too: `.` is one octet, `\d` the ten digits.
+fn syntax() -> syntax::Config {
+    syntax::Config::new().unicode(false).utf8(false)
+}
+
+fn nfa() -> thompson::Config {
+    thompson::Config::new().utf8(false).nfa_size_limit(Some(MAX_AUTOMATON))
+}
+
 fn build(patterns: &[String]) -> Result<Automaton, Box<dyn std::error::Error>> {
     let dfa = dense::Builder::new()
         .configure(
@@ -102,8 +127,8 @@ fn build(patterns: &[String]) -> Result<Automaton, Box<dyn std::error::Error>> {
                 .dfa_size_limit(Some(MAX_AUTOMATON))
                 .determinize_size_limit(Some(MAX_AUTOMATON)),
         )
-        .syntax(syntax::Config::new().unicode(false).utf8(false))
-        .thompson(thompson::Config::new().utf8(false).nfa_size_limit(Some(MAX_AUTOMATON)))
+        .syntax(syntax())
+        .thompson(nfa())
         .build_many(patterns)?;
     let start = dfa.start_state(&start::Config::new().anchored(Anchored::No))?;
     Ok(Automaton { dfa, start })

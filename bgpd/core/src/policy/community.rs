@@ -6,7 +6,7 @@ use bgp_packet::{Community, LargeCommunity, PathAttributes};
 
 use super::{
     as_path::write_number,
-    automaton::{Automaton, PatternError},
+    automaton::{self, Automaton, PatternError},
 };
 
 /// A community of any of the three kinds.
@@ -189,6 +189,17 @@ impl CommunitySet {
         let automaton =
             if regexes.is_empty() { None } else { Some(Automaton::new(&regexes, str::to_owned)?) };
         Ok(Self { patterns, plain, large, ext, automaton })
+    }
+
+    /// Whether a pattern can be part of a set; [`new`](Self::new) names the first only that cannot.
+    ///
+    /// # Errors
+    /// It is no regular expression.
+    pub fn check(pattern: &CommunityPattern) -> Result<(), PatternError> {
+        match pattern {
+            CommunityPattern::Value(_) => Ok(()),
+            CommunityPattern::Regex(regex) => automaton::check(regex, regex),
+        }
     }
 
     /// Whether the route carries one of them.

@@ -1,7 +1,7 @@
 //! One rule of a route policy.
 
 use bgp_core::policy::{
-    CommunityPattern, RouteSource, RuleAction,
+    CommunityPattern, CommunitySet, RouteSource, RuleAction,
     definition::{
         CommunityItem, MatchDefinition, NextHopSetting, Prepend, Range, RuleDefinition,
         SetDefinition,
@@ -261,6 +261,7 @@ fn item(entry: &Entry<'_>, sets: &NamedSets<'_>, removed: bool) -> Option<Commun
             entry.fault(format_args!("{} is a pattern, allowed: values", quoted(text)));
             return None;
         }
+        CommunitySet::check(&parsed).map_err(|error| entry.fault(error)).ok()?;
         return Some(CommunityItem::Pattern(parsed));
     }
     let Some(item) = sets.community.get(text) else {
