@@ -48,7 +48,8 @@ struct Receiver {
     negotiated: Arc<Negotiated>,
     /// What it was told, by prefix and path identifier.
     table: BTreeMap<(IpNet, u32), PathAttributes>,
-    ended: BTreeSet<Family>,
+    /// End-of-RIBs, by shard: joining them is the shell's matter.
+    ended: BTreeSet<(usize, Family)>,
 }
 
 pub struct Player {
@@ -116,7 +117,10 @@ impl Player {
         for (index, receiver) in &self.sessions {
             let name = &self.topology.peers[*index].config.name;
             for family in receiver.negotiated.families.iter() {
-                assert!(receiver.ended.contains(&family), "{name} had no End-of-RIB of {family}");
+                for shard in 0..self.shards.len() {
+                    let ended = receiver.ended.contains(&(shard, family));
+                    assert!(ended, "{name} had no End-of-RIB of {family} from shard {shard}");
+                }
             }
         }
     }
@@ -331,7 +335,7 @@ impl Player {
                         let current = self.sessions.get_mut(&index);
                         if let Some(receiver) = current.filter(|r| r.epoch == member.epoch) {
                             assert!(!self.blocked, "a blocked member is sent something");
-                            let count = receiver.take(&octets);
+                            let count = receiver.take(shard, &octets);
                             assert_eq!(count, messages, "messages are counted");
                         }
                     }
@@ -421,7 +425,7 @@ fn flat(path: &bgp_packet::AsPath) -> bgp_packet::AsPath {
 
 impl Receiver {
     /// Reads messages as the peer would; how many there were.
-    fn take(&mut self, octets: &[u8]) -> u32 {
+    fn take(&mut self, shard: usize, octets: &[u8]) -> u32 {
         let negotiated = &self.negotiated;
         let context = UpdateContext {
             kind: negotiated.kind,
@@ -439,7 +443,7 @@ impl Receiver {
         for_each_update_within(octets, &context, limit, |update| {
             assert!(update.notes.is_empty(), "{:?}", update.notes);
             if let Some(family) = update.end_of_rib {
-                assert!(ended.insert(family), "a second End-of-RIB of {family}");
+                assert!(ended.insert((shard, family)), "a second End-of-RIB of {family}");
                 return;
             }
             for nlri in update.withdrawn.iter().flatten() {
