@@ -1,14 +1,14 @@
-//! The state at the end, as the lines of `expected.jsonl`: every path with its reason, what each
-//! peer was told, and what the kernel was given.
+//! The state at the end, as the lines of `expected.jsonl`: every path with its reason, what import
+//! policy refused, what each peer was told, and what the kernel was given.
 
 use bgp_core::{
     policy::RouteSource,
-    rib::{RouteRow, TrackedNextHop, View},
+    rib::{Reason, RouteRow, TrackedNextHop, View},
 };
 use bgp_packet::{ExtCommunity, PathAttributes};
 use serde_json::{Value, json};
 
-use super::play::Player;
+use super::play::{Player, peer_id};
 
 /// Keys in the order given: a line reads from the general to the particular.
 struct Line(Vec<(&'static str, Value)>);
@@ -59,6 +59,19 @@ pub fn describe(player: &Player) -> String {
     let mut rows = player.rows(View::Table);
     rows.sort_by_key(|row| (row.prefix, !row.best, row.peer, row.path_id, row.source));
     lines.extend(rows.iter().map(|row| path(row).print()));
+    for (index, peer) in player.topology.peers.iter().enumerate() {
+        let mut filtered = player.rows(View::ReceivedPrePolicy(peer_id(index)));
+        filtered.retain(|row| row.reason == Reason::Policy);
+        filtered.sort_by_key(|row| (row.prefix, row.path_id));
+        for row in filtered {
+            let line = Line(vec![("table", json!("filtered"))])
+                .with("peer", json!(peer.config.name))
+                .with("prefix", json!(row.prefix.to_string()))
+                .with("path_id", json!(row.path_id))
+                .attributes(&row.attributes.decode());
+            lines.push(line.print());
+        }
+    }
     let mut told = Vec::new();
     for (index, table) in player.told() {
         let name = &player.topology.peers[index].config.name;
@@ -78,6 +91,7 @@ pub fn describe(player: &Player) -> String {
         let line = Line(vec![("table", json!("fib"))])
             .with("prefix", json!(prefix.to_string()))
             .with("next_hops", json!(next_hops))
+            .with("blackhole", json!(route.next_hops.is_empty()))
             .with("metric", json!(route.local.metric));
         lines.push(line.print());
     }
