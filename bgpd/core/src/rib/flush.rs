@@ -89,7 +89,7 @@ impl<N: Net> Rib<N> {
             from = slot.checked_add(1);
             if !table.occupied(slot) {
                 let wanted = waiting.binary_search(&slot).is_ok()
-                    || cohorts(false).any(|cohort| cohort.changed.test(slot));
+                    || cohorts(false).any(|cohort| cohort.awaits(slot));
                 if wanted {
                     continue;
                 }

@@ -172,6 +172,13 @@ pub(crate) enum Known {
     },
 }
 
+impl Known {
+    /// Whether no member was sent what came from itself, nor anything instead.
+    pub fn split_horizon(&self) -> bool {
+        !matches!(self, Self::Old { split_horizon: false, .. })
+    }
+}
+
 /// A walk over the table.
 #[derive(Debug)]
 pub(crate) struct Walk {
@@ -224,6 +231,23 @@ impl Cohort {
     /// Nothing is missing any more.
     pub fn caught_up(&self) -> bool {
         self.walk.is_none() && self.changed.is_empty() && !self.again
+    }
+
+    /// On its first walk, to be ended by an End-of-RIB.
+    pub fn is_first(&self) -> bool {
+        self.walk.as_ref().is_some_and(|walk| matches!(walk.known, Known::Nothing))
+    }
+
+    /// Whether the members came with this slot (or path) from another group.
+    pub fn holds(&self, index: u32) -> bool {
+        let known = self.walk.as_ref().map(|walk| &walk.known);
+        matches!(known, Some(Known::Old { held, .. }) if held.test(index))
+    }
+
+    /// Whether a slot without paths may have to be withdrawn yet.
+    pub fn awaits(&self, slot: u32) -> bool {
+        let ahead = |walk: &Walk| slot >= walk.cursor;
+        self.changed.test(slot) || (self.walk.as_ref().is_some_and(ahead) && self.holds(slot))
     }
 
     /// The group's output for a slot has changed. `had`: whether the members held it before.
@@ -324,6 +348,8 @@ pub(crate) struct Group {
     pub odd: BTreeMap<u32, u16>,
     /// Advertised routes by the session they came from.
     pub by_source: Vec<u32>,
+    /// Every member, ascending.
+    members: Vec<u16>,
     /// Members that are sent each flush.
     pub in_step: Audience,
     /// Members that are not.
@@ -339,6 +365,7 @@ impl Group {
             alternates: BitSet::default(),
             odd: BTreeMap::new(),
             by_source: Vec::new(),
+            members: Vec::new(),
             in_step: Audience::default(),
             cohorts: Vec::new(),
         }
@@ -346,15 +373,22 @@ impl Group {
 
     /// Any member, in step or not.
     pub fn has(&self, session: u16) -> bool {
-        self.in_step.has(session) || self.cohorts.iter().any(|c| c.audience.has(session))
+        self.members.binary_search(&session).is_ok()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.in_step.is_empty() && self.cohorts.is_empty()
+        self.members.is_empty()
+    }
+
+    fn enlist(&mut self, session: u16) {
+        if let Err(at) = self.members.binary_search(&session) {
+            self.members.insert(at, session);
+        }
     }
 
     /// A new member that has been told nothing.
     pub fn join(&mut self, sessions: &Sessions, session: u16) {
+        self.enlist(session);
         let fresh = self.cohorts.iter_mut().find(|cohort| {
             let unstarted = |walk: &Walk| walk.cursor == 0 && matches!(walk.known, Known::Nothing);
             !cohort.blocked && cohort.walk.as_ref().is_some_and(unstarted)
@@ -371,6 +405,7 @@ impl Group {
 
     /// Takes a member out; its cohort, if it had one.
     pub fn leave(&mut self, sessions: &Sessions, session: u16) -> Option<Cohort> {
+        self.members.retain(|member| *member != session);
         if self.in_step.remove(sessions, session) {
             return None;
         }
@@ -389,8 +424,20 @@ impl Group {
         let cohort = self
             .leave(sessions, session)
             .unwrap_or_else(|| Cohort::new(Audience::one(sessions, session), None));
+        self.admit(session, cohort)
+    }
+
+    /// A new member with a cohort of its own.
+    pub fn admit(&mut self, session: u16, cohort: Cohort) -> &mut Cohort {
+        self.enlist(session);
         self.cohorts.push(cohort);
         self.cohorts.last_mut().expect("just pushed")
+    }
+
+    /// A new member of a cohort.
+    pub fn admit_to(&mut self, sessions: &Sessions, session: u16, cohort: usize) {
+        self.enlist(session);
+        self.cohorts[cohort].audience.add(sessions, session);
     }
 
     /// What a member holds, as slots (paths, with add-path), after it has left with its cohort.

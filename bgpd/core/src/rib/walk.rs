@@ -267,11 +267,13 @@ impl<N: Net> Rib<N> {
             Some(Walk { known: Known::Nothing, cursor: 0, .. }) => Known::Nothing,
             _ => Known::Old {
                 held: group.holdings(cohort.as_ref()),
-                split_horizon: !group.key.by_client(),
+                split_horizon: !group.key.by_client()
+                    && first.is_none_or(|walk| walk.known.split_horizon()),
             },
         };
         let from = group.id;
-        let owed = first.is_some_and(|walk| matches!(walk.known, Known::Nothing));
+        let owed = matches!(known, Known::Old { .. })
+            && cohort.as_ref().is_some_and(|cohort| cohort.owes_end || cohort.is_first());
         let walk = Walk { cursor: 0, known, bracketed: false };
         let twin = cohort.is_none().then(|| {
             let group = &self.groups[to];
@@ -282,14 +284,28 @@ impl<N: Net> Rib<N> {
         });
         let group = &mut self.groups[to];
         if let Some(Some(twin)) = twin {
-            group.cohorts[twin].audience.add(&core.sessions, session);
+            group.admit_to(&core.sessions, session, twin);
         } else {
             let audience = Audience::one(&core.sessions, session);
             let mut moved = Cohort::new(audience, Some(walk));
             moved.blocked = blocked;
             moved.owes_end = owed;
             moved.from = cohort.is_none().then_some(from);
-            group.cohorts.push(moved);
+            if let Some(cohort) = &cohort {
+                // The source of what they hold is not the source of now.
+                moved.changed = cohort.changed.clone();
+                moved.had = cohort.had.clone();
+            }
+            if group.key.by_path() {
+                // The walk does not come by paths that are gone already.
+                for path in &self.removed {
+                    if moved.holds(*path) {
+                        moved.changed.set(*path);
+                        moved.had.set(*path);
+                    }
+                }
+            }
+            group.admit(session, moved);
         }
         self.renew_needs();
     }
@@ -356,7 +372,8 @@ fn end_walk(family: Family, cohort: &mut Cohort, out: &mut Vec<Effect>) {
     if walk.bracketed {
         send(cohort, bracket(family, RefreshKind::End), out);
     }
-    if matches!(walk.known, Known::Nothing) || std::mem::take(&mut cohort.owes_end) {
+    let first = matches!(walk.known, Known::Nothing);
+    if std::mem::take(&mut cohort.owes_end) || first {
         send(cohort, end_of_rib(family), out);
     }
     cohort.from = None;
