@@ -1,3 +1,54 @@
-//! bgpd
+//! The node daemon: configuration, wiring, gRPC, health. Decides nothing itself.
 
-fn main() {}
+#![forbid(unsafe_code)]
+
+mod api;
+mod args;
+mod config;
+mod daemon;
+mod exposition;
+mod http;
+mod lock;
+mod logging;
+mod metrics;
+mod reload;
+mod socket;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Exit code for usage errors and invalid configurations.
+const INVALID: u8 = 2;
+
+fn main() -> ExitCode {
+    let args = args::Args::parse();
+    let source = config::Source::new(args.config.clone());
+    let parsed = match source.load() {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            eprint!("{}", error.render());
+            return ExitCode::from(INVALID);
+        }
+    };
+    if args.check {
+        for warning in &parsed.warnings {
+            eprint!("{}", warning.render());
+        }
+        return ExitCode::SUCCESS;
+    }
+    logging::start(&args);
+    for warning in &parsed.warnings {
+        tracing::warn!(file = %warning.file, line = warning.line, key = %warning.path, err = %warning.text, "configuration");
+    }
+    match daemon::run(source, parsed.desired) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+
+/// Margay's node daemon.
+#[derive(Debug, Parser)]
+#[command(name = "margay-bgpd", version, about)]
+pub(crate) struct Args {
+    /// Configuration file [default: /etc/margay/bgpd.toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Only check the configuration: exit 0, or 2 with every fault
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// How log lines look
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) log_format: LogFormat,
+    /// error, warn, info, debug or trace; also per module, as `info,bgp_speaker=debug`
+    #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = directives)]
+    pub(crate) log_level: String,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+fn directives(text: &str) -> Result<String, String> {
+    match tracing_subscriber::EnvFilter::try_new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}

@@ -1,0 +1,165 @@
+//! Starting, running and stopping: what is wired to what, in which order.
+
+use std::{net::Ipv4Addr, process, sync::Arc, thread::available_parallelism, time::Duration};
+
+use anyhow::{Context, Result, bail};
+use bgp_desired::Desired;
+use bgp_speaker::{KernelEvents, Speaker};
+use margay_fib::{Fib, FibHandle};
+use tokio::{
+    net::TcpListener,
+    runtime::Runtime,
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::timeout,
+};
+use tracing::{error, info, warn};
+
+use crate::{
+    api::{self, Node},
+    config::{self, Source},
+    http,
+    lock::StateLock,
+    reload::{Reloader, Request},
+    socket::ApiSocket,
+};
+
+/// Most RIB shards; beyond, the kernel side is the bottleneck.
+const MAX_SHARDS: usize = 4;
+/// From the signal to the end of the process.
+const STOP_TIME: Duration = Duration::from_millis(4500);
+/// Requests to the configuration's owner waiting.
+const REQUESTS: usize = 16;
+
+/// What the signal handler waits for.
+enum Signal {
+    Stop(&'static str),
+    Reload,
+}
+
+/// Runs the daemon until it is told to stop.
+///
+/// # Errors
+/// What keeps it from starting.
+pub(crate) fn run(source: Source, desired: Desired) -> Result<()> {
+    let _lock = StateLock::take(&desired.node.state_dir)?;
+    let runtime = Runtime::new().context("cannot start the runtime")?;
+    let result = runtime.block_on(serve(source, desired));
+    // Whatever still runs has had its time.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    result
+}
+
+async fn serve(source: Source, desired: Desired) -> Result<()> {
+    let (_socket, listener) = ApiSocket::bind(&desired.api.socket)?;
+    let http_listener = match desired.http.listen {
+        Some(address) => Some(
+            TcpListener::bind(address)
+                .await
+                .with_context(|| format!("cannot listen on {address} for [http]"))?,
+        ),
+        None => None,
+    };
+    let mut signals = signals()?;
+
+    let kernel_events = Arc::new(KernelEvents::default());
+    let fib = start_fib(&desired, &kernel_events)?;
+    let router_id = router_id(&desired, &fib)?;
+    let config = config::speaker(&desired, router_id);
+    let shards = available_parallelism().map_or(1, |cores| (cores.get() / 2).clamp(1, MAX_SHARDS));
+    let kernel = Arc::new(fib.clone());
+    let speaker = Speaker::start(config, shards, kernel, kernel_events)
+        .await
+        .context("cannot start the threads of the routing table")?;
+
+    let (requests_sender, requests) = mpsc::channel(REQUESTS);
+    let (stopping, stopped) = watch::channel(false);
+    let node = Node::new(&desired, router_id, speaker.clone(), fib.clone(), requests_sender.clone());
+    let mut tasks = JoinSet::new();
+    let reloader = Reloader::new(source, desired, router_id, speaker.clone(), fib.clone());
+    tasks.spawn(reloader.run(requests));
+    tasks.spawn(api::serve(listener, node.clone(), stopped.clone()));
+    if let Some(listener) = http_listener {
+        tasks.spawn(http::serve(listener, node, stopped));
+    }
+    info!(pid = process::id(), %router_id, shards, "margay-bgpd started");
+
+    let why = loop {
+        tokio::select! {
+            signal = signals.recv() => match signal {
+                Some(Signal::Reload) => {
+                    // The owner of the configuration says what came of it.
+                    let _ = requests_sender.send(Request::Signal).await;
+                }
+                Some(Signal::Stop(why)) => break why,
+                None => break "signals lost",
+            },
+            Some(ended) = tasks.join_next() => match ended {
+                Ok(()) => bail!("a service ended by itself"),
+                Err(error) => {
+                    // Nobody is left to say what the daemon should be: better gone than deaf.
+                    error!(err = %error, "a service panicked; aborting");
+                    process::abort();
+                }
+            },
+        }
+    };
+    info!(why, "stopping");
+    stopping.send_replace(true);
+    if timeout(STOP_TIME, stop(speaker, fib)).await.is_err() {
+        warn!("not everything was cleared away in time; the next start sweeps the rest");
+    }
+    tasks.shutdown().await;
+    info!("stopped");
+    Ok(())
+}
+
+/// Ends sessions, then takes our routes out of the kernel: nobody keeps them up to date any more.
+async fn stop(speaker: bgp_speaker::SpeakerHandle, fib: FibHandle) {
+    speaker.stop(String::new()).await;
+    let stopped = tokio::task::spawn_blocking(move || fib.stop(false)).await;
+    if let Err(error) = stopped {
+        error!(err = %error, "the kernel side did not stop");
+    }
+}
+
+fn start_fib(desired: &Desired, events: &Arc<KernelEvents>) -> Result<FibHandle> {
+    let events = Arc::clone(events);
+    let fib = Fib::start(config::fib(desired), move |facts| events.put(facts))
+        .context("cannot follow the kernel's routes")?;
+    if let Some(why) = fib.status().degraded {
+        warn!(err = %why, "routes are not written to the kernel");
+    }
+    Ok(fib)
+}
+
+fn router_id(desired: &Desired, fib: &FibHandle) -> Result<Ipv4Addr> {
+    let configured = desired.bgp.as_ref().map(|bgp| bgp.router_id);
+    match configured {
+        Some(Some(router_id)) => Ok(router_id),
+        None => Ok(config::host_router_id(&fib.links()).unwrap_or(Ipv4Addr::UNSPECIFIED)),
+        Some(None) => config::host_router_id(&fib.links())
+            .context("the host has no IPv4 address to be its BGP identifier: set bgp.router-id"),
+    }
+}
+
+fn signals() -> Result<mpsc::Receiver<Signal>> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
+    let mut hangup = signal(SignalKind::hangup()).context("cannot handle SIGHUP")?;
+    let (sender, receiver) = mpsc::channel(4);
+    tokio::spawn(async move {
+        loop {
+            let signal = tokio::select! {
+                _ = terminate.recv() => Signal::Stop("SIGTERM"),
+                _ = interrupt.recv() => Signal::Stop("SIGINT"),
+                _ = hangup.recv() => Signal::Reload,
+            };
+            if sender.send(signal).await.is_err() {
+                return;
+            }
+        }
+    });
+    Ok(receiver)
+}
