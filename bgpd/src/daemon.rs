@@ -1,6 +1,12 @@
 //! Starting, running and stopping: what is wired to what, in which order.
 
-use std::{net::Ipv4Addr, process, sync::Arc, thread::available_parallelism, time::Duration};
+use std::{
+    net::Ipv4Addr,
+    process,
+    sync::Arc,
+    thread::available_parallelism,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, bail};
 use bgp_desired::Desired;
@@ -75,7 +81,18 @@ async fn serve(source: Source, desired: Desired) -> Result<()> {
 
     let (requests_sender, requests) = mpsc::channel(REQUESTS);
     let (stopping, stopped) = watch::channel(false);
-    let node = Node::new(&desired, router_id, speaker.clone(), fib.clone(), requests_sender.clone());
+    let name = Node::name_of(&desired);
+    let (desired, in_force) = watch::channel(Arc::new(desired));
+    let node = Node {
+        name: name.into(),
+        router_id,
+        started: Instant::now(),
+        desired: in_force,
+        speaker: speaker.clone(),
+        fib: fib.clone(),
+        config_file: source.path().exists().then(|| source.path().display().to_string().into()),
+        requests: requests_sender.clone(),
+    };
     let mut tasks = JoinSet::new();
     let reloader = Reloader::new(source, desired, router_id, speaker.clone(), fib.clone());
     tasks.spawn(reloader.run(requests));

@@ -19,12 +19,7 @@ pub(crate) struct Exposition {
 
 impl Exposition {
     /// Begins a metric; its samples follow.
-    pub(crate) fn metric<'a>(
-        &'a mut self,
-        name: &'a str,
-        kind: Kind,
-        help: &str,
-    ) -> Metric<'a> {
+    pub(crate) fn metric<'a>(&'a mut self, name: &'a str, kind: Kind, help: &str) -> Metric<'a> {
         let kind = match kind {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",

@@ -1,11 +1,11 @@
 //! The owner of the configuration: shows it, compares, and takes a new one into force.
 
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, sync::Arc};
 
 use bgp_desired::{Desired, Step, diff, show};
 use bgp_speaker::SpeakerHandle;
 use margay_fib::FibHandle;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
 use crate::config::{self, LoadError, Source};
@@ -41,7 +41,7 @@ pub(crate) enum Request {
 pub(crate) struct Reloader {
     source: Source,
     /// In force, but for what needs a restart.
-    desired: Desired,
+    desired: watch::Sender<Arc<Desired>>,
     router_id: Ipv4Addr,
     speaker: SpeakerHandle,
     fib: FibHandle,
@@ -50,7 +50,7 @@ pub(crate) struct Reloader {
 impl Reloader {
     pub(crate) fn new(
         source: Source,
-        desired: Desired,
+        desired: watch::Sender<Arc<Desired>>,
         router_id: Ipv4Addr,
         speaker: SpeakerHandle,
         fib: FibHandle,
@@ -67,13 +67,13 @@ impl Reloader {
                     let _ = self.reload(None).await;
                 }
                 Request::Show(None, reply) => {
-                    let _ = reply.send(Ok(show(&self.desired)));
+                    let _ = reply.send(Ok(show(&self.in_force())));
                 }
                 Request::Show(text, reply) => {
                     let _ = reply.send(self.read(text).map(|desired| show(&desired)));
                 }
                 Request::Diff(text, reply) => {
-                    let steps = self.read(text).map(|desired| diff(&self.desired, &desired));
+                    let steps = self.read(text).map(|desired| diff(&self.in_force(), &desired));
                     let _ = reply.send(steps);
                 }
                 Request::Reload(text, reply) => {
@@ -93,6 +93,10 @@ impl Reloader {
             warn!(file = %warning.file, line = warning.line, key = %warning.path, err = %warning.text, "configuration");
         }
         Ok(parsed.desired)
+    }
+
+    fn in_force(&self) -> Arc<Desired> {
+        self.desired.borrow().clone()
     }
 
     async fn reload(&mut self, text: Text) -> Result<Vec<Step>, ReloadError> {
@@ -121,14 +125,15 @@ impl Reloader {
 
     async fn take(&mut self, text: Text) -> Result<Vec<Step>, ReloadError> {
         let mut new = self.read(text)?;
-        let steps = diff(&self.desired, &new);
+        let old = self.in_force();
+        let steps = diff(&old, &new);
         // Only a restart takes these over; until then they say what is in force.
-        new.node.clone_from(&self.desired.node);
-        new.api.clone_from(&self.desired.api);
-        new.http.clone_from(&self.desired.http);
-        new.datastore = self.desired.datastore;
+        new.node.clone_from(&old.node);
+        new.api.clone_from(&old.api);
+        new.http.clone_from(&old.http);
+        new.datastore = old.datastore;
         let fib_config = config::fib(&new);
-        if fib_config != config::fib(&self.desired) {
+        if fib_config != config::fib(&old) {
             let fib = self.fib.clone();
             let refused = |error: &dyn std::fmt::Display| ReloadError::Kernel(error.to_string());
             tokio::task::spawn_blocking(move || fib.reconfigure(fib_config))
@@ -137,7 +142,7 @@ impl Reloader {
                 .map_err(|error| refused(&error))?;
         }
         self.speaker.apply(config::speaker(&new, self.router_id)).await;
-        self.desired = new;
+        self.desired.send_replace(Arc::new(new));
         Ok(steps)
     }
 }

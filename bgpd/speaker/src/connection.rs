@@ -11,7 +11,7 @@ use std::{
     os::fd::AsFd,
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -20,7 +20,7 @@ use bgp_core::{
     fsm::ConnectionId,
     rib::{Epoch, PeerId},
 };
-use bgp_packet::UpdateContext;
+use bgp_packet::{Family, FamilySet, UpdateContext};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
@@ -66,7 +66,10 @@ pub(crate) struct Pulse {
     base: Instant,
     /// Microseconds after `base`, plus one; 0 = never.
     received: AtomicU64,
+    updated: AtomicU64,
     progressed: AtomicU64,
+    /// Families whose End-of-RIB came, one bit each in the order of `Family::SUPPORTED`.
+    end_of_rib: AtomicU8,
     stalled: AtomicBool,
     /// For a look at what the kernel holds; the tasks own it.
     socket: Weak<TcpStream>,
@@ -78,7 +81,9 @@ impl Pulse {
         Self {
             base: Instant::now(),
             received: AtomicU64::new(0),
+            updated: AtomicU64::new(0),
             progressed: AtomicU64::new(0),
+            end_of_rib: AtomicU8::new(0),
             stalled: AtomicBool::new(false),
             socket: Arc::downgrade(socket),
         }
@@ -95,6 +100,32 @@ impl Pulse {
     /// An UPDATE or KEEPALIVE was read.
     pub(crate) fn received(&self) {
         self.received.store(self.stamp(), Relaxed);
+    }
+
+    /// An UPDATE was read.
+    pub(crate) fn updated(&self) {
+        let stamp = self.stamp();
+        self.received.store(stamp, Relaxed);
+        self.updated.store(stamp, Relaxed);
+    }
+
+    /// An End-of-RIB was read.
+    pub(crate) fn ended(&self, family: Family) {
+        if let Some(bit) = Family::SUPPORTED.iter().position(|known| *known == family) {
+            self.end_of_rib.fetch_or(1 << bit, Relaxed);
+        }
+    }
+
+    /// Families whose End-of-RIB was read.
+    pub(crate) fn end_of_rib(&self) -> FamilySet {
+        let bits = self.end_of_rib.load(Relaxed);
+        let known = Family::SUPPORTED.into_iter().enumerate();
+        known.filter(|(bit, _)| bits >> bit & 1 != 0).map(|(_, family)| family).collect()
+    }
+
+    /// When the last UPDATE was read.
+    pub(crate) fn last_update(&self) -> Option<Instant> {
+        self.instant(self.updated.load(Relaxed))
     }
 
     /// The socket took octets.

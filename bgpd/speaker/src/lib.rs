@@ -29,6 +29,6 @@ pub use kernel::{Kernel, KernelEvents};
 pub use listener::ListenError;
 pub use metrics::{MessageKind, PeerCounters};
 pub use originate::AddedRoute;
-pub use peer::{AdminState, PeerStatus, Transport};
+pub use peer::{AdminState, PeerStatus, TimersLeft, Transport};
 pub use shard::{RouteChange, ShardGauge};
 pub use speaker::{Speaker, SpeakerConfig};

@@ -1,8 +1,11 @@
 //! Counters of a peer, kept as atomics where the octets flow and published when asked for.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::{
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
 
-use bgp_packet::Handling;
+use bgp_packet::{Family, Handling};
 
 /// Message types as counters have them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +55,8 @@ impl MessageKind {
 pub struct PeerCounters {
     received: [AtomicU64; 5],
     sent: [AtomicU64; 5],
+    /// UPDATEs with prefixes of a family, in the order of `Family::SUPPORTED`.
+    updates: [AtomicU64; 2],
     /// Attribute faults by type code (RFC 7606 §8).
     faults: [AtomicU64; 256],
     /// Faults by consequence.
@@ -60,6 +65,8 @@ pub struct PeerCounters {
     withdrawn: AtomicU64,
     /// Octets read.
     pub(crate) octets_received: AtomicU64,
+    /// Octets written.
+    pub(crate) octets_sent: AtomicU64,
     /// Batches handed to shards and the prefixes in them.
     pub(crate) batches: AtomicU64,
     pub(crate) batch_prefixes: AtomicU64,
@@ -70,8 +77,6 @@ pub struct PeerCounters {
     pub(crate) stalls: AtomicU64,
     /// Worst lateness of a timer since the last publication, in microseconds.
     pub(crate) timer_late_us: AtomicU64,
-    /// Connections refused or lost in collision, and sessions that went down.
-    pub(crate) flaps: AtomicU64,
 }
 
 impl Default for PeerCounters {
@@ -79,18 +84,19 @@ impl Default for PeerCounters {
         Self {
             received: Default::default(),
             sent: Default::default(),
+            updates: Default::default(),
             faults: [const { AtomicU64::new(0) }; 256],
             ignored: AtomicU64::new(0),
             discarded: AtomicU64::new(0),
             withdrawn: AtomicU64::new(0),
             octets_received: AtomicU64::new(0),
+            octets_sent: AtomicU64::new(0),
             batches: AtomicU64::new(0),
             batch_prefixes: AtomicU64::new(0),
             cache_hits: AtomicU64::new(0),
             cache_misses: AtomicU64::new(0),
             stalls: AtomicU64::new(0),
             timer_late_us: AtomicU64::new(0),
-            flaps: AtomicU64::new(0),
         }
     }
 }
@@ -126,6 +132,49 @@ impl PeerCounters {
     /// Faulty attributes by consequence: discarded, treated as withdraw.
     pub fn faults_by_handling(&self) -> (u64, u64) {
         (self.discarded.load(Relaxed), self.withdrawn.load(Relaxed))
+    }
+
+    pub(crate) fn update(&self, family: Family) {
+        let index = Family::SUPPORTED.iter().position(|known| *known == family);
+        if let Some(counter) = index.and_then(|index| slot(&self.updates, index)) {
+            counter.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Prefix fields of a family in UPDATEs received.
+    pub fn updates(&self, family: Family) -> u64 {
+        let index = Family::SUPPORTED.iter().position(|known| *known == family);
+        index.and_then(|index| slot(&self.updates, index)).map_or(0, |c| c.load(Relaxed))
+    }
+
+    /// Octets read.
+    pub fn octets_received(&self) -> u64 {
+        self.octets_received.load(Relaxed)
+    }
+
+    /// Octets written.
+    pub fn octets_sent(&self) -> u64 {
+        self.octets_sent.load(Relaxed)
+    }
+
+    /// Batches handed to shards, and the routes and withdrawals in them.
+    pub fn batches(&self) -> (u64, u64) {
+        (self.batches.load(Relaxed), self.batch_prefixes.load(Relaxed))
+    }
+
+    /// Attribute blocks recognised by their octets, and decoded.
+    pub fn attribute_cache(&self) -> (u64, u64) {
+        (self.cache_hits.load(Relaxed), self.cache_misses.load(Relaxed))
+    }
+
+    /// How often the reader waited for a shard.
+    pub fn stalls(&self) -> u64 {
+        self.stalls.load(Relaxed)
+    }
+
+    /// The worst lateness of a timer (of keep-alives too) since the last call.
+    pub fn take_timer_lateness(&self) -> Duration {
+        Duration::from_micros(self.timer_late_us.swap(0, Relaxed))
     }
 
     pub(crate) fn batch(&self, prefixes: usize) {

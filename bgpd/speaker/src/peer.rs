@@ -28,7 +28,7 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-pub use self::status::{AdminState, PeerStatus, Transport};
+pub use self::status::{AdminState, PeerStatus, TimersLeft, Transport};
 use crate::{
     connection::{
         Link, Receiving,

@@ -194,7 +194,7 @@ impl Reader {
         let received = match message::decode(frame) {
             Ok(Message::Update(body)) => match self.current.clone() {
                 Some(receiving) => {
-                    self.link.pulse.received();
+                    self.link.pulse.updated();
                     return self.update(body, &receiving).await;
                 }
                 None => Received::Update,
@@ -239,6 +239,7 @@ impl Reader {
         match self.take_routes(body, &receiving.context) {
             Ok(None) => Ok(()),
             Ok(Some(family)) => {
+                self.link.pulse.ended(family);
                 self.flush().await?;
                 self.broadcast(|| Event::EndOfRib { peer, epoch, family }).await
             }
@@ -262,6 +263,9 @@ impl Reader {
         }
         if update.end_of_rib.is_some() {
             return Ok(update.end_of_rib);
+        }
+        for nlri in update.withdrawn.iter().chain(&update.announced).flatten() {
+            self.link.counters.update(nlri.family);
         }
         for nlri in update.withdrawn.iter().flatten() {
             self.batches.withdraw(nlri);

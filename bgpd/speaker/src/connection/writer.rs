@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     io::{ErrorKind, IoSlice},
     net::Shutdown,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -66,6 +66,8 @@ async fn write_queue(link: &Link, queue: &SendQueue, socket: &TcpStream) -> std:
                         Err(error) => return Err(error),
                     };
                     link.pulse.progressed();
+                    let octets = u64::try_from(written).unwrap_or(u64::MAX);
+                    link.counters.octets_sent.fetch_add(octets, Relaxed);
                     advance(&mut batch, written);
                 }
             }

@@ -138,7 +138,6 @@ impl PeerTask {
             return;
         }
         let Some(up) = self.up.take() else { return };
-        self.counters.flaps.fetch_add(1, Relaxed);
         self.setup.shards.peer_down(self.setup.id, up.epoch).await;
     }
 

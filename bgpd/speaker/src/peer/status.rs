@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use bgp_core::fsm::SessionError;
+use bgp_packet::FamilySet;
 
 use super::*;
 use crate::metrics::PeerCounters;
@@ -25,6 +26,17 @@ pub struct Transport {
     pub remote: SocketAddr,
     /// The peer connected to us.
     pub incoming: bool,
+}
+
+/// Time left on the timers of a session; `None`: not running.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TimersLeft {
+    /// Until the next attempt to connect, or until the pause after a failed session ends.
+    pub connect: Option<Duration>,
+    /// Until the session ends, if nothing arrives.
+    pub hold: Option<Duration>,
+    /// Until the next keep-alive is sent.
+    pub keepalive: Option<Duration>,
 }
 
 /// A snapshot of a peer.
@@ -55,8 +67,14 @@ pub struct PeerStatus {
     pub transport: Option<Transport>,
     /// Since the last sign of life.
     pub last_received: Option<Duration>,
-    /// Until the session looks at its next timer.
-    pub next_timer: Option<Duration>,
+    /// Since the last UPDATE.
+    pub last_update: Option<Duration>,
+    /// Families whose End-of-RIB came on this connection.
+    pub end_of_rib: FamilySet,
+    /// Time left on the timers.
+    pub timers: TimersLeft,
+    /// How often the session left Established.
+    pub flaps: u64,
     /// Since the daemon started.
     pub counters: Arc<PeerCounters>,
     /// Octets waiting to be written.
@@ -93,9 +111,30 @@ impl PeerTask {
             last_received: connection
                 .and_then(|connection| connection.link.pulse.last_received(now))
                 .map(|at| now.saturating_duration_since(at)),
-            next_timer: self.session.next_deadline().map(|at| at.saturating_duration_since(now)),
+            last_update: connection
+                .and_then(|connection| connection.link.pulse.last_update())
+                .map(|at| now.saturating_duration_since(at)),
+            end_of_rib: connection
+                .map_or(FamilySet::EMPTY, |connection| connection.link.pulse.end_of_rib()),
+            timers: self.timers(connection, now),
+            flaps: self.session.flaps(),
             counters: Arc::clone(&self.counters),
             queued_octets: connection.map_or(0, |connection| connection.link.queue.octets()),
+        }
+    }
+
+    fn timers(&self, connection: Option<&Connection>, now: Instant) -> TimersLeft {
+        let timers = self.session.timers();
+        let left = |at: Option<Instant>| at.map(|at| at.saturating_duration_since(now));
+        // The session hears of what arrived only when the timer is due.
+        let heard = connection.zip(self.up.as_ref()).and_then(|(connection, up)| {
+            let last = connection.link.pulse.last_received(now)?;
+            timers.hold.map(|_| last + up.negotiated.hold_time)
+        });
+        TimersLeft {
+            connect: left(timers.connect_retry.or(timers.idle_hold)),
+            hold: left(heard.max(timers.hold)),
+            keepalive: left(timers.keepalive),
         }
     }
 

@@ -1,0 +1,85 @@
+//! The gRPC services on the Unix socket.
+
+mod config;
+mod convert;
+mod explain;
+mod fib;
+mod monitor;
+mod peers;
+mod routes;
+mod routing;
+
+use std::{net::Ipv4Addr, sync::Arc, time::Instant};
+
+use bgp_desired::Desired;
+use bgp_speaker::SpeakerHandle;
+use margay_fib::FibHandle;
+use margay_proto::{
+    FILE_DESCRIPTOR_SET,
+    v1::{config_server::ConfigServer, routing_server::RoutingServer},
+};
+use tokio::{
+    net::UnixListener,
+    sync::{mpsc, watch},
+};
+use tokio_stream::wrappers::UnixListenerStream;
+use tonic::{Status, transport::Server};
+use tracing::error;
+
+use crate::reload::Request;
+
+/// What the services, health and metrics look at.
+#[derive(Debug, Clone)]
+pub(crate) struct Node {
+    /// Its name.
+    pub(crate) name: Arc<str>,
+    /// BGP identifier.
+    pub(crate) router_id: Ipv4Addr,
+    /// When the daemon started.
+    pub(crate) started: Instant,
+    /// The configuration in force.
+    pub(crate) desired: watch::Receiver<Arc<Desired>>,
+    /// BGP.
+    pub(crate) speaker: SpeakerHandle,
+    /// The kernel.
+    pub(crate) fib: FibHandle,
+    /// The daemon's own file.
+    pub(crate) config_file: Option<Arc<str>>,
+    /// The owner of the configuration.
+    pub(crate) requests: mpsc::Sender<Request>,
+}
+
+impl Node {
+    /// The name configured, else that of the host.
+    pub(crate) fn name_of(desired: &Desired) -> String {
+        desired.node.name.clone().unwrap_or_else(|| {
+            nix::unistd::gethostname()
+                .map_or_else(|_| "localhost".to_owned(), |name| name.to_string_lossy().into_owned())
+        })
+    }
+}
+
+/// Answers until `stopped` says so.
+pub(crate) async fn serve(listener: UnixListener, node: Node, mut stopped: watch::Receiver<bool>) {
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .expect("the descriptor set was made by our own build");
+    let result = Server::builder()
+        .add_service(reflection)
+        .add_service(RoutingServer::new(routing::Routing(node.clone())))
+        .add_service(ConfigServer::new(config::Config(node)))
+        .serve_with_incoming_shutdown(UnixListenerStream::new(listener), async move {
+            // A sender that is gone means the same.
+            let _ = stopped.wait_for(|stopped| *stopped).await;
+        })
+        .await;
+    if let Err(error) = result {
+        error!(err = %error, "the gRPC services ended");
+    }
+}
+
+/// The answer while starting or stopping.
+fn unavailable() -> Status {
+    Status::unavailable("the daemon is stopping")
+}

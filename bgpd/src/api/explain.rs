@@ -1,0 +1,244 @@
+//! Why a prefix is routed as it is, and who was told what.
+
+use bgp_core::{
+    fsm::State,
+    policy::{RuleAction, RuleHit},
+    rib::{
+        ConsideredPath, ExplainedExport, ExplainedPath, Explanation, NotSent, Reason, RouteQuery,
+        Select, View,
+    },
+};
+use bgp_packet::Family;
+use bgp_speaker::Peer;
+use ipnet::IpNet;
+use margay_fib::RowFilter;
+use margay_proto::{
+    error::invalid_argument,
+    v1::{self, explain_route_request::Destination},
+};
+use tonic::Status;
+
+use super::{Node, convert, fib, routing};
+
+/// Answers one question.
+pub(super) async fn explain(
+    node: &Node,
+    request: v1::ExplainRouteRequest,
+) -> Result<v1::ExplainRouteResponse, Status> {
+    let not_found = |what: &str| Status::not_found(format!("there is no path for {what}"));
+    let prefix = match &request.destination {
+        None => return Err(invalid_argument("prefix", "which prefix is not said")),
+        Some(Destination::Prefix(text)) => routing::prefix("prefix", text)?,
+        Some(Destination::Address(text)) => {
+            let address = text
+                .parse()
+                .map_err(|_| invalid_argument("address", format!("{text:?} is no address")))?;
+            let select = Select::Longest(address);
+            let query = RouteQuery { select, family: None, view: View::Table };
+            let rows = node.speaker.routes(query).recv().await.unwrap_or_default();
+            rows.first().map(|row| row.prefix).ok_or_else(|| not_found(text))?
+        }
+    };
+    let peers = match &request.to {
+        Some(name) => {
+            let found = node.speaker.peer(name).await;
+            vec![found.map_err(|error| Status::not_found(error.to_string()))?]
+        }
+        None => node.speaker.peers().await,
+    };
+    let first = peers.first().map(|peer| peer.status.id);
+    let explanation =
+        node.speaker.explain(prefix, first).await.ok_or_else(|| not_found(&prefix.to_string()))?;
+    let mut advertisements = Vec::new();
+    for peer in &peers {
+        let export = if Some(peer.status.id) == first {
+            explanation.export.clone()
+        } else {
+            let asked = node.speaker.explain(prefix, Some(peer.status.id)).await;
+            asked.and_then(|explanation| explanation.export)
+        };
+        let told = told(node, peer, prefix).await;
+        advertisements.push(advertisement(peer, export.as_ref(), told, &explanation));
+    }
+    let kernel = node.fib.clone();
+    let rows =
+        tokio::task::spawn_blocking(move || kernel.rows_after(RowFilter::Exact(prefix), None, 1))
+            .await
+            .unwrap_or_default();
+    let now = node.speaker.now();
+    Ok(v1::ExplainRouteResponse {
+        prefix: prefix.to_string(),
+        family: convert::family_of(prefix).into(),
+        paths: explanation.paths.iter().map(|p| path(p, now)).collect(),
+        comparisons: comparisons(&explanation),
+        advertisements,
+        fib: rows.first().map(fib::route),
+        fib_note: if rows.is_empty() { fib_note(node, &explanation) } else { String::new() },
+    })
+}
+
+fn fib_note(node: &Node, explanation: &Explanation) -> String {
+    let best = explanation.paths.first().filter(|path| path.row.best);
+    let note = match best {
+        None => "no path can be used",
+        Some(_) if !node.desired.borrow().fib.enabled => "[fib] enabled = false",
+        Some(best) if best.row.peer.is_none() => "a route of our own",
+        Some(best) if best.row.installed => "on its way to the kernel",
+        Some(_) => "[fib] export does not take it",
+    };
+    note.to_owned()
+}
+
+/// What the peer was told of the prefix.
+async fn told(node: &Node, peer: &Peer, prefix: IpNet) -> Vec<v1::Route> {
+    let view = View::Advertised(peer.status.id);
+    let query = RouteQuery { select: Select::Exact(prefix), family: None, view };
+    let mut rows = node.speaker.routes(query);
+    let now = node.speaker.now();
+    let mut routes = Vec::new();
+    while let Some(batch) = rows.recv().await {
+        routes.extend(batch.iter().map(|row| convert::route(row, now, false)));
+    }
+    routes
+}
+
+fn path(path: &ExplainedPath, now: u32) -> v1::ExplainedPath {
+    let ineligible = matches!(
+        path.row.reason,
+        Reason::NextHopUnreachable | Reason::Policy | Reason::AsLoop | Reason::OriginatorLoop
+    );
+    let unreachable = path.row.reason == Reason::NextHopUnreachable;
+    let rejected = path.row.reason == Reason::Policy;
+    v1::ExplainedPath {
+        route: Some(convert::route(&path.row, now, true)),
+        import: path.row.peer.map(|_| match &path.import {
+            Some((policy, hits)) => trace(Some(policy), !rejected, hits, ""),
+            None if rejected => {
+                trace(None, false, &[], "no import policy on an external session (RFC 8212)")
+            }
+            None => trace(None, true, &[], "no import policy: taken as it came"),
+        }),
+        eligible: !ineligible,
+        next_hop: path
+            .row
+            .peer
+            .map(|_| v1::NextHopStatus { reachable: !unreachable, igp_metric: None }),
+    }
+}
+
+fn trace(policy: Option<&String>, accepted: bool, hits: &[RuleHit], note: &str) -> v1::PolicyTrace {
+    let hit = |hit: &RuleHit| v1::RuleHit {
+        index: hit.index.and_then(|index| u32::try_from(index).ok()),
+        name: hit.name.clone(),
+        action: match hit.action {
+            RuleAction::Accept => v1::RuleAction::Accept,
+            RuleAction::Reject => v1::RuleAction::Reject,
+            RuleAction::Next => v1::RuleAction::Next,
+        }
+        .into(),
+        changes: Vec::new(),
+    };
+    v1::PolicyTrace {
+        policy: policy.cloned(),
+        accepted,
+        hits: hits.iter().map(hit).collect(),
+        note: note.to_owned(),
+    }
+}
+
+/// Each loser against the best path, the closest one last: it is whom the best one had to beat.
+fn comparisons(explanation: &Explanation) -> Vec<v1::Comparison> {
+    let losers = explanation.paths.iter().enumerate().skip(1);
+    let mut all: Vec<v1::Comparison> = losers
+        .filter(|(_, path)| !path.steps.is_empty())
+        .map(|(index, path)| v1::Comparison {
+            winner: 0,
+            loser: u32::try_from(index).unwrap_or(u32::MAX),
+            neighbor_asn: None,
+            steps: path
+                .steps
+                .iter()
+                .map(|step| v1::DecisionStep {
+                    step: convert::reason(step.step).into(),
+                    outcome: if step.decided {
+                        v1::StepOutcome::Decided
+                    } else if step.ours == step.theirs {
+                        v1::StepOutcome::Equal
+                    } else {
+                        v1::StepOutcome::Skipped
+                    }
+                    .into(),
+                    winner_value: step.theirs.clone(),
+                    loser_value: step.ours.clone(),
+                    note: String::new(),
+                })
+                .collect(),
+        })
+        .collect();
+    all.reverse();
+    all
+}
+
+fn advertisement(
+    peer: &Peer,
+    export: Option<&ExplainedExport>,
+    routes: Vec<v1::Route>,
+    explanation: &Explanation,
+) -> v1::Advertisement {
+    let considered = export.map_or(&[] as &[ConsideredPath], |export| &export.considered);
+    // The path that came furthest says most.
+    let sent = considered.iter().find(|path| path.outcome.is_ok());
+    let shown = sent.or_else(|| considered.first());
+    let source = |path: &ConsideredPath| {
+        let from = path.from.as_deref();
+        let same = |row: &ExplainedPath| row.row.peer_name.as_deref() == from;
+        explanation.paths.iter().position(same).and_then(|index| u32::try_from(index).ok())
+    };
+    let paths = considered.iter().filter(|path| path.outcome.is_ok()).filter_map(source);
+    let (reason, text) = match shown.map(|path| &path.outcome) {
+        _ if peer.status.state != State::Established => {
+            ("not-established", "the session is not up".to_owned())
+        }
+        Some(Ok(_)) if routes.is_empty() => ("pending", "it is about to be sent".to_owned()),
+        Some(Ok(_)) => ("", String::new()),
+        Some(Err(why)) => (not_sent(*why), why.as_str().to_owned()),
+        None if !negotiated(peer, explanation.prefix) => {
+            ("family-not-negotiated", NotSent::Family.as_str().to_owned())
+        }
+        None => ("no-best-path", "no path of it can be used".to_owned()),
+    };
+    v1::Advertisement {
+        peer: peer.status.config.name.clone(),
+        sent: !routes.is_empty(),
+        paths: paths.take(routes.len()).collect(),
+        routes,
+        export: shown.and_then(|path| {
+            let (policy, hits) = path.policy.as_ref()?;
+            Some(trace(Some(policy), path.outcome.is_ok(), hits, ""))
+        }),
+        reason: reason.to_owned(),
+        text,
+    }
+}
+
+fn negotiated(peer: &Peer, prefix: IpNet) -> bool {
+    let family = match prefix {
+        IpNet::V4(_) => Family::IPV4_UNICAST,
+        IpNet::V6(_) => Family::IPV6_UNICAST,
+    };
+    peer.status.negotiated.as_ref().is_some_and(|n| n.families.contains(family))
+}
+
+fn not_sent(why: NotSent) -> &'static str {
+    match why {
+        NotSent::Family => "family-not-negotiated",
+        NotSent::NotBest => "not-best",
+        NotSent::SplitHorizon => "learned-from-peer",
+        NotSent::Reflection => "ibgp-to-ibgp",
+        NotSent::Community => "community",
+        NotSent::Policy => "policy",
+        NotSent::NoPolicy => "require-policy",
+        NotSent::NoNextHop => "no-next-hop",
+        NotSent::TooLong => "too-long",
+    }
+}

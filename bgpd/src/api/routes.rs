@@ -1,0 +1,94 @@
+//! Routes in batches.
+
+use bgp_core::rib::{RouteQuery, Select, View};
+use bgp_packet::Family;
+use margay_proto::{
+    error::invalid_argument,
+    v1::{self, list_routes_request::Destination},
+};
+use tokio::sync::mpsc;
+use tokio_stream::{Stream, wrappers::ReceiverStream};
+use tonic::Status;
+
+use super::{Node, convert, routing};
+
+/// Batches made before the reader takes them.
+const AHEAD: usize = 2;
+
+/// Answers a listing; the shards are asked a slice at a time, as the rows are taken.
+pub(super) async fn list(
+    node: &Node,
+    request: v1::ListRoutesRequest,
+) -> Result<impl Stream<Item = Result<v1::ListRoutesResponse, Status>> + Send + use<>, Status> {
+    let query = query(node, &request).await?;
+    let took_part = matches!(query.view, View::Table | View::Best | View::Received(_));
+    let mut rows = node.speaker.routes(query);
+    let now = node.speaker.now();
+    let (sender, receiver) = mpsc::channel(AHEAD);
+    let only_best = request.best;
+    let mut left = match request.limit {
+        0 => u64::MAX,
+        limit => limit,
+    };
+    tokio::spawn(async move {
+        while let Some(batch) = rows.recv().await {
+            let take = usize::try_from(left).unwrap_or(usize::MAX);
+            let routes: Vec<v1::Route> = batch
+                .iter()
+                .filter(|row| row.best || !only_best)
+                .take(take)
+                .map(|row| convert::route(row, now, took_part))
+                .collect();
+            left = left.saturating_sub(convert::count(routes.len()));
+            if !routes.is_empty()
+                && sender.send(Ok(v1::ListRoutesResponse { routes })).await.is_err()
+            {
+                return;
+            }
+            if left == 0 {
+                return;
+            }
+        }
+    });
+    Ok(ReceiverStream::new(receiver))
+}
+
+async fn query(node: &Node, request: &v1::ListRoutesRequest) -> Result<RouteQuery, Status> {
+    let select = match &request.destination {
+        None => Select::All,
+        Some(Destination::Prefix(text)) => {
+            let prefix = routing::prefix("prefix", text)?;
+            if request.longer { Select::Within(prefix) } else { Select::Exact(prefix) }
+        }
+        Some(Destination::Address(text)) => Select::Longest(
+            text.parse()
+                .map_err(|_| invalid_argument("address", format!("{text:?} is no address")))?,
+        ),
+    };
+    let family = match request.family() {
+        v1::Family::Unspecified => None,
+        v1::Family::Ipv4Unicast => Some(Family::IPV4_UNICAST),
+        v1::Family::Ipv6Unicast => Some(Family::IPV6_UNICAST),
+    };
+    let view = match (&request.received_from, &request.advertised_to) {
+        (Some(_), Some(_)) => {
+            let text = "a route cannot be asked for by sender and receiver at once";
+            return Err(invalid_argument("advertised_to", text));
+        }
+        (Some(peer), None) if request.pre_policy => {
+            View::ReceivedPrePolicy(peer_id(node, peer).await?)
+        }
+        (Some(peer), None) => View::Received(peer_id(node, peer).await?),
+        (None, Some(peer)) => View::Advertised(peer_id(node, peer).await?),
+        (None, None) if request.pre_policy => {
+            return Err(invalid_argument("pre_policy", "only together with received_from"));
+        }
+        (None, None) if request.best => View::Best,
+        (None, None) => View::Table,
+    };
+    Ok(RouteQuery { select, family, view })
+}
+
+async fn peer_id(node: &Node, name: &str) -> Result<bgp_core::rib::PeerId, Status> {
+    node.speaker.peer_id(name).await.map_err(|error| Status::not_found(error.to_string()))
+}

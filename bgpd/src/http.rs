@@ -1,0 +1,95 @@
+//! Health, metrics and a page for people.
+
+use std::fmt::Write;
+
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header},
+    response::IntoResponse,
+    routing::get,
+};
+use tokio::{net::TcpListener, sync::watch};
+use tracing::error;
+
+use crate::{api::Node, metrics};
+
+#[derive(Debug, Clone)]
+struct Context {
+    node: Node,
+    stopped: watch::Receiver<bool>,
+}
+
+/// Answers until `stopped` says so.
+pub(crate) async fn serve(listener: TcpListener, node: Node, mut stopped: watch::Receiver<bool>) {
+    let context = Context { node, stopped: stopped.clone() };
+    let router = Router::new()
+        .route("/", get(page))
+        .route("/metrics", get(metrics))
+        .route("/livez", get(live))
+        .route("/readyz", get(ready))
+        .with_state(context);
+    let result = axum::serve(listener, router)
+        .with_graceful_shutdown(async move {
+            // A sender that is gone means the same.
+            let _ = stopped.wait_for(|stopped| *stopped).await;
+        })
+        .await;
+    if let Err(error) = result {
+        error!(err = %error, "the HTTP service ended");
+    }
+}
+
+async fn live() -> &'static str {
+    "ok\n"
+}
+
+async fn ready(State(context): State<Context>) -> (StatusCode, &'static str) {
+    if *context.stopped.borrow() {
+        (StatusCode::SERVICE_UNAVAILABLE, "stopping\n")
+    } else {
+        (StatusCode::OK, "ok\n")
+    }
+}
+
+async fn metrics(State(context): State<Context>) -> impl IntoResponse {
+    let text = metrics::render(&context.node).await;
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
+}
+
+async fn page(State(context): State<Context>) -> String {
+    let node = &context.node;
+    let (peers, counts) = (node.speaker.peers().await, node.speaker.counts().await);
+    let asn = node.desired.borrow().bgp.as_ref().map_or(0, |bgp| bgp.asn.0);
+    // Writing to a String cannot fail; so everywhere here.
+    let mut out = format!(
+        "Margay {} on {}: AS {asn}, router id {}, up {} s\n\n",
+        env!("CARGO_PKG_VERSION"),
+        node.name,
+        node.router_id,
+        node.started.elapsed().as_secs(),
+    );
+    for (family, counts) in bgp_packet::Family::SUPPORTED.iter().zip(counts) {
+        let _ = writeln!(out, "{family}: {} paths, {} best", counts.paths, counts.best);
+    }
+    let _ = writeln!(
+        out,
+        "\n{:<24} {:<12} {:>10} {:>10} {:>10}",
+        "peer", "state", "received", "accepted", "advertised"
+    );
+    for peer in peers {
+        let sum = |pick: fn(&bgp_core::rib::PeerCounts) -> u64| -> u64 {
+            peer.routes.iter().map(pick).sum()
+        };
+        let _ = writeln!(
+            out,
+            "{:<24} {:<12} {:>10} {:>10} {:>10}",
+            peer.status.config.name,
+            format!("{:?}", peer.status.state),
+            sum(|counts| counts.received),
+            sum(|counts| counts.accepted),
+            sum(|counts| counts.advertised),
+        );
+    }
+    out
+}

@@ -1,0 +1,257 @@
+//! What is measured, under which names.
+
+use bgp_core::{fsm::State, rib::PeerCounts};
+use bgp_packet::{Family, attribute_name};
+use bgp_speaker::{MessageKind, Peer};
+
+use crate::{
+    api::Node,
+    exposition::{Exposition, Kind},
+};
+
+/// Everything, now.
+pub(crate) async fn render(node: &Node) -> String {
+    let mut out = Exposition::default();
+    let peers = node.speaker.peers().await;
+    sessions(&mut out, &peers);
+    messages(&mut out, &peers);
+    prefixes(&mut out, &peers);
+    reading(&mut out, &peers);
+    table(&mut out, node).await;
+    kernel(&mut out, node);
+    out.finish()
+}
+
+fn name(peer: &Peer) -> (&'static str, &str) {
+    ("peer", peer.status.config.name.as_str())
+}
+
+fn sessions(out: &mut Exposition, peers: &[Peer]) {
+    let mut metric = out.metric(
+        "margay_bgp_session_state",
+        Kind::Gauge,
+        "State of the session: 1 Idle, 2 Connect, 3 Active, 4 OpenSent, 5 OpenConfirm, 6 Established.",
+    );
+    for peer in peers {
+        let state = match peer.status.state {
+            State::Idle => 1,
+            State::Connect => 2,
+            State::Active => 3,
+            State::OpenSent => 4,
+            State::OpenConfirm => 5,
+            State::Established => 6,
+        };
+        metric.sample(&[name(peer)], state);
+    }
+    let mut metric = out.metric(
+        "margay_bgp_session_uptime_seconds",
+        Kind::Gauge,
+        "Time since the session was established; absent while it is not.",
+    );
+    for peer in peers {
+        if let Some(uptime) = peer.status.uptime {
+            metric.sample(&[name(peer)], uptime.as_secs());
+        }
+    }
+    let mut metric = out.metric(
+        "margay_bgp_session_flaps_total",
+        Kind::Counter,
+        "How often the session left Established.",
+    );
+    for peer in peers {
+        metric.sample(&[name(peer)], peer.status.flaps);
+    }
+    let mut metric = out.metric(
+        "margay_bgp_timer_lateness_seconds",
+        Kind::Gauge,
+        "Worst lateness of a session timer, keep-alives among them, since the last scrape.",
+    );
+    for peer in peers {
+        let lateness = peer.status.counters.take_timer_lateness();
+        metric.sample(&[name(peer)], lateness.as_secs_f64());
+    }
+}
+
+fn messages(out: &mut Exposition, peers: &[Peer]) {
+    let directions: [(_, _, fn((u64, u64)) -> u64); 2] = [
+        ("margay_bgp_messages_received_total", "Messages received.", |(received, _)| received),
+        ("margay_bgp_messages_sent_total", "Messages sent.", |(_, sent)| sent),
+    ];
+    for (metric, help, pick) in directions {
+        let mut metric = out.metric(metric, Kind::Counter, help);
+        for peer in peers {
+            for kind in MessageKind::ALL {
+                let count = pick(peer.status.counters.messages(kind));
+                metric.sample(&[name(peer), ("type", kind.name())], count);
+            }
+        }
+    }
+    let mut metric = out.metric(
+        "margay_bgp_updates_received_total",
+        Kind::Counter,
+        "UPDATE messages received, by the family of their prefixes.",
+    );
+    for peer in peers {
+        for family in Family::SUPPORTED {
+            let text = family.to_string();
+            let count = peer.status.counters.updates(family);
+            metric.sample(&[name(peer), ("family", &text)], count);
+        }
+    }
+    let mut metric = out.metric(
+        "margay_bgp_octets_received_total",
+        Kind::Counter,
+        "Octets read from the session.",
+    );
+    for peer in peers {
+        metric.sample(&[name(peer)], peer.status.counters.octets_received());
+    }
+    let mut metric =
+        out.metric("margay_bgp_octets_sent_total", Kind::Counter, "Octets written to the session.");
+    for peer in peers {
+        metric.sample(&[name(peer)], peer.status.counters.octets_sent());
+    }
+    let mut metric = out.metric(
+        "margay_bgp_update_faults_total",
+        Kind::Counter,
+        "Faults in UPDATE messages that did not end the session (RFC 7606), by attribute.",
+    );
+    for peer in peers {
+        for (code, count) in peer.status.counters.faults() {
+            let number = code.to_string();
+            let attribute = attribute_name(code).unwrap_or(&number);
+            metric.sample(&[name(peer), ("attribute", attribute)], count);
+        }
+    }
+}
+
+fn prefixes(out: &mut Exposition, peers: &[Peer]) {
+    let kinds: [(_, _, fn(&PeerCounts) -> u64); 3] = [
+        ("margay_bgp_prefixes_received", "Paths held as the peer sent them.", |counts| {
+            counts.received
+        }),
+        ("margay_bgp_prefixes_accepted", "Of these, paths that import policy took.", |counts| {
+            counts.accepted
+        }),
+        ("margay_bgp_prefixes_advertised", "Paths the peer was told.", |counts| counts.advertised),
+    ];
+    for (metric, help, pick) in kinds {
+        let mut metric = out.metric(metric, Kind::Gauge, help);
+        for peer in peers {
+            for (family, counts) in Family::SUPPORTED.iter().zip(&peer.routes) {
+                metric.sample(&[name(peer), ("family", &family.to_string())], pick(counts));
+            }
+        }
+    }
+}
+
+fn reading(out: &mut Exposition, peers: &[Peer]) {
+    let kinds: [(_, _, fn(&Peer) -> u64); 5] = [
+        ("margay_bgp_batches_total", "Batches of routes handed to the table.", |peer| {
+            peer.status.counters.batches().0
+        }),
+        ("margay_bgp_batch_prefixes_total", "Routes and withdrawals in these batches.", |peer| {
+            peer.status.counters.batches().1
+        }),
+        (
+            "margay_bgp_attribute_cache_hits_total",
+            "Attribute blocks recognised without decoding.",
+            |peer| peer.status.counters.attribute_cache().0,
+        ),
+        ("margay_bgp_attribute_cache_misses_total", "Attribute blocks decoded.", |peer| {
+            peer.status.counters.attribute_cache().1
+        }),
+        (
+            "margay_bgp_reader_stalls_total",
+            "Times reading paused for the table to catch up.",
+            |peer| peer.status.counters.stalls(),
+        ),
+    ];
+    for (metric, help, pick) in kinds {
+        let mut metric = out.metric(metric, Kind::Counter, help);
+        for peer in peers {
+            metric.sample(&[name(peer)], pick(peer));
+        }
+    }
+    let mut metric = out.metric(
+        "margay_bgp_send_queue_octets",
+        Kind::Gauge,
+        "Octets waiting to be written to the session.",
+    );
+    for peer in peers {
+        metric.sample(&[name(peer)], peer.status.queued_octets);
+    }
+}
+
+async fn table(out: &mut Exposition, node: &Node) {
+    let counts = node.speaker.counts().await;
+    let kinds: [(_, _, fn(&bgp_core::rib::TableCounts) -> u64); 4] = [
+        ("margay_bgp_table_prefixes", "Prefixes with any path.", |counts| counts.prefixes),
+        ("margay_bgp_table_paths", "Paths held.", |counts| counts.paths),
+        ("margay_bgp_table_best", "Prefixes with a best path.", |counts| counts.best),
+        (
+            "margay_bgp_update_groups",
+            "Groups of peers that are sent the same, over all shards.",
+            |counts| counts.groups,
+        ),
+    ];
+    for (metric, help, pick) in kinds {
+        let mut metric = out.metric(metric, Kind::Gauge, help);
+        for (family, counts) in Family::SUPPORTED.iter().zip(&counts) {
+            metric.sample(&[("family", &family.to_string())], pick(counts));
+        }
+    }
+    out.metric("margay_bgp_attribute_sets", Kind::Gauge, "Distinct attribute sets in memory.")
+        .value(node.speaker.attribute_sets());
+    let gauges = node.speaker.shard_gauges();
+    let mut metric = out.metric(
+        "margay_bgp_shard_queue_batches",
+        Kind::Gauge,
+        "Batches waiting for a shard of the table.",
+    );
+    for (shard, gauge) in gauges.iter().enumerate() {
+        metric.sample(&[("shard", &shard.to_string())], gauge.waiting);
+    }
+    let mut metric = out.metric(
+        "margay_bgp_shard_longest_turn_seconds",
+        Kind::Gauge,
+        "Longest time a shard worked without looking at questions, since the last scrape.",
+    );
+    for (shard, gauge) in gauges.iter().enumerate() {
+        let seconds = std::time::Duration::from_micros(gauge.longest_turn_us).as_secs_f64();
+        metric.sample(&[("shard", &shard.to_string())], seconds);
+    }
+}
+
+fn kernel(out: &mut Exposition, node: &Node) {
+    let status = node.fib.status();
+    let mut metric = out.metric("margay_fib_routes", Kind::Gauge, "Routes of ours in the kernel.");
+    metric.sample(&[("family", "ipv4-unicast")], status.routes_v4);
+    metric.sample(&[("family", "ipv6-unicast")], status.routes_v6);
+    let gauges = [
+        ("margay_fib_pending_routes", "Routes on their way to the kernel.", status.pending),
+        ("margay_fib_failed_routes", "Routes the kernel refused.", status.failed),
+        ("margay_fib_conflicts", "Prefixes held by a foreign route.", status.conflicts),
+        (
+            "margay_fib_degraded",
+            "1 while routes cannot be written.",
+            usize::from(status.degraded.is_some()),
+        ),
+    ];
+    for (metric, help, value) in gauges {
+        out.metric(metric, Kind::Gauge, help).value(value);
+    }
+    let counters = [
+        ("margay_fib_applied_total", "Routes written, replaced or deleted.", status.applied),
+        ("margay_fib_errors_total", "Refusals of the kernel.", status.errors),
+        (
+            "margay_fib_drift_repaired_total",
+            "Routes put back after somebody else changed them.",
+            status.drift_repaired,
+        ),
+        ("margay_fib_resyncs_total", "Times the kernel's state was read anew.", status.resyncs),
+    ];
+    for (metric, help, value) in counters {
+        out.metric(metric, Kind::Counter, help).value(value);
+    }
+}
