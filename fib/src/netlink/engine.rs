@@ -112,6 +112,8 @@ impl Engine {
         };
         engine.read_everything(Occasion::Start)?;
         engine.publish();
+        // Whoever starts us asks for the host's addresses before the first event is told.
+        engine.shared.links.publish(Arc::new(engine.state.links().all()));
         Ok(engine)
     }
 
