@@ -318,7 +318,7 @@ fn configure(peer: &Peer, policies: &BTreeMap<String, Arc<RoutePolicy>>) -> Peer
         match key {
             "asn" | "address" | "router-id" | "down" | "two-octet" => {}
             "families" => {
-                let names = value.split(',').map(|name| number::<Family>(name));
+                let names = value.split(',').map(number::<Family>);
                 config.families = Some(names.collect());
             }
             "import" => config.import = policy(value),
