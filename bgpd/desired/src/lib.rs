@@ -88,6 +88,9 @@ fn read<'a>(
     let http = node::http(&mut root);
     let datastore = node::datastore(&mut root);
     let bgp = bgp::read(&mut root, &policies, read_secret);
+    if let Some(Some(bgp)) = &bgp {
+        policies.check_peers(&bgp.peers);
+    }
     let fib = fib::read(&mut root, &policies);
     root.unsupported(&["sync"]);
     for (table, key) in [("rpki", "server"), ("bmp", "station"), ("mrt", "dump")] {

@@ -1,11 +1,19 @@
 //! `[policy]`: sets, route policies, and who names them.
 
-use std::{cell::Cell, collections::BTreeMap, sync::Arc};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    net::IpAddr,
+    sync::Arc,
+};
 
-use bgp_core::policy::{
-    AsPathSet, CommunityPattern, CommunitySet, Definition, PatternError, PrefixSet, RoutePolicy,
-    Sets,
-    definition::{Default as DefaultAction, RuleDefinition},
+use bgp_core::{
+    config::PeerConfig,
+    policy::{
+        AsPathSet, CommunityPattern, CommunitySet, Definition, PatternError, PrefixSet,
+        RoutePolicy, Sets,
+        definition::{Default as DefaultAction, RuleDefinition},
+    },
 };
 
 use crate::{
@@ -90,6 +98,8 @@ pub(super) struct NamedSets<'a> {
     prefix: Named<'a, PrefixSet>,
     community: Named<'a, CommunitySet>,
     as_path: Named<'a, AsPathSet>,
+    /// The peers that rules name, to be compared with those there are.
+    peers: RefCell<Vec<(&'a str, Entry<'a>)>>,
 }
 
 /// `[policy]`, to be asked for names.
@@ -114,9 +124,22 @@ impl<'a> Policies<'a> {
         }
     }
 
+    /// Warns of rules that name a peer nobody configured. Dynamic peers are named by their address.
+    pub(crate) fn check_peers(&self, peers: &[PeerConfig]) {
+        for (name, entry) in self.sets.peers.borrow().iter() {
+            let known = peers.iter().any(|peer| peer.name == *name);
+            if !known && name.parse::<IpAddr>().is_err() {
+                let near = nearest(name, peers.iter().map(|peer| peer.name.as_str()));
+                let hint = near
+                    .map_or_else(String::new, |near| format!(", did you mean {}?", quoted(near)));
+                entry.warn_if_sound(format_args!("no peer is named {}{hint}", quoted(name)));
+            }
+        }
+    }
+
     /// Everything that was read, after warning of what is not used.
     pub(crate) fn finish(self) -> (BTreeMap<String, Arc<RoutePolicy>>, Sets) {
-        let NamedSets { prefix, community, as_path } = self.sets;
+        let NamedSets { prefix, community, as_path, .. } = self.sets;
         let sets = Sets {
             prefix: prefix.finish(),
             community: community.finish(),
@@ -133,6 +156,7 @@ pub(crate) fn read<'a>(root: &mut Section<'a>) -> Policies<'a> {
         prefix: Named::read(table, "prefix-set", |_, entry| prefix_set(entry)),
         community: Named::read(table, "community-set", |_, entry| community_set(entry)),
         as_path: Named::read(table, "as-path-set", |_, entry| as_path_set(entry)),
+        peers: RefCell::default(),
     };
     let compiled = sets.compiled();
     let routes = Named::read(table, "route", |name, entry| route(name, entry, &sets, &compiled));
@@ -226,10 +250,10 @@ fn compiled<'a, T: Clone, S>(
     None
 }
 
-fn route(
+fn route<'a>(
     name: &str,
-    entry: &Entry<'_>,
-    sets: &NamedSets<'_>,
+    entry: &Entry<'a>,
+    sets: &NamedSets<'a>,
     compiled: &Sets,
 ) -> Option<RoutePolicy> {
     if BUILT_IN.contains(&name) {

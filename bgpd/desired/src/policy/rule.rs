@@ -36,7 +36,7 @@ pub(super) fn always_ends(rule: &RuleDefinition) -> bool {
     rule.matches == MatchDefinition::default() && rule.action != RuleAction::Next
 }
 
-pub(super) fn read(entry: &Entry<'_>, sets: &NamedSets<'_>) -> Option<RuleDefinition> {
+pub(super) fn read<'a>(entry: &Entry<'a>, sets: &NamedSets<'a>) -> Option<RuleDefinition> {
     let mut section = entry.section()?;
     let name = section.entry("name");
     let matches = section.entry("match");
@@ -89,7 +89,7 @@ impl<'a> Lists<'_, 'a> {
     }
 }
 
-fn match_definition(entry: &Entry<'_>, sets: &NamedSets<'_>) -> Option<MatchDefinition> {
+fn match_definition<'a>(entry: &Entry<'a>, sets: &NamedSets<'a>) -> Option<MatchDefinition> {
     let mut section = entry.section()?;
     section.unsupported(&["rpki"]);
     let mut any_ok = true;
@@ -99,7 +99,11 @@ fn match_definition(entry: &Entry<'_>, sets: &NamedSets<'_>) -> Option<MatchDefi
         any.expected("true");
         any_ok = false;
     }
-    let text = |item: &Entry<'_>| item.string("the name of a peer").map(str::to_owned);
+    let peer = |item: &Entry<'a>| {
+        let name = item.string("the name of a peer")?;
+        sets.peers.borrow_mut().push((name, item.clone()));
+        Some(name.to_owned())
+    };
     let prefix = "a prefix like \"10.0.0.0/8 ge 9 le 24\"";
     let mut lists = Lists { section: &mut section, faulty: !any_ok };
     let out = MatchDefinition {
@@ -107,7 +111,7 @@ fn match_definition(entry: &Entry<'_>, sets: &NamedSets<'_>) -> Option<MatchDefi
         prefix_set: lists.get("prefix-set", |item| set_name(item, &sets.prefix)),
         family: lists.get("family", family),
         next_hop: lists.get("next-hop", address_or_prefix),
-        peer: lists.get("peer", text),
+        peer: lists.get("peer", peer),
         peer_asn: lists.get("peer-asn", asn),
         origin: lists.get("origin", |item| item.one_of(&ORIGINS)),
         as_path_set: lists.get("as-path-set", |item| set_name(item, &sets.as_path)),
