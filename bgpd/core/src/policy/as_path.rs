@@ -1,6 +1,6 @@
 //! AS paths as text, and sets of patterns over it.
 
-use std::{fmt, fmt::Write as _};
+use std::fmt;
 
 use bgp_packet::{AsPath, AsSegment, Asn};
 
@@ -108,16 +108,46 @@ fn write_path(path: &AsPath, sink: &mut dyn FnMut(&[u8])) {
     }
 }
 
-/// Decimal, without a detour over the heap.
-pub(super) fn write_number(number: u32, sink: &mut dyn FnMut(&[u8])) {
-    struct Sink<'a>(&'a mut dyn FnMut(&[u8]));
-    impl fmt::Write for Sink<'_> {
-        fn write_str(&mut self, text: &str) -> fmt::Result {
-            (self.0)(text.as_bytes());
-            Ok(())
+fn write_number(number: u32, sink: &mut dyn FnMut(&[u8])) {
+    let mut digits = Digits::new();
+    digits.prepend_number(number);
+    sink(digits.as_slice());
+}
+
+/// Decimal text on the stack, from its end: for every AS number and community a pattern looks at.
+pub(super) struct Digits {
+    octets: [u8; Self::ROOM],
+    start: usize,
+}
+
+impl Digits {
+    /// Two numbers of five digits and a colon, or one of ten.
+    const ROOM: usize = 11;
+
+    pub(super) fn new() -> Self {
+        Self { octets: [0; Self::ROOM], start: Self::ROOM }
+    }
+
+    pub(super) fn prepend(&mut self, octet: u8) {
+        self.start = self.start.saturating_sub(1);
+        if let Some(slot) = self.octets.get_mut(self.start) {
+            *slot = octet;
         }
     }
-    write!(Sink(sink), "{number}").expect("the sink takes everything");
+
+    pub(super) fn prepend_number(&mut self, mut number: u32) {
+        loop {
+            self.prepend(b"0123456789".get((number % 10) as usize).copied().unwrap_or(b'0'));
+            number /= 10;
+            if number == 0 {
+                return;
+            }
+        }
+    }
+
+    pub(super) fn as_slice(&self) -> &[u8] {
+        self.octets.get(self.start..).unwrap_or(&[])
+    }
 }
 
 /// Replaces `_` by what it stands for, but where it is escaped or in a bracket expression.

@@ -95,12 +95,18 @@ pub(super) struct Run<'a> {
 impl Run<'_> {
     /// The next piece of the text.
     pub(super) fn push(&mut self, octets: &[u8]) {
+        if self.matched {
+            return;
+        }
         for &octet in octets {
-            if self.matched || self.dfa.is_dead_state(self.state) {
-                return;
-            }
             self.state = self.dfa.next_state(self.state, octet);
-            self.matched = self.dfa.is_match_state(self.state);
+            // Matching and dead states are among the special ones; nothing leads out of a dead one.
+            if self.dfa.is_special_state(self.state) {
+                self.matched = self.dfa.is_match_state(self.state);
+                if self.matched || self.dfa.is_dead_state(self.state) {
+                    return;
+                }
+            }
         }
     }
 

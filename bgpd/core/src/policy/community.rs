@@ -5,7 +5,7 @@ use std::{fmt, net::Ipv4Addr, str::FromStr};
 use bgp_packet::{Community, LargeCommunity, PathAttributes};
 
 use super::{
-    as_path::write_number,
+    as_path::Digits,
     automaton::{self, Automaton, PatternError},
 };
 
@@ -213,10 +213,12 @@ impl CommunitySet {
     pub fn contains_plain(&self, value: Community) -> bool {
         self.plain.binary_search(&value).is_ok()
             || self.automaton.as_ref().is_some_and(|automaton| {
+                let mut text = Digits::new();
+                text.prepend_number(value.0 & 0xFFFF);
+                text.prepend(b':');
+                text.prepend_number(value.0 >> 16);
                 let mut run = automaton.run();
-                write_number(value.0 >> 16, &mut |octets| run.push(octets));
-                run.push(b":");
-                write_number(value.0 & 0xFFFF, &mut |octets| run.push(octets));
+                run.push(text.as_slice());
                 run.finish()
             })
     }

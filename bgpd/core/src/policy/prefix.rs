@@ -119,8 +119,8 @@ impl fmt::Display for PrefixPattern {
 #[derive(Clone)]
 pub struct PrefixSet {
     patterns: Vec<PrefixPattern>,
-    v4: Trie,
-    v6: Trie,
+    v4: Trie<Key4>,
+    v6: Trie<Key6>,
 }
 
 impl PrefixSet {
@@ -161,21 +161,32 @@ impl Eq for PrefixSet {}
 /// A trie over the networks of one address family, laid out as a sorted array with parent links:
 /// one binary search finds the neighbourhood, and a step or two upwards the longest network that
 /// covers the prefix. Each network also holds the lengths its ancestors allow, so that one is
-/// enough.
+/// enough. The keys stand apart, so that the search touches few cache lines.
 #[derive(Debug, Clone)]
-struct Trie(Vec<Node>);
+struct Trie<K> {
+    keys: Vec<K>,
+    nodes: Vec<Node>,
+}
 
 #[derive(Debug, Clone)]
 struct Node {
-    key: Key,
     lengths: Lengths,
     /// The longest network that covers this one.
     parent: Option<usize>,
 }
 
-/// Address bits, left-aligned, and length; the order puts a network before all that it covers.
+/// Address bits and length; the order puts a network before all that it covers.
+trait Key: Copy + Ord {
+    fn of(prefix: &IpNet) -> Self;
+    fn covers(self, other: Self) -> bool;
+}
+
+/// Address, then length, in the lower 40 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Key {
+struct Key4(u64);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Key6 {
     bits: u128,
     len: u8,
 }
@@ -187,39 +198,36 @@ struct Lengths {
     host: bool,
 }
 
-impl Trie {
+impl<K: Key> Trie<K> {
     fn new<'a>(patterns: impl Iterator<Item = &'a PrefixPattern>) -> Self {
-        let mut sorted: Vec<&PrefixPattern> = patterns.collect();
-        sorted.sort_by_key(|pattern| Key::of(&pattern.network));
+        let mut sorted: Vec<(K, &PrefixPattern)> =
+            patterns.map(|pattern| (K::of(&pattern.network), pattern)).collect();
+        sorted.sort_by_key(|(key, _)| *key);
         let mut nodes: Vec<Node> = Vec::with_capacity(sorted.len());
         // The path from the root to the node added last.
-        let mut open: Vec<usize> = Vec::new();
-        for pattern in sorted {
-            let key = Key::of(&pattern.network);
-            while let Some(node) = open.last().and_then(|&top| nodes.get(top)) {
-                if node.key.covers(key) {
-                    break;
-                }
+        let mut open: Vec<(K, usize)> = Vec::new();
+        for (key, pattern) in &sorted {
+            while open.last().is_some_and(|(above, _)| !above.covers(*key)) {
                 open.pop();
             }
-            let parent = open.last().copied();
+            let parent = open.last().map(|(_, parent)| *parent);
             let mut lengths = parent
                 .and_then(|parent| nodes.get(parent))
                 .map_or_else(Lengths::default, |node| node.lengths);
             lengths.insert(pattern.ge, pattern.le);
-            open.push(nodes.len());
-            nodes.push(Node { key, lengths, parent });
+            open.push((*key, nodes.len()));
+            nodes.push(Node { lengths, parent });
         }
-        Self(nodes)
+        Self { keys: sorted.into_iter().map(|(key, _)| key).collect(), nodes }
     }
 
     fn contains(&self, prefix: &IpNet) -> bool {
-        let key = Key::of(prefix);
-        let behind = self.0.partition_point(|node| node.key <= key);
+        let key = K::of(prefix);
+        let behind = self.keys.partition_point(|known| *known <= key);
         let mut next = behind.checked_sub(1);
-        while let Some(node) = next.and_then(|index| self.0.get(index)) {
-            if node.key.covers(key) {
-                return node.lengths.contains(key.len);
+        while let Some((known, node)) = next.and_then(|i| self.keys.get(i).zip(self.nodes.get(i))) {
+            if known.covers(key) {
+                return node.lengths.contains(prefix.prefix_len());
             }
             next = node.parent;
         }
@@ -227,11 +235,28 @@ impl Trie {
     }
 }
 
-impl Key {
+impl Key for Key4 {
     fn of(prefix: &IpNet) -> Self {
         let bits = match prefix.addr() {
-            IpAddr::V4(address) => u128::from(address.to_bits()) << 96,
+            IpAddr::V4(address) => address.to_bits(),
+            // Never asked: each family has its own trie.
+            IpAddr::V6(_) => 0,
+        };
+        Self(u64::from(bits) << 8 | u64::from(prefix.prefix_len()))
+    }
+
+    fn covers(self, other: Self) -> bool {
+        let (len, other_len) = (self.0 & 0xFF, other.0 & 0xFF);
+        // Shifted down by the length, the address is the lower half.
+        len <= other_len && u64::from(((self.0 ^ other.0) >> 8).leading_zeros()) >= 32 + len
+    }
+}
+
+impl Key for Key6 {
+    fn of(prefix: &IpNet) -> Self {
+        let bits = match prefix.addr() {
             IpAddr::V6(address) => address.to_bits(),
+            IpAddr::V4(_) => 0,
         };
         Self { bits, len: prefix.prefix_len() }
     }

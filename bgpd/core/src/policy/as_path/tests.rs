@@ -79,3 +79,12 @@ fn a_list_of_thousands_of_numbers_is_not_too_large() {
     assert!(list.contains(&sequence(&[100_037, 1])));
     assert!(!list.contains(&sequence(&[100_038, 1])));
 }
+
+#[test]
+fn numbers_are_written_as_the_standard_library_does() {
+    for number in [0, 1, 9, 10, 99, 100, 65535, 4_199_999_999, u32::MAX] {
+        let mut text = Vec::new();
+        write_number(number, &mut |octets| text.extend_from_slice(octets));
+        assert_eq!(String::from_utf8_lossy(&text), number.to_string());
+    }
+}
