@@ -123,14 +123,14 @@ impl<'a> Decoder<'a> {
     fn value(&mut self, attribute: WireAttribute<'_>) -> Result<(), Wrong> {
         let WireAttribute { flags, code, value, .. } = attribute;
         let external = self.context.kind == SessionKind::External;
-        let from_external = |name| Err(Wrong::discard(format!("{name} from an external peer")));
+        let from_external = || Err(Wrong::discard("comes from an external peer"));
         let route = &mut self.rest;
         match code {
             code::ORIGIN => self.origin = Some(origin(value)?),
             code::AS_PATH => self.as_path = Some(as_path(value, self.width)?),
             code::NEXT_HOP => self.next_hop(value)?,
             code::MED => route.med = Some(u32::from_be_bytes(exactly(value)?)),
-            code::LOCAL_PREF if external => return from_external("LOCAL_PREF"),
+            code::LOCAL_PREF if external => return from_external(),
             code::LOCAL_PREF => route.local_pref = Some(u32::from_be_bytes(exactly(value)?)),
             code::ATOMIC_AGGREGATE if !value.is_empty() => {
                 return Err(Wrong::discard(format!("is {} octets, expected none", value.len())));
@@ -141,11 +141,11 @@ impl<'a> Decoder<'a> {
                 route.communities =
                     list::<4, _>(value, |octets| Community(u32::from_be_bytes(octets)))?;
             }
-            code::ORIGINATOR_ID if external => return from_external("ORIGINATOR_ID"),
+            code::ORIGINATOR_ID if external => return from_external(),
             code::ORIGINATOR_ID => {
                 route.originator_id = Some(Ipv4Addr::from(exactly::<4>(value)?));
             }
-            code::CLUSTER_LIST if external => return from_external("CLUSTER_LIST"),
+            code::CLUSTER_LIST if external => return from_external(),
             code::CLUSTER_LIST => {
                 route.cluster_list =
                     entries::<4>(value)?.iter().copied().map(Ipv4Addr::from).collect();
