@@ -16,6 +16,11 @@ pub enum Failure {
         /// Remedies, where known.
         help: Vec<String>,
     },
+    /// All that there is to say has been said.
+    Silent {
+        /// 1: the operation failed; 2: usage or invalid configuration.
+        exit: u8,
+    },
     /// The reader of our output went away: nobody is left to tell.
     ReaderGone,
 }
@@ -63,7 +68,7 @@ impl Failure {
     /// The exit code.
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Told { exit, .. } => ExitCode::from(*exit),
+            Self::Told { exit, .. } | Self::Silent { exit } => ExitCode::from(*exit),
             Self::ReaderGone => ExitCode::SUCCESS,
         }
     }

@@ -57,11 +57,6 @@ impl<'a> Out<'a> {
         Self { format, paint, to: Box::new(to) }
     }
 
-    /// The format asked for.
-    pub fn format(&self) -> Format {
-        self.format
-    }
-
     /// Whether a table is asked for, not data.
     pub fn is_table(&self) -> bool {
         matches!(self.format, Format::Table | Format::Wide)

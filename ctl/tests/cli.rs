@@ -200,14 +200,15 @@ fn the_option_wins_over_the_environment() {
 }
 
 #[test]
-fn nothing_found_is_an_empty_array_and_no_failure() {
+fn nothing_found_is_an_empty_array_but_cannot_be_explained() {
     let daemon = Daemon::start();
     assert_eq!(daemon.text(&["-o", "json", "routes", "203.0.113.1"]), "[]\n");
     assert_eq!(daemon.text(&["-o", "yaml", "routes", "203.0.113.1"]), "[]\n");
     let table = daemon.text(&["routes", "203.0.113.1"]);
     assert!(table.starts_with("BEST  PREFIX"), "{table}");
     assert_eq!(table.lines().count(), 1, "{table}");
-    assert_eq!(daemon.text(&["routes", "explain", "203.0.113.0/24"]), "203.0.113.0/24: no path\n");
+    let explain = daemon.margay(&["routes", "explain", "203.0.113.0/24"]);
+    assert_fails(&explain, 1, &["there is no path for 203.0.113.0/24"]);
 }
 
 #[test]
@@ -350,16 +351,28 @@ fn config_check_asks_the_daemon_beside_the_program() {
     assert_eq!(String::from_utf8_lossy(&valid.stdout), "x.toml: valid\n");
     assert!(valid.status.success());
 
-    let refuse = "echo 'error: x.toml:3: bgp.asn: must be at least 1' >&2; exit 2";
+    let refuse = "echo 'error: x.toml:3: bgp.asn: must be at least 1
+  |
+3 | asn = 0
+  |       ^
+warning: x.toml:4: odd' >&2; exit 2";
     let invalid = with_daemon_binary(refuse, &arguments);
-    assert_fails(&invalid, 2, &["error: x.toml:3: bgp.asn: must be at least 1\n"]);
-    assert_eq!(stderr(&invalid).lines().count(), 1);
+    assert_eq!(invalid.status.code(), Some(2));
+    let said = stderr(&invalid);
+    assert!(said.starts_with("error: x.toml:3: bgp.asn: must be at least 1\n  |\n"), "{said}");
+    assert_eq!(said.lines().count(), 5, "nothing is added to what the daemon says: {said}");
 
     let invalid = with_daemon_binary(refuse, &["-o", "json", "config", "check", "x.toml"]);
     assert_eq!(invalid.status.code(), Some(2));
+    assert_eq!(stderr(&invalid), "");
     let result: Value = serde_json::from_slice(&invalid.stdout).expect("JSON");
-    let errors = ["x.toml:3: bgp.asn: must be at least 1"];
-    assert_eq!(result, json!({"file": "x.toml", "valid": false, "errors": errors}));
+    let expected = json!({
+        "file": "x.toml",
+        "valid": false,
+        "errors": ["x.toml:3: bgp.asn: must be at least 1"],
+        "warnings": ["x.toml:4: odd"],
+    });
+    assert_eq!(result, expected);
 
     let broken = with_daemon_binary("echo 'cannot map memory' >&2; exit 127", &arguments);
     assert_fails(&broken, 1, &["cannot map memory"]);

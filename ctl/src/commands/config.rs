@@ -13,7 +13,7 @@ use tokio::process::Command;
 
 use super::connect;
 use crate::{
-    cli::{ConfigCommand, Format, Global},
+    cli::{ConfigCommand, Global},
     error::{Failure, plain},
     output::{Out, Sheet, table::Paint},
     view::{Change, CheckResult},
@@ -90,26 +90,34 @@ async fn check(file: Option<PathBuf>, out: &mut Out<'_>) -> Result<(), Failure> 
         Failure::failed(format!("cannot run {daemon}: {}", plain(&error)))
             .with_help("margay-bgpd is looked for beside margay, then in PATH")
     })?;
-    let text = String::from_utf8_lossy(&run.stderr).into_owned();
-    let result = match run.status.code() {
-        Some(0) => CheckResult { file: file.display().to_string(), valid: true, errors: vec![] },
-        Some(2) => {
-            let errors = text
-                .lines()
-                .filter(|line| !line.trim().is_empty())
-                .map(|line| line.strip_prefix("error: ").unwrap_or(line).to_owned());
-            let errors = errors.collect();
-            CheckResult { file: file.display().to_string(), valid: false, errors }
-        }
+    let told = String::from_utf8_lossy(&run.stderr).into_owned();
+    let exit = match run.status.code() {
+        Some(exit @ (0 | 2)) => exit,
         _ => {
-            let text = if text.is_empty() { run.status.to_string() } else { text };
-            return Err(Failure::failed(format!("{DAEMON} --check: {}", unlabelled(&text))));
+            let text = if told.is_empty() { run.status.to_string() } else { unlabelled(&told) };
+            return Err(Failure::failed(format!("{DAEMON} --check: {text}")));
         }
     };
-    if result.valid || matches!(out.format(), Format::Json | Format::Yaml) {
+    let labelled = |label| {
+        let texts = told.lines().filter_map(|line| line.strip_prefix(label));
+        texts.map(str::to_owned).collect()
+    };
+    let result = CheckResult {
+        file: file.display().to_string(),
+        valid: exit == 0,
+        errors: labelled("error: "),
+        warnings: labelled("warning: "),
+    };
+    if out.is_table() {
+        // As the daemon has it, with the lines of the file.
+        io::stderr().write_all(told.as_bytes())?;
+        if result.valid {
+            out.sheet(&result)?;
+        }
+    } else {
         out.sheet(&result)?;
     }
-    if result.valid { Ok(()) } else { Err(Failure::usage(unlabelled(&text))) }
+    if result.valid { Ok(()) } else { Err(Failure::Silent { exit: 2 }) }
 }
 
 /// The daemon beside this program, else whichever PATH has.

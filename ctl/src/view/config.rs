@@ -65,14 +65,13 @@ pub struct CheckResult {
     pub valid: bool,
     /// What is wrong with it, a fault a line.
     pub errors: Vec<String>,
+    /// What is probably not meant so, likewise.
+    pub warnings: Vec<String>,
 }
 
 impl Sheet for CheckResult {
     fn text(&self, _wide: bool, paint: Paint, to: &mut dyn Write) -> io::Result<()> {
-        if self.valid {
-            writeln!(to, "{}: {}", self.file, paint.tone(Tone::Good, "valid"))
-        } else {
-            writeln!(to, "{}: {}", self.file, paint.tone(Tone::Bad, "invalid"))
-        }
+        let (word, tone) = if self.valid { ("valid", Tone::Good) } else { ("invalid", Tone::Bad) };
+        writeln!(to, "{}: {}", self.file, paint.tone(tone, word))
     }
 }

@@ -54,7 +54,6 @@ impl Explanation {
     fn headline(&self) -> String {
         let best = self.paths.iter().position(|path| path.route.best);
         let count = match self.paths.len() {
-            0 => return "no path".to_owned(),
             1 => "1 path".to_owned(),
             count => format!("{count} paths"),
         };
@@ -227,7 +226,7 @@ fn policy(
         let changes = if changes.is_empty() {
             String::new()
         } else {
-            format!(", sets {}", list(changes, "; "))
+            format!(", sets {}", list(changes, ", "))
         };
         writeln!(to, "{:indent$}  {rule}: {action}{changes}", "")?;
     }
@@ -281,6 +280,7 @@ fn next_hops(route: &Route) -> String {
     match (&route.next_hop, &route.next_hop_link_local) {
         (Some(global), Some(link_local)) => format!("{global} ({link_local})"),
         (Some(address), None) | (None, Some(address)) => address.clone(),
+        (None, None) if route.peer.is_none() => "ourselves".to_owned(),
         (None, None) => "none".to_owned(),
     }
 }

@@ -113,15 +113,12 @@ impl Peer {
 }
 
 impl LastError {
-    /// `received 6/2: Administrative Shutdown`.
+    /// `received Cease/Administrative Shutdown (6/2): back at nine`; the text has the codes.
     pub(super) fn summary(&self) -> String {
-        let Self { direction, code, subcode, text, .. } = self;
-        let text = super::tame(text);
-        match (direction, code, subcode) {
-            (Some(direction), Some(code), Some(subcode)) => {
-                format!("{direction} {code}/{subcode}: {text}")
-            }
-            _ => text,
+        let text = super::tame(&self.text);
+        match self.direction.filter(|_| self.code.is_some()) {
+            Some(direction) => format!("{direction} {text}"),
+            None => text,
         }
     }
 }

@@ -55,7 +55,7 @@ pub fn peers() -> Vec<Peer> {
                 code: Some(6),
                 subcode: Some(2),
                 // A peer that tries to colour our screen.
-                text: "Cease, Administrative Shutdown: \"back\u{1b}[31m at nine\"".to_owned(),
+                text: "Cease/Administrative Shutdown (6/2): back\u{1b}[31m at nine".to_owned(),
                 at: 1_772_355_600,
             }),
             families: vec![counts(Family::Ipv4Unicast, 0, 0, 0)],
@@ -73,7 +73,7 @@ pub fn peers() -> Vec<Peer> {
             flaps: 1,
             last_error: Some(SessionError {
                 direction: ErrorDirection::Local.into(),
-                text: "connection refused".to_owned(),
+                text: "connect: connection refused".to_owned(),
                 at: 1_772_355_000,
                 ..Default::default()
             }),
@@ -290,7 +290,7 @@ pub fn explanation() -> ExplainRouteResponse {
                     policy: Some("tor-in".to_owned()),
                     accepted: true,
                     hits: vec![
-                        hit(Some(1), "prefer", RuleAction::Next, &["local-pref - -> 200"]),
+                        hit(Some(1), "prefer", RuleAction::Next, &["local-pref = 200", "med = 0"]),
                         hit(None, "", RuleAction::Accept, &[]),
                     ],
                     note: String::new(),
@@ -340,7 +340,7 @@ pub fn explanation() -> ExplainRouteResponse {
                 export: Some(PolicyTrace {
                     policy: Some("out".to_owned()),
                     accepted: true,
-                    hits: vec![hit(Some(0), "", RuleAction::Accept, &["med 0 -> -"])],
+                    hits: vec![hit(Some(0), "", RuleAction::Accept, &["med = 5"])],
                     note: String::new(),
                 }),
                 reason: String::new(),

@@ -233,7 +233,7 @@ impl Routing for Fake {
         Ok(Response::new(match request.destination {
             Some(Destination::Prefix(prefix)) if prefix == "10.20.0.0/16" => answers::explanation(),
             Some(Destination::Prefix(prefix) | Destination::Address(prefix)) => {
-                v1::ExplainRouteResponse { prefix, ..Default::default() }
+                return Err(Status::not_found(format!("there is no path for {prefix}")));
             }
             None => return Err(invalid_argument("destination", "missing")),
         }))
