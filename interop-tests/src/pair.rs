@@ -208,7 +208,15 @@ impl Pair {
         let what = format!("kernel route {prefix}");
         until_eq(&what, SOON, &wanted, || {
             let routes = kernel::bgp_routes(self.margay.host(), family)?;
-            let pick = |route: KernelRoute| (route.prefix, route.hops);
+            let pick = |mut route: KernelRoute| {
+                for (hop, _) in &mut route.hops {
+                    // A peer that tells its link-local address too may be reached by that one.
+                    if hop.starts_with("fe80::") {
+                        gateway.clone_into(hop);
+                    }
+                }
+                (route.prefix, route.hops)
+            };
             Ok(routes.into_iter().map(pick).collect::<Vec<_>>())
         })
     }

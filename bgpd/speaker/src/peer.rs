@@ -350,6 +350,10 @@ impl PeerTask {
             Order::SoftReset(direction) => {
                 if self.up.is_some() {
                     self.setup.shards.soft_reset(self.setup.id, direction).await;
+                    // The Adj-RIB-In should be what the peer would send; asking makes it so.
+                    if direction != SoftReset::Out {
+                        self.ask_refresh();
+                    }
                 }
             }
             Order::Disable(text) => {
@@ -415,14 +419,22 @@ impl PeerTask {
         let Some(connection) = self.connections.get(&up.connection) else { return };
         let receiving = receiving(up.epoch, &up.negotiated, &config);
         connection.receiving.send_replace(Some(Arc::new(receiving)));
-        if up.negotiated.route_refresh {
-            for family in up.negotiated.families.iter() {
-                let refresh = RouteRefresh { family, kind: RefreshKind::Request };
-                connection.link.queue.push_control(message::encode_route_refresh(refresh));
-            }
-        } else {
+        if !self.ask_refresh() {
             warn!(peer = %config.name, "routes received before keep to the former settings: the peer cannot refresh them");
         }
+    }
+
+    /// Asks the peer to send the routes of every family again; false where it cannot.
+    fn ask_refresh(&self) -> bool {
+        let Some(up) = self.up.as_ref().filter(|up| up.negotiated.route_refresh) else {
+            return false;
+        };
+        let Some(connection) = self.connections.get(&up.connection) else { return false };
+        for family in up.negotiated.families.iter() {
+            let refresh = RouteRefresh { family, kind: RefreshKind::Request };
+            connection.link.queue.push_control(message::encode_route_refresh(refresh));
+        }
+        true
     }
 
     async fn max_prefixes(&mut self, epoch: Epoch, family: Family, count: u32, warning: bool) {
