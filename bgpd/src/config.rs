@@ -10,7 +10,7 @@ use std::{
 };
 
 use bgp_core::rib::Install;
-use bgp_desired::{Desired, Fault, NexthopObjects, Parsed};
+use bgp_desired::{Desired, Fault, NexthopObjects, Parsed, Severity};
 use bgp_speaker::SpeakerConfig;
 use margay_fib::{FibConfig, Link};
 
@@ -44,13 +44,13 @@ impl LoadError {
         }
     }
 
-    /// One line for each fault, `FILE:LINE: …`.
+    /// One line for each fault that keeps it from being used, `FILE:LINE: …`.
     pub(crate) fn lines(&self) -> String {
         match self {
             Self::Read(path, error) => format!("cannot read {}: {error}", path.display()),
             Self::Faults(faults) => {
                 let mut out = String::new();
-                for fault in faults {
+                for fault in faults.iter().filter(|fault| fault.severity == Severity::Error) {
                     let separator = if out.is_empty() { "" } else { "\n" };
                     // Writing to a String cannot fail.
                     let _ = write!(out, "{separator}{fault}");

@@ -29,7 +29,7 @@ use toml::de::DeTable;
 pub use desired::{Api, Bgp, Datastore, Desired, Fib, Http, NexthopObjects, Node};
 pub use diff::{Impact, Step, StepKind, diff};
 pub use fault::{Fault, Severity, Snippet};
-pub use show::show;
+pub use show::{rule_settings, show};
 
 use reader::{Section, Source};
 

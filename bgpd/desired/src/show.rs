@@ -311,6 +311,15 @@ fn range(range: &Range) -> String {
 }
 
 fn set(set: &SetDefinition) -> String {
+    inline(&set_keys(set))
+}
+
+/// What a rule sets, `key = value` as in the file.
+pub fn rule_settings(rule: &RuleDefinition) -> Vec<String> {
+    set_keys(&rule.set).into_iter().map(|(key, value)| format!("{key} = {value}")).collect()
+}
+
+fn set_keys(set: &SetDefinition) -> Keys {
     let items = |items: &[CommunityItem]| {
         list(items.iter().map(|item| match item {
             CommunityItem::Pattern(pattern) => string(pattern),
@@ -341,7 +350,7 @@ fn set(set: &SetDefinition) -> String {
     keys.extend(set.weight.map(|value| ("weight", value.to_string())));
     keys.extend(set.metric.map(|value| ("metric", value.to_string())));
     keys.extend(set.preferred_source.map(|address| ("preferred-source", string(address))));
-    inline(&keys)
+    keys
 }
 
 pub(crate) fn fib(fib: &Fib) -> Keys {

@@ -8,6 +8,7 @@ use bgp_core::{
         Select, View,
     },
 };
+use bgp_desired::{Desired, rule_settings};
 use bgp_packet::Family;
 use bgp_speaker::Peer;
 use ipnet::IpNet;
@@ -58,7 +59,8 @@ pub(super) async fn explain(
             asked.and_then(|explanation| explanation.export)
         };
         let told = told(node, peer, prefix).await;
-        advertisements.push(advertisement(peer, export.as_ref(), told, &explanation));
+        let desired = node.desired.borrow().clone();
+        advertisements.push(advertisement(peer, export.as_ref(), told, &explanation, &desired));
     }
     let kernel = node.fib.clone();
     let rows =
@@ -66,10 +68,11 @@ pub(super) async fn explain(
             .await
             .unwrap_or_default();
     let now = node.speaker.now();
+    let desired = node.desired.borrow().clone();
     Ok(v1::ExplainRouteResponse {
         prefix: prefix.to_string(),
         family: convert::family_of(prefix).into(),
-        paths: explanation.paths.iter().map(|p| path(p, now)).collect(),
+        paths: explanation.paths.iter().map(|p| path(p, now, &desired)).collect(),
         comparisons: comparisons(&explanation),
         advertisements,
         fib: rows.first().map(fib::route),
@@ -102,7 +105,7 @@ async fn told(node: &Node, peer: &Peer, prefix: IpNet) -> Vec<v1::Route> {
     routes
 }
 
-fn path(path: &ExplainedPath, now: u32) -> v1::ExplainedPath {
+fn path(path: &ExplainedPath, now: u32, desired: &Desired) -> v1::ExplainedPath {
     let ineligible = matches!(
         path.row.reason,
         Reason::NextHopUnreachable | Reason::Policy | Reason::AsLoop | Reason::OriginatorLoop
@@ -112,11 +115,11 @@ fn path(path: &ExplainedPath, now: u32) -> v1::ExplainedPath {
     v1::ExplainedPath {
         route: Some(convert::route(&path.row, now, true)),
         import: path.row.peer.map(|_| match &path.import {
-            Some((policy, hits)) => trace(Some(policy), !rejected, hits, ""),
+            Some((policy, hits)) => trace(policy, !rejected, hits, desired),
             None if rejected => {
-                trace(None, false, &[], "no import policy on an external session (RFC 8212)")
+                no_policy(false, "an external session without one takes nothing, RFC 8212")
             }
-            None => trace(None, true, &[], "no import policy: taken as it came"),
+            None => no_policy(true, "taken as it came"),
         }),
         eligible: !ineligible,
         next_hop: path
@@ -126,7 +129,13 @@ fn path(path: &ExplainedPath, now: u32) -> v1::ExplainedPath {
     }
 }
 
-fn trace(policy: Option<&String>, accepted: bool, hits: &[RuleHit], note: &str) -> v1::PolicyTrace {
+fn no_policy(accepted: bool, note: &str) -> v1::PolicyTrace {
+    v1::PolicyTrace { policy: None, accepted, hits: Vec::new(), note: note.to_owned() }
+}
+
+/// What a policy did. What its rules set is taken from the configuration.
+fn trace(name: &str, accepted: bool, hits: &[RuleHit], desired: &Desired) -> v1::PolicyTrace {
+    let rules = desired.policies.get(name).map(|policy| &policy.definition().rules);
     let hit = |hit: &RuleHit| v1::RuleHit {
         index: hit.index.and_then(|index| u32::try_from(index).ok()),
         name: hit.name.clone(),
@@ -136,13 +145,18 @@ fn trace(policy: Option<&String>, accepted: bool, hits: &[RuleHit], note: &str) 
             RuleAction::Next => v1::RuleAction::Next,
         }
         .into(),
-        changes: Vec::new(),
+        changes: hit
+            .index
+            .and_then(|index| rules?.get(index))
+            .filter(|_| hit.action != RuleAction::Reject)
+            .map(rule_settings)
+            .unwrap_or_default(),
     };
     v1::PolicyTrace {
-        policy: policy.cloned(),
+        policy: Some(name.to_owned()),
         accepted,
         hits: hits.iter().map(hit).collect(),
-        note: note.to_owned(),
+        note: String::new(),
     }
 }
 
@@ -184,6 +198,7 @@ fn advertisement(
     export: Option<&ExplainedExport>,
     routes: Vec<v1::Route>,
     explanation: &Explanation,
+    desired: &Desired,
 ) -> v1::Advertisement {
     let considered = export.map_or(&[] as &[ConsideredPath], |export| &export.considered);
     // The path that came furthest says most.
@@ -214,7 +229,7 @@ fn advertisement(
         routes,
         export: shown.and_then(|path| {
             let (policy, hits) = path.policy.as_ref()?;
-            Some(trace(Some(policy), path.outcome.is_ok(), hits, ""))
+            Some(trace(policy, path.outcome.is_ok(), hits, desired))
         }),
         reason: reason.to_owned(),
         text,

@@ -22,3 +22,13 @@ fn an_empty_configuration_shows_its_defaults() {
     assert!(shown.contains("listen = \"127.0.0.1:9179\""), "{shown}");
     assert!(!shown.contains("[bgp]"), "{shown}");
 }
+
+#[test]
+fn the_settings_of_a_rule_read_as_in_the_file() {
+    let text = "[bgp]\nasn = 65001\n[policy.route.p]\ndefault = \"reject\"\nrules = [{ match = { any = \
+                true }, then = { set = { local-pref = 200, add-communities = [\"65001:7\"] }, \
+                action = \"accept\" } }]\n";
+    let parsed = crate::parse(text, "test.toml", &|_| Ok(Vec::new())).expect("it is valid");
+    let rule = &parsed.desired.policies["p"].definition().rules[0];
+    assert_eq!(rule_settings(rule), ["local-pref = 200", "add-communities = [\"65001:7\"]"]);
+}
