@@ -120,8 +120,9 @@ impl Engine {
     /// Works until told to stop.
     pub fn run(mut self) {
         let leave = loop {
+            let turn = self.turn();
             self.tell();
-            match self.turn() {
+            match turn {
                 Turn::Stop(leave) => break leave,
                 Turn::Again => {}
                 Turn::Wait => self.rest(),

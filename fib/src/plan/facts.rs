@@ -204,6 +204,7 @@ impl State {
                     self.forgive();
                 }
             }
+            LinkChange::LostCarrier => self.asks.objects |= self.objects.any_on_link(index),
             LinkChange::WentDown => self.over_link_lost(index, now),
         }
         self.tracker.touch_all();

@@ -228,8 +228,13 @@ impl Foreign {
 
     /// Whether somebody else has this very key: the kernel would replace it for us.
     pub fn holds(&self, table: u32, prefix: IpNet, metric: u32) -> bool {
-        self.tables.contains_key(&table)
-            && self.at(table, prefix).any(|(_, k)| k.tos == 0 && k.form.metric == metric)
+        let Some(place) = self.tables.get(&table) else { return false };
+        let none = match prefix {
+            IpNet::V4(n) => !place.v4.lengths.contains_key(&n.prefix_len()),
+            IpNet::V6(n) => !place.v6.lengths.contains_key(&n.prefix_len()),
+        };
+        // Most lengths have no foreign route at all: no need to look.
+        !none && self.at(table, prefix).any(|(_, k)| k.tos == 0 && k.form.metric == metric)
     }
 
     /// Prefix lengths of a family that occur in a table.

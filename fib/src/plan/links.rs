@@ -24,6 +24,8 @@ pub enum LinkChange {
     Nothing,
     /// Name, hardware address or carrier.
     Changed,
+    /// It had carrier and has not: the kernel dropped next-hop objects over it, but no route.
+    LostCarrier,
     /// It was up and is not: the kernel dropped what went over it.
     WentDown,
 }
@@ -35,6 +37,7 @@ impl Links {
         match self.links.insert(link.index, link.clone()) {
             Some(old) if old == link => LinkChange::Nothing,
             Some(old) if old.admin_up && !up => LinkChange::WentDown,
+            Some(old) if old.running && !link.running => LinkChange::LostCarrier,
             _ => LinkChange::Changed,
         }
     }

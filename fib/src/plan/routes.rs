@@ -92,6 +92,11 @@ impl Entry {
         };
     }
 
+    /// Has the prefix looked at by the next plan.
+    pub fn queue(&mut self) {
+        self.set_queued(true);
+    }
+
     fn set_queued(&mut self, queued: bool) {
         self.want = (self.want & !FLAG) | if queued { FLAG } else { 0 };
     }
@@ -127,16 +132,25 @@ impl<K: Key> Half<K> {
     /// Changes an entry; gone when nothing is left in it. Returns what it was.
     pub fn update(&mut self, key: K, change: impl FnOnce(&mut Entry)) -> Entry {
         use std::collections::btree_map::Entry as Slot;
-        let mut slot = match self.map.entry(key) {
-            Slot::Occupied(slot) => slot,
-            Slot::Vacant(slot) => slot.insert_entry(Entry::default()),
+        let (old, new) = match self.map.entry(key) {
+            Slot::Occupied(mut slot) => {
+                let old = *slot.get();
+                change(slot.get_mut());
+                let new = *slot.get();
+                if new == Entry::default() {
+                    slot.remove();
+                }
+                (old, new)
+            }
+            Slot::Vacant(slot) => {
+                let mut new = Entry::default();
+                change(&mut new);
+                if new != Entry::default() {
+                    slot.insert(new);
+                }
+                (Entry::default(), new)
+            }
         };
-        let old = *slot.get();
-        change(slot.get_mut());
-        let new = *slot.get();
-        if new == Entry::default() {
-            slot.remove();
-        }
         let spec = |e: Entry| matches!(e.want(), Want::Spec(_));
         if spec(old) != spec(new) {
             let n = self.lengths.entry(key.length()).or_default();
@@ -147,6 +161,9 @@ impl<K: Key> Half<K> {
         }
         let there = |e: Entry| usize::from(e.have() != Have::Nothing);
         self.installed = self.installed + there(new) - there(old);
+        if new.queued() && !old.queued() {
+            self.queue.push_back(key);
+        }
         old
     }
 

@@ -192,7 +192,12 @@ impl State {
     /// Says what a prefix should do: a wish held by number, or nothing.
     pub fn want(&mut self, prefix: IpNet, spec: Option<u32>, now: Instant) {
         let want = spec.map_or(Want::Nothing, Want::Spec);
-        let old = self.routes.update(prefix, |e| e.set_want(want));
+        let old = self.routes.update(prefix, |e| {
+            if e.want() != want {
+                e.set_want(want);
+                e.queue();
+            }
+        });
         if old.want() == want {
             return;
         }
@@ -203,11 +208,13 @@ impl State {
         if let Want::Spec(id) = old.want() {
             self.release_wish(id, now);
         }
-        self.failed.remove(&prefix);
-        self.conflicts.remove(&prefix);
+        if !self.failed.is_empty() {
+            self.failed.remove(&prefix);
+        }
+        if !self.conflicts.is_empty() {
+            self.conflicts.remove(&prefix);
+        }
         self.tracker.touch(prefix);
-        // A stale route nobody ever wished for and nobody wants is deleted like any other.
-        self.routes.enqueue(prefix);
     }
 
     /// Follows a next hop for somebody.

@@ -332,10 +332,16 @@ impl State {
                     self.conflicts.insert(prefix);
                     return;
                 }
-                self.conflicts.remove(&prefix);
+                if !self.conflicts.is_empty() {
+                    self.conflicts.remove(&prefix);
+                }
                 let other = have.form().filter(|old| self.metric(*old) != metric);
                 // One of a former process may stand at this very key.
-                let standing = self.extras.remove(&(prefix, metric));
+                let standing = if self.extras.is_empty() {
+                    None
+                } else {
+                    self.extras.remove(&(prefix, metric))
+                };
                 if let Some(form) = standing {
                     self.release_form(form);
                 }

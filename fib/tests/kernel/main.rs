@@ -1,5 +1,9 @@
 //! The kernel side against a real kernel, each test in a network namespace of its own. They need
 //! root; without it they say so and are skipped.
 
+mod drift;
 mod install;
+mod links;
 mod net;
+mod restart;
+mod tracking;
