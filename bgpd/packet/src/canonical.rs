@@ -28,6 +28,7 @@ pub fn canonical_octets(attributes: &PathAttributes, out: &mut Vec<u8>) {
 pub fn from_canonical(octets: &[u8], next_hop: NextHop) -> Option<PathAttributes> {
     let mut attributes = PathAttributes::local(next_hop);
     let mut last = 0;
+    let mut mandatory = 0;
     for attribute in WireAttributes::new(octets) {
         let attribute = attribute.ok()?;
         let known = read(&mut attributes, attribute)?;
@@ -36,9 +37,9 @@ pub fn from_canonical(octets: &[u8], next_hop: NextHop) -> Option<PathAttributes
             return None;
         }
         last = attribute.code;
+        mandatory += u8::from(matches!(last, code::ORIGIN | code::AS_PATH));
     }
-    let mandatory = matches!(octets, [_, code::ORIGIN, _, _, _, code::AS_PATH, ..]);
-    mandatory.then_some(attributes)
+    (mandatory == 2).then_some(attributes)
 }
 
 /// The flags that [`block::write`] gives.

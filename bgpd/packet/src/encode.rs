@@ -68,11 +68,15 @@ impl Announce {
                 out.extend_from_slice(octets);
                 return Some(());
             };
-            // NEXT_HOP stands behind ORIGIN and AS_PATH.
-            let mut attributes = WireAttributes::new(octets);
-            let [origin, as_path] = [attributes.next()?.ok()?, attributes.next()?.ok()?];
-            let (before, after) =
-                octets.split_at_checked(origin.whole.len() + as_path.whole.len())?;
+            let mut before = 0;
+            for attribute in WireAttributes::new(octets) {
+                let attribute = attribute.ok()?;
+                if attribute.code > attribute_code::NEXT_HOP {
+                    break;
+                }
+                before += attribute.whole.len();
+            }
+            let (before, after) = octets.split_at_checked(before)?;
             out.extend_from_slice(before);
             block::write_next_hop(next_hop, out);
             out.extend_from_slice(after);

@@ -63,7 +63,7 @@ fn distinct<T: Ord + Clone + std::fmt::Debug>(
 }
 
 fn unknown() -> impl Strategy<Value = Vec<RawAttribute>> {
-    let codes = select(vec![11_u8, 19, 24, 33, 41, 127, 129, 254, 255]);
+    let codes = select(vec![0_u8, 11, 19, 24, 33, 41, 127, 129, 254, 255]);
     proptest::collection::btree_map(codes, vec(any::<u8>(), 0..300), 0..3).prop_map(|map| {
         map.into_iter().map(|(code, value)| RawAttribute { flags: 0xE0, code, value }).collect()
     })

@@ -122,6 +122,16 @@ fn communities_are_read_without_the_rest() {
 }
 
 #[test]
+fn an_unknown_attribute_of_code_0_comes_before_origin() {
+    // Found by fuzzing.
+    let mut attributes = full();
+    attributes.unknown.insert(0, RawAttribute { flags: 0xE0, code: 0, value: vec![] });
+    let octets = canonical(&attributes);
+    assert!(octets.starts_with(&[0xE0, 0, 0, 0x40, 1]));
+    assert_eq!(from_canonical(&octets, attributes.next_hop), Some(attributes));
+}
+
+#[test]
 fn what_a_policy_may_leave_behind_still_reads_back() {
     // Longer than a segment holds, and AS 0: not from the wire, but no reason to fall over.
     let mut attributes = PathAttributes::local(Ipv4Addr::LOCALHOST.into());

@@ -288,6 +288,8 @@ fn canonical_octets_announce_the_same_as_the_attributes() {
     route.as_path = AsPath::sequence([Asn(1), Asn(100_000)]);
     route.local_pref = Some(100);
     route.communities = vec![Community(1)];
+    // A code before all others: found by fuzzing.
+    route.unknown = vec![RawAttribute { flags: 0xE0, code: 0, value: vec![] }];
     let mut octets = Vec::new();
     canonical_octets(&route, &mut octets);
     let v6 = NextHop::new(Ipv6Addr::LOCALHOST);
