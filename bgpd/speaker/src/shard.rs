@@ -4,6 +4,7 @@
 //! any route is looked at, and a bounded one for routes, which makes readers wait. What a shard
 //! wants sent goes into the members' queues without waiting.
 
+mod marks;
 mod run;
 
 use std::{

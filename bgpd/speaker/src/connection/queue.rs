@@ -6,13 +6,14 @@
 //! what one slice of shard work yields.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
+use bgp_packet::Family;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
@@ -52,6 +53,8 @@ struct Inner {
     update_octets: usize,
     /// Shards that were told "full", one bit each.
     waiting: u64,
+    /// Shards that have come to their End-of-RIB.
+    ends: BTreeMap<Family, usize>,
     closing: bool,
 }
 
@@ -95,6 +98,15 @@ impl SendQueue {
         drop(inner);
         self.ready.notify_one();
         if full { Pushed::Full } else { Pushed::Room }
+    }
+
+    /// Notes that one of `shards` has sent all it had at first; whether it was the last of them,
+    /// so that an End-of-RIB is true of the whole table.
+    pub(crate) fn is_last_end(&self, family: Family, shards: usize) -> bool {
+        let mut inner = self.lock();
+        let ends = inner.ends.entry(family).or_default();
+        *ends += 1;
+        *ends == shards
     }
 
     /// No more comes: UPDATEs not yet begun are dropped, control messages still go out.

@@ -10,7 +10,7 @@ use bgp_core::rib::{Effect, Installed, Member, TrackedNextHop};
 use margay_fib::{BgpNextHop, Target, Wish};
 use tracing::error;
 
-use super::*;
+use super::{marks::Mark, *};
 use crate::connection::queue::Pushed;
 
 /// How long routes are taken in before what they changed is sent.
@@ -248,10 +248,21 @@ impl Thread {
 
     fn effect(&mut self, effect: Effect, wishes: &mut Vec<(IpNet, Option<Wish>)>) {
         match effect {
-            Effect::Send { to, except, octets, messages: _ } => {
+            Effect::Send { to, except, octets, messages } => {
+                let shards = self.shards.count();
+                let joined = shards > 1 && messages == 1;
+                let mark = joined.then(|| Mark::of(&octets)).flatten();
+                if mark == Some(Mark::Bracket) {
+                    return;
+                }
                 for member in to.iter().filter(|member| Some(member.peer) != except) {
                     let Some(receiver) = self.members.get(&member.peer) else { continue };
                     if receiver.epoch != member.epoch {
+                        continue;
+                    }
+                    if let Some(Mark::EndOfRib(family)) = mark
+                        && !receiver.link.queue.is_last_end(family, shards)
+                    {
                         continue;
                     }
                     let pushed = receiver.link.queue.push_updates(self.index, octets.clone());

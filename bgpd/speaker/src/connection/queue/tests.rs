@@ -53,3 +53,12 @@ fn one_write_is_bounded() {
     queue.next(&mut batch);
     assert_eq!(batch.len(), 16);
 }
+
+#[test]
+fn the_last_shard_to_end_ends_the_table_of_its_family() {
+    let queue = SendQueue::default();
+    assert!(!queue.is_last_end(Family::IPV4_UNICAST, 3));
+    assert!(!queue.is_last_end(Family::IPV4_UNICAST, 3));
+    assert!(!queue.is_last_end(Family::IPV6_UNICAST, 3));
+    assert!(queue.is_last_end(Family::IPV4_UNICAST, 3));
+}
