@@ -16,7 +16,7 @@ use crate::connection::queue::Pushed;
 /// How long routes are taken in before what they changed is sent.
 const TURN: Duration = Duration::from_millis(5);
 /// Prefixes of postponed work in one go.
-const WORK: usize = 1000;
+const WORK: usize = 4000;
 /// Control messages in one go.
 const CONTROL_TURN: usize = 256;
 

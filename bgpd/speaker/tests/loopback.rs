@@ -1,0 +1,265 @@
+//! Two speakers over real sockets on loopback addresses; no privileges needed.
+
+mod common;
+
+use std::{net::SocketAddr, time::Duration};
+
+use bgp_core::{
+    config::{MaxPrefixAction, MaxPrefixes, PeerAddress, PeerAsn, Secret},
+    fsm::{ErrorDirection, State},
+    policy::RoutePolicy,
+};
+use bgp_packet::{HEADER_LEN, message};
+use bgp_speaker::{AddedRoute, AdminState};
+use common::{End, established, knows, net, peer, until};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
+};
+
+type Pair = (End, End);
+
+fn pair(first: u8, left: &[&'static str], right: &[&'static str]) -> Pair {
+    (End::new(first, left), End::new(first + 1, right))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn routes_go_both_ways_over_several_shards() {
+    let (a, b) = pair(11, &["10.11.0.0/16", "10.11.1.0/24"], &["10.12.0.0/16"]);
+    let (left, kernel) = a.start_sharded(vec![a.peer(&b)], 3).await;
+    let (right, _) = b.start_sharded(vec![b.peer(&a)], 2).await;
+    until("routes", async || {
+        knows(&left, &["10.12.0.0/16"]).await
+            && knows(&right, &["10.11.0.0/16", "10.11.1.0/24"]).await
+    })
+    .await;
+    let row = peer(&left, "p12").await;
+    assert_eq!(row.status.address.map(|address| address.ip()), Some(b.address()));
+    assert_eq!((row.routes[0].received, row.routes[0].advertised), (1, 2));
+    assert!(kernel.wishes.lock().expect("unharmed").contains_key(&net("10.12.0.0/16")));
+    until("the sweep after End-of-RIB", async || {
+        kernel.in_sync.load(std::sync::atomic::Ordering::Relaxed)
+    })
+    .await;
+    left.stop(String::new()).await;
+    right.stop(String::new()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_speaker_that_goes_takes_its_routes_along_and_brings_them_back() {
+    let (a, b) = pair(21, &[], &["10.22.0.0/16"]);
+    let (left, kernel) = a.start(vec![a.peer(&b)]).await;
+    let (right, _) = b.start(vec![b.peer(&a)]).await;
+    until("the route", async || knows(&left, &["10.22.0.0/16"]).await).await;
+    right.stop("for maintenance".to_owned()).await;
+    until("no route", async || knows(&left, &[]).await).await;
+    assert!(kernel.wishes.lock().expect("unharmed").is_empty());
+    let status = peer(&left, "p22").await.status;
+    let (error, _) = status.last_error.expect("a reason");
+    assert_eq!((error.direction, error.code, error.subcode), (ErrorDirection::Received, 6, 2));
+    assert!(error.text.contains("for maintenance"), "{}", error.text);
+    let (right, _) = b.start(vec![b.peer(&a)]).await;
+    until("the route again", async || knows(&left, &["10.22.0.0/16"]).await).await;
+    assert_eq!(peer(&left, "p22").await.status.flaps, 1);
+    left.stop(String::new()).await;
+    right.stop(String::new()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn equal_passwords_meet_and_others_do_not() {
+    let (a, b) = pair(31, &["10.31.0.0/16"], &[]);
+    let with = |end: &End, other: &End, password: &str| {
+        let mut peer = end.peer(other);
+        peer.password = Some(Secret(password.as_bytes().to_vec()));
+        peer
+    };
+    let (left, _) = a.start(vec![with(&a, &b, "one")]).await;
+    let (right, _) = b.start(vec![with(&b, &a, "two")]).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(!established(&left, "p32").await && !established(&right, "p31").await);
+    // A reload with the right one is enough.
+    right.apply(b.config(vec![with(&b, &a, "one")])).await;
+    until("the route", async || knows(&right, &["10.31.0.0/16"]).await).await;
+    // With a key on our side only, the peer hears nothing.
+    right.apply(b.config(vec![b.peer(&a)])).await;
+    until("the session down", async || !established(&right, "p31").await).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(!established(&right, "p31").await);
+    left.stop(String::new()).await;
+    right.stop(String::new()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disabled_peer_stays_down_until_it_is_enabled() {
+    let (a, b) = pair(41, &[], &["10.42.0.0/16"]);
+    let (left, _) = a.start(vec![a.peer(&b)]).await;
+    let (right, _) = b.start(vec![b.peer(&a)]).await;
+    until("the session", async || established(&left, "p42").await).await;
+    left.disable("p42", "until noon".to_owned()).await.expect("it is there");
+    until("the reason at the other end", async || {
+        let status = peer(&right, "p41").await.status;
+        status.last_error.is_some_and(|(error, _)| error.text.contains("until noon"))
+    })
+    .await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let status = peer(&left, "p42").await.status;
+    assert_eq!((status.state, status.admin), (State::Idle, AdminState::Down));
+    left.enable("127.0.0.42").await.expect("it is found by its address");
+    until("the route", async || knows(&left, &["10.42.0.0/16"]).await).await;
+    left.reset("p42").await.expect("it is there");
+    until("a second flap and the session again", async || {
+        peer(&left, "p42").await.status.flaps == 2 && established(&left, "p42").await
+    })
+    .await;
+    left.stop(String::new()).await;
+    right.stop(String::new()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn policies_change_under_a_session_that_stays() {
+    let (a, b) = pair(51, &["10.51.0.0/16"], &["10.52.0.0/16"]);
+    let (left, _) = a.start(vec![a.peer(&b)]).await;
+    let (right, _) = b.start(vec![b.peer(&a)]).await;
+    until("routes", async || {
+        knows(&left, &["10.52.0.0/16"]).await && knows(&right, &["10.51.0.0/16"]).await
+    })
+    .await;
+    let mut closed = a.peer(&b);
+    closed.import = Some(RoutePolicy::reject().into());
+    closed.export = Some(RoutePolicy::reject().into());
+    left.apply(a.config(vec![closed])).await;
+    until("nothing in or out", async || knows(&left, &[]).await && knows(&right, &[]).await).await;
+    left.apply(a.config(vec![a.peer(&b)])).await;
+    until("routes again", async || {
+        knows(&left, &["10.52.0.0/16"]).await && knows(&right, &["10.51.0.0/16"]).await
+    })
+    .await;
+    assert_eq!(peer(&left, "p52").await.status.flaps, 0);
+    // What the session depends on ends it; the peer comes back under the new terms.
+    let mut slower = a.peer(&b);
+    slower.hold_time = Duration::from_secs(6);
+    left.apply(a.config(vec![slower])).await;
+    until("the new hold time", async || {
+        let negotiated = peer(&right, "p51").await.status.negotiated;
+        negotiated.is_some_and(|negotiated| negotiated.hold_time == Duration::from_secs(6))
+    })
+    .await;
+    // A peer that leaves the configuration is gone.
+    left.apply(a.config(Vec::new())).await;
+    assert!(left.peer("p52").await.is_err());
+    until("no route", async || knows(&right, &[]).await).await;
+    left.stop(String::new()).await;
+    right.stop(String::new()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn routes_of_ours_come_and_go_by_hand() {
+    let (a, b) = pair(61, &["10.61.0.0/16"], &[]);
+    let (left, _) = a.start(vec![a.peer(&b)]).await;
+    let (right, _) = b.start(vec![b.peer(&a)]).await;
+    until("the route", async || knows(&right, &["10.61.0.0/16"]).await).await;
+    let prefix = net("2001:db8:61::/48");
+    let (prefix_added, next_hop) = (net("10.99.0.0/16"), Some(a.next_hop()));
+    left.add_route(AddedRoute { prefix: prefix_added, next_hop, communities: Vec::new() }).await;
+    until("both", async || knows(&right, &["10.61.0.0/16", "10.99.0.0/16"]).await).await;
+    assert!(left.withdraw_route(net("10.61.0.0/16")).await);
+    assert!(!left.withdraw_route(prefix).await);
+    until("the other", async || knows(&right, &["10.99.0.0/16"]).await).await;
+    left.stop(String::new()).await;
+    right.stop(String::new()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn peers_from_a_range_are_taken_up_to_the_limit() {
+    let hub = End::new(71, &["10.71.0.0/16"]);
+    let (one, two) = pair(72, &[], &[]);
+    let mut template = hub.peer(&one);
+    template.name = "range".to_owned();
+    template.address = PeerAddress::Dynamic { prefix: net("127.0.0.72/31"), max_peers: 1 };
+    template.asn = PeerAsn::External;
+    template.local_address = None;
+    let (center, _) = hub.start(vec![template]).await;
+    assert!(center.peers().await.is_empty());
+    let (first, _) = one.start(vec![one.peer(&hub)]).await;
+    until("the first", async || knows(&first, &["10.71.0.0/16"]).await).await;
+    assert_eq!(peer(&center, "127.0.0.72").await.status.template.as_deref(), Some("range"));
+    let (second, _) = two.start(vec![two.peer(&hub)]).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(!established(&second, "p71").await);
+    first.stop(String::new()).await;
+    until("the second in its place", async || established(&second, "p71").await).await;
+    until("the first forgotten", async || center.peer("127.0.0.72").await.is_err()).await;
+    second.stop(String::new()).await;
+    center.stop(String::new()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn too_many_prefixes_end_the_session_for_good_where_asked() {
+    let (a, b) = pair(81, &[], &["10.81.0.0/16", "10.82.0.0/16", "10.83.0.0/16"]);
+    let mut limited = a.peer(&b);
+    let action = MaxPrefixAction::Shutdown;
+    limited.max_prefixes = Some(MaxPrefixes { limit: 2, warn_at: 0.8, action });
+    let (left, _) = a.start(vec![limited]).await;
+    let (right, _) = b.start(vec![b.peer(&a)]).await;
+    until("Cease/1", async || {
+        let status = peer(&right, "p81").await.status;
+        status.last_error.is_some_and(|(error, _)| (error.code, error.subcode) == (6, 1))
+    })
+    .await;
+    assert_eq!(peer(&left, "p82").await.status.admin, AdminState::Down);
+    left.stop(String::new()).await;
+    right.stop(String::new()).await;
+}
+
+/// Connects to an end from an address.
+async fn call(from: &End, to: &End) -> TcpStream {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    loop {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind(SocketAddr::new(from.address(), 0)).expect("loopback");
+        match socket.connect(SocketAddr::new(to.address(), to.port)).await {
+            Ok(stream) => return stream,
+            Err(error) => assert!(tokio::time::Instant::now() < deadline, "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stranger_is_reset() {
+    let (a, b) = pair(91, &[], &[]);
+    let (left, _) = a.start(vec![a.peer(&b)]).await;
+    let stranger = End::new(99, &[]);
+    let mut stream = call(&stranger, &a).await;
+    let error = stream.read(&mut [0; 1]).await.expect_err("nobody he knows");
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    left.stop(String::new()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn garbage_is_answered_and_costs_its_own_connection_only() {
+    let (a, b) = pair(101, &[], &[]);
+    let mut passive = a.peer(&b);
+    passive.passive = true;
+    let (left, _) = a.start(vec![passive]).await;
+    until("it listens for the peer", async || {
+        peer(&left, "p102").await.status.state == State::Active
+    })
+    .await;
+    let mut stream = call(&b, &a).await;
+    stream.write_all(&[0x55; 64]).await.expect("sent");
+    let mut said = Vec::new();
+    // It ends in order, with all that was said before.
+    stream.read_to_end(&mut said).await.expect("closed, not reset");
+    let mut rest = said.as_slice();
+    let mut kinds = Vec::new();
+    while let Ok(Some(len)) = message::frame_len(rest, bgp_packet::MAX_LEN) {
+        kinds.push(rest[HEADER_LEN - 1]);
+        if kinds.last() == Some(&3) {
+            assert_eq!(&rest[HEADER_LEN..HEADER_LEN + 2], [1, 1], "connection not synchronised");
+        }
+        rest = &rest[len..];
+    }
+    assert_eq!(kinds, [1, 3], "OPEN, NOTIFICATION");
+    left.stop(String::new()).await;
+}
