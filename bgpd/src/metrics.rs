@@ -1,6 +1,9 @@
 //! What is measured, under which names.
 
-use bgp_core::{fsm::State, rib::PeerCounts};
+use bgp_core::{
+    fsm::State,
+    rib::{PeerCounts, TableCounts},
+};
 use bgp_packet::{Family, attribute_name};
 use bgp_speaker::{MessageKind, Peer};
 
@@ -8,6 +11,9 @@ use crate::{
     api::Node,
     exposition::{Exposition, Kind},
 };
+
+/// A metric's name, its help, and where its value comes from.
+type Figure<T> = (&'static str, &'static str, fn(T) -> u64);
 
 /// Everything, now.
 pub(crate) async fn render(node: &Node) -> String {
@@ -73,7 +79,7 @@ fn sessions(out: &mut Exposition, peers: &[Peer]) {
 }
 
 fn messages(out: &mut Exposition, peers: &[Peer]) {
-    let directions: [(_, _, fn((u64, u64)) -> u64); 2] = [
+    let directions: [Figure<(u64, u64)>; 2] = [
         ("margay_bgp_messages_received_total", "Messages received.", |(received, _)| received),
         ("margay_bgp_messages_sent_total", "Messages sent.", |(_, sent)| sent),
     ];
@@ -126,7 +132,7 @@ fn messages(out: &mut Exposition, peers: &[Peer]) {
 }
 
 fn prefixes(out: &mut Exposition, peers: &[Peer]) {
-    let kinds: [(_, _, fn(&PeerCounts) -> u64); 3] = [
+    let kinds: [Figure<&PeerCounts>; 3] = [
         ("margay_bgp_prefixes_received", "Paths held as the peer sent them.", |counts| {
             counts.received
         }),
@@ -146,7 +152,7 @@ fn prefixes(out: &mut Exposition, peers: &[Peer]) {
 }
 
 fn reading(out: &mut Exposition, peers: &[Peer]) {
-    let kinds: [(_, _, fn(&Peer) -> u64); 5] = [
+    let kinds: [Figure<&Peer>; 5] = [
         ("margay_bgp_batches_total", "Batches of routes handed to the table.", |peer| {
             peer.status.counters.batches().0
         }),
@@ -185,7 +191,7 @@ fn reading(out: &mut Exposition, peers: &[Peer]) {
 
 async fn table(out: &mut Exposition, node: &Node) {
     let counts = node.speaker.counts().await;
-    let kinds: [(_, _, fn(&bgp_core::rib::TableCounts) -> u64); 4] = [
+    let kinds: [Figure<&TableCounts>; 4] = [
         ("margay_bgp_table_prefixes", "Prefixes with any path.", |counts| counts.prefixes),
         ("margay_bgp_table_paths", "Paths held.", |counts| counts.paths),
         ("margay_bgp_table_best", "Prefixes with a best path.", |counts| counts.best),
