@@ -171,33 +171,9 @@ impl SpeakerHandle {
         self.ask(|reply| SpeakerOrders::Withdraw(prefix, reply)).await.unwrap_or(false)
     }
 
-    /// Rows that answer a query, a slice at a time, for as long as they are taken.
-    pub fn routes(&self, query: RouteQuery) -> mpsc::Receiver<Vec<RouteRow>> {
-        let (rows, receiver) = mpsc::channel(2);
-        let shards = self.shards.clone();
-        tokio::spawn(async move {
-            if matches!(query.select, Select::Longest(_)) {
-                longest(&shards, query, &rows).await;
-                return;
-            }
-            for shard in 0..shards.count() {
-                let mut cursor = RouteCursor::default();
-                loop {
-                    let Some((slice, next, done)) = slice(&shards, shard, query, cursor).await
-                    else {
-                        return;
-                    };
-                    if !slice.is_empty() && rows.send(slice).await.is_err() {
-                        return;
-                    }
-                    if done {
-                        break;
-                    }
-                    cursor = next;
-                }
-            }
-        });
-        receiver
+    /// Rows that answer a query, a slice at a time as they are taken.
+    pub fn routes(&self, query: RouteQuery) -> Rows {
+        Rows { shards: self.shards.clone(), query, shard: 0, cursor: RouteCursor::default() }
     }
 
     /// The number of a peer, for a query; by name, else by address.
@@ -275,38 +251,70 @@ async fn status(handle: &PeerHandle) -> Option<PeerStatus> {
     answer.await.ok()
 }
 
-async fn slice(
-    shards: &Shards,
-    shard: usize,
+/// The answer to a query about routes; see [`SpeakerHandle::routes`].
+#[derive(Debug)]
+pub struct Rows {
+    shards: Shards,
     query: RouteQuery,
+    shard: usize,
     cursor: RouteCursor,
-) -> Option<(Vec<RouteRow>, RouteCursor, bool)> {
-    shards
-        .ask(shard, move |shard| {
-            let (mut rows, mut cursor) = (Vec::new(), cursor);
-            let done = shard.routes(&query, &mut cursor, SLICE, &mut rows);
-            (rows, cursor, done)
-        })
-        .await
 }
 
-/// The longest match over all shards.
-async fn longest(shards: &Shards, query: RouteQuery, rows: &mpsc::Sender<Vec<RouteRow>>) {
-    let mut best: Vec<RouteRow> = Vec::new();
-    for shard in 0..shards.count() {
-        let (mut found, mut cursor) = (Vec::new(), RouteCursor::default());
-        while let Some((rows, next, done)) = slice(shards, shard, query, cursor).await {
-            found.extend(rows);
-            cursor = next;
+impl Rows {
+    /// The next rows, none of them empty; `None` at the end.
+    pub async fn next(&mut self) -> Option<Vec<RouteRow>> {
+        if matches!(self.query.select, Select::Longest(_)) {
+            return self.longest().await;
+        }
+        while self.shard < self.shards.count() {
+            let (rows, done) = self.slice().await?;
             if done {
-                break;
+                self.next_shard();
+            }
+            if !rows.is_empty() {
+                return Some(rows);
             }
         }
-        let length = |rows: &[RouteRow]| rows.first().map(|row| row.prefix.prefix_len());
-        if length(&found) > length(&best) {
-            best = found;
-        }
+        None
     }
-    // Whoever asked may be gone.
-    let _ = rows.send(best).await;
+
+    fn next_shard(&mut self) {
+        self.shard += 1;
+        self.cursor = RouteCursor::default();
+    }
+
+    async fn slice(&mut self) -> Option<(Vec<RouteRow>, bool)> {
+        let (query, cursor) = (self.query, self.cursor);
+        let (rows, cursor, done) = self
+            .shards
+            .ask(self.shard, move |shard| {
+                let (mut rows, mut cursor) = (Vec::new(), cursor);
+                let done = shard.routes(&query, &mut cursor, SLICE, &mut rows);
+                (rows, cursor, done)
+            })
+            .await?;
+        self.cursor = cursor;
+        Some((rows, done))
+    }
+
+    /// The longest match over all shards, as one slice.
+    async fn longest(&mut self) -> Option<Vec<RouteRow>> {
+        let mut best: Vec<RouteRow> = Vec::new();
+        while self.shard < self.shards.count() {
+            let mut found = Vec::new();
+            loop {
+                let (rows, done) = self.slice().await?;
+                found.extend(rows);
+                if done {
+                    break;
+                }
+            }
+            self.next_shard();
+            let length = |rows: &[RouteRow]| rows.first().map(|row| row.prefix.prefix_len());
+            if length(&found) > length(&best) {
+                best = found;
+            }
+        }
+        (!best.is_empty()).then_some(best)
+    }
 }

@@ -24,7 +24,7 @@ mod sys;
 mod transport;
 
 pub use events::PeerEvent;
-pub use handle::{NoSuchPeer, Peer, SpeakerHandle};
+pub use handle::{NoSuchPeer, Peer, Rows, SpeakerHandle};
 pub use kernel::{Kernel, KernelEvents};
 pub use listener::ListenError;
 pub use metrics::{MessageKind, PeerCounters};

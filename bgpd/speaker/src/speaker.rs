@@ -166,7 +166,16 @@ impl Speaker {
         }
         speaker.sync.begin(speaker.expected());
         speaker.update_services();
-        let task = tokio::spawn(speaker.run());
+        let running = tokio::spawn(speaker.run());
+        let task = tokio::spawn(async move {
+            if let Err(error) = running.await
+                && error.is_panic()
+            {
+                // Nobody would take connections or a configuration any more.
+                error!(err = %error, "the speaker panicked; aborting");
+                std::process::abort();
+            }
+        });
         Ok(SpeakerHandle::new(orders_sender, shards, events, changes, task))
     }
 

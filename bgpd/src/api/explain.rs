@@ -36,7 +36,7 @@ pub(super) async fn explain(
                 .map_err(|_| invalid_argument("address", format!("{text:?} is no address")))?;
             let select = Select::Longest(address);
             let query = RouteQuery { select, family: None, view: View::Table };
-            let rows = node.speaker.routes(query).recv().await.unwrap_or_default();
+            let rows = node.speaker.routes(query).next().await.unwrap_or_default();
             rows.first().map(|row| row.prefix).ok_or_else(|| not_found(text))?
         }
     };
@@ -99,7 +99,7 @@ async fn told(node: &Node, peer: &Peer, prefix: IpNet) -> Vec<v1::Route> {
     let mut rows = node.speaker.routes(query);
     let now = node.speaker.now();
     let mut routes = Vec::new();
-    while let Some(batch) = rows.recv().await {
+    while let Some(batch) = rows.next().await {
         routes.extend(batch.iter().map(|row| convert::route(row, now, false)));
     }
     routes

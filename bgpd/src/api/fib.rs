@@ -1,18 +1,15 @@
 //! Routes wished for and in the kernel, in batches.
 
+use futures::{Stream, stream};
 use margay_fib::{FibRow, RowFilter};
 use margay_proto::{
     error::invalid_argument,
     v1::{self, list_fib_request::Destination},
 };
-use tokio::sync::mpsc;
-use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::Status;
 
 use super::{Node, routing};
 
-/// Batches made before the reader takes them.
-const AHEAD: usize = 2;
 /// Rows of a batch.
 const SLICE: usize = 1024;
 
@@ -29,22 +26,17 @@ pub(super) fn list(
                 .map_err(|_| invalid_argument("address", format!("{text:?} is no address")))?,
         ),
     };
-    let fib = node.fib.clone();
-    let (sender, receiver) = mpsc::channel(AHEAD);
-    tokio::task::spawn_blocking(move || {
-        let mut after = None;
-        loop {
-            let rows = fib.rows_after(filter, after, SLICE);
-            let Some(last) = rows.last() else { return };
-            let (next, full) = (last.prefix, rows.len() == SLICE);
-            let routes = rows.iter().map(route).collect();
-            if sender.blocking_send(Ok(v1::ListFibResponse { routes })).is_err() || !full {
-                return;
-            }
-            after = Some(next);
-        }
-    });
-    Ok(ReceiverStream::new(receiver))
+    let state = Some((node.fib.clone(), None));
+    Ok(stream::unfold(state, move |state| async move {
+        let (fib, after) = state?;
+        let kernel = fib.clone();
+        let rows = tokio::task::spawn_blocking(move || kernel.rows_after(filter, after, SLICE));
+        let rows = rows.await.unwrap_or_default();
+        let next = rows.last().map(|row| row.prefix)?;
+        let routes = rows.iter().map(route).collect();
+        let rest = (rows.len() == SLICE).then_some((fib, Some(next)));
+        Some((Ok(v1::ListFibResponse { routes }), rest))
+    }))
 }
 
 /// A row.

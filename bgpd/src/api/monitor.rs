@@ -1,63 +1,70 @@
 //! Changes as they happen.
 
-use std::{pin::Pin, time::Duration};
+use std::time::Duration;
 
 use bgp_core::rib::RouteRow;
-use bgp_speaker::{PeerEvent, RouteChange};
+use bgp_speaker::{PeerEvent, RouteChange, SpeakerHandle};
+use futures::{Stream, stream};
+use margay_fib::FibHandle;
 use margay_proto::v1::{self, monitor_event::Event};
-use tokio::sync::{broadcast, mpsc};
-use tokio_stream::{Stream, wrappers::ReceiverStream};
+use tokio::sync::broadcast;
 use tonic::Status;
 
 use super::{Node, convert};
 
-/// Batches made before the reader takes them.
-const AHEAD: usize = 4;
 /// Events of one batch.
 const BATCH: usize = 256;
 
-type Events = Pin<Box<dyn Stream<Item = Result<v1::MonitorResponse, Status>> + Send>>;
-
 /// Streams peer and route changes until the reader goes. What a slow reader misses is counted.
-pub(super) async fn monitor(node: &Node, request: v1::MonitorRequest) -> Events {
+pub(super) async fn monitor(
+    node: &Node,
+    request: v1::MonitorRequest,
+) -> impl Stream<Item = Result<v1::MonitorResponse, Status>> + Send + use<> {
     let both = !request.peers && !request.routes;
-    let mut peers = (request.peers || both).then(|| node.speaker.watch_peers());
-    let mut routes = match request.routes || both {
+    let routes = match request.routes || both {
         true => Some(node.speaker.watch_routes().await),
         false => None,
     };
-    let (sender, receiver) = mpsc::channel(AHEAD);
-    let (fib, speaker) = (node.fib.clone(), node.speaker.clone());
-    tokio::spawn(async move {
-        loop {
-            let mut events = Vec::new();
-            tokio::select! {
-                () = sender.closed() => return,
-                event = next(&mut peers) => match event {
-                    Some(event) => {
-                        events.push(event.map_or_else(lost, |e| peer_event(&e, &fib.links())));
-                    }
-                    None => return,
-                },
-                event = next(&mut routes) => match event {
-                    Some(event) => {
-                        let now = speaker.now();
-                        events.push(event.map_or_else(lost, |e| route_event(&e, now)));
-                        while events.len() < BATCH
-                            && let Some(Ok(event)) = routes.as_mut().map(broadcast::Receiver::try_recv)
-                        {
-                            events.push(route_event(&event, now));
-                        }
-                    }
-                    None => return,
-                },
+    let watch = Watch {
+        fib: node.fib.clone(),
+        speaker: node.speaker.clone(),
+        peers: (request.peers || both).then(|| node.speaker.watch_peers()),
+        routes,
+    };
+    stream::unfold(watch, |mut watch| async {
+        let events = watch.next().await?;
+        Some((Ok(v1::MonitorResponse { events }), watch))
+    })
+}
+
+struct Watch {
+    fib: FibHandle,
+    speaker: SpeakerHandle,
+    peers: Option<broadcast::Receiver<PeerEvent>>,
+    routes: Option<broadcast::Receiver<RouteChange>>,
+}
+
+impl Watch {
+    /// The next events, at least one; `None` once the daemon stops.
+    async fn next(&mut self) -> Option<Vec<v1::MonitorEvent>> {
+        let mut events = Vec::new();
+        tokio::select! {
+            event = next(&mut self.peers) => {
+                let event = event?;
+                events.push(event.map_or_else(lost, |e| peer_event(&e, &self.fib.links())));
             }
-            if sender.send(Ok(v1::MonitorResponse { events })).await.is_err() {
-                return;
+            event = next(&mut self.routes) => {
+                let now = self.speaker.now();
+                events.push(event?.map_or_else(lost, |e| route_event(&e, now)));
+                while events.len() < BATCH
+                    && let Some(Ok(event)) = self.routes.as_mut().map(broadcast::Receiver::try_recv)
+                {
+                    events.push(route_event(&event, now));
+                }
             }
         }
-    });
-    Box::pin(ReceiverStream::new(receiver))
+        Some(events)
+    }
 }
 
 /// The next event or how many were lost; never, where nothing is watched; `None` at the end.

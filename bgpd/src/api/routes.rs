@@ -2,18 +2,15 @@
 
 use bgp_core::rib::{RouteQuery, Select, View};
 use bgp_packet::Family;
+use bgp_speaker::Rows;
+use futures::{Stream, stream};
 use margay_proto::{
     error::invalid_argument,
     v1::{self, list_routes_request::Destination},
 };
-use tokio::sync::mpsc;
-use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::Status;
 
 use super::{Node, convert, routing};
-
-/// Batches made before the reader takes them.
-const AHEAD: usize = 2;
 
 /// Answers a listing; the shards are asked a slice at a time, as the rows are taken.
 pub(super) async fn list(
@@ -22,35 +19,47 @@ pub(super) async fn list(
 ) -> Result<impl Stream<Item = Result<v1::ListRoutesResponse, Status>> + Send + use<>, Status> {
     let query = query(node, &request).await?;
     let took_part = matches!(query.view, View::Table | View::Best | View::Received(_));
-    let mut rows = node.speaker.routes(query);
-    let now = node.speaker.now();
-    let (sender, receiver) = mpsc::channel(AHEAD);
-    let only_best = request.best;
-    let mut left = match request.limit {
-        0 => u64::MAX,
-        limit => limit,
+    let state = Listing {
+        rows: node.speaker.routes(query),
+        now: node.speaker.now(),
+        took_part,
+        only_best: request.best,
+        left: if request.limit == 0 { u64::MAX } else { request.limit },
     };
-    tokio::spawn(async move {
-        while let Some(batch) = rows.recv().await {
-            let take = usize::try_from(left).unwrap_or(usize::MAX);
+    Ok(stream::unfold(state, |mut state| async {
+        let routes = state.next().await?;
+        Some((Ok(v1::ListRoutesResponse { routes }), state))
+    }))
+}
+
+/// A listing under way.
+struct Listing {
+    rows: Rows,
+    now: u32,
+    took_part: bool,
+    only_best: bool,
+    left: u64,
+}
+
+impl Listing {
+    /// The next rows, none of them empty.
+    async fn next(&mut self) -> Option<Vec<v1::Route>> {
+        while self.left > 0 {
+            let batch = self.rows.next().await?;
+            let take = usize::try_from(self.left).unwrap_or(usize::MAX);
             let routes: Vec<v1::Route> = batch
                 .iter()
-                .filter(|row| row.best || !only_best)
+                .filter(|row| row.best || !self.only_best)
                 .take(take)
-                .map(|row| convert::route(row, now, took_part))
+                .map(|row| convert::route(row, self.now, self.took_part))
                 .collect();
-            left = left.saturating_sub(convert::count(routes.len()));
-            if !routes.is_empty()
-                && sender.send(Ok(v1::ListRoutesResponse { routes })).await.is_err()
-            {
-                return;
-            }
-            if left == 0 {
-                return;
+            self.left = self.left.saturating_sub(convert::count(routes.len()));
+            if !routes.is_empty() {
+                return Some(routes);
             }
         }
-    });
-    Ok(ReceiverStream::new(receiver))
+        None
+    }
 }
 
 async fn query(node: &Node, request: &v1::ListRoutesRequest) -> Result<RouteQuery, Status> {

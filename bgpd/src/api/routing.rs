@@ -5,12 +5,12 @@ use std::{pin::Pin, time::Duration};
 use bgp_core::{config::default_families, fsm::State, policy::CommunityValue, rib::SoftReset};
 use bgp_packet::{Family, FamilySet};
 use bgp_speaker::{AddedRoute, NoSuchPeer};
+use futures::Stream;
 use ipnet::IpNet;
 use margay_proto::{
     error::invalid_argument,
     v1::{self, routing_server},
 };
-use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
 use super::{Node, convert, explain, fib, monitor, peers, routes};

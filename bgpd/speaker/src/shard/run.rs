@@ -283,8 +283,10 @@ impl Thread {
             Effect::Flushed { .. } => {}
             Effect::Changed { prefix, best } => {
                 let best = best.map(|row| Arc::new(*row));
-                // Nobody listening is no error.
-                let _ = self.shards.0.changes.send(RouteChange { prefix, best });
+                if self.shards.0.changes.send(RouteChange { prefix, best }).is_err() {
+                    // The last one who listened has gone.
+                    self.shard.watch(false);
+                }
             }
         }
     }

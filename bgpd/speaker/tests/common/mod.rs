@@ -220,7 +220,7 @@ pub async fn learned(speaker: &SpeakerHandle) -> BTreeMap<IpNet, RouteRow> {
     let query = RouteQuery { select: Select::All, family: None, view: View::Best };
     let mut rows = speaker.routes(query);
     let mut all = BTreeMap::new();
-    while let Some(batch) = rows.recv().await {
+    while let Some(batch) = rows.next().await {
         all.extend(batch.into_iter().filter(|row| row.peer.is_some()).map(|row| (row.prefix, row)));
     }
     all
