@@ -22,7 +22,7 @@ pub struct Decoded {
     /// `None`: treat as withdraw, or the message announces nothing. The next hop in it is that of
     /// the classic NLRI, or of MP_REACH where there is no classic NLRI.
     pub attributes: Option<PathAttributes>,
-    /// What was wrong, in wire order.
+    /// What was wrong, in wire order; of more than 16 the last is the strongest of the rest.
     pub faults: Vec<Fault>,
 }
 
@@ -47,15 +47,13 @@ pub(crate) fn decode(update: &Update<'_>, context: &UpdateContext) -> Decoded {
     for attribute in WireAttributes::new(update.attributes) {
         match attribute {
             Ok(attribute) => decoder.attribute(attribute),
-            Err(cut) => decoder.faults.push(Fault::new(
-                0,
-                Handling::TreatAsWithdraw,
-                match cut.code {
+            Err(cut) => {
+                let text = match cut.code {
                     Some(code) => format!("the block ends inside attribute {code}"),
                     None => "the block ends inside the header of an attribute".to_owned(),
-                },
-                cut.whole,
-            )),
+                };
+                decoder.fault(0, Wrong::withdraw(text), cut.whole);
+            }
         }
     }
     decoder.finish()
@@ -105,8 +103,18 @@ impl<'a> Decoder<'a> {
         } else {
             Err(Wrong::discard("is there twice, the first counts"))
         };
-        if let Err(Wrong { handling, text }) = outcome {
+        if let Err(wrong) = outcome {
+            self.fault(code, wrong, whole);
+        }
+    }
+
+    /// A block of repeated attributes could have thousands: they must not take more memory than it.
+    #[cold]
+    fn fault(&mut self, code: u8, Wrong { handling, text }: Wrong, whole: &[u8]) {
+        if self.faults.len() < MAX_FAULTS {
             self.faults.push(Fault::new(code, handling, text, whole));
+        } else if let Some(last) = self.faults.last_mut().filter(|last| last.handling < handling) {
+            *last = Fault::new(code, handling, text, whole);
         }
     }
 
@@ -261,7 +269,7 @@ impl<'a> Decoder<'a> {
         }
         // A message that announces nothing needs no path; one it has is still checked, rule (e).
         for text in wrong {
-            self.faults.push(Fault::new(code::AS_PATH, Handling::TreatAsWithdraw, text, &[]));
+            self.fault(code::AS_PATH, Wrong::withdraw(text), &[]);
         }
     }
 
@@ -281,8 +289,7 @@ impl<'a> Decoder<'a> {
         for code in required {
             // One that was there but wrong has its fault already.
             if self.first_of(code) {
-                let text = "is missing".to_owned();
-                self.faults.push(Fault::new(code, Handling::TreatAsWithdraw, text, &[]));
+                self.fault(code, Wrong::withdraw("is missing"), &[]);
             }
         }
         if layout.classic_reach { self.next_hop.map(NextHop::new) } else { self.update.mp_next_hop }
@@ -346,6 +353,8 @@ pub(crate) fn remove_duplicates<T: Copy + Ord>(list: &mut Vec<T>) {
     }
 }
 
+/// Faults kept of one message.
+const MAX_FAULTS: usize = 16;
 /// Up to so many values a scan is faster than a set.
 const FEW: usize = 32;
 

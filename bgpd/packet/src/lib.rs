@@ -2,8 +2,8 @@
 //!
 //! Owns: framing, the five message types, capabilities, path attributes and their error rules
 //! (RFC 4271, 4760, 5492, 6793, 7606, 7911, 8654, 8950, 9072). Promises: no input panics or
-//! allocates beyond its own size; what is decoded and encoded again means the same. Leaves to
-//! others: state, policy, time, sockets.
+//! allocates beyond a small multiple of its own size; what is decoded and encoded again means the
+//! same. Leaves to others: state, policy, time, sockets.
 //!
 //! The way in: [`frame_len`](message::frame_len), [`decode`](message::decode), [`Update::parse`],
 //! [`Update::attribute_key`] to see whether the attributes are known already, else

@@ -798,6 +798,20 @@ fn faults_keep_the_attribute_and_no_more_than_64_octets() {
 }
 
 #[test]
+fn many_faults_are_bounded_without_losing_the_strongest() {
+    let repeated = attribute(0xC0, 200, &[]);
+    let mut more = vec![&repeated[..]; 1000];
+    let decoded = with(&more, &external());
+    assert_eq!(decoded.faults.len(), 16);
+    assert!(decoded.attributes.is_some());
+    let bad_med = attribute(0x80, 4, &[]);
+    more.push(&bad_med);
+    let decoded = with(&more, &external());
+    assert_eq!(decoded.faults.len(), 16);
+    withdrawn(&decoded, 4);
+}
+
+#[test]
 fn repeated_communities_are_taken_once_in_order() {
     let value = [0, 1, 0, 2, 0, 3, 0, 4, 0, 1, 0, 2, 0, 3, 0, 4, 0, 0, 0, 1];
     let route = accepted(with(&[&attribute(0xC0, 8, &value)], &external()));
