@@ -52,7 +52,10 @@ impl Ending {
                 }
                 // RFC 4271 §8.2.2, event 24: a version error is no reason to slow down.
                 (code::OPEN, open_error::UNSUPPORTED_VERSION) => Aftermath::Idle { failures: 0 },
-                (code::CEASE, cease::COLLISION) if !established => Aftermath::Active,
+                // Another connection stays, or the peer does not know us yet: no failure.
+                (code::CEASE, cease::COLLISION | cease::REJECTED) if !established => {
+                    Aftermath::Active
+                }
                 _ => Aftermath::Idle { failures: 1 },
             },
             Self::Sent(n, _) if !established && (n.code, n.subcode) == COLLISION => {

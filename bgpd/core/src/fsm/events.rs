@@ -1,6 +1,10 @@
 //! What each input does in each state (RFC 4271 §8.2.2).
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bgp_packet::{
     Capability, Notification, Open, RefreshKind, RouteRefresh,
@@ -252,8 +256,13 @@ impl Session {
     ) {
         let Some(index) = self.connections.iter().position(|c| c.id == id) else { return };
         let Some(connection) = self.connections.get_mut(index) else { return };
+        // With a hold time of zero the KEEPALIVE must still come some day.
+        let hold = match negotiated.hold_time {
+            Duration::ZERO => timers::OPEN_HOLD,
+            hold_time => hold_time,
+        };
         connection.phase = Phase::OpenConfirm(negotiated);
-        connection.restart_hold(now);
+        connection.hold = Some(now + hold);
         connection.restart_send_hold(now);
         connection.restart_keepalive(now, &mut self.jitter);
         out.push(Output::Send(id, Control::KeepAlive));

@@ -90,6 +90,15 @@ fn hold_time_zero_means_no_timers_but_one_keepalive() {
 }
 
 #[test]
+fn hold_time_zero_does_not_mean_to_wait_for_the_keepalive_forever() {
+    let mut bench = Bench::started();
+    let id = bench.connected();
+    bench.give(Input::Open(id, Open { hold_time: 0, ..their_open() }));
+    bench.advance(secs(240));
+    assert_eq!(bench.notified(id), [EXPIRED]);
+}
+
+#[test]
 fn peer_that_takes_nothing_loses_the_session_after_the_send_hold_time() {
     let (mut bench, id) = holding(90);
     let mut ended = None;

@@ -276,6 +276,14 @@ fn session_that_needs_capabilities_has_nothing_to_fall_back_to() {
 }
 
 #[test]
+fn peer_that_does_not_know_us_yet_may_still_connect() {
+    let (mut bench, id) = open_sent();
+    bench.give(Input::Notification(id, Notification::new(6, 5)));
+    assert_eq!(bench.state(), State::Active);
+    assert!(bench.session.accept(bench.now).is_some());
+}
+
+#[test]
 fn unsupported_capability_is_not_retried_fast() {
     let (mut bench, id) = open_sent();
     bench.give(Input::Notification(id, Notification::new(2, 7)));
