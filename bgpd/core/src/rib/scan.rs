@@ -133,7 +133,7 @@ impl<N: Net> Rib<N> {
             let action = work.of(record.session);
             let source = core.sessions.get(record.session);
             let gone = (action & SWEEP != 0 && !source.alive)
-                || (action & STALE != 0 && record.flags.round() != source.inbound[N::INDEX].round);
+                || (action & STALE != 0 && source.inbound[N::INDEX].is_stale(record.flags.round()));
             if gone {
                 before.get_or_insert_with(|| self.held(core, slot));
                 self.take_out(core, slot, path);

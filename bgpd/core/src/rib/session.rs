@@ -75,12 +75,28 @@ pub(crate) struct Inbound {
     pub round: u8,
     /// When the peer's BoRR came, until its EoRR.
     pub refreshing: Option<u32>,
+    /// Round of the last refresh that ended: what is older goes.
+    swept: u8,
     /// The peer's End-of-RIB has come.
     pub ended: bool,
     /// `max-prefixes` reached its warning level.
     pub warned: bool,
     /// `max-prefixes` exceeded.
     pub exceeded: bool,
+}
+
+impl Inbound {
+    /// Older paths go from now on, also when the next refresh begins before they are gone.
+    pub fn end_refresh(&mut self) {
+        self.swept = self.round;
+        self.refreshing = None;
+    }
+
+    /// Whether a path last announced in `round` was left out of a refresh that has ended.
+    pub fn is_stale(&self, round: u8) -> bool {
+        let age = |round: u8| self.round.wrapping_sub(round) & 15;
+        age(round) > age(self.swept)
+    }
 }
 
 /// A place in the list of sessions.

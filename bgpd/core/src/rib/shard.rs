@@ -69,7 +69,7 @@ impl Shard {
             for family in 0..2 {
                 let begun = core.sessions.get(session).inbound[family].refreshing;
                 if begun.is_some_and(|begun| now.saturating_sub(begun) > REFRESH_LIMIT) {
-                    core.sessions.get_mut(session).inbound[family].refreshing = None;
+                    core.sessions.get_mut(session).inbound[family].end_refresh();
                     match family {
                         0 => self.v4.scan.session(session, STALE),
                         _ => self.v6.scan.session(session, STALE),
@@ -268,7 +268,8 @@ impl Shard {
                 inbound.refreshing = Some(now);
             }
             RefreshKind::End => {
-                if inbound.refreshing.take().is_some() {
+                if inbound.refreshing.is_some() {
+                    inbound.end_refresh();
                     match family {
                         0 => self.v4.scan.session(session, STALE),
                         _ => self.v6.scan.session(session, STALE),

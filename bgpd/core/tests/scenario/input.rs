@@ -5,12 +5,13 @@
 //! {"peer": "a", "withdraw": "10.0.0.0/8"}
 //! {"originate": "10.1.0.0/16", "communities": ["65000:1"]}     {"forget": "10.1.0.0/16"}
 //! {"peer_down": "a"}   {"peer_up": "a"}   {"refresh": "a"}   {"soft_reset": "a"}
+//! {"begin_refresh": "a"}   {"end_refresh": "a"}    brackets around what a peer sends again
 //! {"next_hop": "10.9.9.9", "cost": 5}     {"next_hop": "10.9.9.9"} is one that is gone
 //! {"configure": "a", "settings": "import=other"}    "speaker" for the speaker
 //! ```
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
@@ -31,6 +32,8 @@ pub enum Step {
     Local { source: RouteSource, prefix: IpNet, route: Option<Box<Own>> },
     NextHop { address: IpAddr, cost: Option<u32> },
     Refresh(usize),
+    BeginRefresh(usize),
+    EndRefresh(usize),
     SoftReset(usize),
     ConfigurePeer(usize, String),
     ConfigureSpeaker(String),
@@ -63,6 +66,8 @@ struct Line {
     peer_up: Option<String>,
     peer_down: Option<String>,
     refresh: Option<String>,
+    begin_refresh: Option<String>,
+    end_refresh: Option<String>,
     soft_reset: Option<String>,
     configure: Option<String>,
     settings: Option<String>,
@@ -130,6 +135,10 @@ impl Line {
             Step::PeerDown(index(name))
         } else if let Some(name) = &self.refresh {
             Step::Refresh(index(name))
+        } else if let Some(name) = &self.begin_refresh {
+            Step::BeginRefresh(index(name))
+        } else if let Some(name) = &self.end_refresh {
+            Step::EndRefresh(index(name))
         } else if let Some(name) = &self.soft_reset {
             Step::SoftReset(index(name))
         } else if let Some(name) = &self.configure {
@@ -224,7 +233,12 @@ pub struct Net {
 impl Net {
     pub fn of(steps: &[Step]) -> Self {
         let mut net = Self::default();
+        // Routes a peer has not sent again since it began a refresh.
+        let mut stale = BTreeSet::new();
         for step in steps {
+            if let Step::Announce { peer, prefix, path_id, .. } = step {
+                stale.remove(&(*peer, *prefix, *path_id));
+            }
             match step {
                 Step::PeerUp(peer) => net.up.push(*peer),
                 Step::PeerDown(peer) => {
@@ -248,6 +262,13 @@ impl Net {
                 }
                 Step::ConfigurePeer(..) | Step::ConfigureSpeaker(_) => {
                     net.settings.push(step.clone());
+                }
+                Step::BeginRefresh(peer) => {
+                    let of = net.announced.keys().filter(|(from, _, _)| from == peer);
+                    stale.extend(of.copied());
+                }
+                Step::EndRefresh(peer) => {
+                    net.announced.retain(|key, _| key.0 != *peer || !stale.contains(key));
                 }
                 Step::Refresh(_) | Step::SoftReset(_) => {}
             }

@@ -50,6 +50,8 @@ struct Receiver {
     table: BTreeMap<(IpNet, u32), PathAttributes>,
     /// End-of-RIBs, by shard: joining them is the shell's matter.
     ended: BTreeSet<(usize, Family)>,
+    /// Not told again since a refresh began (RFC 7313).
+    stale: BTreeSet<(IpNet, u32)>,
 }
 
 pub struct Player {
@@ -154,14 +156,9 @@ impl Player {
                 self.tell(shard, Event::Local { source: *source, prefix: *prefix, route });
             }
             Step::NextHop { address, cost } => self.next_hop(*address, *cost),
-            Step::Refresh(index) => {
-                let receiver = &self.sessions[index];
-                let (peer, epoch) = (peer_id(*index), receiver.epoch);
-                for family in receiver.negotiated.families.iter().collect::<Vec<_>>() {
-                    let refresh = RouteRefresh { family, kind: RefreshKind::Request };
-                    self.tell_all(|| Event::Refresh { peer, epoch, refresh });
-                }
-            }
+            Step::Refresh(index) => self.refresh(*index, RefreshKind::Request),
+            Step::BeginRefresh(index) => self.refresh(*index, RefreshKind::Begin),
+            Step::EndRefresh(index) => self.refresh(*index, RefreshKind::End),
             Step::SoftReset(index) => {
                 let peer = peer_id(*index);
                 self.tell_all(|| Event::SoftReset { peer, direction: SoftReset::Both });
@@ -192,6 +189,7 @@ impl Player {
             negotiated: Arc::clone(&negotiated),
             table: BTreeMap::new(),
             ended: BTreeSet::new(),
+            stale: BTreeSet::new(),
         };
         assert!(self.sessions.insert(index, receiver).is_none(), "the peer was up already");
         self.tell_all(|| Event::PeerUp {
@@ -207,6 +205,16 @@ impl Player {
         }
         if self.blocked {
             self.tell_all(|| Event::Blocked(peer, epoch));
+        }
+    }
+
+    fn refresh(&mut self, index: usize, kind: RefreshKind) {
+        let receiver = &self.sessions[&index];
+        let (peer, epoch) = (peer_id(index), receiver.epoch);
+        let negotiated = Arc::clone(&receiver.negotiated);
+        for family in negotiated.families.iter() {
+            let refresh = RouteRefresh { family, kind };
+            self.tell_all(|| Event::Refresh { peer, epoch, refresh });
         }
     }
 
@@ -247,8 +255,8 @@ impl Player {
         let (peer, epoch) = (peer_id(index), receiver.epoch);
         let mut batches: BTreeMap<(usize, Family), Batch> = BTreeMap::new();
         let shards = self.shards.len();
-        for_each_update(octets, &context, |update| {
-            assert!(update.notes.is_empty(), "{:?}", update.notes);
+        for_each(octets, &context, MAX_EXTENDED_LEN, |heard| {
+            let Heard::Update(update) = heard else { panic!("refreshes are events here") };
             let decoded = update.decode_attributes(&context).expect("attributes decode");
             let attrs = decoded.attributes.map(|a| self.attrs.intern(Attrs::new(&a)));
             for (list, attrs) in [(&update.withdrawn, None), (&update.announced, attrs.as_ref())] {
@@ -335,7 +343,7 @@ impl Player {
                         let current = self.sessions.get_mut(&index);
                         if let Some(receiver) = current.filter(|r| r.epoch == member.epoch) {
                             assert!(!self.blocked, "a blocked member is sent something");
-                            let count = receiver.take(shard, &octets);
+                            let count = receiver.take((shard, self.shards.len()), &octets);
                             assert_eq!(count, messages, "messages are counted");
                         }
                     }
@@ -425,7 +433,7 @@ fn flat(path: &bgp_packet::AsPath) -> bgp_packet::AsPath {
 
 impl Receiver {
     /// Reads messages as the peer would; how many there were.
-    fn take(&mut self, shard: usize, octets: &[u8]) -> u32 {
+    fn take(&mut self, (shard, shards): (usize, usize), octets: &[u8]) -> u32 {
         let negotiated = &self.negotiated;
         let context = UpdateContext {
             kind: negotiated.kind,
@@ -439,42 +447,64 @@ impl Receiver {
             reject_as_set: false,
         };
         let limit = negotiated.max_send_len;
-        let (table, ended) = (&mut self.table, &mut self.ended);
-        for_each_update_within(octets, &context, limit, |update| {
-            assert!(update.notes.is_empty(), "{:?}", update.notes);
-            if let Some(family) = update.end_of_rib {
-                assert!(ended.insert((shard, family)), "a second End-of-RIB of {family}");
-                return;
+        let (table, ended, stale) = (&mut self.table, &mut self.ended, &mut self.stale);
+        for_each(octets, &context, limit, |heard| match heard {
+            // Among several shards the shell leaves them out.
+            Heard::Bracket(_) if shards > 1 => {}
+            Heard::Bracket(RouteRefresh { family, kind: RefreshKind::Begin }) => {
+                stale.extend(table.keys().filter(|(prefix, _)| family_of(*prefix) == family));
             }
-            for nlri in update.withdrawn.iter().flatten() {
-                for key in nlri.iter() {
-                    assert!(table.remove(&(key.1, key.0)).is_some(), "{key:?} was never told");
+            Heard::Bracket(RouteRefresh { family, kind: RefreshKind::End }) => {
+                stale.retain(|key| {
+                    let swept = family_of(key.0) == family;
+                    if swept {
+                        table.remove(key);
+                    }
+                    !swept
+                });
+            }
+            Heard::Bracket(other) => panic!("a shard sends {other:?}"),
+            Heard::Update(update) => {
+                if let Some(family) = update.end_of_rib {
+                    assert!(ended.insert((shard, family)), "a second End-of-RIB of {family}");
+                    return;
                 }
-            }
-            if update.announced.iter().all(Option::is_none) {
-                return;
-            }
-            let decoded = update.decode_attributes(&context).expect("attributes decode");
-            assert!(decoded.faults.is_empty(), "we sent {:?}", decoded.faults);
-            let attributes = decoded.attributes.expect("nothing was wrong");
-            for nlri in update.announced.iter().flatten() {
-                for (id, prefix) in nlri.iter() {
-                    table.insert((prefix, id), attributes.clone());
+                for nlri in update.withdrawn.iter().flatten() {
+                    for (id, prefix) in nlri.iter() {
+                        let known = table.remove(&(prefix, id));
+                        assert!(known.is_some(), "{prefix} {id} was never told");
+                        stale.remove(&(prefix, id));
+                    }
+                }
+                if update.announced.iter().all(Option::is_none) {
+                    return;
+                }
+                let decoded = update.decode_attributes(&context).expect("attributes decode");
+                assert!(decoded.faults.is_empty(), "we sent {:?}", decoded.faults);
+                let attributes = decoded.attributes.expect("nothing was wrong");
+                for nlri in update.announced.iter().flatten() {
+                    for (id, prefix) in nlri.iter() {
+                        table.insert((prefix, id), attributes.clone());
+                        stale.remove(&(prefix, id));
+                    }
                 }
             }
         })
     }
 }
 
-fn for_each_update(octets: &[u8], context: &UpdateContext, take: impl FnMut(&Update<'_>)) {
-    for_each_update_within(octets, context, MAX_EXTENDED_LEN, take);
+/// What a message says.
+enum Heard<'a> {
+    Update(Box<Update<'a>>),
+    Bracket(RouteRefresh),
 }
 
-fn for_each_update_within(
+/// Takes whole messages apart; how many there were.
+fn for_each(
     mut octets: &[u8],
     context: &UpdateContext,
     limit: usize,
-    mut take: impl FnMut(&Update<'_>),
+    mut take: impl FnMut(Heard<'_>),
 ) -> u32 {
     let mut count = 0;
     while !octets.is_empty() {
@@ -483,7 +513,12 @@ fn for_each_update_within(
         octets = rest;
         count += 1;
         match message::decode(frame).expect("decodes") {
-            Message::Update(body) => take(&Update::parse(body, context).expect("parses")),
+            Message::Update(body) => {
+                let update = Update::parse(body, context).expect("parses");
+                assert!(update.notes.is_empty(), "{:?}", update.notes);
+                take(Heard::Update(Box::new(update)));
+            }
+            Message::RouteRefresh(refresh) => take(Heard::Bracket(refresh)),
             other => panic!("a shard sends {other:?}"),
         }
     }

@@ -287,7 +287,11 @@ impl Peer {
     fn open(&self) -> Open {
         let mut capabilities: Vec<_> =
             self.families().iter().map(Capability::Multiprotocol).collect();
-        capabilities.extend([Capability::RouteRefresh, Capability::ExtendedMessage]);
+        capabilities.extend([
+            Capability::RouteRefresh,
+            Capability::EnhancedRouteRefresh,
+            Capability::ExtendedMessage,
+        ]);
         let next_hops = vec![(Family::IPV4_UNICAST, 2)];
         capabilities.push(Capability::ExtendedNextHop(next_hops));
         if !self.two_octet {
