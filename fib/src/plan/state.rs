@@ -167,10 +167,12 @@ impl State {
             for (next_hop, _) in members {
                 self.tracker.join(next_hop, set);
             }
-            self.dirty_sets.insert(set);
             self.resolve_stale(now);
             self.retarget(set, now);
         }
+        // A set that was idle may have been passed over.
+        let set = self.wishes.spec(spec).and_then(|s| s.set);
+        self.dirty_sets.extend(set);
         self.reconsider(spec);
         spec
     }

@@ -330,6 +330,10 @@ impl State {
                 let metric = self.metric(new);
                 if self.foreign.holds(self.config.table, prefix, metric) {
                     self.conflicts.insert(prefix);
+                    if let Some(old) = have.form().filter(|old| self.metric(*old) != metric) {
+                        self.issue(ops, prefix, Verb::Delete, old);
+                        self.set_have(prefix, Have::Nothing);
+                    }
                     return;
                 }
                 if !self.conflicts.is_empty() {
