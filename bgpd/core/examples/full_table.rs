@@ -182,6 +182,7 @@ impl Rig {
         });
     }
 
+    #[inline(never)]
     fn routes(&mut self, feed: u16, batch: Batch) {
         self.event(Event::Routes {
             peer: PeerId(feed),

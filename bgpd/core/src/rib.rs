@@ -30,6 +30,7 @@ mod rows;
 mod scan;
 mod session;
 mod shard;
+mod splice;
 mod table;
 mod walk;
 

@@ -1,32 +1,49 @@
 //! Records in an array that grows by whole chunks: no reallocation, freed places used again.
 
+use super::table::NONE;
+
 /// Records per chunk.
 const CHUNK: usize = 4096;
+
+/// A record that can name another one while it is free.
+pub(crate) trait Link {
+    /// The record named.
+    fn link(&self) -> u32;
+    /// Names one.
+    fn set_link(&mut self, to: u32);
+}
 
 /// The array; a record is named by its index.
 #[derive(Debug)]
 pub(crate) struct Arena<T> {
     chunks: Vec<Vec<T>>,
-    free: Vec<u32>,
+    /// The first free place, which names the next.
+    free: u32,
     len: u32,
+    used: u32,
 }
 
 impl<T> Default for Arena<T> {
     fn default() -> Self {
-        Self { chunks: Vec::new(), free: Vec::new(), len: 0 }
+        Self { chunks: Vec::new(), free: NONE, len: 0, used: 0 }
     }
 }
 
-impl<T> Arena<T> {
+impl<T: Link> Arena<T> {
     /// Stores a record.
     pub fn insert(&mut self, value: T) -> u32 {
-        if let Some(index) = self.free.pop() {
-            *self.get_mut(index) = value;
+        self.used += 1;
+        if self.free != NONE {
+            let index = self.free;
+            let place = self.get_mut(index);
+            let next = place.link();
+            *place = value;
+            self.free = next;
             return index;
         }
         let index = self.len;
-        // Indices share their top bit with list ends.
-        assert!(index < 1 << 31, "more records than 31 bits can name");
+        // Indices share their highest bits with marks.
+        assert!(index < 1 << 30, "more records than 30 bits can name");
         self.len += 1;
         match self.chunks.last_mut() {
             Some(chunk) if chunk.len() < CHUNK => chunk.push(value),
@@ -39,13 +56,15 @@ impl<T> Arena<T> {
         index
     }
 
-    /// Gives a place back. The record stays readable until it is used again.
+    /// Gives a place back; the link of the record is lost.
     pub fn remove(&mut self, index: u32) {
-        debug_assert!(!self.free.contains(&index) || self.free.len() > 64, "freed twice");
-        self.free.push(index);
-        if self.free.len() == self.len as usize {
+        self.used -= 1;
+        if self.used == 0 {
             *self = Self::default();
+            return;
         }
+        let next = std::mem::replace(&mut self.free, index);
+        self.get_mut(index).set_link(next);
     }
 
     /// A record.
@@ -65,7 +84,7 @@ impl<T> Arena<T> {
 
     /// Records in use.
     pub fn used(&self) -> usize {
-        self.len as usize - self.free.len()
+        self.used as usize
     }
 }
 

@@ -133,6 +133,11 @@ impl Attrs {
         from_canonical(&self.octets, self.next_hop).expect("octets are our own canonical form")
     }
 
+    /// Canonical octets of everything but the next hop.
+    pub(crate) fn octets(&self) -> &[u8] {
+        &self.octets
+    }
+
     /// The next hop.
     pub fn next_hop(&self) -> NextHop {
         self.next_hop

@@ -100,7 +100,8 @@ pub struct SessionAddresses {
 }
 
 /// Paths accepted from a peer, per family in the order of `Family::SUPPORTED`, counted over all
-/// shards: what `max-prefixes` limits.
+/// shards: what `max-prefixes` limits. Kept up only while there is a limit; to show counts, ask
+/// [`super::Shard::peer_counts`].
 #[derive(Debug, Default)]
 pub struct Accepted(pub [AtomicU32; 2]);
 

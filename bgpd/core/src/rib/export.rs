@@ -198,7 +198,7 @@ pub(crate) fn own_next_hop(key: &GroupKey, family: Family) -> Option<NextHop> {
 }
 
 /// The next hop as sent (RFC 4271 §5.1.3, RFC 2545 §3, RFC 8950 §4).
-fn next_hop(
+pub(crate) fn next_hop(
     key: &GroupKey,
     family: Family,
     mut received: NextHop,

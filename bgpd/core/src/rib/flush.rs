@@ -109,12 +109,16 @@ impl<N: Net> Rib<N> {
         exports: &mut Exports,
         outbox: &mut Outbox,
     ) {
-        let journal = if group.key.by_client() { &self.any } else { &self.best };
+        let by_client = group.key.by_client();
+        let journal = if by_client { &self.any } else { &self.best };
         for &(slot, source) in &journal.entries {
             let before = Before {
                 was: group.advertised.test(slot),
-                source: group.odd.get(&slot).copied().unwrap_or(source),
-                alternate: group.alternates.test(slot),
+                source: match by_client {
+                    true => group.odd.get(&slot).copied().unwrap_or(source),
+                    false => source,
+                },
+                alternate: by_client && group.alternates.test(slot),
             };
             let told = look(self, core, group, slot, before.source, exports);
             for cohort in &mut group.cohorts {

@@ -11,6 +11,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
 use super::{
+    arena::{Arena, Link},
     attrs::Attrs,
     event::{Effect, Resolved, TrackedNextHop},
     table::NONE,
@@ -32,7 +33,18 @@ struct Entry {
     attrs: Option<Arc<Attrs>>,
     refs: u32,
     extra: u32,
+    /// Of a free place: the next one.
     hop: u32,
+}
+
+impl Link for Entry {
+    fn link(&self) -> u32 {
+        self.hop
+    }
+
+    fn set_link(&mut self, to: u32) {
+        self.hop = to;
+    }
 }
 
 #[derive(Debug)]
@@ -45,8 +57,7 @@ struct Hop {
 /// The numbered sets.
 #[derive(Debug, Default)]
 pub(crate) struct Interned {
-    entries: Vec<Entry>,
-    free: Vec<u32>,
+    entries: Arena<Entry>,
     index: HashTable<u32>,
     /// Few: what the policies set. The first is the default.
     extras: Vec<Extra>,
@@ -79,7 +90,7 @@ impl Interned {
         let hash = hash(attrs, extra);
         let entries = &self.entries;
         let found = self.index.find(hash, |id| {
-            let entry = &entries[*id as usize];
+            let entry = entries.get(*id);
             entry.extra == extra
                 && entry
                     .attrs
@@ -87,7 +98,7 @@ impl Interned {
                     .is_some_and(|known| Arc::ptr_eq(known, attrs) || known == attrs)
         });
         if let Some(id) = found.copied() {
-            self.entries[id as usize].refs += 1;
+            self.entries.get_mut(id).refs += 1;
             return id;
         }
         let hop = if next_hop.address.is_unspecified() {
@@ -100,19 +111,10 @@ impl Interned {
             })
         };
         let entry = Entry { attrs: Some(Arc::clone(attrs)), refs: 1, extra, hop };
-        let id = match self.free.pop() {
-            Some(id) => {
-                self.entries[id as usize] = entry;
-                id
-            }
-            None => {
-                self.entries.push(entry);
-                self.entries.len() as u32 - 1
-            }
-        };
+        let id = self.entries.insert(entry);
         let entries = &self.entries;
         self.index.insert_unique(hash, id, |id| {
-            let entry = &entries[*id as usize];
+            let entry = entries.get(*id);
             entry.attrs.as_ref().map_or(0, |attrs| self::hash(attrs, entry.extra))
         });
         id
@@ -120,12 +122,12 @@ impl Interned {
 
     /// Counts a set once more.
     pub fn retain(&mut self, id: u32) {
-        self.entries[id as usize].refs += 1;
+        self.entries.get_mut(id).refs += 1;
     }
 
     /// Counts a set once less; forgets it at zero.
     pub fn release(&mut self, id: u32) {
-        let entry = &mut self.entries[id as usize];
+        let entry = self.entries.get_mut(id);
         entry.refs -= 1;
         if entry.refs > 0 {
             return;
@@ -135,11 +137,9 @@ impl Interned {
         if let Ok(found) = self.index.find_entry(hash(&attrs, extra), |known| *known == id) {
             found.remove();
         }
-        self.free.push(id);
+        self.entries.remove(id);
         if self.index.is_empty() {
             self.index = HashTable::new();
-            self.entries = Vec::new();
-            self.free = Vec::new();
         }
         if hop != NONE {
             self.release_hop(hop);
@@ -148,22 +148,22 @@ impl Interned {
 
     /// A set.
     pub fn attrs(&self, id: u32) -> &Arc<Attrs> {
-        self.entries[id as usize].attrs.as_ref().expect("a counted set is there")
+        self.entries.get(id).attrs.as_ref().expect("a counted set is there")
     }
 
     /// What a set has besides.
     pub fn extra(&self, id: u32) -> &Extra {
-        &self.extras[self.entries[id as usize].extra as usize]
+        &self.extras[self.entries.get(id).extra as usize]
     }
 
     /// Number of the next hop of a set; `NONE` for ourselves.
     pub fn hop(&self, id: u32) -> u32 {
-        self.entries[id as usize].hop
+        self.entries.get(id).hop
     }
 
     /// What distinguishes two sets for the kernel: next hop and local values.
     pub fn forwarding(&self, id: u32) -> (u32, u32) {
-        let entry = &self.entries[id as usize];
+        let entry = self.entries.get(id);
         (entry.hop, entry.extra)
     }
 

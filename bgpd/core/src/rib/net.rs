@@ -41,11 +41,10 @@ pub(crate) struct Net4 {
     len: u8,
 }
 
-/// An IPv6 prefix; two halves, so that it aligns to 8 octets.
+/// An IPv6 prefix; as octets, so that it takes no more room than it must.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct Net6 {
-    high: u64,
-    low: u64,
+    address: [u8; 16],
     len: u8,
 }
 
@@ -66,11 +65,11 @@ impl From<Ipv6Net> for Net6 {
 
 impl Net6 {
     fn new(address: u128, len: u8) -> Self {
-        Self { high: (address >> 64) as u64, low: address as u64, len }
+        Self { address: address.to_be_bytes(), len }
     }
 
     fn address(self) -> u128 {
-        u128::from(self.high) << 64 | u128::from(self.low)
+        u128::from_be_bytes(self.address)
     }
 }
 
@@ -148,7 +147,7 @@ impl Net for Net6 {
     }
 
     fn hash(self) -> u64 {
-        HASHER.hash_one((self.high, self.low, self.len))
+        HASHER.hash_one((self.address(), self.len))
     }
 
     fn of_batch(batch: &super::Batch) -> &[Self] {

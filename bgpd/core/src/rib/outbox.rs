@@ -15,6 +15,7 @@ use super::{
     export,
     group::{Audience, GroupKey},
     net::Net,
+    splice,
     table::{MED_SET, Path, Table},
 };
 
@@ -34,6 +35,8 @@ pub(crate) struct Exports {
     made: Vec<Announce>,
     last: Option<(Origin, Option<u32>)>,
     decoded: Option<(u32, PathAttributes)>,
+    /// Scratch.
+    octets: Vec<u8>,
 }
 
 impl Exports {
@@ -58,15 +61,28 @@ impl Exports {
         let number = match self.by_origin.get(&origin) {
             Some(number) => *number,
             None => {
-                let number = export::export(core, key, path, net.to_ip())
-                    .ok()
-                    .and_then(|sent| self.make(key, N::FAMILY, &sent));
+                let number = self.plain::<N>(core, key, path, net);
                 self.by_origin.insert(origin, number);
                 number
             }
         };
         self.last = Some((origin, number));
         number
+    }
+
+    /// Where the prefix has no say.
+    fn plain<N: Net>(&mut self, core: &Core, key: &GroupKey, path: &Path, net: N) -> Option<u32> {
+        export::allowed(core, key, path).ok()?;
+        if splice::is_plain(key) {
+            self.octets.clear();
+            if let Some(next_hop) = splice::splice(core, key, N::FAMILY, path, &mut self.octets) {
+                let octets = &self.octets;
+                let made = Announce::from_canonical(N::FAMILY, octets, next_hop.ok()?, key.encode)?;
+                return Some(self.keep(made));
+            }
+        }
+        let sent = export::export(core, key, path, net.to_ip()).ok()?;
+        self.make(key, N::FAMILY, &sent)
     }
 
     fn by_prefix(
@@ -119,8 +135,12 @@ impl Exports {
         family: bgp_packet::Family,
         sent: &PathAttributes,
     ) -> Option<u32> {
-        self.made.push(Announce::new(family, sent, key.encode)?);
-        Some(self.made.len() as u32 - 1)
+        Announce::new(family, sent, key.encode).map(|made| self.keep(made))
+    }
+
+    fn keep(&mut self, made: Announce) -> u32 {
+        self.made.push(made);
+        self.made.len() as u32 - 1
     }
 }
 

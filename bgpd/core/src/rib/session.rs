@@ -10,7 +10,7 @@ use bgp_packet::SessionKind;
 
 use super::event::{Accepted, Epoch, Member, PeerId, SessionAddresses};
 use crate::{
-    config::{MaxPrefixAction, PeerConfig},
+    config::{MaxPrefixAction, MaxPrefixes, PeerConfig},
     fsm::Negotiated,
     policy::RouteSource,
 };
@@ -71,6 +71,8 @@ pub(crate) struct Inbound {
     pub received: u32,
     /// Of these eligible as far as import is concerned.
     pub accepted: u32,
+    /// Of these told to the other shards.
+    published: u32,
     /// Round of route refresh (modulo 16).
     pub round: u8,
     /// When the peer's BoRR came, until its EoRR.
@@ -225,6 +227,8 @@ impl Sessions {
             slot.seen.origin = origin(session.negotiated.kind, &config);
             session.name = config.name.as_str().into();
             session.config = config;
+            slot.publish(0);
+            slot.publish(1);
         }
     }
 
@@ -264,16 +268,15 @@ pub(crate) enum Limit {
 impl Slot {
     /// Counts one more accepted path.
     pub fn accept(&mut self, family: usize) -> Limit {
+        self.inbound[family].accepted += 1;
+        let Some(limits) = self.limits() else { return Limit::Within };
+        let count = self.publish(family);
         let inbound = &mut self.inbound[family];
-        inbound.accepted += 1;
-        let Some(session) = &self.session else { return Limit::Within };
-        let count = session.accepted.0[family].fetch_add(1, Ordering::Relaxed) + 1;
-        let Some(limits) = session.config.max_prefixes else { return Limit::Within };
         if count > limits.limit {
             let first = !std::mem::replace(&mut inbound.exceeded, true);
             if limits.action == MaxPrefixAction::Discard {
-                session.accepted.0[family].fetch_sub(1, Ordering::Relaxed);
                 inbound.accepted -= 1;
+                self.publish(family);
                 return Limit::Discard(if first { count } else { 0 });
             }
             return if first { Limit::Exceeded(count) } else { Limit::Within };
@@ -287,16 +290,26 @@ impl Slot {
 
     /// Counts one accepted path less. Levels fire again once the count has fallen clearly below.
     pub fn unaccept(&mut self, family: usize) {
+        self.inbound[family].accepted -= 1;
+        let Some(limits) = self.limits() else { return };
+        let count = self.publish(family);
         let inbound = &mut self.inbound[family];
-        inbound.accepted -= 1;
-        let Some(session) = &self.session else { return };
-        let count = session.accepted.0[family].fetch_sub(1, Ordering::Relaxed) - 1;
-        if (inbound.warned || inbound.exceeded)
-            && let Some(limits) = session.config.max_prefixes
-        {
-            let level = f64::from(limits.limit) * f64::from(limits.warn_at);
-            inbound.warned &= f64::from(count) > level * 0.9;
-            inbound.exceeded &= f64::from(count) > f64::from(limits.limit) * 0.9;
-        }
+        let level = f64::from(limits.limit) * f64::from(limits.warn_at);
+        inbound.warned &= f64::from(count) > level * 0.9;
+        inbound.exceeded &= f64::from(count) > f64::from(limits.limit) * 0.9;
+    }
+
+    fn limits(&self) -> Option<MaxPrefixes> {
+        self.session.as_ref().and_then(|session| session.config.max_prefixes)
+    }
+
+    /// Adds what this shard has not yet added to the common count; the sum over all shards. Only
+    /// where there is a limit: a locked addition a path is a third of the cost of taking it in.
+    pub fn publish(&mut self, family: usize) -> u32 {
+        let inbound = &mut self.inbound[family];
+        let new = inbound.accepted.wrapping_sub(inbound.published);
+        inbound.published = inbound.accepted;
+        let Some(session) = &self.session else { return inbound.accepted };
+        session.accepted.0[family].fetch_add(new, Ordering::Relaxed).wrapping_add(new)
     }
 }

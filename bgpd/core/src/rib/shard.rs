@@ -25,6 +25,9 @@ use crate::{
 /// After so many seconds without EoRR a route refresh counts as ended (RFC 7313 §4.2).
 const REFRESH_LIMIT: u32 = 360;
 
+/// Prefixes looked up ahead of their turn.
+const AHEAD: usize = 64;
+
 /// The state of one shard.
 ///
 /// The shell's loop: [`Shard::handle`] for what has arrived, [`Shard::flush`] once behind it, then
@@ -359,20 +362,27 @@ fn apply<N: Net>(core: &mut Core, rib: &mut Rib<N>, session: u16, batch: &Batch)
     let Some(peer) = core.sessions.peer(session) else { return };
     let extra = Extra { local: LocalAttributes::default(), interface: peer.addresses.interface };
     let round = core.sessions.get(session).inbound[N::INDEX].round;
-    let mut nets = N::of_batch(batch).iter();
+    let mut nets = N::of_batch(batch);
+    let mut warm = 0;
     let mut ids = batch.path_ids.iter();
     let mut next_id = || ids.next().copied().unwrap_or(0);
     for run in &batch.runs {
-        let nets = nets.by_ref().take(run.count as usize);
+        let (mine, rest) = nets.split_at(run.count as usize);
+        if warm < mine.len() {
+            warm = mine.len().max(AHEAD).min(nets.len());
+            rib.table.warm(&nets[..warm]);
+        }
+        warm -= mine.len();
+        nets = rest;
         let Some(attrs) = &run.attrs else {
-            for net in nets {
+            for net in mine {
                 rib.withdraw(core, *net, session, next_id());
             }
             continue;
         };
         let attrs_in = core.sets.acquire(attrs, extra);
         let mut importer = Importer::new(core, session, attrs_in);
-        for net in nets {
+        for net in mine {
             let (attrs, bits) = importer.import(core, || net.to_ip());
             core.sets.retain(attrs_in);
             let new = NewPath {

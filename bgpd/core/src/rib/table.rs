@@ -2,7 +2,10 @@
 
 use hashbrown::HashTable;
 
-use super::{arena::Arena, net::Net};
+use super::{
+    arena::{Arena, Link},
+    net::Net,
+};
 
 /// No path, no session, no next hop.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -73,21 +76,53 @@ impl PathFlags {
     }
 }
 
-/// A prefix: 16 octets for IPv4, 32 for IPv6.
+impl Link for Path {
+    fn link(&self) -> u32 {
+        self.next
+    }
+
+    fn set_link(&mut self, to: u32) {
+        self.next = to;
+    }
+}
+
+/// A prefix: 12 octets for IPv4, 24 for IPv6.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Prefix<N> {
     /// Which.
     pub net: N,
-    /// The first path, or `NONE`. Where `best` is set, it is the best one.
+    /// The first path, with `BEST` if it is the best one; or `NONE`; or `END` without `BEST` and
+    /// the next free place.
     head: u32,
-    /// Whether the head is a best path.
-    pub best: bool,
-    /// In the index. A free place is not.
-    indexed: bool,
 }
 
-const _: () = assert!(size_of::<Prefix<super::net::Net4>>() == 16);
-const _: () = assert!(size_of::<Prefix<super::net::Net6>>() == 32);
+/// In `head`: the path is the best.
+const BEST: u32 = 1 << 30;
+
+const _: () = assert!(size_of::<Prefix<super::net::Net4>>() == 12);
+const _: () = assert!(size_of::<Prefix<super::net::Net6>>() == 24);
+
+impl<N> Prefix<N> {
+    /// The first path, or something with `END`.
+    fn head(&self) -> u32 {
+        if self.head & END == 0 { self.head & !BEST } else { self.head }
+    }
+
+    fn is_free(&self) -> bool {
+        self.head & (END | BEST) == END
+    }
+}
+
+impl<N> Link for Prefix<N> {
+    fn link(&self) -> u32 {
+        let to = self.head & (BEST - 1);
+        if to == BEST - 1 { NONE } else { to }
+    }
+
+    fn set_link(&mut self, to: u32) {
+        self.head = END | (to & (BEST - 1));
+    }
+}
 
 /// All prefixes of a family and their paths.
 #[derive(Debug)]
@@ -120,9 +155,22 @@ impl<N: Net> Table<N> {
         self.index.find(net.hash(), |slot| self.prefixes.get(*slot).net == net).copied()
     }
 
+    /// Looks some prefixes up side by side, so that what is needed next is on its way to the cache:
+    /// one by one each would wait for memory three times.
+    pub fn warm(&self, nets: &[N]) {
+        let seen = nets.iter().fold(0u32, |seen, net| {
+            let path = self.find(*net).map_or(END, |slot| self.prefixes.get(slot).head());
+            seen ^ if path & END == 0 { u32::from(self.paths.get(path).session) } else { path }
+        });
+        std::hint::black_box(seen);
+    }
+
     /// The slot of a prefix, made if need be.
     pub fn slot(&mut self, net: N) -> u32 {
         use hashbrown::hash_table::Entry;
+        if self.index.len() == self.index.capacity() {
+            self.grow();
+        }
         let prefixes = &self.prefixes;
         let entry = self.index.entry(
             net.hash(),
@@ -132,19 +180,30 @@ impl<N: Net> Table<N> {
         match entry {
             Entry::Occupied(entry) => *entry.get(),
             Entry::Vacant(entry) => {
-                let slot =
-                    self.prefixes.insert(Prefix { net, head: NONE, best: false, indexed: true });
+                let slot = self.prefixes.insert(Prefix { net, head: NONE });
                 entry.insert(slot);
                 slot
             }
         }
     }
 
+    /// Doubles the index. Fills the new one in the order of the prefixes: the old one's order would
+    /// wait for memory with each of them.
+    fn grow(&mut self) {
+        let mut index = HashTable::with_capacity(self.index.len() * 2);
+        let hash = |slot: &u32| self.prefixes.get(*slot).net.hash();
+        for slot in 0..self.prefixes.end() {
+            if !self.prefixes.get(slot).is_free() {
+                index.insert_unique(hash(&slot), slot, hash);
+            }
+        }
+        self.index = index;
+    }
+
     /// Forgets a prefix without paths.
     pub fn release_slot(&mut self, slot: u32) {
-        let prefix = self.prefixes.get_mut(slot);
-        debug_assert!(prefix.head == NONE && prefix.indexed);
-        prefix.indexed = false;
+        let prefix = self.prefixes.get(slot);
+        debug_assert!(prefix.head == NONE);
         let hash = prefix.net.hash();
         if let Ok(entry) = self.index.find_entry(hash, |known| *known == slot) {
             entry.remove();
@@ -162,7 +221,7 @@ impl<N: Net> Table<N> {
 
     /// Whether the slot holds a prefix with any path.
     pub fn occupied(&self, slot: u32) -> bool {
-        slot < self.prefixes.end() && self.prefixes.get(slot).head != NONE
+        slot < self.prefixes.end() && self.prefixes.get(slot).head & END == 0
     }
 
     /// One more than the highest slot.
@@ -187,13 +246,13 @@ impl<N: Net> Table<N> {
 
     /// The best path.
     pub fn best(&self, slot: u32) -> Option<u32> {
-        let prefix = self.prefixes.get(slot);
-        prefix.best.then_some(prefix.head)
+        let head = self.prefixes.get(slot).head;
+        (head & (END | BEST) == BEST).then_some(head & !BEST)
     }
 
     /// The paths of a prefix, the best first, else in no order.
     pub fn paths(&self, slot: u32) -> impl Iterator<Item = u32> + '_ {
-        let mut at = self.prefixes.get(slot).head;
+        let mut at = self.prefixes.get(slot).head();
         std::iter::from_fn(move || {
             let found = at;
             if found & END != 0 {
@@ -219,7 +278,7 @@ impl<N: Net> Table<N> {
         let path =
             self.paths.insert(Path { next: 0, attrs_in, attrs, path_id, since, session, flags });
         let prefix = self.prefixes.get_mut(slot);
-        let head = prefix.head;
+        let head = prefix.head();
         if head == NONE {
             prefix.head = path;
             self.paths.get_mut(path).next = slot | END;
@@ -235,11 +294,10 @@ impl<N: Net> Table<N> {
     pub fn unlink(&mut self, slot: u32, path: u32) {
         let next = self.paths.get(path).next;
         let prefix = self.prefixes.get_mut(slot);
-        if prefix.head == path {
+        if prefix.head() == path {
             prefix.head = if next & END == 0 { next } else { NONE };
-            prefix.best = false;
         } else {
-            let mut at = prefix.head;
+            let mut at = prefix.head();
             while self.paths.get(at).next != path {
                 at = self.paths.get(at).next;
             }
@@ -255,16 +313,16 @@ impl<N: Net> Table<N> {
 
     /// Makes a path the head and says whether it is the best.
     pub fn promote(&mut self, slot: u32, best: Option<u32>) {
-        let head = self.prefixes.get(slot).head;
+        let head = self.prefixes.get(slot).head();
         if let Some(path) = best
             && head != path
         {
             self.unlink(slot, path);
-            let prefix = self.prefixes.get_mut(slot);
-            prefix.head = path;
             self.paths.get_mut(path).next = head;
         }
-        self.prefixes.get_mut(slot).best = best.is_some();
+        if head != NONE {
+            self.prefixes.get_mut(slot).head = best.map_or(head, |path| path | BEST);
+        }
     }
 
     /// Paths in their places, unlinked ones included.

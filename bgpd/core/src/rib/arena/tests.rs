@@ -1,5 +1,15 @@
 use super::*;
 
+impl Link for u32 {
+    fn link(&self) -> u32 {
+        *self
+    }
+
+    fn set_link(&mut self, to: u32) {
+        *self = to;
+    }
+}
+
 #[test]
 fn places_are_used_again_and_chunks_keep_their_records() {
     let mut arena = Arena::default();
@@ -10,7 +20,8 @@ fn places_are_used_again_and_chunks_keep_their_records() {
     assert_eq!(arena.used(), 9998);
     assert_eq!(arena.insert(1), 5000);
     assert_eq!(arena.insert(2), 17);
-    assert_eq!(arena.end(), 10_000);
+    assert_eq!(arena.insert(3), 10_000);
+    assert_eq!(arena.end(), 10_001);
 }
 
 #[test]
