@@ -160,6 +160,29 @@ fn trace(name: &str, accepted: bool, hits: &[RuleHit], desired: &Desired) -> v1:
     }
 }
 
+/// Which value wins a step, where the values alone do not tell.
+fn rule(step: Reason) -> &'static str {
+    match step {
+        Reason::Weight | Reason::LocalPref => "higher wins",
+        Reason::AsPathLength | Reason::ClusterList => "shorter wins",
+        Reason::Origin => "igp before egp before incomplete",
+        Reason::PeerType => "external before internal",
+        Reason::LocalRoute => "our own before learned",
+        Reason::Older => "the current best stays, RFC 5004",
+        Reason::Med
+        | Reason::IgpMetric
+        | Reason::RouterId
+        | Reason::PeerAddress
+        | Reason::PathId => "lower wins",
+        Reason::Stale
+        | Reason::OnlyPath
+        | Reason::NextHopUnreachable
+        | Reason::Policy
+        | Reason::AsLoop
+        | Reason::OriginatorLoop => "",
+    }
+}
+
 /// Each loser against the best path, the closest one last: it is whom the best one had to beat.
 fn comparisons(explanation: &Explanation) -> Vec<v1::Comparison> {
     let losers = explanation.paths.iter().enumerate().skip(1);
@@ -184,7 +207,7 @@ fn comparisons(explanation: &Explanation) -> Vec<v1::Comparison> {
                     .into(),
                     winner_value: step.theirs.clone(),
                     loser_value: step.ours.clone(),
-                    note: String::new(),
+                    note: if step.decided { rule(step.step) } else { "" }.to_owned(),
                 })
                 .collect(),
         })
