@@ -94,16 +94,18 @@ impl From<Status> for Failure {
             Code::InvalidArgument => Self::usage(message),
             Code::Unimplemented => Self::failed(format!("the daemon cannot do this: {message}"))
                 .with_help("margay and margay-bgpd should be of the same version: `margay status`"),
-            Code::Unavailable => Self::failed(format!("the daemon is not ready: {message}"))
-                .with_help("it may be starting or stopping; try again in a moment"),
             // What tonic makes of its own time limit.
             Code::Cancelled if status.message() == "Timeout expired" => {
                 Self::failed("margay-bgpd is there but does not answer")
             }
-            // The codes in which tonic reports a connection that broke while we were reading.
-            Code::Unknown | Code::Internal | Code::Cancelled if status.metadata().is_empty() => {
-                Self::failed(format!("lost the daemon: {message}"))
+            // Not an answer of the daemon but an error of the transport, whose words help nobody.
+            Code::Unknown | Code::Internal | Code::Cancelled | Code::Unavailable
+                if std::error::Error::source(&status).is_some() =>
+            {
+                Self::failed("margay-bgpd went away before it had answered")
             }
+            Code::Unavailable => Self::failed(format!("the daemon is not ready: {message}"))
+                .with_help("it may be starting or stopping; try again in a moment"),
             _ => Self::failed(message),
         }
     }

@@ -304,6 +304,28 @@ fn a_daemon_that_is_not_there_is_named_with_its_socket_and_how_to_start_it() {
 }
 
 #[test]
+fn a_daemon_that_dies_while_it_answers_is_named() {
+    use std::io::Write;
+    let path = scratch("sock");
+    let listener = std::os::unix::net::UnixListener::bind(&path).expect("a fresh path");
+    let daemon = std::thread::spawn(move || {
+        let (mut connection, _) = listener.accept().expect("margay connects");
+        // An empty SETTINGS frame, as every HTTP/2 server begins; then the end.
+        connection.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).expect("margay listens");
+        let mut begun = [0; 64];
+        let _ = std::io::Read::read(&mut connection, &mut begun);
+        drop(connection);
+        drop(listener);
+    });
+    let socket = path.to_str().expect("UTF-8");
+    let output = margay().args(["--socket", socket, "status"]).output().expect("margay runs");
+    daemon.join().expect("it ends");
+    fs::remove_file(&path).expect("a socket can be removed");
+    assert_fails(&output, 1, &["margay-bgpd"]);
+    assert!(!stderr(&output).contains("h2"), "{}", stderr(&output));
+}
+
+#[test]
 fn an_invalid_file_names_every_fault_and_exits_2() {
     let daemon = Daemon::start();
     let file = scratch("toml");
