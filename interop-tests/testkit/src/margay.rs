@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::{
     Daemon,
-    bgp::{Announcement, Family, Speaker},
+    bgp::{Announcement, Speaker},
     lab::{Host, succeeded},
     wait::until,
 };
@@ -207,47 +207,52 @@ impl Margay {
     }
 }
 
-/// Margay configured like any other speaker of the lab: accepts and announces everything.
+/// Margay configured like any other speaker of the lab: accepts everything, announces everything.
+/// `originate` tags with standard communities only; a policy adds all three kinds.
 pub fn config(speaker: &Speaker) -> String {
-    let prefixes = |announcements: &[Announcement]| -> String {
-        let rows = announcements.iter().map(|route| {
-            let c = &route.communities;
-            let large = c.large.iter().map(|text| format!("large:{text}"));
-            let extended = c.extended.iter().map(|text| format!("ext:{text}"));
-            let all: Vec<String> = c
-                .standard
-                .iter()
-                .cloned()
-                .chain(large)
-                .chain(extended)
-                .map(|text| format!("\"{text}\""))
-                .collect();
-            format!("  {{ prefix = \"{}\", communities = [{}] }},\n", route.prefix, all.join(", "))
-        });
-        rows.collect()
-    };
+    let prefixes: Vec<String> =
+        speaker.announcements.iter().map(|route| format!("\"{}\"", route.prefix)).collect();
     let mut text = format!(
-        "[bgp]\nasn = {}\nrouter-id = \"{}\"\nrequire-policy = false\noriginate = [\n{}]\n",
+        "[bgp]\nasn = {}\nrouter-id = \"{}\"\nrequire-policy = false\noriginate = [{}]\n",
         speaker.asn,
         speaker.router_id,
-        prefixes(&speaker.announcements)
+        prefixes.join(", ")
     );
     for n in &speaker.neighbors {
-        let family = match n.family() {
-            Family::Ipv4 => "ipv4-unicast",
-            Family::Ipv6 => "ipv6-unicast",
-        };
+        let family = n.family().unicast();
         text += &format!(
             "\n[[bgp.peer]]\naddress = \"{}\"\nasn = {}\nlocal-address = \"{}\"\npassive = {}\n\
              families = [\"{family}\"]\nhold-time = {}\nconnect-retry = 1\n\
-             route-reflector-client = {}\n",
+             route-reflector-client = {}\nexport = \"tagged\"\n",
             n.address, n.asn, n.local_address, n.passive, n.hold_time, n.reflector_client
         );
         if let Some(password) = &n.password {
             text += &format!("password = \"{password}\"\n");
         }
     }
-    text
+    text += "\n[policy.route.tagged]\ndefault = \"accept\"\nrules = [\n";
+    for route in &speaker.announcements {
+        text += &tagging_rule(route);
+    }
+    text + "]\n"
+}
+
+/// A rule that gives an originated route its communities.
+fn tagging_rule(route: &Announcement) -> String {
+    let c = &route.communities;
+    let large = c.large.iter().map(|text| format!("large:{text}"));
+    let extended = c.extended.iter().map(|text| format!("ext:{text}"));
+    let all = c.standard.iter().cloned().chain(large).chain(extended);
+    let all: Vec<String> = all.map(|text| format!("\"{text}\"")).collect();
+    if all.is_empty() {
+        return String::new();
+    }
+    format!(
+        "  {{ match = {{ prefix = \"{}\", source = \"originate\" }}, then = {{ set = {{ \
+         add-communities = [{}] }}, action = \"accept\" }} }},\n",
+        route.prefix,
+        all.join(", ")
+    )
 }
 
 /// The path of one of Margay's programs: from `MARGAY_BIN_DIR`, or built with the lab profile.

@@ -56,7 +56,7 @@ impl ExaBgp {
                 text,
                 " capability {{ asn4 enable; route-refresh enable; }}\n \
                  family {{ {} unicast; }}\n \
-                 api {{ processes [ api ]; neighbor-changes; receive {{ parsed; update; refresh; }} }}\n \
+                 api {{ processes [ api ]; neighbor-changes; receive {{ parsed; update; }} }}\n \
                  static {{",
                 family.short()
             );
@@ -175,6 +175,10 @@ impl Peer for ExaBgp {
                 }
             }
             for (next_hop, list) in update["announce"][&family].as_object().into_iter().flatten() {
+                // A link-local next hop stands beside the global one, as if it were a route more.
+                if next_hop.starts_with("fe80::") {
+                    continue;
+                }
                 for route in list.as_array().into_iter().flatten() {
                     let prefix = route["nlri"].as_str().unwrap_or_default();
                     let parsed = parse(prefix, next_hop, &update["attribute"]);
@@ -223,6 +227,15 @@ fn words(route: &Announcement) -> String {
     text
 }
 
+/// `ro:65002:0.0.0.9` -> `ro:65002:9`: it shows some local numbers as if they were addresses.
+fn local_number(text: &str) -> String {
+    let parsed = text.rsplit_once(':').and_then(|(head, tail)| {
+        let address: std::net::Ipv4Addr = tail.parse().ok()?;
+        Some(format!("{head}:{}", u32::from(address)))
+    });
+    parsed.unwrap_or_else(|| text.to_owned())
+}
+
 fn parse(prefix: &str, next_hop: &str, attribute: &Value) -> Received {
     let numbers = |list: &Value| -> Vec<String> {
         list.as_array().into_iter().flatten().map(ToString::to_string).collect()
@@ -246,6 +259,7 @@ fn parse(prefix: &str, next_hop: &str, attribute: &Value) -> Received {
             extended: extended
                 .filter_map(|c| c["string"].as_str())
                 .map(|text| text.replace("target:", "rt:").replace("origin:", "ro:"))
+                .map(|text| local_number(&text))
                 .collect(),
         },
         originator_id: attribute["originator-id"].as_str().map(str::to_owned),

@@ -74,12 +74,14 @@ impl Frr {
         self.host.dir().join(name)
     }
 
+    /// With its suppression of duplicates FRR would answer ROUTE-REFRESH with nothing.
     fn configuration(&self) -> String {
         let s = &self.speaker;
         let mut text = format!(
             "frr defaults traditional\nhostname lab\nlog file {}\nrouter bgp {}\n \
              bgp router-id {}\n bgp cluster-id {}\n no bgp ebgp-requires-policy\n \
-             no bgp network import-check\n no bgp default ipv4-unicast\n",
+             no bgp network import-check\n no bgp default ipv4-unicast\n \
+             no bgp suppress-duplicates\n",
             self.file("bgpd.log").display(),
             s.asn,
             s.router_id,
@@ -108,8 +110,6 @@ impl Frr {
             }
             for n in s.neighbors.iter().filter(|n| n.family() == family) {
                 let _ = writeln!(text, "  neighbor {} activate", n.address);
-                // Keeps what came in, so that `received` also shows what policy refused.
-                let _ = writeln!(text, "  neighbor {} soft-reconfiguration inbound", n.address);
                 if n.reflector_client {
                     let _ = writeln!(text, "  neighbor {} route-reflector-client", n.address);
                 }
@@ -217,7 +217,7 @@ impl Peer for Frr {
 
     fn refresh(&mut self, address: &str) -> Result<()> {
         let family = Family::of(address).short();
-        // With routes kept inbound, `soft in` would answer from memory; `in` asks the neighbour.
+        // Routes are not kept inbound, so this asks the neighbour.
         self.ask(&[&format!("clear bgp {family} unicast {address} in")]).map(drop)
     }
 

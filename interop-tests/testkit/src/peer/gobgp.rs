@@ -151,12 +151,10 @@ impl Peer for GoBgp {
         if !large.is_empty() {
             arguments.extend(["large-community", &large]);
         }
-        for text in &c.extended {
-            match text.split_once(':') {
-                Some(("rt", value)) => arguments.extend(["rt", value]),
-                Some(("ro", value)) => arguments.extend(["soo", value]),
-                _ => {}
-            }
+        // Its parser takes route targets first.
+        for (kind, word) in [("rt:", "rt"), ("ro:", "soo")] {
+            let values = c.extended.iter().filter_map(|text| text.strip_prefix(kind));
+            arguments.extend(values.flat_map(|value| [word, value]));
         }
         self.ask(&arguments).map(drop)
     }

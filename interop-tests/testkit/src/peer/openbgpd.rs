@@ -180,6 +180,9 @@ fn parse_path(path: &Value) -> Received {
             _ => Vec::new(),
         }
     };
+    // What has no key of its own stands in a list of attributes.
+    let others = path["attributes"].as_array();
+    let other = |name: &str| others.into_iter().flatten().find_map(|a| a.get(name));
     let extended = list("extended_communities").into_iter();
     Received {
         prefix: path["prefix"].as_str().unwrap_or_default().to_owned(),
@@ -192,7 +195,12 @@ fn parse_path(path: &Value) -> Received {
                 .map(|text| text.to_lowercase().replace("soo", "ro").replace(' ', ":"))
                 .collect(),
         },
-        originator_id: path["originator"].as_str().map(str::to_owned),
-        cluster_list: list("cluster_list"),
+        originator_id: other("originator").and_then(|id| id.as_str().map(str::to_owned)),
+        cluster_list: other("cluster_list")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(|id| id.as_str().map(str::to_owned))
+            .collect(),
     }
 }
