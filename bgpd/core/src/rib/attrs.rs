@@ -2,51 +2,105 @@
 
 use std::{
     hash::{BuildHasher, Hash, Hasher},
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::Arc,
 };
 
 use bgp_packet::{
-    AsSegment, Asn, Community, NextHop, Origin, PathAttributes, update::canonical_octets,
-    update::from_canonical,
+    Asn, Community, NextHop, Origin, PathAttributes, canonical_octets, from_canonical,
 };
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
 /// Attributes of a route as canonical octets, beside the few parts that decision and export need
 /// for every route. Immutable; shared by every route that carries them, on any shard.
+///
+/// A full table has some hundred thousand of these: 64 octets beside the canonical ones.
 #[derive(Debug)]
 pub struct Attrs {
+    /// The canonical octets, then the next hop: its address and the link-local one, if there.
     octets: Box<[u8]>,
-    next_hop: NextHop,
     hash: u64,
     /// Bits of every AS number and cluster id in it: whether ours may be among them.
     bloom: u64,
     header: Header,
 }
 
-/// What decision looks at.
+const _: () = assert!(size_of::<Attrs>() == 64);
+
+/// What decision looks at. Numbers that are not there are 0 and not in `present`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
-    /// MULTI_EXIT_DISC.
-    pub med: Option<u32>,
-    /// LOCAL_PREF.
-    pub local_pref: Option<u32>,
-    /// ORIGINATOR_ID.
-    pub originator: Option<Ipv4Addr>,
-    /// First AS of the first sequence behind confederation segments; `None` for an empty path or
-    /// one that begins with a set.
-    pub neighbour: Option<Asn>,
-    /// AS numbers in sequences, plus one for each set; confederation segments do not count.
-    pub path_len: u16,
+    med: u32,
+    local_pref: u32,
+    originator: u32,
+    neighbour: u32,
     /// Of the AS path, to compare contents.
     pub path_hash: u32,
+    /// AS numbers in sequences, plus one for each set; confederation segments do not count.
+    pub path_len: u16,
     /// Entries of CLUSTER_LIST.
     pub cluster_len: u8,
     /// ORIGIN.
     pub origin: Origin,
     /// Well-known communities in it.
     pub well_known: WellKnown,
+    present: u8,
+    next_hop_len: u8,
+}
+
+const MED: u8 = 1;
+const LOCAL_PREF: u8 = 2;
+const ORIGINATOR: u8 = 4;
+const NEIGHBOUR: u8 = 8;
+
+impl Header {
+    fn of(attributes: &PathAttributes) -> Self {
+        let path = &attributes.as_path;
+        let mut present = 0;
+        let mut number = |bit: u8, value: Option<u32>| {
+            present |= if value.is_some() { bit } else { 0 };
+            value.unwrap_or(0)
+        };
+        Self {
+            med: number(MED, attributes.med),
+            local_pref: number(LOCAL_PREF, attributes.local_pref),
+            originator: number(ORIGINATOR, attributes.originator_id.map(u32::from)),
+            neighbour: number(NEIGHBOUR, path.neighbour().map(|asn| asn.0)),
+            path_hash: HASHER.hash_one(path) as u32,
+            path_len: u16::try_from(path.hops()).unwrap_or(u16::MAX),
+            cluster_len: u8::try_from(attributes.cluster_list.len()).unwrap_or(u8::MAX),
+            origin: attributes.origin,
+            well_known: WellKnown::of(&attributes.communities),
+            present,
+            next_hop_len: 0,
+        }
+    }
+
+    fn number(&self, bit: u8, value: u32) -> Option<u32> {
+        (self.present & bit != 0).then_some(value)
+    }
+
+    /// MULTI_EXIT_DISC.
+    pub fn med(&self) -> Option<u32> {
+        self.number(MED, self.med)
+    }
+
+    /// LOCAL_PREF.
+    pub fn local_pref(&self) -> Option<u32> {
+        self.number(LOCAL_PREF, self.local_pref)
+    }
+
+    /// ORIGINATOR_ID.
+    pub fn originator(&self) -> Option<Ipv4Addr> {
+        self.number(ORIGINATOR, self.originator).map(Ipv4Addr::from)
+    }
+
+    /// First AS of the first sequence behind confederation segments; `None` for an empty path or
+    /// one that begins with a set.
+    pub fn neighbour(&self) -> Option<Asn> {
+        self.number(NEIGHBOUR, self.neighbour).map(Asn)
+    }
 }
 
 /// Well-known communities that change what we do with a route.
@@ -90,57 +144,47 @@ impl Attrs {
     pub fn new(attributes: &PathAttributes) -> Self {
         let mut octets = Vec::with_capacity(128);
         canonical_octets(attributes, &mut octets);
-        let next_hop = attributes.next_hop;
-        let hash = HASHER.hash_one((octets.as_slice(), next_hop));
-        let mut header = Header {
-            med: attributes.med,
-            local_pref: attributes.local_pref,
-            originator: attributes.originator_id,
-            neighbour: None,
-            path_len: 0,
-            path_hash: HASHER.hash_one(&attributes.as_path) as u32,
-            cluster_len: u8::try_from(attributes.cluster_list.len()).unwrap_or(u8::MAX),
-            origin: attributes.origin,
-            well_known: WellKnown::of(&attributes.communities),
-        };
-        let mut bloom = 0;
-        let mut leading = true;
-        for segment in &attributes.as_path.0 {
-            let (asns, hops) = match segment {
-                AsSegment::Sequence(asns) => {
-                    if leading {
-                        header.neighbour = asns.first().copied();
-                        leading = false;
-                    }
-                    (asns, u16::try_from(asns.len()).unwrap_or(u16::MAX))
-                }
-                AsSegment::Set(asns) => {
-                    leading = false;
-                    (asns, 1)
-                }
-                AsSegment::ConfedSequence(asns) | AsSegment::ConfedSet(asns) => (asns, 0),
-            };
-            header.path_len = header.path_len.saturating_add(hops);
-            bloom = asns.iter().fold(bloom, |bits, asn| bits | bloom_bit(asn.0));
+        let canonical_len = octets.len();
+        let NextHop { address, link_local } = attributes.next_hop;
+        match address {
+            IpAddr::V4(address) => octets.extend_from_slice(&address.octets()),
+            IpAddr::V6(address) => octets.extend_from_slice(&address.octets()),
         }
-        let clusters = &attributes.cluster_list;
-        bloom = clusters.iter().fold(bloom, |bits, id| bits | bloom_bit((*id).into()));
-        Self { octets: octets.into_boxed_slice(), next_hop, hash, bloom, header }
+        octets.extend(link_local.iter().flat_map(|address| address.octets()));
+        let mut header = Header::of(attributes);
+        // 4, 16, 20 or 32.
+        header.next_hop_len = (octets.len() - canonical_len) as u8;
+        let clusters = attributes.cluster_list.iter().map(|id| u32::from(*id));
+        let numbers = attributes.as_path.asns().map(|asn| asn.0).chain(clusters);
+        let bloom = numbers.fold(0, |bits, number| bits | bloom_bit(number));
+        let hash = HASHER.hash_one(octets.as_slice());
+        Self { octets: octets.into_boxed_slice(), hash, bloom, header }
     }
 
     /// Everything, decoded.
     pub fn decode(&self) -> PathAttributes {
-        from_canonical(&self.octets, self.next_hop).expect("octets are our own canonical form")
+        from_canonical(self.octets(), self.next_hop()).expect("octets are our own canonical form")
     }
 
     /// Canonical octets of everything but the next hop.
     pub(crate) fn octets(&self) -> &[u8] {
-        &self.octets
+        self.parts().0
+    }
+
+    fn parts(&self) -> (&[u8], &[u8]) {
+        self.octets.split_at(self.octets.len() - usize::from(self.header.next_hop_len))
     }
 
     /// The next hop.
     pub fn next_hop(&self) -> NextHop {
-        self.next_hop
+        let octets = self.parts().1;
+        let (address, rest) = octets.split_at(if octets.len() % 16 == 0 { 16 } else { 4 });
+        let address = match (<[u8; 4]>::try_from(address), <[u8; 16]>::try_from(address)) {
+            (Ok(address), _) => IpAddr::from(address),
+            (_, Ok(address)) => IpAddr::from(address),
+            _ => unreachable!("one of both lengths"),
+        };
+        NextHop { address, link_local: rest.first_chunk::<16>().map(|o| Ipv6Addr::from(*o)) }
     }
 
     /// Of contents; the same on every run and every thread. Chooses among several tables.
@@ -160,7 +204,9 @@ impl Attrs {
 
 impl PartialEq for Attrs {
     fn eq(&self, other: &Self) -> bool {
-        self.hash == other.hash && self.octets == other.octets && self.next_hop == other.next_hop
+        self.hash == other.hash
+            && self.header.next_hop_len == other.header.next_hop_len
+            && self.octets == other.octets
     }
 }
 

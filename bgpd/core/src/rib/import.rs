@@ -103,7 +103,7 @@ impl Importer {
         };
         let by_policy = attributes.is_some();
         let mut after = attributes.unwrap_or_else(|| Box::new(decoded.clone()));
-        let received = attrs.header().med;
+        let received = attrs.header().med();
         let mut flags = if after.med.is_some() && after.med != received { MED_SET } else { 0 };
         if after.next_hop.is_martian() {
             flags |= BAD_NEXT_HOP;
@@ -221,7 +221,7 @@ fn loops(attrs: &Attrs, peer: &Session, origin: Origin, global: &GlobalConfig) -
     if matches!(origin, Origin::Internal | Origin::Client) {
         let header = attrs.header();
         let cluster = global.cluster_id;
-        let reflected = header.originator == Some(global.router_id)
+        let reflected = header.originator() == Some(global.router_id)
             || (header.cluster_len > 0
                 && attrs.may_contain(cluster.into())
                 && attrs.decode().cluster_list.contains(&cluster));

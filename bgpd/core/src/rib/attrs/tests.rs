@@ -1,4 +1,4 @@
-use std::net::IpAddr;
+use bgp_packet::AsSegment;
 
 use super::*;
 
@@ -34,6 +34,22 @@ fn next_hops_tell_sets_apart() {
 }
 
 #[test]
+fn next_hops_of_every_form_come_back() {
+    let link_local = Some("fe80::1".parse().unwrap());
+    for (address, link_local) in [
+        ("192.0.2.1", None),
+        ("2001:db8::1", None),
+        ("2001:db8::1", link_local),
+        ("fe80::2", None),
+        ("192.0.2.1", link_local),
+    ] {
+        let mut a = attributes(Vec::new());
+        a.next_hop = NextHop { address: address.parse().unwrap(), link_local };
+        assert_eq!(Attrs::new(&a).decode(), a);
+    }
+}
+
+#[test]
 fn unused_sets_are_collected() {
     let mut table = AttrTable::default();
     let kept = table.intern(Attrs::new(&attributes(Vec::new())));
@@ -55,12 +71,12 @@ fn path_length_counts_a_set_once_and_confederations_not_at_all() {
         AsSegment::Set(asns(&[4, 5])),
     ]));
     assert_eq!(attrs.header().path_len, 4);
-    assert_eq!(attrs.header().neighbour, Some(Asn(1)));
+    assert_eq!(attrs.header().neighbour(), Some(Asn(1)));
     let set_first = Attrs::new(&attributes(vec![
         AsSegment::Set(asns(&[4, 5])),
         AsSegment::Sequence(asns(&[1])),
     ]));
-    assert_eq!(set_first.header().neighbour, None);
+    assert_eq!(set_first.header().neighbour(), None);
 }
 
 #[test]
