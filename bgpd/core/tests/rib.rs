@@ -5,5 +5,6 @@ mod common;
 mod rib {
     pub mod rig;
 
+    mod midway;
     mod model;
 }

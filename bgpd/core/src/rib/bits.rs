@@ -11,6 +11,14 @@ fn place(index: u32) -> (usize, u64) {
     ((index >> 6) as usize, 1 << (index & 63))
 }
 
+/// Equal members; how far the words reach is no matter.
+impl PartialEq for BitSet {
+    fn eq(&self, other: &Self) -> bool {
+        let shared = self.words.len().min(other.words.len());
+        self.count == other.count && self.words[..shared] == other.words[..shared]
+    }
+}
+
 impl BitSet {
     /// Whether `index` is in the set.
     pub fn test(&self, index: u32) -> bool {

@@ -279,7 +279,13 @@ pub(crate) fn look_paths<N: Net>(
 }
 
 /// Queues what an audience in step is to hear of a slot.
-fn tell(audience: &Audience, slot: u32, told: &Told, before: &Before, outbox: &mut Outbox) {
+pub(crate) fn tell(
+    audience: &Audience,
+    slot: u32,
+    told: &Told,
+    before: &Before,
+    outbox: &mut Outbox,
+) {
     match told.main {
         Some((export, source)) => {
             if let Some(to) = but(audience, source) {

@@ -7,14 +7,81 @@ use super::{
     core::Core,
     event::Effect,
     family::Rib,
-    flush::{Had, but, look, look_paths, source_now, tell_late, wire_id},
-    group::{Audience, Cohort, Group, GroupKey, Known, Walk},
+    flush::{Had, Told, but, look, look_paths, source_now, tell, tell_late, wire_id},
+    group::{Audience, Before, Cohort, Group, GroupKey, Known, Walk},
     net::Net,
     outbox::{Exports, Outbox},
 };
 
 /// Slots a cohort is served in one turn.
 const TURN: usize = 1024;
+
+/// A change of a group's output that a cohort came upon before any flush: something the output
+/// depends on is in force at once (a session is dead, a next hop is gone, other settings), while
+/// the scan that notes the prefixes is still on its way.
+enum Early {
+    Slot(u32, Before),
+    Path { slot: u32, path: u32, source: u16, was: bool },
+}
+
+/// What one turn of a cohort yields.
+#[derive(Default)]
+struct Turn {
+    exports: Exports,
+    /// For the cohort.
+    outbox: Outbox,
+    /// For the members in step.
+    aside: Outbox,
+    /// For the other cohorts.
+    early: Vec<Early>,
+}
+
+impl Turn {
+    /// Tells everybody else of a change in a slot, if there is one.
+    fn note_slot(&mut self, group: &Group, slot: u32, before: Before, told: &Told) {
+        let moved = || {
+            before.alternate != told.alternate.is_some()
+                || told.main.is_some_and(|(_, source)| source != before.source)
+        };
+        if before.was != told.main.is_some() || (group.key.by_client() && moved()) {
+            tell(&group.in_step, slot, told, &before, &mut self.aside);
+            self.early.push(Early::Slot(slot, before));
+        }
+    }
+
+    /// Likewise of a path.
+    fn note_path(&mut self, group: &Group, early: (u32, u32, u16), export: Option<u32>) {
+        let (slot, path, source) = early;
+        let was = export.is_none();
+        if let Some(to) = but(&group.in_step, source) {
+            match export {
+                Some(export) => self.aside.announce(to, export, wire_id(path), slot),
+                None => self.aside.withdraw(to, wire_id(path), slot),
+            }
+        }
+        self.early.push(Early::Path { slot, path, source, was });
+    }
+}
+
+impl Early {
+    fn mark(&self, cohort: &mut Cohort) {
+        match self {
+            Self::Slot(slot, before) => cohort.mark_slot(*slot, before),
+            Self::Path { slot, path, source, was } => {
+                cohort.mark_path(*slot, *path, *source, *was, false);
+            }
+        }
+    }
+}
+
+/// What a group has told about a slot, while nothing waits to be flushed.
+fn before<N: Net>(rib: &Rib<N>, group: &Group, slot: u32) -> Before {
+    Before {
+        was: group.advertised.test(slot),
+        source: source_now(&rib.table, group, slot),
+        alternate: group.alternates.test(slot),
+    }
+}
 
 impl<N: Net> Rib<N> {
     /// Serves cohorts in turn; whether any can go on. Nothing must wait to be flushed.
@@ -23,14 +90,23 @@ impl<N: Net> Rib<N> {
         let mut more = false;
         for group in &mut groups {
             let mut cohorts = std::mem::take(&mut group.cohorts);
-            for cohort in &mut cohorts {
-                let turn = TURN.min(*budget);
-                if !cohort.blocked && turn > 0 {
-                    let used = self.serve(core, group, cohort, turn, out);
+            let mut early = Vec::new();
+            for at in 0..cohorts.len() {
+                let Some(cohort) = cohorts.get_mut(at) else { break };
+                let limit = TURN.min(*budget);
+                if !cohort.blocked && limit > 0 {
+                    let mut turn = Turn { early, ..Turn::default() };
+                    let used = self.serve(core, group, cohort, limit, &mut turn, out);
                     *budget = budget.saturating_sub(used);
+                    early = turn.early;
                 }
-                more |= !cohort.blocked && !cohort.caught_up();
+                let (served, after) = cohorts.split_at_mut(at);
+                for other in served.iter_mut().chain(after.iter_mut().skip(1)) {
+                    early.iter().for_each(|early| early.mark(other));
+                }
+                early.clear();
             }
+            more |= cohorts.iter().any(|cohort| !cohort.blocked && !cohort.caught_up());
             let in_step = &mut group.in_step;
             cohorts.retain(|cohort| {
                 let done = cohort.caught_up() && !cohort.blocked;
@@ -60,34 +136,34 @@ impl<N: Net> Rib<N> {
         core: &Core,
         group: &mut Group,
         cohort: &mut Cohort,
-        turn: usize,
+        limit: usize,
+        turn: &mut Turn,
         out: &mut Vec<Effect>,
     ) -> usize {
-        let (mut exports, mut outbox) = (Exports::default(), Outbox::default());
         let mut used = 0;
         if cohort.walk.is_none() && std::mem::take(&mut cohort.again) {
             begin_refresh(core, N::FAMILY, cohort, out);
         }
         if let Some(mut walk) = cohort.walk.take() {
-            while used < turn && walk.cursor < self.table.end() {
+            while used < limit && walk.cursor < self.table.end() {
                 let slot = walk.cursor;
                 used += 1;
                 if group.key.by_path() {
-                    self.visit_paths(core, group, cohort, &walk, slot, &mut exports, &mut outbox);
+                    self.visit_paths(core, group, cohort, &walk, slot, turn);
                 } else {
-                    self.visit(core, group, cohort, &walk, slot, &mut exports, &mut outbox);
+                    self.visit(core, group, cohort, &walk, slot, turn);
                 }
                 walk.cursor += 1;
             }
             let done = walk.cursor >= self.table.end();
             cohort.walk = Some(walk);
-            outbox.send(core, &self.table, group.key.encode, &cohort.audience, &exports, out);
+            self.send(core, group, cohort, turn, out);
             if done {
                 end_walk(N::FAMILY, cohort, out);
             }
             return used + 1;
         }
-        while used < turn {
+        while used < limit {
             let Some(index) = cohort.changed.next(cohort.cursor) else {
                 if cohort.changed.is_empty() {
                     break;
@@ -100,20 +176,13 @@ impl<N: Net> Rib<N> {
             cohort.changed.clear(index);
             let had = cohort.had.clear(index);
             if group.key.by_path() {
-                self.catch_up_path(
-                    core,
-                    group,
-                    &cohort.audience,
-                    index,
-                    had,
-                    &mut exports,
-                    &mut outbox,
-                );
+                self.catch_up_path(core, group, &cohort.audience, index, had, turn);
             } else {
-                let source = source_now(&self.table, group, index);
-                let told = look(self, core, group, index, source, &mut exports);
+                let before = before(self, group, index);
+                let told = look(self, core, group, index, before.source, &mut turn.exports);
+                turn.note_slot(group, index, before, &told);
                 let had = if had { Had::Any } else { Had::None };
-                tell_late(&cohort.audience, index, &told, had, &mut outbox);
+                tell_late(&cohort.audience, index, &told, had, &mut turn.outbox);
             }
         }
         if cohort.changed.is_empty() {
@@ -121,11 +190,27 @@ impl<N: Net> Rib<N> {
             cohort.had.reset();
             cohort.cursor = 0;
         }
-        outbox.send(core, &self.table, group.key.encode, &cohort.audience, &exports, out);
+        self.send(core, group, cohort, turn, out);
         used + 1
     }
 
-    #[allow(clippy::too_many_arguments)]
+    /// Queues what a turn has yielded.
+    fn send(
+        &self,
+        core: &Core,
+        group: &Group,
+        cohort: &Cohort,
+        turn: &mut Turn,
+        out: &mut Vec<Effect>,
+    ) {
+        let Turn { exports, outbox, aside, .. } = turn;
+        let context = group.key.encode;
+        outbox.send(core, &self.table, context, &cohort.audience, exports, out);
+        if !aside.is_empty() {
+            aside.send(core, &self.table, context, &group.in_step, exports, out);
+        }
+    }
+
     fn visit(
         &self,
         core: &Core,
@@ -133,28 +218,30 @@ impl<N: Net> Rib<N> {
         cohort: &mut Cohort,
         walk: &Walk,
         slot: u32,
-        exports: &mut Exports,
-        outbox: &mut Outbox,
+        turn: &mut Turn,
     ) {
         let changed = cohort.changed.clear(slot);
         let marked = cohort.had.clear(slot);
-        let source = source_now(&self.table, group, slot);
+        let before = before(self, group, slot);
         let had = match &walk.known {
             Known::Old { held, .. } if !held.test(slot) => Had::None,
             // Unchanged since, so its source is the one of then.
-            Known::Old { split_horizon: true, .. } if !changed => Had::AllBut(source),
+            Known::Old { split_horizon: true, .. } if !changed => Had::AllBut(before.source),
             Known::Old { .. } => Had::Any,
+            // What the group has told, they hold.
+            Known::Same if !changed && before.was && before.alternate => Had::Any,
+            Known::Same if !changed && before.was => Had::AllBut(before.source),
             _ if marked => Had::Any,
             _ => Had::None,
         };
         if had == Had::None && !self.table.occupied(slot) {
             return;
         }
-        let told = look(self, core, group, slot, source, exports);
-        tell_late(&cohort.audience, slot, &told, had, outbox);
+        let told = look(self, core, group, slot, before.source, &mut turn.exports);
+        turn.note_slot(group, slot, before, &told);
+        tell_late(&cohort.audience, slot, &told, had, &mut turn.outbox);
     }
 
-    #[allow(clippy::too_many_arguments)]
     fn visit_paths(
         &self,
         core: &Core,
@@ -162,25 +249,28 @@ impl<N: Net> Rib<N> {
         cohort: &mut Cohort,
         walk: &Walk,
         slot: u32,
-        exports: &mut Exports,
-        outbox: &mut Outbox,
+        turn: &mut Turn,
     ) {
         if !self.table.occupied(slot) {
             return;
         }
-        let told = look_paths(self, core, group, slot, exports);
+        let told = look_paths(self, core, group, slot, &mut turn.exports);
         for path in self.table.paths(slot) {
             let source = self.table.path(path).session;
-            cohort.changed.clear(path);
-            let mut had = cohort.had.clear(path);
-            if let Known::Old { held, .. } = &walk.known {
-                had = held.test(path);
-            }
+            let changed = cohort.changed.clear(path);
+            let marked = cohort.had.clear(path);
             let export = told.iter().find(|(p, _)| *p == path).map(|(_, export)| *export);
             let was = group.advertised.put(path, export.is_some());
             if was != export.is_some() {
                 group.count(source, !was);
+                turn.note_path(group, (slot, path, source), export);
             }
+            let had = match &walk.known {
+                Known::Old { held, .. } => held.test(path),
+                Known::Same if !changed => was,
+                _ => marked,
+            };
+            let outbox = &mut turn.outbox;
             match export {
                 Some(export) => {
                     if let Some(to) = but(&cohort.audience, source) {
@@ -197,7 +287,6 @@ impl<N: Net> Rib<N> {
         }
     }
 
-    #[allow(clippy::too_many_arguments)]
     fn catch_up_path(
         &self,
         core: &Core,
@@ -205,9 +294,9 @@ impl<N: Net> Rib<N> {
         audience: &Audience,
         path: u32,
         had: bool,
-        exports: &mut Exports,
-        outbox: &mut Outbox,
+        turn: &mut Turn,
     ) {
+        let Turn { exports, outbox, .. } = turn;
         let told = group.advertised.test(path);
         if !told && !had {
             return;
@@ -274,14 +363,19 @@ impl<N: Net> Rib<N> {
         let from = group.id;
         let owed = matches!(known, Known::Old { .. })
             && cohort.as_ref().is_some_and(|cohort| cohort.owes_end || cohort.is_first());
-        let walk = Walk { cursor: 0, known, bracketed: false };
         let twin = cohort.is_none().then(|| {
-            let group = &self.groups[to];
-            group
-                .cohorts
-                .iter()
-                .position(|other| unstarted(other) && other.from == Some(from) && !other.blocked)
+            self.groups[to].cohorts.iter().position(|other| {
+                // Moved in step, but what the group had told may have changed in between.
+                let same = match (&known, other.walk.as_ref().map(|walk| &walk.known)) {
+                    (Known::Old { held, .. }, Some(Known::Old { held: theirs, .. })) => {
+                        held == theirs
+                    }
+                    _ => false,
+                };
+                same && unstarted(other) && other.from == Some(from) && !other.blocked
+            })
         });
+        let walk = Walk { cursor: 0, known, bracketed: false };
         let group = &mut self.groups[to];
         if let Some(Some(twin)) = twin {
             group.admit_to(&core.sessions, session, twin);
