@@ -441,6 +441,16 @@ fn a_reader_that_has_enough_ends_the_program_without_a_word() {
 }
 
 #[test]
+fn output_that_cannot_be_written_is_a_failure() {
+    let daemon = Daemon::start();
+    let full = fs::File::options().write(true).open("/dev/full").expect("the kernel has it");
+    let mut command = margay();
+    command.arg("--socket").arg(daemon.socket()).arg("peers").stdout(full);
+    let output = command.output().expect("margay runs");
+    assert_fails(&output, 1, &["cannot write the output: no space left on device"]);
+}
+
+#[test]
 fn help_version_completions_and_manual_need_no_daemon() {
     let run = |arguments: &[&str]| {
         let output = margay().args(arguments).output().expect("margay runs");
@@ -460,6 +470,8 @@ fn help_version_completions_and_manual_need_no_daemon() {
     assert!(run(&["completions", "fish"]).contains("complete -c margay"));
     let page = run(&["man"]);
     assert!(page.contains(".SH MARGAY ROUTES EXPLAIN\n"), "{page}");
+    assert!(page.contains(".TP\n\\-\\-received\\-from <PEER>\n"), "{page}");
+    assert_eq!(page.matches("Print version").count(), 1, "{page}");
     let dir = scratch("man");
     run(&["man", "--dir", dir.to_str().expect("UTF-8")]);
     assert!(dir.join("margay-routes-explain.1").is_file());

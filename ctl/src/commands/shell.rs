@@ -47,22 +47,16 @@ fn commands(parent: &clap::Command, path: &str, page: &mut Vec<u8>) -> io::Resul
     for command in parent.get_subcommands().filter(|command| !command.is_hide_set()) {
         let path = format!("{path} {}", command.get_name());
         writeln!(page, ".SH {}", path.to_uppercase())?;
-        // A page of its own, of which only what is particular to the command is taken: the global
-        // options stand once at the top.
-        let hidden = command.clone().mut_args(|arg| {
-            let global = arg.is_global_set();
-            arg.hide(global)
-        });
         if let Some(about) = command.get_about() {
-            writeln!(page, "{about}")?;
+            writeln!(page, "{}", roff(&about.to_string()))?;
         }
-        for arg in hidden.get_arguments().filter(|arg| !arg.is_hide_set()) {
-            writeln!(page, ".TP\n{}", roff(&arg.to_string()))?;
-            writeln!(
-                page,
-                "{}",
-                roff(&arg.get_help().map(ToString::to_string).unwrap_or_default())
-            )?;
+        // What every command has stands once, at the top.
+        let common = |arg: &clap::Arg| {
+            arg.is_global_set() || matches!(arg.get_id().as_str(), "help" | "version")
+        };
+        for arg in command.get_arguments().filter(|arg| !common(arg)) {
+            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            writeln!(page, ".TP\n{}\n{}", roff(&arg.to_string()), roff(&help))?;
         }
         commands(command, &path, page)?;
     }
