@@ -142,3 +142,6 @@ pub(crate) fn host_router_id(links: &[Link]) -> Option<Ipv4Addr> {
         })
         .max()
 }
+
+#[cfg(test)]
+mod tests;

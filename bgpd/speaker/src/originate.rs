@@ -47,6 +47,8 @@ pub(crate) type Slot = (IpNet, RouteSource);
 #[derive(Debug)]
 pub(crate) struct Originator {
     global: Arc<GlobalConfig>,
+    /// `originate`.
+    configured: BTreeMap<IpNet, Origination>,
     added: BTreeMap<IpNet, AddedRoute>,
     /// Taken back by hand, until the next reload.
     withdrawn: BTreeSet<IpNet>,
@@ -58,6 +60,7 @@ pub(crate) struct Originator {
 impl Originator {
     pub(crate) fn new(global: Arc<GlobalConfig>) -> Self {
         Self {
+            configured: configured(&global),
             global,
             added: BTreeMap::new(),
             withdrawn: BTreeSet::new(),
@@ -71,6 +74,7 @@ impl Originator {
         &mut self,
         global: Arc<GlobalConfig>,
     ) -> Vec<(Slot, Option<OwnRoute>)> {
+        self.configured = configured(&global);
         self.global = global;
         self.withdrawn.clear();
         self.changes()
@@ -87,7 +91,7 @@ impl Originator {
     /// `margay routes withdraw`; `None`: there is no such route.
     pub(crate) fn withdraw(&mut self, prefix: IpNet) -> Option<Vec<(Slot, Option<OwnRoute>)>> {
         let added = self.added.remove(&prefix).is_some();
-        let configured = self.configured(prefix).is_some() && self.withdrawn.insert(prefix);
+        let configured = self.configured.contains_key(&prefix) && self.withdrawn.insert(prefix);
         (added || configured).then(|| self.update(prefix))
     }
 
@@ -114,14 +118,10 @@ impl Originator {
     /// Everything that differs from what was told before.
     pub(crate) fn changes(&mut self) -> Vec<(Slot, Option<OwnRoute>)> {
         let mut prefixes: BTreeSet<IpNet> = self.told.keys().map(|(prefix, _)| *prefix).collect();
-        prefixes.extend(self.global.originate.iter().map(|route| route.prefix));
+        prefixes.extend(self.configured.keys());
         prefixes.extend(self.added.keys());
         prefixes.extend(self.learned.keys());
         prefixes.into_iter().flat_map(|prefix| self.update(prefix)).collect()
-    }
-
-    fn configured(&self, prefix: IpNet) -> Option<&Origination> {
-        self.global.originate.iter().find(|route| route.prefix == prefix)
     }
 
     fn update(&mut self, prefix: IpNet) -> Vec<(Slot, Option<OwnRoute>)> {
@@ -169,7 +169,7 @@ impl Originator {
         if self.withdrawn.contains(&prefix) {
             return None;
         }
-        let route = self.configured(prefix)?;
+        let route = self.configured.get(&prefix)?;
         let mut attributes = own(prefix, route.next_hop);
         attributes.communities.clone_from(&route.communities);
         let local = LocalAttributes::default();
@@ -217,6 +217,10 @@ impl Originator {
             Verdict::Reject => None,
         }
     }
+}
+
+fn configured(global: &GlobalConfig) -> BTreeMap<IpNet, Origination> {
+    global.originate.iter().map(|route| (route.prefix, route.clone())).collect()
 }
 
 fn source_of(learned: &Learned) -> (KernelSource, RouteSource) {

@@ -133,3 +133,6 @@ pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
         SocketAddr::V4(_) => address,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -93,3 +93,6 @@ impl Speaker {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;
