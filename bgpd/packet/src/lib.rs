@@ -8,8 +8,7 @@
 //! The way in: [`frame_len`](message::frame_len), [`decode`](message::decode), [`Update::parse`],
 //! [`Update::attribute_key`] to see whether the attributes are known already, else
 //! [`Update::decode_attributes`], then [`Nlri::iter`]. The way out: [`Announce`],
-//! [`encode_withdraw`](encode::encode_withdraw), [`end_of_rib`](encode::end_of_rib) and the
-//! `encode_` functions of [`message`].
+//! [`encode_withdraw`], [`end_of_rib`] and the `encode_` functions of [`message`].
 
 #![forbid(unsafe_code)]
 #![warn(clippy::unwrap_used, clippy::indexing_slicing)]
