@@ -174,7 +174,7 @@ fn show(fabric: &mut Fabric) -> Result<()> {
     for (what, address) in
         [("node2, by the switch", "10.1.2.1"), ("the transit, by the tor", "192.0.2.1")]
     {
-        ensure!(ping(host1, address), "no answer from {address}");
+        until(&format!("an answer from {address}"), SOON, || Ok(ping(host1, address)))?;
         println!("    10.1.1.1 -> {address} ({what}): answered");
     }
 
