@@ -63,8 +63,7 @@ fn run() -> Result<(), Failure> {
             }
         }
     })?;
-    let [direct, second, recursive] =
-        ["10.255.0.2", "10.255.1.2", "10.254.0.1"].map(|a| next_hop(a));
+    let [direct, second, recursive] = ["10.255.0.2", "10.255.1.2", "10.254.0.1"].map(next_hop);
     for hop in [direct, second, recursive] {
         fib.track(hop);
         while next_hops.recv_timeout(Duration::from_secs(5))?.1.is_none() {}

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::netlink::decode::fact;
 use crate::netlink::socket::{Dump, Step, Subject};
 use crate::plan::fact::Fact;
-use crate::plan::facts::{Occasion, ReadRoutes, Reading};
+use crate::plan::readings::{Occasion, ReadRoutes, Reading};
 use crate::plan::state::State;
 
 /// Between two datagrams of a dump.

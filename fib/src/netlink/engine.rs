@@ -1,4 +1,4 @@
-//! The writer: takes what the inbox holds, lets the state draw conclusions, and keeps two batches
+//! The writer: takes what the inbox holds, lets the state draw conclusions, and keeps a few batches
 //! on their way to the kernel so that neither waits for the other.
 
 use std::collections::VecDeque;
@@ -17,19 +17,19 @@ use crate::netlink::meter::Meter;
 use crate::netlink::socket::{ASK_ACK, Dump};
 use crate::netlink::wire::{Encoder, Refusal};
 use crate::netlink::{Tuning, reading};
-use crate::plan::facts::Occasion;
 use crate::plan::key::Key;
 use crate::plan::objects::ObjectOp;
+use crate::plan::readings::Occasion;
 use crate::plan::state::{Abilities, State};
 use crate::plan::work::RouteOp;
 
 /// Receives events.
 pub type Events = Box<dyn FnMut(Vec<FibEvent>) + Send>;
 
-/// Routes written at once: larger is no faster, and a failover waits behind two of these.
+/// Routes written at once: larger is no faster, and a failover waits behind those under way.
 const BATCH: usize = 512;
 /// Batches under way at once.
-const FLIGHTS: usize = 2;
+const FLIGHTS: usize = 4;
 /// Full readings after lost notifications come no closer together than this, and double.
 const RESYNC_MIN: Duration = Duration::from_secs(1);
 /// Up to this.

@@ -91,7 +91,7 @@ impl Fib {
         if config.nexthop_compat_off && objects && degraded.is_none() {
             turn_compat_off();
         }
-        let (courier_tx, courier_rx) = sync_channel(4);
+        let (courier_tx, courier_rx) = sync_channel(8);
         let (stop_tx, stop_rx) = UnixStream::pair().map_err(FibError::Socket)?;
         let engine = Engine::new(Start {
             shared: shared.clone(),

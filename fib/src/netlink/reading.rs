@@ -4,7 +4,7 @@ use crate::api::FibError;
 use crate::netlink::decode::fact;
 use crate::netlink::socket::{Dump, Step, Subject};
 use crate::plan::fact::{Fact, KernelObject, Presence};
-use crate::plan::facts::{ReadRoutes, Reading};
+use crate::plan::readings::{ReadRoutes, Reading};
 use crate::plan::state::State;
 
 /// An inconsistent dump is made again this often; then it is taken as it is, for notifications of

@@ -176,19 +176,27 @@ impl<K: Key> Half<K> {
         }
     }
 
-    /// The next prefix to look at, and its entry.
-    pub fn dequeue(&mut self) -> Option<(K, Entry)> {
+    /// The next prefix to look at, and its entry after `shortcut` had a chance to change it.
+    pub fn dequeue<R>(
+        &mut self,
+        shortcut: impl FnOnce(K, &mut Entry) -> Option<R>,
+    ) -> Option<(K, Entry, Option<R>)> {
         let key = self.queue.pop_front()?;
         if self.queue.is_empty() {
             self.queue.shrink_to(4096);
         }
-        let Some(entry) = self.map.get_mut(&key) else { return Some((key, Entry::default())) };
+        let Some(entry) = self.map.get_mut(&key) else {
+            return Some((key, Entry::default(), None));
+        };
         entry.set_queued(false);
+        let was = usize::from(entry.have() != Have::Nothing);
+        let done = shortcut(key, entry);
         let entry = *entry;
+        self.installed = self.installed + usize::from(entry.have() != Have::Nothing) - was;
         if entry == Entry::default() {
             self.map.remove(&key);
         }
-        Some((key, entry))
+        Some((key, entry, done))
     }
 
     /// Prefixes that wait.
@@ -276,12 +284,16 @@ impl Routes {
         }
     }
 
-    /// The next prefix to look at, IPv4 first.
-    pub fn dequeue(&mut self) -> Option<(IpNet, Entry)> {
-        if let Some((key, entry)) = self.v4.dequeue() {
-            return Some((key.net(), entry));
+    /// The next prefix to look at, IPv4 first; see [`Half::dequeue`].
+    pub fn dequeue<R>(
+        &mut self,
+        shortcut: impl Fn(IpNet, &mut Entry) -> Option<R>,
+    ) -> Option<(IpNet, Entry, Option<R>)> {
+        if let Some((key, entry, done)) = self.v4.dequeue(|k, e| shortcut(k.net(), e)) {
+            return Some((key.net(), entry, done));
         }
-        self.v6.dequeue().map(|(key, entry)| (key.net(), entry))
+        let next = self.v6.dequeue(|k, e| shortcut(k.net(), e));
+        next.map(|(key, entry, done)| (key.net(), entry, done))
     }
 
     /// See [`Half::sweep`], both families.

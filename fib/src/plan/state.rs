@@ -457,7 +457,7 @@ impl State {
     }
 
     pub(super) fn gc_soon(&mut self, now: Instant) {
-        let at = now + super::work::GC_DELAY;
+        let at = now + super::groups::GC_DELAY;
         self.gc_at = Some(self.gc_at.map_or(at, |was| was.min(at)));
     }
 

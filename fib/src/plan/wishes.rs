@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
+
 use crate::api::{BgpNextHop, Target, Wish};
 use crate::plan::fact::Hops;
 use crate::plan::intern::FIRST;
@@ -52,6 +54,17 @@ pub struct Set {
     /// Not before this are refused operations tried again.
     pub retry: Option<Instant>,
     specs: BTreeSet<u32>,
+}
+
+impl Spec {
+    /// The form a prefix of this wish should have, if it can be had.
+    pub fn form_for(&self, prefix: IpNet) -> Option<u32> {
+        let [v4, v6] = self.outcome;
+        match if matches!(prefix, IpNet::V4(_)) { v4 } else { v6 } {
+            Outcome::Form(form) => Some(form),
+            Outcome::Impossible => None,
+        }
+    }
 }
 
 impl Set {

@@ -1,6 +1,7 @@
 //! A kernel small enough to be right: routes by key, next-hop objects, links; silent where the real
 //! one is.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
@@ -103,8 +104,8 @@ impl Kernel {
     }
 
     pub fn foreign_add(&mut self, prefix: IpNet, metric: u32) {
-        if !self.routes.contains_key(&(prefix, metric)) {
-            self.routes.insert((prefix, metric), (STATIC, Via::Unreachable));
+        if let Entry::Vacant(place) = self.routes.entry((prefix, metric)) {
+            place.insert((STATIC, Via::Unreachable));
             self.tell_route(prefix, metric, Arrival::Added);
         }
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use margay_fib::plan::fact::{Hop, KernelRoute, Via};
-use margay_fib::plan::facts::{Occasion, ReadRoutes, Reading};
+use margay_fib::plan::readings::{Occasion, ReadRoutes, Reading};
 use margay_fib::plan::state::{Abilities, State};
 use margay_fib::{BgpNextHop, FibConfig, RowFilter, Target, Wish};
 use proptest::prelude::*;
