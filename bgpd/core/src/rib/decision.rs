@@ -232,23 +232,25 @@ pub(crate) fn multipath(
     equal
 }
 
-/// The candidates in order of preference: the best, the best without it, and so on; at most
-/// `limit`.
+/// The candidates in order of preference: the best, the best without it, and so on. Each is found
+/// when it is asked for: most ask for one or two, of maybe hundreds.
 pub(crate) fn rank(
-    candidates: &[Candidate],
-    current: Option<usize>,
-    limit: usize,
+    mut candidates: Few<Candidate>,
+    mut current: Option<usize>,
     config: &DecisionConfig,
-) -> Few<usize> {
-    let mut ranked = Few::new();
-    let mut left: Few<usize> = (0..candidates.len()).collect();
-    while ranked.len() < limit && !left.is_empty() {
-        let held: Few<Candidate> = left.iter().map(|at| candidates[*at]).collect();
-        let current = left.iter().position(|at| Some(*at) == current);
-        let Some(best) = decide(&held, current, config) else { break };
-        ranked.push(left.swap_remove(best));
-    }
-    ranked
+) -> impl Iterator<Item = usize> {
+    let mut places: Few<usize> = (0..candidates.len()).collect();
+    std::iter::from_fn(move || {
+        let best = decide(&candidates, current, config)?;
+        let last = candidates.len() - 1;
+        candidates.swap_remove(best);
+        current = match current {
+            Some(at) if at == best => None,
+            Some(at) if at == last => Some(best),
+            other => other,
+        };
+        Some(places.swap_remove(best))
+    })
 }
 
 #[cfg(test)]

@@ -323,20 +323,15 @@ impl<N: Net> Rib<N> {
         (paths, candidates)
     }
 
-    /// Eligible paths in order of preference, at most `limit`.
-    pub fn ranked(&self, core: &Core, slot: u32, limit: usize) -> Few<u32> {
-        match self.table.best(slot) {
-            None => SmallVec::new(),
-            Some(best) if limit == 1 => SmallVec::from_slice(&[best]),
-            Some(best) => {
-                let (paths, candidates) = self.candidates(core, slot);
-                let current = paths.iter().position(|path| *path == best);
-                decision::rank(&candidates, current, limit, core.decision())
-                    .into_iter()
-                    .map(|at| paths[at])
-                    .collect()
-            }
-        }
+    /// Eligible paths in order of preference; see [`decision::rank`].
+    pub fn ranked(&self, core: &Core, slot: u32) -> impl Iterator<Item = u32> {
+        let best = self.table.best(slot);
+        let (paths, candidates) = match best {
+            None => Default::default(),
+            Some(_) => self.candidates(core, slot),
+        };
+        let current = paths.iter().position(|path| Some(*path) == best);
+        decision::rank(candidates, current, core.decision()).map(move |at| paths[at])
     }
 }
 
@@ -359,14 +354,19 @@ fn recount<N: Net>(core: &mut Core, session: u16, old: PathFlags, new: PathFlags
 
 /// Counts an accepted path; `false`: it must not be kept.
 fn accept(core: &mut Core, session: u16, family: usize) -> bool {
-    let slot = core.sessions.get_mut(session);
-    let limit = slot.accept(family);
+    let limit = core.sessions.get_mut(session).accept(family);
+    report(core, session, family, limit);
+    !matches!(limit, Limit::Discard(_))
+}
+
+/// Says what `max-prefixes` found, where it found anything.
+pub(crate) fn report(core: &mut Core, session: u16, family: usize, limit: Limit) {
     let (count, warning) = match limit {
-        Limit::Within | Limit::Discard(0) => return limit == Limit::Within,
+        Limit::Within | Limit::Discard(0) => return,
         Limit::Warn(count) => (count, true),
         Limit::Exceeded(count) | Limit::Discard(count) => (count, false),
     };
-    if let Some(session) = &slot.session {
+    if let Some(session) = core.sessions.peer(session) {
         core.effects.push(Effect::MaxPrefixes {
             peer: session.peer,
             epoch: session.epoch,
@@ -375,5 +375,4 @@ fn accept(core: &mut Core, session: u16, family: usize) -> bool {
             warning,
         });
     }
-    !matches!(limit, Limit::Discard(_))
 }

@@ -193,9 +193,10 @@ pub(crate) fn look<N: Net>(
     exports: &mut Exports,
 ) -> Told {
     let mut told = Told { main: None, alternate: None };
-    let net = rib.table.prefix(slot).net;
+    // A slot that a cohort has marked may be free again.
     let best = if rib.table.occupied(slot) { rib.table.best(slot) } else { None };
     if let Some(best) = best {
+        let net = rib.table.prefix(slot).net;
         if group.key.by_client() {
             clients(rib, core, group, slot, exports, &mut told);
         } else {
@@ -231,7 +232,7 @@ fn clients<N: Net>(
     told: &mut Told,
 ) {
     let net = rib.table.prefix(slot).net;
-    for path in rib.ranked(core, slot, usize::MAX) {
+    for path in rib.ranked(core, slot) {
         let path = rib.table.path(path);
         match told.main {
             Some((_, source)) if source == path.session => continue,
@@ -266,8 +267,9 @@ pub(crate) fn look_paths<N: Net>(
         return told;
     }
     let net = rib.table.prefix(slot).net;
-    let limit = if group.key.paths == 1 { 1 } else { usize::MAX };
-    for path in rib.ranked(core, slot, limit) {
+    let best = rib.table.best(slot).filter(|_| group.key.paths == 1);
+    let ranked = best.is_none().then(|| rib.ranked(core, slot));
+    for path in best.into_iter().chain(ranked.into_iter().flatten()) {
         if told.len() == group.key.paths {
             break;
         }

@@ -247,7 +247,10 @@ impl Cohort {
     /// Whether a slot without paths may have to be withdrawn yet.
     pub fn awaits(&self, slot: u32) -> bool {
         let ahead = |walk: &Walk| slot >= walk.cursor;
-        self.changed.test(slot) || (self.walk.as_ref().is_some_and(ahead) && self.holds(slot))
+        // What came and went unheard keeps no place: else a peer that announces and withdraws ever
+        // new prefixes would grow the table for as long as another one lags.
+        (self.changed.test(slot) && self.had.test(slot))
+            || (self.walk.as_ref().is_some_and(ahead) && self.holds(slot))
     }
 
     /// The group's output for a slot has changed. `had`: whether the members held it before.

@@ -30,7 +30,7 @@ pub(crate) struct Judged {
 impl<N: Net> Rib<N> {
     /// Judges the paths of a prefix; reasons are computed here, not stored.
     pub fn judge(&self, core: &Core, slot: u32) -> SmallVec<[Judged; 4]> {
-        let ranked = self.ranked(core, slot, usize::MAX);
+        let ranked: Few<u32> = self.ranked(core, slot).collect();
         let candidates: Few<_> =
             ranked.iter().filter_map(|path| core.candidate(self.table.path(*path))).collect();
         let used = install::equals(self, core, slot);

@@ -288,6 +288,22 @@ impl Slot {
         Limit::Within
     }
 
+    /// What other limits say to the paths there are.
+    pub fn limit_again(&mut self, family: usize) -> Limit {
+        let inbound = &mut self.inbound[family];
+        (inbound.warned, inbound.exceeded) = (false, false);
+        let Some(session) = &self.session else { return Limit::Within };
+        let Some(limits) = session.config.max_prefixes else { return Limit::Within };
+        let count = session.accepted.0[family].load(Ordering::Relaxed);
+        if count > limits.limit {
+            inbound.exceeded = true;
+            return Limit::Exceeded(count);
+        }
+        let level = f64::from(limits.limit) * f64::from(limits.warn_at);
+        inbound.warned = count > 0 && f64::from(count) >= level;
+        if inbound.warned { Limit::Warn(count) } else { Limit::Within }
+    }
+
     /// Counts one accepted path less. Levels fire again once the count has fallen clearly below.
     pub fn unaccept(&mut self, family: usize) {
         self.inbound[family].accepted -= 1;

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use super::{
     core::Core,
     event::{Batch, Effect, Event, LocalRoute, PeerId, ShardConfig, SoftReset},
-    family::Rib,
+    family::{Rib, report},
     import::Importer,
     interned::Extra,
     net::{Net, Net4, Net6},
@@ -321,7 +321,12 @@ impl Shard {
                 {
                     actions |= TELL;
                 }
+                let limits = peer.config.max_prefixes != new.max_prefixes;
                 self.core.sessions.reconfigure(session, Arc::clone(new));
+                for family in (0..2).filter(|_| limits) {
+                    let limit = self.core.sessions.get_mut(session).limit_again(family);
+                    report(&mut self.core, session, family, limit);
+                }
             }
             if actions != 0 {
                 self.v4.scan.session(session, actions);
@@ -351,7 +356,6 @@ fn same_import(a: &PeerConfig, b: &PeerConfig) -> bool {
         && a.allow_own_asn == b.allow_own_asn
         && a.route_reflector_client == b.route_reflector_client
         && a.multihop == b.multihop
-        && a.max_prefixes == b.max_prefixes
 }
 
 fn index(family: Family) -> Option<usize> {

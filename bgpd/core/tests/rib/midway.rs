@@ -1,6 +1,9 @@
 //! Walks that overtake the work of a change: members in step must hear what a walk finds first.
 
-use bgp_core::rib::{Event, Install, PeerId};
+use bgp_core::{
+    config::{MaxPrefixAction, MaxPrefixes},
+    rib::{Effect, Event, Install, PeerId, RouteCursor, RouteQuery, Select, View},
+};
 use bgp_packet::{Asn, Family, RefreshKind, RouteRefresh};
 
 use super::rig::{Rig, net};
@@ -92,4 +95,69 @@ fn a_client_that_is_none_any_more_is_withdrawn_from_all_that_are_not_clients() {
     for id in [8, 9] {
         assert_eq!(rig.peers[&id].table.len(), 0, "held by p{id}");
     }
+}
+
+#[test]
+fn prefixes_that_come_and_go_while_a_member_is_blocked_take_no_lasting_place() {
+    let mut rig = open();
+    for id in [1, 8, 9] {
+        rig.external(id);
+    }
+    rig.announce(1, "192.0.2.0/24", |_| {});
+    let epoch = rig.peers[&9].epoch;
+    rig.event(Event::Blocked(PeerId(9), epoch));
+    rig.announce(1, "198.51.100.0/24", |_| {});
+    rig.withdraw(1, "192.0.2.0/24");
+    for number in 0..5000_u16 {
+        rig.announce(1, &prefix(number), |_| {});
+        rig.withdraw(1, &prefix(number));
+    }
+    let query = RouteQuery { select: Select::All, family: None, view: View::Best };
+    let (mut cursor, mut rows, mut turns) = (RouteCursor::default(), Vec::new(), 1);
+    while !rig.shard.routes(&query, &mut cursor, 100, &mut rows) {
+        turns += 1;
+    }
+    assert!(turns <= 3, "{turns} times 100 places");
+    rig.event(Event::Drained(PeerId(9), epoch));
+    rig.settle();
+    let held: Vec<_> = rig.peers[&9].table.keys().map(|(prefix, _)| *prefix).collect();
+    assert_eq!(held, [net("198.51.100.0/24")]);
+    rig.assert_exact();
+}
+
+#[test]
+fn a_lower_limit_of_prefixes_counts_at_once() {
+    let mut rig = open();
+    rig.external(1);
+    for number in 0..10 {
+        rig.announce(1, &prefix(number), |_| {});
+    }
+    let action = MaxPrefixAction::Shutdown;
+    rig.reconfigure(|_, config| {
+        config.max_prefixes = Some(MaxPrefixes { limit: 5, warn_at: 0.8, action });
+    });
+    rig.settle();
+    let exceeded =
+        |note: &Effect| matches!(note, Effect::MaxPrefixes { count: 10, warning: false, .. });
+    assert_eq!(rig.notes.iter().filter(|note| exceeded(note)).count(), 1, "{:?}", rig.notes);
+}
+
+#[test]
+fn a_member_that_was_blocked_may_find_an_empty_table() {
+    let mut rig = open();
+    for id in [1, 9] {
+        rig.external(id);
+    }
+    let epoch = rig.peers[&9].epoch;
+    rig.event(Event::Blocked(PeerId(9), epoch));
+    for number in 0..10 {
+        rig.announce(1, &prefix(number), |_| {});
+    }
+    for number in 0..10 {
+        rig.withdraw(1, &prefix(number));
+    }
+    rig.event(Event::Drained(PeerId(9), epoch));
+    rig.settle();
+    assert!(rig.peers[&9].table.is_empty());
+    rig.assert_exact();
 }
