@@ -409,6 +409,13 @@ impl PeerTask {
             }
             _ => {}
         }
+        let discards = |config: &PeerConfig| {
+            config.max_prefixes.is_some_and(|limits| limits.action == MaxPrefixAction::Discard)
+        };
+        // What was dropped then may have room now.
+        if old.max_prefixes != config.max_prefixes && discards(&old) && !self.ask_refresh() {
+            debug!(peer = %config.name, "no refresh for what max-prefixes has dropped");
+        }
         let (Some(up), true) = (
             &self.up,
             old.enforce_first_as != config.enforce_first_as
@@ -460,6 +467,8 @@ impl PeerTask {
     }
 
     async fn accepted(&mut self, stream: TcpStream) {
+        // Also where it is gone before we look at it: a dynamic peer ends then too.
+        self.had_connection = true;
         let Some(id) = self.session.accept(Instant::now()) else {
             debug!(peer = %self.setup.config.name, "connection refused: peer is down or backing off");
             crate::listener::refuse(stream);

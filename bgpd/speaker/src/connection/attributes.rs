@@ -2,7 +2,8 @@
 //!
 //! Most UPDATEs repeat attributes that came before. They are recognised by the octets that
 //! determine them ([`Update::attribute_key`]), so that nothing is decoded twice. Only what had no
-//! fault is kept. Bounded: two generations, the older one forgotten when the younger is full.
+//! fault is kept. Bounded in number and octets: two generations, the older one forgotten when the
+//! younger is full.
 
 use std::{collections::HashMap, hash::BuildHasher, sync::Arc};
 
@@ -11,12 +12,16 @@ use bgp_packet::Update;
 
 /// Blocks in one generation.
 const GENERATION: usize = 8192;
+/// Octets of blocks in one generation; a block can have 64 KiB of them.
+const GENERATION_OCTETS: usize = 2 << 20;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Cache {
     hasher: foldhash::quality::RandomState,
     young: HashMap<u64, Entry>,
+    /// Octets of the blocks in it.
+    young_octets: usize,
     old: HashMap<u64, Entry>,
     /// The octets last looked at.
     scratch: Vec<u8>,
@@ -59,10 +64,14 @@ impl Cache {
     }
 
     fn keep(&mut self, hash: u64, entry: Entry) {
-        if self.young.len() >= GENERATION {
+        if self.young.len() >= GENERATION || self.young_octets >= GENERATION_OCTETS {
             self.old = std::mem::take(&mut self.young);
+            self.young_octets = 0;
         }
-        self.young.insert(hash, entry);
+        self.young_octets += entry.octets.len();
+        if let Some(replaced) = self.young.insert(hash, entry) {
+            self.young_octets -= replaced.octets.len();
+        }
     }
 }
 

@@ -80,7 +80,6 @@ impl PeerTask {
             fed_progress: None,
         };
         self.connections.insert(id, connection);
-        self.had_connection = true;
         debug!(peer = %self.setup.config.name, %local, %remote, incoming, "connection open");
         let input = if incoming {
             Input::Accepted { connection: id, local, remote }

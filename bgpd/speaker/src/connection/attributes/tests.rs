@@ -67,3 +67,22 @@ fn the_cache_is_bounded_and_keeps_what_is_used() {
     }
     assert!(cache.young.len() + cache.old.len() <= 2 * GENERATION);
 }
+
+#[test]
+fn long_blocks_do_not_stay_by_the_thousand() {
+    let mut cache = Cache::default();
+    let long = |number: u32| {
+        let mut attributes = attributes(number);
+        attributes.cluster_list = vec![number.into(); 900];
+        Arc::new(Attrs::new(&attributes))
+    };
+    for number in 0..4000_u32 {
+        cache.scratch = [number.to_be_bytes(); 1000].as_flattened().to_vec();
+        let key = Key(number.into());
+        cache.insert(key, long(number));
+        assert!(cache.find(key).is_some());
+    }
+    let kept =
+        cache.young.values().chain(cache.old.values()).map(|e| e.octets.len()).sum::<usize>();
+    assert!(kept <= 2 * GENERATION_OCTETS + 2 * 4000, "{kept} octets");
+}
