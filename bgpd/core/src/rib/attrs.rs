@@ -178,7 +178,7 @@ impl Attrs {
     /// The next hop.
     pub fn next_hop(&self) -> NextHop {
         let octets = self.parts().1;
-        let (address, rest) = octets.split_at(if octets.len() % 16 == 0 { 16 } else { 4 });
+        let (address, rest) = octets.split_at(if octets.len().is_multiple_of(16) { 16 } else { 4 });
         let address = match (<[u8; 4]>::try_from(address), <[u8; 16]>::try_from(address)) {
             (Ok(address), _) => IpAddr::from(address),
             (_, Ok(address)) => IpAddr::from(address),
