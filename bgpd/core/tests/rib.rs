@@ -5,6 +5,14 @@ mod common;
 mod rib {
     pub mod rig;
 
+    mod clients;
+    mod explain;
+    mod kernel;
+    mod lag;
+    mod limits;
     mod midway;
     mod model;
+    mod queries;
+    mod reconfigure;
+    mod refresh;
 }
