@@ -62,7 +62,7 @@ fn a_host_under_two_top_of_rack_switches() -> Result<()> {
     lab.link((&host, "eth0", &["10.0.1.1/24"]), (&one, "eth0", &["10.0.1.254/24"]))?;
     lab.link((&host, "eth1", &["10.0.2.1/24"]), (&two, "eth0", &["10.0.2.254/24"]))?;
     let mut margay = Margay::new(&host, &example("tor")?);
-    let bogon = "224.0.1.0/24";
+    let bogon = "192.0.2.128/25";
     let prefixes = ["10.200.0.0/16", bogon];
     let mut tor1 = bird(&one, 65000, "10.0.1.254", "10.0.1.1", &prefixes);
     let mut tor2 = bird(&two, 65010, "10.0.2.254", "10.0.2.1", &prefixes);
