@@ -238,7 +238,7 @@ fn a_confederation_keeps_its_members_to_itself() -> Result<()> {
     let text = "[bgp]\nasn = 65001\nrouter-id = \"10.0.0.1\"\nrequire-policy = false\n\
         confederation = { id = 64512, members = [65001, 65002] }\noriginate = [\"10.1.0.0/24\"]\n\
         \n[[bgp.peer]]\nname = \"member\"\naddress = \"10.0.0.2\"\nasn = 65002\nconnect-retry = 1\n\
-        \n[[bgp.peer]]\nname = \"out\"\naddress = \"10.0.1.2\"\nasn = 65009\nconnect-retry = 1\n";
+        next-hop = \"self\"\n\n[[bgp.peer]]\nname = \"out\"\naddress = \"10.0.1.2\"\nasn = 65009\nconnect-retry = 1\n";
     let mut margay = Margay::new(&wire.near, text);
     let member = format!("{CALLS} confederation 64512; confederation member yes; {ALL}");
     let mut far = bird(&wire.far, "10.0.0.2", &plain(&["10.2.0.0/24"]), &member);
