@@ -28,7 +28,7 @@ impl Speaker {
             return None;
         }
         info!(%remote, template = %name, "dynamic peer");
-        let config = derive(&template, remote);
+        let config = derive(&template, remote.ip(), interface_of(remote));
         self.add_peer(Arc::new(config), Some(name.clone()))
     }
 
@@ -36,21 +36,47 @@ impl Speaker {
     /// more.
     pub(super) fn derive_again(&self, entry: &Entry) -> Option<PeerConfig> {
         let template = self.templates.get(entry.template.as_ref()?)?;
-        let (PeerAddress::Dynamic { prefix, .. }, PeerAddress::Address { address, .. }) =
+        let (PeerAddress::Dynamic { prefix, .. }, PeerAddress::Address { address, interface }) =
             (&template.address, &entry.config.address)
         else {
             return None;
         };
-        IpNet::contains(prefix, address)
-            .then(|| derive(template, SocketAddr::new(*address, template.port)))
+        IpNet::contains(prefix, address).then(|| derive(template, *address, interface.clone()))
     }
 }
 
-fn derive(template: &PeerConfig, remote: SocketAddr) -> PeerConfig {
+/// The interface that a link-local address belongs to: on another one it is somebody else.
+fn interface_of(remote: SocketAddr) -> Option<String> {
+    let SocketAddr::V6(v6) = remote else { return None };
+    let scope = Some(v6.scope_id()).filter(|_| v6.ip().is_unicast_link_local())?;
+    nix::net::if_::if_indextoname(scope).ok()?.into_string().ok()
+}
+
+fn derive(template: &PeerConfig, address: IpAddr, interface: Option<String>) -> PeerConfig {
+    let name = match &interface {
+        Some(interface) => format!("{address}%{interface}"),
+        None => address.to_string(),
+    };
     PeerConfig {
-        name: remote.ip().to_string(),
-        address: PeerAddress::Address { address: remote.ip(), interface: None },
+        name,
+        address: PeerAddress::Address { address, interface },
         passive: true,
         ..template.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddrV6;
+
+    use super::*;
+
+    #[test]
+    fn a_link_local_address_is_told_by_its_interface() {
+        let lo = nix::net::if_::if_nametoindex("lo").expect("every host has one");
+        let address = "fe80::5".parse().expect("an address");
+        let on = |scope| SocketAddr::V6(SocketAddrV6::new(address, 179, 0, scope));
+        assert_eq!(interface_of(on(lo)).as_deref(), Some("lo"));
+        assert_eq!(interface_of("192.0.2.1:179".parse().expect("an address")), None);
     }
 }
