@@ -237,6 +237,7 @@ impl Reader {
     async fn update(&mut self, body: &[u8], receiving: &Receiving) -> Result<(), Stop> {
         let (peer, epoch) = (self.link.peer, receiving.epoch);
         match self.take_routes(body, &receiving.context) {
+            Ok(None) if self.batches.is_full() => self.flush().await,
             Ok(None) => Ok(()),
             Ok(Some(family)) => {
                 self.link.pulse.ended(family);
