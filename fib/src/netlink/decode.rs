@@ -289,3 +289,6 @@ const IFA_FLAGS: u16 = 8;
 const OPTIMISTIC: u32 = 0x04;
 const DAD_FAILED: u32 = 0x08;
 const TENTATIVE: u32 = 0x40;
+
+#[cfg(test)]
+mod tests;

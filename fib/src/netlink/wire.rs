@@ -252,3 +252,6 @@ pub const CREATE: u16 = 0x400;
 const CAPPED: u16 = 0x100;
 const ACK_TLVS: u16 = 0x200;
 const EXT_MSG: u16 = 1;
+
+#[cfg(test)]
+mod tests;

@@ -293,3 +293,6 @@ fn without(kind: &Kind, gone: &KernelRoute) -> Option<Kind> {
     kind.form.via = Via::Hops(rest);
     Some(kind)
 }
+
+#[cfg(test)]
+mod tests;

@@ -178,3 +178,6 @@ impl Objects {
         self.adopted.keys().copied()
     }
 }
+
+#[cfg(test)]
+mod tests;

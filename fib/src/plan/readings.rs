@@ -101,7 +101,8 @@ impl State {
 
     /// From now on an audit reads the routes: what changes meanwhile is not judged by it.
     pub fn begin_audit(&mut self) {
-        self.touched = Some(BTreeSet::new());
+        // What is under way may reach the kernel before or after it is read.
+        self.touched = Some(self.in_flight.iter().copied().collect());
     }
 
     /// It came to nothing.

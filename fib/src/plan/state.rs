@@ -518,3 +518,6 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -279,6 +279,9 @@ impl State {
     pub(super) fn forget_forms(&mut self, gone: impl Fn(&Form) -> bool) {
         let ids: BTreeSet<u32> =
             self.forms.iter().filter(|(_, f)| gone(f)).map(|(id, _)| id).collect();
+        if ids.is_empty() {
+            return;
+        }
         let mut lost = Vec::new();
         self.routes.sweep(
             |e| e.have().form().is_some_and(|id| ids.contains(&id)),
@@ -327,8 +330,12 @@ impl State {
                 e.set_have(Have::Doubt(id));
             }
         };
-        self.routes.v4.sweep(|e| in_doubt(e, &v4), |_, e| mark(e));
-        self.routes.v6.sweep(|e| in_doubt(e, &v6), |_, e| mark(e));
+        if !v4.is_empty() {
+            self.routes.v4.sweep(|e| in_doubt(e, &v4), |_, e| mark(e));
+        }
+        if !v6.is_empty() {
+            self.routes.v6.sweep(|e| in_doubt(e, &v6), |_, e| mark(e));
+        }
     }
 
     /// Whether a wish fails for want of a reachable next hop.
