@@ -143,12 +143,9 @@ async fn stop(speaker: bgp_speaker::SpeakerHandle, fib: FibHandle) {
 
 fn start_fib(desired: &Desired, events: &Arc<KernelEvents>) -> Result<FibHandle> {
     let events = Arc::clone(events);
-    let fib = Fib::start(config::fib(desired), move |facts| events.put(facts))
-        .context("cannot follow the kernel's routes")?;
-    if let Some(why) = fib.status().degraded {
-        warn!(err = %why, "routes are not written to the kernel");
-    }
-    Ok(fib)
+    // What it may not do, it says itself.
+    Fib::start(config::fib(desired), move |facts| events.put(facts))
+        .context("cannot follow the kernel's routes")
 }
 
 fn router_id(desired: &Desired, fib: &FibHandle) -> Result<Ipv4Addr> {

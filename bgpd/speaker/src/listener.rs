@@ -31,7 +31,7 @@ pub(crate) type Incoming = (TcpStream, SocketAddr);
 
 /// Why an address could not be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {error}{}", holder.as_deref().map(|h| format!(" (held by {h})")).unwrap_or_default())]
+#[error("cannot listen on {address}: {error}{}", self.hint())]
 pub struct ListenError {
     /// Which address.
     pub address: SocketAddr,
@@ -39,6 +39,18 @@ pub struct ListenError {
     pub error: io::Error,
     /// Process that has it, where it can be told.
     pub holder: Option<String>,
+}
+
+impl ListenError {
+    fn hint(&self) -> String {
+        match (&self.holder, self.error.kind()) {
+            (Some(holder), _) => format!(" (held by {holder})"),
+            (None, io::ErrorKind::PermissionDenied) if self.address.port() < 1024 => {
+                " (ports below 1024 need CAP_NET_BIND_SERVICE)".to_owned()
+            }
+            (None, _) => String::new(),
+        }
+    }
 }
 
 /// Opens a listening socket.
