@@ -106,9 +106,9 @@ fn slot<const N: usize>(counters: &[AtomicU64; N], index: usize) -> Option<&Atom
 }
 
 impl PeerCounters {
-    pub(crate) fn sent(&self, kind: MessageKind) {
+    pub(crate) fn sent(&self, kind: MessageKind, count: u64) {
         if let Some(counter) = slot(&self.sent, kind as usize) {
-            counter.fetch_add(1, Relaxed);
+            counter.fetch_add(count, Relaxed);
         }
     }
 

@@ -36,7 +36,7 @@ use crate::{
     },
     events::PeerEvent,
     kernel::Kernel,
-    metrics::PeerCounters,
+    metrics::{MessageKind, PeerCounters},
     shard::Shards,
     transport,
 };
@@ -439,6 +439,7 @@ impl PeerTask {
         let Some(connection) = self.connections.get(&up.connection) else { return false };
         for family in up.negotiated.families.iter() {
             let refresh = RouteRefresh { family, kind: RefreshKind::Request };
+            self.counters.sent(MessageKind::RouteRefresh, 1);
             connection.link.queue.push_control(message::encode_route_refresh(refresh));
         }
         true

@@ -38,8 +38,13 @@ pub(crate) enum Pushed {
 /// What the writer should do next.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// Write these; `drained` are the shards (one bit each) that may send again.
-    Write { drained: u64 },
+    /// Write these; `drained` are the shards that may send again.
+    Write {
+        /// One bit each.
+        drained: u64,
+        /// UPDATE (or ROUTE-REFRESH) messages among them.
+        updates: u64,
+    },
     /// Nothing there.
     Wait,
     /// All is written and no more will come.
@@ -49,7 +54,8 @@ pub(crate) enum Next {
 #[derive(Debug, Default)]
 struct Inner {
     control: VecDeque<Bytes>,
-    updates: VecDeque<Bytes>,
+    /// Octets, and how many messages they are.
+    updates: VecDeque<(Bytes, u32)>,
     update_octets: usize,
     /// Shards that were told "full", one bit each.
     waiting: u64,
@@ -83,14 +89,14 @@ impl SendQueue {
     }
 
     /// Queues whole UPDATE (or ROUTE-REFRESH) messages from a shard.
-    pub(crate) fn push_updates(&self, shard: usize, messages: Bytes) -> Pushed {
+    pub(crate) fn push_updates(&self, shard: usize, octets: Bytes, messages: u32) -> Pushed {
         let mut inner = self.lock();
         if inner.closing {
             return Pushed::Room;
         }
-        inner.update_octets += messages.len();
+        inner.update_octets += octets.len();
         self.octets.store(inner.update_octets, Ordering::Relaxed);
-        inner.updates.push_back(messages);
+        inner.updates.push_back((octets, messages));
         let full = inner.update_octets >= HIGH_WATER;
         if full {
             inner.waiting |= 1 << shard;
@@ -129,7 +135,7 @@ impl SendQueue {
     /// Moves what should be written next to the end of `batch`.
     pub(crate) fn next(&self, batch: &mut VecDeque<Bytes>) -> Next {
         let mut inner = self.lock();
-        let mut room = WRITE_OCTETS;
+        let (mut room, mut updates) = (WRITE_OCTETS, 0);
         while batch.len() < WRITE_BUFFERS
             && let Some(message) = inner.control.pop_front()
         {
@@ -138,17 +144,18 @@ impl SendQueue {
         }
         while batch.len() < WRITE_BUFFERS
             && room > 0
-            && let Some(messages) = inner.updates.pop_front()
+            && let Some((octets, messages)) = inner.updates.pop_front()
         {
-            inner.update_octets -= messages.len();
-            room = room.saturating_sub(messages.len());
-            batch.push_back(messages);
+            inner.update_octets -= octets.len();
+            room = room.saturating_sub(octets.len());
+            updates += u64::from(messages);
+            batch.push_back(octets);
         }
         self.octets.store(inner.update_octets, Ordering::Relaxed);
         let drained =
             if inner.update_octets < LOW_WATER { std::mem::take(&mut inner.waiting) } else { 0 };
         match (batch.is_empty(), inner.closing) {
-            (false, _) => Next::Write { drained },
+            (false, _) => Next::Write { drained, updates },
             (true, false) => Next::Wait,
             (true, true) => Next::Finished,
         }

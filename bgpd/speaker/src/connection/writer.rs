@@ -42,13 +42,11 @@ async fn write_queue(link: &Link, queue: &SendQueue, socket: &TcpStream) -> std:
         match queue.next(&mut batch) {
             Next::Wait => queue.ready().await,
             Next::Finished => return SockRef::from(socket).shutdown(Shutdown::Write),
-            Next::Write { drained } => {
+            Next::Write { drained, updates } => {
                 if drained != 0 {
                     link.shards.drained(link.peer, drained);
                 }
-                for messages in &batch {
-                    count(link, messages);
-                }
+                link.counters.sent(MessageKind::Update, updates);
                 while !batch.is_empty() {
                     let mut slices = [IoSlice::new(&[]); SLICES];
                     let mut used = 0;
@@ -83,19 +81,5 @@ fn advance(batch: &mut VecDeque<Bytes>, mut written: usize) {
         }
         written -= front.len();
         batch.pop_front();
-    }
-}
-
-/// Counts the messages in `octets`, which we encoded ourselves.
-fn count(link: &Link, octets: &Bytes) {
-    let mut rest = octets.as_ref();
-    while let Some((header, _)) = rest.split_first_chunk::<{ bgp_packet::HEADER_LEN }>() {
-        let [.., high, low, kind] = *header;
-        link.counters.sent(MessageKind::from_type(kind));
-        let len = usize::from(u16::from_be_bytes([high, low]));
-        match rest.get(len.max(bgp_packet::HEADER_LEN)..) {
-            Some(after) => rest = after,
-            None => return,
-        }
     }
 }

@@ -8,6 +8,7 @@ use super::*;
 use crate::{
     addresses::session_addresses,
     connection::{Pulse, queue::SendQueue, reader, writer},
+    metrics::MessageKind,
     transport::scoped,
 };
 
@@ -91,11 +92,14 @@ impl PeerTask {
 
     fn send(&self, id: ConnectionId, control: &Control) {
         let Some(connection) = self.connections.get(&id) else { return };
-        let octets = match control {
-            Control::Open(open) => message::encode_open(open),
-            Control::KeepAlive => message::keep_alive(),
-            Control::Notification(notification) => message::encode_notification(notification),
+        let (kind, octets) = match control {
+            Control::Open(open) => (MessageKind::Open, message::encode_open(open)),
+            Control::KeepAlive => (MessageKind::KeepAlive, message::keep_alive()),
+            Control::Notification(notification) => {
+                (MessageKind::Notification, message::encode_notification(notification))
+            }
         };
+        self.counters.sent(kind, 1);
         connection.link.queue.push_control(octets);
     }
 

@@ -11,7 +11,7 @@ use margay_fib::{BgpNextHop, Target, Wish};
 use tracing::error;
 
 use super::{marks::Mark, *};
-use crate::connection::queue::Pushed;
+use crate::{connection::queue::Pushed, metrics::MessageKind};
 
 /// How long routes are taken in before what they changed is sent.
 const TURN: Duration = Duration::from_millis(5);
@@ -250,9 +250,8 @@ impl Thread {
         match effect {
             Effect::Send { to, except, octets, messages } => {
                 let shards = self.shards.count();
-                let joined = shards > 1 && messages == 1;
-                let mark = joined.then(|| Mark::of(&octets)).flatten();
-                if mark == Some(Mark::Bracket) {
+                let mark = (messages == 1).then(|| Mark::of(&octets)).flatten();
+                if mark == Some(Mark::Bracket) && shards > 1 {
                     return;
                 }
                 for member in to.iter().filter(|member| Some(member.peer) != except) {
@@ -260,12 +259,20 @@ impl Thread {
                     if receiver.epoch != member.epoch {
                         continue;
                     }
-                    if let Some(Mark::EndOfRib(family)) = mark
-                        && !receiver.link.queue.is_last_end(family, shards)
-                    {
-                        continue;
-                    }
-                    let pushed = receiver.link.queue.push_updates(self.index, octets.clone());
+                    let link = &receiver.link;
+                    let updates = match mark {
+                        Some(Mark::EndOfRib(family))
+                            if shards > 1 && !link.queue.is_last_end(family, shards) =>
+                        {
+                            continue;
+                        }
+                        Some(Mark::Bracket) => {
+                            link.counters.sent(MessageKind::RouteRefresh, 1);
+                            0
+                        }
+                        _ => messages,
+                    };
+                    let pushed = link.queue.push_updates(self.index, octets.clone(), updates);
                     if pushed == Pushed::Full && !self.blocked.contains(member) {
                         self.blocked.push(*member);
                     }
