@@ -12,6 +12,7 @@ mod rib {
     mod limits;
     mod midway;
     mod model;
+    mod own_next_hop;
     mod queries;
     mod reconfigure;
     mod refresh;

@@ -277,6 +277,7 @@ fn not_sent(why: NotSent) -> &'static str {
         NotSent::Policy => "policy",
         NotSent::NoPolicy => "require-policy",
         NotSent::NoNextHop => "no-next-hop",
+        NotSent::OwnNextHop => "own-next-hop",
         NotSent::TooLong => "too-long",
     }
 }

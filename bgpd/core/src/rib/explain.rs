@@ -55,6 +55,7 @@ impl<N: Net> Rib<N> {
         let prefix = self.table.prefix(slot).net.to_ip();
         let mut considered = Vec::new();
         let mut sent = 0;
+        let mut own_best = false;
         for (at, judged) in self.judge(core, slot).iter().enumerate() {
             let path = self.table.path(judged.path);
             let from = core.sessions.peer(path.session).map(|session| session.name.clone());
@@ -76,6 +77,8 @@ impl<N: Net> Rib<N> {
                     } else if path.session == session {
                         if group.key.by_path() {
                             sent += 1;
+                        } else if sent == 0 {
+                            own_best |= export::export(core, &group.key, path, prefix).is_ok();
                         }
                         Err(NotSent::SplitHorizon)
                     } else {
@@ -85,15 +88,21 @@ impl<N: Net> Rib<N> {
                         }
                         path_id = key.by_path().then(|| wire_id(judged.path));
                         export::export(core, key, path, prefix).and_then(|attributes| {
-                            match Announce::new(N::FAMILY, &attributes, key.encode) {
-                                Some(_) => Ok(Box::new(attributes)),
-                                None => Err(NotSent::TooLong),
+                            if Announce::new(N::FAMILY, &attributes, key.encode).is_none() {
+                                return Err(NotSent::TooLong);
                             }
+                            if core.sessions.named_by(&attributes.next_hop).contains(&session) {
+                                return Err(NotSent::OwnNextHop);
+                            }
+                            Ok(Box::new(attributes))
                         })
                     }
                 }
             };
-            sent += usize::from(outcome.is_ok());
+            // What the group is sent, this peer is not: nothing comes instead, but for a client of
+            // the route server whose own route is the best.
+            let withheld = matches!(outcome, Err(NotSent::OwnNextHop)) && !own_best;
+            sent += usize::from(outcome.is_ok() || withheld);
             considered.push(ConsideredPath { from, policy, outcome, path_id });
         }
         Some(ExplainedExport { peer, peer_name, considered })

@@ -124,7 +124,7 @@ impl<N: Net> Rib<N> {
             for cohort in &mut group.cohorts {
                 cohort.mark_slot(slot, &before);
             }
-            tell(&group.in_step, slot, &told, &before, outbox);
+            tell(&group.in_step, slot, &told, &before, exports, outbox);
         }
     }
 
@@ -164,11 +164,8 @@ impl<N: Net> Rib<N> {
                 for cohort in &mut group.cohorts {
                     cohort.mark_path(slot, path, source, was, false);
                 }
-                match (export, but(&group.in_step, source)) {
-                    (_, None) => {}
-                    (Some(export), Some(to)) => outbox.announce(to, export, wire_id(path), slot),
-                    (None, Some(to)) => outbox.withdraw(to, wire_id(path), slot),
-                }
+                let path = (slot, path, source);
+                tell_path(&group.in_step, path, export, was, exports, outbox);
             }
         }
     }
@@ -179,6 +176,39 @@ pub(crate) fn but(audience: &Audience, session: u16) -> Option<To> {
     match audience.has(session) {
         true => audience.single().is_none().then_some(To::Except(session)),
         false => (!audience.is_empty()).then_some(To::All),
+    }
+}
+
+/// Queues what an audience is to hear of a path, as slot, number and source. `had`: they may hold
+/// an earlier version.
+///
+/// Who is not told because it is the next hop itself may be told to withdraw what it did not hold:
+/// that costs a message, keeping an account of it would cost a set for each group.
+pub(crate) fn tell_path(
+    audience: &Audience,
+    (slot, path, source): (u32, u32, u16),
+    export: Option<u32>,
+    had: bool,
+    exports: &Exports,
+    outbox: &mut Outbox,
+) {
+    let id = wire_id(path);
+    match export {
+        Some(export) => {
+            let named = exports.named(export);
+            if let Some(to) = outbox.but(audience, source, named) {
+                outbox.announce(to, export, id, slot);
+            }
+            for session in named.iter().filter(|s| had && **s != source && audience.has(**s)) {
+                outbox.withdraw(To::Only(*session), id, slot);
+            }
+        }
+        None if had => {
+            if let Some(to) = but(audience, source) {
+                outbox.withdraw(to, id, slot);
+            }
+        }
+        None => {}
     }
 }
 
@@ -246,6 +276,7 @@ fn clients<N: Net>(
                     return;
                 }
             }
+            Some((_, source)) if exports.named(export).contains(&source) => {}
             Some(_) => {
                 told.alternate = Some(export);
                 return;
@@ -286,12 +317,19 @@ pub(crate) fn tell(
     slot: u32,
     told: &Told,
     before: &Before,
+    exports: &Exports,
     outbox: &mut Outbox,
 ) {
     match told.main {
         Some((export, source)) => {
-            if let Some(to) = but(audience, source) {
+            let named = exports.named(export);
+            if let Some(to) = outbox.but(audience, source, named) {
                 outbox.announce(to, export, 0, slot);
+            }
+            for session in named.iter().filter(|s| **s != source && audience.has(**s)) {
+                if before.held_by(*session) {
+                    outbox.withdraw(To::Only(*session), 0, slot);
+                }
             }
             if audience.has(source) {
                 match told.alternate {
@@ -330,12 +368,19 @@ pub(crate) fn tell_late(
     slot: u32,
     told: &Told,
     had: Had,
+    exports: &Exports,
     outbox: &mut Outbox,
 ) {
     match told.main {
         Some((export, source)) => {
-            if let Some(to) = but(audience, source) {
+            let named = exports.named(export);
+            if let Some(to) = outbox.but(audience, source, named) {
                 outbox.announce(to, export, 0, slot);
+            }
+            for session in named.iter().filter(|s| **s != source && audience.has(**s)) {
+                if had != Had::None && had != Had::AllBut(*session) {
+                    outbox.withdraw(To::Only(*session), 0, slot);
+                }
             }
             if audience.has(source) {
                 match told.alternate {

@@ -1,18 +1,20 @@
 //! Output of one group on its way to octets: exported attribute sets, each made once, and what is
 //! announced and withdrawn, packed by them.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use bgp_packet::{Announce, EncodeContext, PathAttributes, encode_withdraw};
+use bgp_packet::{Announce, EncodeContext, NextHop, PathAttributes, encode_withdraw};
 use bytes::BytesMut;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use ipnet::IpNet;
+use smallvec::SmallVec;
 
 use super::{
     core::Core,
     event::{Effect, Member},
     export,
+    flush::but,
     group::{Audience, GroupKey},
     net::Net,
     splice,
@@ -33,6 +35,8 @@ pub(crate) struct Exports {
     by_origin: Map<Origin, Option<u32>>,
     by_content: Map<PathAttributes, Option<u32>>,
     made: Vec<Announce>,
+    /// The sessions whose own address each has as next hop, where there are any.
+    named: Map<u32, SmallVec<[u16; 2]>>,
     last: Option<(Origin, Option<u32>)>,
     decoded: Option<(u32, PathAttributes)>,
     /// Scratch.
@@ -77,12 +81,13 @@ impl Exports {
             self.octets.clear();
             if let Some(next_hop) = splice::splice(core, key, N::FAMILY, path, &mut self.octets) {
                 let octets = &self.octets;
-                let made = Announce::from_canonical(N::FAMILY, octets, next_hop.ok()?, key.encode)?;
-                return Some(self.keep(made));
+                let next_hop = next_hop.ok()?;
+                let made = Announce::from_canonical(N::FAMILY, octets, next_hop, key.encode)?;
+                return Some(self.keep(core, made, &next_hop));
             }
         }
         let sent = export::export(core, key, path, net.to_ip()).ok()?;
-        self.make(key, N::FAMILY, &sent)
+        self.make(core, key, N::FAMILY, &sent)
     }
 
     fn by_prefix(
@@ -108,7 +113,8 @@ impl Exports {
             Ok(None) => match self.by_origin.get(&origin) {
                 Some(number) => *number,
                 None => {
-                    let number = rewrite(None).ok().and_then(|sent| self.make(key, family, &sent));
+                    let number =
+                        rewrite(None).ok().and_then(|sent| self.make(core, key, family, &sent));
                     self.by_origin.insert(origin, number);
                     number
                 }
@@ -118,7 +124,7 @@ impl Exports {
                 Ok(sent) => match self.by_content.get(&sent) {
                     Some(number) => *number,
                     None => {
-                        let number = self.make(key, family, &sent);
+                        let number = self.make(core, key, family, &sent);
                         self.by_content.insert(sent, number);
                         number
                     }
@@ -129,18 +135,30 @@ impl Exports {
         number
     }
 
+    /// The sessions that are not told of an exported set, for it names them as next hop.
+    pub fn named(&self, export: u32) -> &[u16] {
+        self.named.get(&export).map_or(&[], |named| named)
+    }
+
     fn make(
         &mut self,
+        core: &Core,
         key: &GroupKey,
         family: bgp_packet::Family,
         sent: &PathAttributes,
     ) -> Option<u32> {
-        Announce::new(family, sent, key.encode).map(|made| self.keep(made))
+        let made = Announce::new(family, sent, key.encode)?;
+        Some(self.keep(core, made, &sent.next_hop))
     }
 
-    fn keep(&mut self, made: Announce) -> u32 {
+    fn keep(&mut self, core: &Core, made: Announce, next_hop: &NextHop) -> u32 {
+        let number = self.made.len() as u32;
         self.made.push(made);
-        self.made.len() as u32 - 1
+        let named = core.sessions.named_by(next_hop);
+        if !named.is_empty() {
+            self.named.insert(number, named);
+        }
+        number
     }
 }
 
@@ -149,6 +167,8 @@ impl Exports {
 pub(crate) enum To {
     /// Each but this session.
     Except(u16),
+    /// Each but several sessions, by their number in the outbox.
+    Without(u32),
     /// This session.
     Only(u16),
     /// Each.
@@ -160,7 +180,13 @@ pub(crate) enum To {
 pub(crate) struct Outbox {
     withdraw: Vec<(To, u32, u32)>,
     announce: Vec<(To, u32, u32, u32)>,
+    /// What `To::Without` leaves out; ascending inside.
+    without: Vec<Several>,
+    numbers: BTreeMap<Several, u32>,
 }
+
+/// Some sessions.
+type Several = SmallVec<[u16; 4]>;
 
 impl Outbox {
     /// An exported set for a slot; the path identifier is 0 without add-path.
@@ -170,6 +196,32 @@ impl Outbox {
 
     pub fn withdraw(&mut self, to: To, path_id: u32, slot: u32) {
         self.withdraw.push((to, path_id, slot));
+    }
+
+    /// An audience without a session and those that the announcement names as next hop; `None`
+    /// when nobody is left.
+    pub fn but(&mut self, audience: &Audience, session: u16, named: &[u16]) -> Option<To> {
+        if named.is_empty() {
+            return but(audience, session);
+        }
+        let all = named.iter().copied().chain([session]);
+        let mut out: Several = all.filter(|session| audience.has(*session)).collect();
+        out.sort_unstable();
+        out.dedup();
+        if out.len() == audience.sessions.len() {
+            return None;
+        }
+        Some(match out[..] {
+            [] => To::All,
+            [one] => To::Except(one),
+            _ => {
+                let next = self.without.len() as u32;
+                To::Without(*self.numbers.entry(out).or_insert_with_key(|out| {
+                    self.without.push(out.clone());
+                    next
+                }))
+            }
+        })
     }
 
     pub fn is_empty(&self) -> bool {
@@ -186,7 +238,9 @@ impl Outbox {
         exports: &Exports,
         out: &mut Vec<Effect>,
     ) {
-        let mut block = Block { out, core, audience, octets: BytesMut::new(), messages: 0 };
+        let without = &self.without;
+        let octets = BytesMut::new();
+        let mut block = Block { out, core, audience, without, octets, messages: 0 };
         self.withdraw.sort_by_key(|(to, ..)| *to);
         for run in self.withdraw.chunk_by(|a, b| a.0 == b.0) {
             let to = run[0].0;
@@ -215,8 +269,7 @@ impl Outbox {
             }
             block.finish(to);
         }
-        self.withdraw.clear();
-        self.announce.clear();
+        *self = Self::default();
     }
 }
 
@@ -225,6 +278,7 @@ struct Block<'a> {
     out: &'a mut Vec<Effect>,
     core: &'a Core,
     audience: &'a Audience,
+    without: &'a [Several],
     octets: BytesMut,
     messages: u32,
 }
@@ -253,6 +307,12 @@ impl Block<'_> {
             To::Except(session) => {
                 let except = self.core.sessions.peer(session).map(|session| session.peer);
                 (Arc::clone(&self.audience.members), except)
+            }
+            To::Without(number) => {
+                let without = &self.without[number as usize];
+                let sessions = self.audience.sessions.iter();
+                let left = sessions.filter(|session| !without.contains(session));
+                (left.filter_map(|session| self.core.sessions.member(*session)).collect(), None)
             }
             To::Only(session) => (self.core.sessions.member(session).into_iter().collect(), None),
         };

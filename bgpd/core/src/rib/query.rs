@@ -285,6 +285,8 @@ pub enum NotSent {
     NoPolicy,
     /// We have no address of the family to name as next hop.
     NoNextHop,
+    /// The next hop would be the peer's own address (RFC 4271 §5.1.3).
+    OwnNextHop,
     /// The attributes do not fit into a message.
     TooLong,
 }
@@ -301,6 +303,7 @@ impl NotSent {
             Self::Policy => "export policy",
             Self::NoPolicy => "no export policy on an external session (RFC 8212)",
             Self::NoNextHop => "no local address to use as next hop",
+            Self::OwnNextHop => "next hop is the peer's own address",
             Self::TooLong => "attributes exceed the message size",
         }
     }

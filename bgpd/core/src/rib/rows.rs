@@ -197,6 +197,7 @@ impl<N: Net> Rib<N> {
         if !group.key.by_path() && !group.advertised.test(slot) {
             return;
         }
+        let mut own_best = false;
         for (at, judged) in self.judge(core, slot).iter().enumerate() {
             let path = self.table.path(judged.path);
             let told = if group.key.by_path() {
@@ -205,12 +206,21 @@ impl<N: Net> Rib<N> {
                 group.key.by_client() || at == 0
             };
             if !told || (path.session == session && group.key.by_client()) {
+                own_best |= told && export::export(core, &group.key, path, prefix).is_ok();
                 continue;
             }
             if path.session == session || core.eligible(path).is_err() {
                 return;
             }
             let Ok(sent) = export::export(core, &group.key, path, prefix) else { continue };
+            if core.sessions.named_by(&sent.next_hop).contains(&session) {
+                // Not for the next hop itself: all that the group is sent of a prefix, but paths
+                // and what a client gets instead of its own route.
+                if group.key.by_path() || own_best {
+                    continue;
+                }
+                return;
+            }
             let best = at == 0 && self.table.best(slot) == Some(judged.path);
             let mut row = self.row(core, slot, judged, best);
             row.attributes = RowAttributes::Owned(Box::new(sent));

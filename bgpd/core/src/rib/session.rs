@@ -6,7 +6,8 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use bgp_packet::SessionKind;
+use bgp_packet::{NextHop, SessionKind};
+use smallvec::SmallVec;
 
 use super::event::{Accepted, Epoch, Member, PeerId, SessionAddresses};
 use crate::{
@@ -122,6 +123,8 @@ pub(crate) struct Sessions {
     /// Free after the next flush: journals may still name them.
     leaving: Vec<u16>,
     current: BTreeMap<PeerId, u16>,
+    /// Those that are up by the address of the peer; one, but for link-local addresses.
+    by_address: BTreeMap<IpAddr, SmallVec<[u16; 2]>>,
 }
 
 impl Sessions {
@@ -141,7 +144,13 @@ impl Sessions {
                 inbound: Default::default(),
             })
             .collect();
-        Self { slots, free: Vec::new(), leaving: Vec::new(), current: BTreeMap::new() }
+        Self {
+            slots,
+            free: Vec::new(),
+            leaving: Vec::new(),
+            current: BTreeMap::new(),
+            by_address: BTreeMap::new(),
+        }
     }
 
     /// A new session of a peer; its number.
@@ -153,6 +162,7 @@ impl Sessions {
             address: negotiated.remote.ip(),
         };
         let peer = session.peer;
+        let address = seen.address;
         let slot = Slot {
             session: Some(Box::new(session)),
             seen,
@@ -172,6 +182,7 @@ impl Sessions {
             }
         };
         self.current.insert(peer, number);
+        self.by_address.entry(address).or_default().push(number);
         number
     }
 
@@ -188,7 +199,14 @@ impl Sessions {
 
     /// The session is down: its paths do not count any more.
     pub fn kill(&mut self, number: u16) {
-        self.slots[usize::from(number)].alive = false;
+        let slot = &mut self.slots[usize::from(number)];
+        slot.alive = false;
+        if let Some(there) = self.by_address.get_mut(&slot.seen.address) {
+            there.retain(|other| *other != number);
+            if there.is_empty() {
+                self.by_address.remove(&slot.seen.address);
+            }
+        }
         if let Some(peer) = self.peer(number).map(|session| session.peer) {
             self.current.remove(&peer);
         }
@@ -218,6 +236,13 @@ impl Sessions {
     /// `None` for our own routes.
     pub fn peer(&self, number: u16) -> Option<&Session> {
         self.get(number).session.as_deref()
+    }
+
+    /// The sessions with peers that a next hop names: not to be told of it (RFC 4271 §5.1.3).
+    pub fn named_by(&self, next_hop: &NextHop) -> SmallVec<[u16; 2]> {
+        let link_local = next_hop.link_local.map(IpAddr::from);
+        let addresses = std::iter::once(next_hop.address).chain(link_local);
+        addresses.filter_map(|address| self.by_address.get(&address)).flatten().copied().collect()
     }
 
     /// Replaces the configuration of a session.

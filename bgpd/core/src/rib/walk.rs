@@ -7,7 +7,7 @@ use super::{
     core::Core,
     event::Effect,
     family::Rib,
-    flush::{Had, Told, but, look, look_paths, source_now, tell, tell_late, wire_id},
+    flush::{Had, Told, look, look_paths, source_now, tell, tell_late, tell_path},
     group::{Audience, Before, Cohort, Group, GroupKey, Known, Walk},
     net::Net,
     outbox::{Exports, Outbox},
@@ -44,7 +44,7 @@ impl Turn {
                 || told.main.is_some_and(|(_, source)| source != before.source)
         };
         if before.was != told.main.is_some() || (group.key.by_client() && moved()) {
-            tell(&group.in_step, slot, told, &before, &mut self.aside);
+            tell(&group.in_step, slot, told, &before, &self.exports, &mut self.aside);
             self.early.push(Early::Slot(slot, before));
         }
     }
@@ -53,12 +53,7 @@ impl Turn {
     fn note_path(&mut self, group: &Group, early: (u32, u32, u16), export: Option<u32>) {
         let (slot, path, source) = early;
         let was = export.is_none();
-        if let Some(to) = but(&group.in_step, source) {
-            match export {
-                Some(export) => self.aside.announce(to, export, wire_id(path), slot),
-                None => self.aside.withdraw(to, wire_id(path), slot),
-            }
-        }
+        tell_path(&group.in_step, early, export, was, &self.exports, &mut self.aside);
         self.early.push(Early::Path { slot, path, source, was });
     }
 }
@@ -182,7 +177,8 @@ impl<N: Net> Rib<N> {
                 let told = look(self, core, group, index, before.source, &mut turn.exports);
                 turn.note_slot(group, index, before, &told);
                 let had = if had { Had::Any } else { Had::None };
-                tell_late(&cohort.audience, index, &told, had, &mut turn.outbox);
+                let Turn { exports, outbox, .. } = &mut *turn;
+                tell_late(&cohort.audience, index, &told, had, exports, outbox);
             }
         }
         if cohort.changed.is_empty() {
@@ -239,7 +235,7 @@ impl<N: Net> Rib<N> {
         }
         let told = look(self, core, group, slot, before.source, &mut turn.exports);
         turn.note_slot(group, slot, before, &told);
-        tell_late(&cohort.audience, slot, &told, had, &mut turn.outbox);
+        tell_late(&cohort.audience, slot, &told, had, &turn.exports, &mut turn.outbox);
     }
 
     fn visit_paths(
@@ -270,20 +266,8 @@ impl<N: Net> Rib<N> {
                 Known::Same if !changed => was,
                 _ => marked,
             };
-            let outbox = &mut turn.outbox;
-            match export {
-                Some(export) => {
-                    if let Some(to) = but(&cohort.audience, source) {
-                        outbox.announce(to, export, wire_id(path), slot);
-                    }
-                }
-                None if had => {
-                    if let Some(to) = but(&cohort.audience, source) {
-                        outbox.withdraw(to, wire_id(path), slot);
-                    }
-                }
-                None => {}
-            }
+            let Turn { exports, outbox, .. } = &mut *turn;
+            tell_path(&cohort.audience, (slot, path, source), export, had, exports, outbox);
         }
     }
 
@@ -305,19 +289,7 @@ impl<N: Net> Rib<N> {
         let record = self.table.path(path);
         let net = self.table.prefix(slot).net;
         let export = if told { exports.number(core, &group.key, record, net) } else { None };
-        match export {
-            Some(export) => {
-                if let Some(to) = but(audience, record.session) {
-                    outbox.announce(to, export, wire_id(path), slot);
-                }
-            }
-            None if had => {
-                if let Some(to) = but(audience, record.session) {
-                    outbox.withdraw(to, wire_id(path), slot);
-                }
-            }
-            None => {}
-        }
+        tell_path(audience, (slot, path, record.session), export, had, exports, outbox);
     }
 
     /// A session has come up, or has got the family's group by a new configuration.
