@@ -129,6 +129,11 @@ impl PeerCounters {
         slot(&self.faults, usize::from(code)).map_or(0, |c| c.fetch_add(1, Relaxed))
     }
 
+    /// Counts routes that were dropped without a fault of one attribute.
+    pub(crate) fn treated_as_withdraw(&self, count: u64) {
+        self.withdrawn.fetch_add(count, Relaxed);
+    }
+
     /// Faulty attributes by consequence: discarded, treated as withdraw.
     pub fn faults_by_handling(&self) -> (u64, u64) {
         (self.discarded.load(Relaxed), self.withdrawn.load(Relaxed))

@@ -16,7 +16,7 @@ use std::{
 use bgp_core::{
     config::{GlobalConfig, MaxPrefixAction, PeerAddress, PeerConfig},
     fsm::{ConnectionId, Input, Negotiated, Output, Session, State, StopReason},
-    rib::{Epoch, PeerId, SoftReset},
+    rib::{Epoch, Event, PeerId, SoftReset},
 };
 use bgp_packet::{Family, RefreshKind, RouteRefresh, message};
 use socket2::SockRef;
@@ -112,6 +112,8 @@ struct Up {
     connection: ConnectionId,
     epoch: Epoch,
     negotiated: Arc<Negotiated>,
+    /// What the shards were told when it came up, or later by us.
+    config: Arc<PeerConfig>,
     since: Instant,
 }
 
@@ -408,6 +410,13 @@ impl PeerTask {
                 }
             }
             _ => {}
+        }
+        // It may have come up with the former settings after the shards were given the new ones.
+        if let Some(up) = self.up.as_mut().filter(|up| *up.config != *config) {
+            up.config = Arc::clone(&config);
+            let (peer, epoch) = (self.setup.id, up.epoch);
+            let event = || Event::PeerConfig { peer, epoch, config: Arc::clone(&config) };
+            self.setup.shards.event(event).await;
         }
         let discards = |config: &PeerConfig| {
             config.max_prefixes.is_some_and(|limits| limits.action == MaxPrefixAction::Discard)

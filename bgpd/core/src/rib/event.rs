@@ -220,6 +220,16 @@ pub enum Event {
     Blocked(PeerId, Epoch),
     /// A member can take more.
     Drained(PeerId, Epoch),
+    /// New configuration of one peer, the speaker's being the same: for a session that came up
+    /// with a former one, past [`Event::Reconfigure`].
+    PeerConfig {
+        /// Who.
+        peer: PeerId,
+        /// Which session.
+        epoch: Epoch,
+        /// Its configuration.
+        config: Arc<PeerConfig>,
+    },
     /// Soft reset.
     SoftReset {
         /// Who.
@@ -306,6 +316,24 @@ pub enum Effect {
         count: u32,
         /// Only the warning level was reached.
         warning: bool,
+    },
+    /// The peer announced more paths of one prefix, with add-path, than are kept: these were
+    /// dropped. They are not asked for again when others go.
+    TooManyPaths {
+        /// Who.
+        peer: PeerId,
+        /// Which session.
+        epoch: Epoch,
+        /// In which family.
+        family: Family,
+        /// The prefix of the first of them.
+        prefix: IpNet,
+        /// How many.
+        dropped: u32,
+        /// How many of a prefix are kept.
+        limit: usize,
+        /// For the first time in the session, in this family and shard.
+        first: bool,
     },
     /// Every path of a session that is down has been removed here.
     Flushed {

@@ -15,6 +15,10 @@ use super::{
 };
 use crate::rib::event::Effect;
 
+/// Paths of one prefix that a session may have: they are found one after the other, so what n of
+/// them cost grows with n².
+pub(crate) const MAX_PATHS: usize = 128;
+
 /// No session, in a journal.
 pub(crate) const NOBODY: u16 = u16::MAX;
 
@@ -124,7 +128,11 @@ impl<N: Net> Rib<N> {
         let slot = self.table.slot(net);
         let before = self.held(core, slot);
         match self.find(slot, new.session, new.path_id) {
-            None => {
+            Err(others) if others >= MAX_PATHS => {
+                discard(core, new.attrs_in, new.attrs);
+                too_many(core, new.session, net);
+            }
+            Err(_) => {
                 if !new.flags.any(INELIGIBLE) && !accept(core, new.session, N::INDEX) {
                     discard(core, new.attrs_in, new.attrs);
                     if !self.table.occupied(slot) {
@@ -136,7 +144,7 @@ impl<N: Net> Rib<N> {
                 let path = self.table.add(slot, new);
                 self.settle(core, slot, before, Change::Added(path));
             }
-            Some(path) => {
+            Ok(path) => {
                 let old = *self.table.path(path);
                 let same = old.attrs_in == new.attrs_in
                     && old.attrs == new.attrs
@@ -166,7 +174,7 @@ impl<N: Net> Rib<N> {
     /// A route is withdrawn; nothing happens if it is not there.
     pub fn withdraw(&mut self, core: &mut Core, net: N, session: u16, path_id: u32) {
         let Some(slot) = self.table.find(net) else { return };
-        let Some(path) = self.find(slot, session, path_id) else { return };
+        let Ok(path) = self.find(slot, session, path_id) else { return };
         let before = self.held(core, slot);
         self.remove(core, slot, path, before);
     }
@@ -229,11 +237,19 @@ impl<N: Net> Rib<N> {
         }
     }
 
-    fn find(&self, slot: u32, session: u16, path_id: u32) -> Option<u32> {
-        self.table.paths(slot).find(|path| {
-            let record = self.table.path(*path);
-            record.session == session && record.path_id == path_id
-        })
+    /// A path; where it is not there, how many others the session has.
+    fn find(&self, slot: u32, session: u16, path_id: u32) -> Result<u32, usize> {
+        let mut others = 0;
+        for path in self.table.paths(slot) {
+            let record = self.table.path(path);
+            if record.session == session {
+                if record.path_id == path_id {
+                    return Ok(path);
+                }
+                others += 1;
+            }
+        }
+        Err(others)
     }
 
     /// The best path now, to be compared with later.
@@ -338,6 +354,28 @@ impl<N: Net> Rib<N> {
 fn discard(core: &mut Core, attrs_in: u32, attrs: u32) {
     core.sets.release(attrs);
     core.sets.release(attrs_in);
+}
+
+/// A path was not taken, for its session has too many of the prefix.
+fn too_many<N: Net>(core: &mut Core, session: u16, net: N) {
+    let slot = core.sessions.get_mut(session);
+    let first = !std::mem::replace(&mut slot.inbound[N::INDEX].exceeded_paths, true);
+    let Some(session) = &slot.session else { return };
+    let of = (session.peer, session.epoch, N::FAMILY);
+    match core.effects.last_mut() {
+        Some(Effect::TooManyPaths { peer, epoch, family, dropped, .. })
+            if (*peer, *epoch, *family) == of =>
+        {
+            *dropped += 1;
+        }
+        _ => {
+            let ((peer, epoch, family), prefix) = (of, net.to_ip());
+            let (dropped, limit) = (1, MAX_PATHS);
+            let effect =
+                Effect::TooManyPaths { peer, epoch, family, prefix, dropped, limit, first };
+            core.effects.push(effect);
+        }
+    }
 }
 
 /// Counts for `max-prefixes` after a change of flags; `false`: the path must go.

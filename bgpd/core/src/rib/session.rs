@@ -86,6 +86,8 @@ pub(crate) struct Inbound {
     pub warned: bool,
     /// `max-prefixes` exceeded.
     pub exceeded: bool,
+    /// Too many paths of a prefix have come.
+    pub exceeded_paths: bool,
 }
 
 impl Inbound {

@@ -206,6 +206,11 @@ impl Shard {
                 }
             }
             Event::Reconfigure { config, peers } => self.reconfigure(config, peers),
+            Event::PeerConfig { peer, epoch, config } => {
+                if let Some(session) = core.sessions.of_epoch(peer, epoch) {
+                    self.reconfigure_peer(session, Some(&config), false);
+                }
+            }
             Event::Blocked(peer, epoch) => self.block((peer, epoch), true),
             Event::Drained(peer, epoch) => self.block((peer, epoch), false),
             Event::SoftReset { peer, direction } => {
@@ -310,31 +315,37 @@ impl Shard {
         for session in self.core.sessions.alive().collect::<Vec<_>>() {
             let Some(peer) = self.core.sessions.peer(session) else { continue };
             let new = peers.iter().find(|(id, _)| *id == peer.peer).map(|(_, config)| config);
-            let mut actions = if all { IMPORT } else { 0 };
-            if let Some(new) = new {
-                if !same_import(&peer.config, new) {
-                    actions |= IMPORT;
-                }
-                // What others are told of its routes depends on these.
-                if peer.config.name != new.name
-                    || peer.config.route_reflector_client != new.route_reflector_client
-                {
-                    actions |= TELL;
-                }
-                let limits = peer.config.max_prefixes != new.max_prefixes;
-                self.core.sessions.reconfigure(session, Arc::clone(new));
-                for family in (0..2).filter(|_| limits) {
-                    let limit = self.core.sessions.get_mut(session).limit_again(family);
-                    report(&mut self.core, session, family, limit);
-                }
-            }
-            if actions != 0 {
-                self.v4.scan.session(session, actions);
-                self.v6.scan.session(session, actions);
-            }
-            self.v4.regroup(&self.core, session);
-            self.v6.regroup(&self.core, session);
+            self.reconfigure_peer(session, new, all);
         }
+    }
+
+    /// Another configuration of a session's peer, where there is one. `import`: again in any case.
+    fn reconfigure_peer(&mut self, session: u16, new: Option<&Arc<PeerConfig>>, import: bool) {
+        let Some(peer) = self.core.sessions.peer(session) else { return };
+        let mut actions = if import { IMPORT } else { 0 };
+        if let Some(new) = new {
+            if !same_import(&peer.config, new) {
+                actions |= IMPORT;
+            }
+            // What others are told of its routes depends on these.
+            if peer.config.name != new.name
+                || peer.config.route_reflector_client != new.route_reflector_client
+            {
+                actions |= TELL;
+            }
+            let limits = peer.config.max_prefixes != new.max_prefixes;
+            self.core.sessions.reconfigure(session, Arc::clone(new));
+            for family in (0..2).filter(|_| limits) {
+                let limit = self.core.sessions.get_mut(session).limit_again(family);
+                report(&mut self.core, session, family, limit);
+            }
+        }
+        if actions != 0 {
+            self.v4.scan.session(session, actions);
+            self.v6.scan.session(session, actions);
+        }
+        self.v4.regroup(&self.core, session);
+        self.v6.regroup(&self.core, session);
     }
 }
 

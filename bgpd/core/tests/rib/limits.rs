@@ -6,7 +6,7 @@ use bgp_core::{
     rib::{Effect, PeerId},
 };
 
-use super::rig::{Rig, rule};
+use super::rig::{Rig, net, rule};
 
 fn limited(action: MaxPrefixAction) -> Rig {
     let mut rig = Rig::new();
@@ -74,4 +74,48 @@ fn refused_routes_do_not_count() {
     rig.reconfigure(|_, config| config.import = None);
     rig.settle();
     assert_eq!(told(&mut rig), [(2, true), (5, false)]);
+}
+
+#[test]
+fn paths_of_a_prefix_beyond_the_limit_are_dropped_and_told_once_a_session() {
+    let dropped = |rig: &mut Rig| -> Vec<(u32, bool)> {
+        let notes = std::mem::take(&mut rig.notes);
+        let told = notes.iter().filter_map(|note| match note {
+            Effect::TooManyPaths { peer: PeerId(1), dropped, limit: 128, first, .. } => {
+                Some((*dropped, *first))
+            }
+            _ => None,
+        });
+        told.collect()
+    };
+    let mut rig = Rig::new();
+    for id in 1..=2 {
+        rig.up(id, |spec| spec.add_path(4));
+    }
+    for id in 1..=128 {
+        rig.announce_path(1, "10.0.0.0/8", id, |_| {});
+    }
+    assert_eq!(dropped(&mut rig), []);
+    let attributes = rig.attributes(1, |_| {});
+    let attrs = std::sync::Arc::new(bgp_core::rib::Attrs::new(&attributes));
+    let mut batch = bgp_core::rib::Batch::default();
+    (129..=1000).for_each(|id| batch.push(Some(&attrs), id, net("10.0.0.0/8")));
+    rig.batch(1, net("10.0.0.0/8"), batch);
+    rig.settle();
+    assert_eq!(dropped(&mut rig), [(872, true)]);
+    assert_eq!(rig.shard.counts()[0].paths, 128);
+    rig.announce_path(1, "10.0.0.0/8", 2000, |_| {});
+    assert_eq!(dropped(&mut rig), [(1, false)]);
+    // Neither others nor what is there already, nor other prefixes.
+    rig.announce_path(1, "10.0.0.0/8", 5, |attributes| attributes.med = Some(1));
+    rig.announce_path(1, "11.0.0.0/8", 2000, |_| {});
+    rig.announce_path(2, "10.0.0.0/8", 2000, |_| {});
+    assert_eq!(dropped(&mut rig), []);
+    assert_eq!(rig.shard.counts()[0].paths, 130);
+    // A place that is free again can be taken.
+    rig.send(1, net("10.0.0.0/8"), 7, None);
+    rig.announce_path(1, "10.0.0.0/8", 2000, |_| {});
+    assert_eq!(dropped(&mut rig), []);
+    assert_eq!(rig.shard.counts()[0].paths, 130);
+    rig.assert_exact();
 }

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use bgp_core::policy::{RuleAction, definition::SetDefinition};
+use bgp_core::{
+    policy::{RuleAction, definition::SetDefinition},
+    rib::{Epoch, Event, PeerId},
+};
 
 use super::rig::{Heard, Rig, accept, net, reject, rule};
 
@@ -65,7 +68,7 @@ fn an_import_policy_is_applied_to_what_is_held() {
     rig.reconfigure(|_, config| config.import = reject());
     rig.settle();
     assert!(rig.peers[&2].table.is_empty());
-    let counts = rig.shard.peer_counts(bgp_core::rib::PeerId(1)).unwrap()[0];
+    let counts = rig.shard.peer_counts(PeerId(1)).unwrap()[0];
     assert_eq!((counts.received, counts.accepted), (2, 0));
     rig.reconfigure(|_, config| config.import = None);
     rig.settle();
@@ -134,4 +137,24 @@ fn a_change_during_the_first_table_still_ends_it() {
     assert_eq!(ends, 2);
     assert_eq!(rig.peers[&2].table.len(), 29);
     assert!(!rig.peers[&2].table.contains_key(&(net("10.4.0.0/16"), 0)));
+}
+
+#[test]
+fn a_session_that_came_up_with_former_settings_is_given_the_new_ones() {
+    let mut rig = rig();
+    let peer = &rig.peers[&2];
+    let (epoch, mut config) = (peer.epoch, (*peer.config).clone());
+    config.export = reject();
+    config.import = reject();
+    rig.announce(2, "203.0.113.0/24", |_| {});
+    assert_eq!(rig.best("203.0.113.0/24"), Some(2));
+    let config = Arc::new(config);
+    let event = |epoch| Event::PeerConfig { peer: PeerId(2), epoch, config: Arc::clone(&config) };
+    rig.event(event(Epoch(epoch.0 + 100)));
+    rig.settle();
+    assert_eq!(rig.peers[&2].table.len(), 2, "that is another session");
+    rig.event(event(epoch));
+    rig.settle();
+    assert!(rig.peers[&2].table.is_empty());
+    assert_eq!(rig.best("203.0.113.0/24"), None);
 }

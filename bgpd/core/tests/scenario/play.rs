@@ -365,7 +365,9 @@ impl Player {
                 Effect::Untrack(next_hop) => {
                     assert!(self.tracked[shard].remove(&next_hop), "{next_hop:?} never tracked");
                 }
-                Effect::MaxPrefixes { .. } | Effect::Flushed { .. } => {}
+                Effect::MaxPrefixes { .. }
+                | Effect::TooManyPaths { .. }
+                | Effect::Flushed { .. } => {}
                 Effect::Changed { .. } => panic!("nobody watches"),
             }
         }

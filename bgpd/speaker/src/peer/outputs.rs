@@ -120,10 +120,11 @@ impl PeerTask {
             transport::set_user_timeout(&socket, negotiated.hold_time);
         }
         let links = self.setup.kernel.links();
+        let config = Arc::clone(&self.setup.config);
         let up = crate::shard::Up {
             peer: self.setup.id,
             epoch,
-            config: Arc::clone(&self.setup.config),
+            config: Arc::clone(&config),
             negotiated: Arc::clone(&negotiated),
             addresses: session_addresses(&links, connection.local, connection.remote),
             link: Arc::clone(&connection.link),
@@ -133,7 +134,7 @@ impl PeerTask {
         self.setup.shards.peer_up(up).await;
         let receiving = receiving(epoch, &negotiated, &self.setup.config);
         connection.receiving.send_replace(Some(Arc::new(receiving)));
-        self.up = Some(Up { connection: id, epoch, negotiated, since: Instant::now() });
+        self.up = Some(Up { connection: id, epoch, negotiated, config, since: Instant::now() });
     }
 
     async fn down(&mut self, id: ConnectionId) {

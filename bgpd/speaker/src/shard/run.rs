@@ -1,14 +1,14 @@
 //! The loop of one shard's thread.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     panic::{AssertUnwindSafe, catch_unwind},
     time::Duration,
 };
 
 use bgp_core::rib::{Effect, Installed, Member, TrackedNextHop};
 use margay_fib::{BgpNextHop, Target, Wish};
-use tracing::error;
+use tracing::{error, warn};
 
 use super::{marks::Mark, *};
 use crate::{connection::queue::Pushed, metrics::MessageKind};
@@ -34,7 +34,7 @@ pub(super) struct Thread {
     blocked: Vec<Member>,
     /// What could not be delivered at once; at most one entry a peer, family and level.
     undelivered: Vec<(mpsc::Sender<Order>, Order)>,
-    unnoticed: Vec<Notice>,
+    unnoticed: Unnoticed,
     idle: Vec<oneshot::Sender<()>>,
     stopping: bool,
 }
@@ -44,6 +44,33 @@ struct Receiver {
     families: FamilySet,
     link: Arc<Link>,
     orders: mpsc::Sender<Order>,
+}
+
+/// Notices that found no room: one a peer and family, the last word, however many come.
+#[derive(Default)]
+struct Unnoticed(BTreeMap<(PeerId, Family), Notice>);
+
+impl Unnoticed {
+    fn add(&mut self, notice: Notice) {
+        let Notice::EndOfRib { peer, family, .. } = notice;
+        self.0.insert((peer, family), notice);
+    }
+
+    fn deliver(&mut self, to: &mpsc::Sender<Notice>) {
+        while let Some(first) = self.0.first_entry() {
+            let Ok(permit) = to.try_reserve() else {
+                if to.is_closed() {
+                    self.0.clear();
+                }
+                return;
+            };
+            permit.send(first.remove());
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 impl Thread {
@@ -67,7 +94,7 @@ impl Thread {
             effects: Vec::new(),
             blocked: Vec::new(),
             undelivered: Vec::new(),
-            unnoticed: Vec::new(),
+            unnoticed: Unnoticed::default(),
             idle: Vec::new(),
             stopping: false,
         }
@@ -224,7 +251,7 @@ impl Thread {
             // What came before must be on its way to the kernel.
             self.shard.flush(&mut self.effects);
             self.carry_out(now);
-            self.unnoticed.push(notice);
+            self.unnoticed.add(notice);
         }
     }
 
@@ -287,6 +314,15 @@ impl Thread {
                     self.undelivered.push((member.orders.clone(), order));
                 }
             }
+            Effect::TooManyPaths { peer, epoch, family, prefix, dropped, limit, first } => {
+                if let Some(member) = self.members.get(&peer).filter(|m| m.epoch == epoch) {
+                    let name = &member.link.name;
+                    member.link.counters.treated_as_withdraw(dropped.into());
+                    if first {
+                        warn!(peer = %name, %family, %prefix, limit, "too many paths of a prefix; the others are dropped");
+                    }
+                }
+            }
             Effect::Flushed { .. } => {}
             Effect::Changed { prefix, best } => {
                 let best = best.map(|row| Arc::new(*row));
@@ -305,11 +341,7 @@ impl Thread {
                 self.undelivered.push((orders, order));
             }
         }
-        for notice in std::mem::take(&mut self.unnoticed) {
-            if let Err(mpsc::error::TrySendError::Full(notice)) = self.notices.try_send(notice) {
-                self.unnoticed.push(notice);
-            }
-        }
+        self.unnoticed.deliver(&self.notices);
     }
 }
 
@@ -330,3 +362,6 @@ fn wish(route: Installed) -> Wish {
     };
     Wish { target, metric: route.local.metric, preferred_source: route.local.preferred_source }
 }
+
+#[cfg(test)]
+mod tests;
