@@ -132,8 +132,14 @@ impl Pair {
         };
         let mut margay = Margay::new(&a, &margay::config(&us));
         let mut peer = peer::on(implementation, &b, them);
-        margay.start().with_context(|| margay.log())?;
-        peer.start().with_context(|| peer.log())?;
+        if implementation == Implementation::OpenBgpd {
+            // It mislays what comes before its filters are loaded; Margay would be too quick.
+            peer.start().with_context(|| peer.log())?;
+            margay.start().with_context(|| margay.log())?;
+        } else {
+            margay.start().with_context(|| margay.log())?;
+            peer.start().with_context(|| peer.log())?;
+        }
         Ok(Self { margay, peer, tap, lab })
     }
 

@@ -191,6 +191,9 @@ impl Running {
     }
 }
 
+/// Set for a process that a test starts from its own binary.
+pub const CHILD: &str = "MARGAY_FIB_TEST_CHILD";
+
 /// Polls until something holds.
 pub fn until(what: &str, holds: impl Fn() -> bool) {
     let deadline = Instant::now() + DEADLINE;

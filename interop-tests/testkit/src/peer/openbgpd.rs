@@ -2,7 +2,7 @@
 
 use std::{fmt::Write, path::PathBuf, process::Command};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::{Peer, ready, sorted, write};
@@ -133,9 +133,16 @@ impl Peer for OpenBgpd {
         );
         let mut command = Command::new("unshare");
         command.args(["-m", "sh", "-c", &script]);
+        write(&self.file("bgpd.out"), "")?;
         let daemon = Daemon::spawn(&self.host, &mut command, &self.file("bgpd.out"))?;
         let mut daemons = vec![daemon];
-        ready("OpenBGPD answers", &mut daemons, || self.ask(&["show", "summary"]).map(drop))?;
+        let out = self.file("bgpd.out");
+        ready("OpenBGPD answers", &mut daemons, || {
+            self.ask(&["show", "summary"])?;
+            // Until its filters are loaded it denies what comes, and may not look at it again.
+            let log = std::fs::read_to_string(&out)?;
+            if log.contains("RDE soft reconfiguration done") { Ok(()) } else { bail!("{log}") }
+        })?;
         self.daemons = daemons;
         Ok(())
     }
