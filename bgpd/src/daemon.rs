@@ -14,7 +14,7 @@ use bgp_speaker::{KernelEvents, Speaker};
 use margay_fib::{Fib, FibHandle};
 use tokio::{
     net::TcpListener,
-    runtime::Runtime,
+    runtime::Builder,
     signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
     task::JoinSet,
@@ -38,6 +38,9 @@ const STOP_TIME: Duration = Duration::from_millis(4500);
 /// Requests to the configuration's owner waiting.
 const REQUESTS: usize = 16;
 
+/// Tasks that run before sockets and timers are looked at again: sessions have timers of a second.
+const EVENT_INTERVAL: u32 = 7;
+
 /// What the signal handler waits for.
 enum Signal {
     Stop(&'static str),
@@ -50,7 +53,11 @@ enum Signal {
 /// What keeps it from starting.
 pub(crate) fn run(source: Source, desired: Desired) -> Result<()> {
     let _lock = StateLock::take(&desired.node.state_dir)?;
-    let runtime = Runtime::new().context("cannot start the runtime")?;
+    let runtime = Builder::new_multi_thread()
+        .enable_all()
+        .event_interval(EVENT_INTERVAL)
+        .build()
+        .context("cannot start the runtime")?;
     let result = runtime.block_on(serve(source, desired));
     // Whatever still runs has had its time.
     runtime.shutdown_timeout(Duration::from_millis(100));

@@ -93,6 +93,8 @@ pub(crate) struct PeerSetup {
     pub(crate) shards: Shards,
     pub(crate) kernel: Arc<dyn Kernel>,
     pub(crate) events: broadcast::Sender<PeerEvent>,
+    /// Where readers run.
+    pub(crate) readers: tokio::runtime::Handle,
     pub(crate) seed: u64,
 }
 

@@ -21,6 +21,7 @@ use bgp_core::{
 };
 use tokio::{
     net::TcpStream,
+    runtime::{Builder, Handle, Runtime},
     sync::{broadcast, mpsc},
     task::JoinSet,
     time::{Instant, timeout},
@@ -81,6 +82,7 @@ pub struct Speaker {
     kernel_events: Arc<KernelEvents>,
     shards: Shards,
     threads: Vec<JoinHandle<()>>,
+    readers: Readers,
     orders: mpsc::Receiver<SpeakerOrder>,
     incoming: mpsc::Receiver<Incoming>,
     incoming_sender: mpsc::Sender<Incoming>,
@@ -141,6 +143,7 @@ impl Speaker {
             kernel_events,
             shards: shards.clone(),
             threads,
+            readers: Readers::start()?,
             orders,
             incoming,
             incoming_sender,
@@ -268,6 +271,7 @@ impl Speaker {
             shards: self.shards.clone(),
             kernel: Arc::clone(&self.kernel),
             events: self.events.clone(),
+            readers: self.readers.handle().clone(),
             seed: self.seed,
         };
         let (task, handle) = PeerTask::new(setup);
@@ -440,6 +444,30 @@ impl Speaker {
         for (learned, there) in changes.learned.into_values() {
             let changed = self.originator.learned(learned, there);
             self.originate(changed).await;
+        }
+    }
+}
+
+/// Threads that read and decode. Apart from the caller's runtime, where sessions have their timers:
+/// a keep-alive must not wait for its turn behind a table being decoded.
+struct Readers(Option<Runtime>);
+
+impl Readers {
+    fn start() -> std::io::Result<Self> {
+        let runtime = Builder::new_multi_thread().thread_name("bgp-read").enable_time().build()?;
+        Ok(Self(Some(runtime)))
+    }
+
+    fn handle(&self) -> &Handle {
+        self.0.as_ref().expect("taken in drop only").handle()
+    }
+}
+
+impl Drop for Readers {
+    fn drop(&mut self) {
+        // A runtime must not be waited for inside another; its tasks have been ended by now.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
         }
     }
 }

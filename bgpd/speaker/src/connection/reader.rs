@@ -1,8 +1,9 @@
 //! Frames and decodes what arrives, and hands routes to the shards in batches.
 //!
-//! One batch for each read, not for each UPDATE. A shard that is behind makes this task wait, so
-//! that the socket fills and TCP slows the peer down; the hold timer is fed from here and from what
-//! waits in the kernel, so being slow never costs a session.
+//! Runs on threads apart from the sessions' tasks and their timers. One batch for each read, not for
+//! each UPDATE. A shard that is behind makes this task wait, so that the socket fills and TCP slows
+//! the peer down; the hold timer is fed from here and from what waits in the kernel, so being slow
+//! never costs a session.
 
 use std::{io, net::Shutdown, sync::Arc, time::Duration};
 
@@ -19,6 +20,7 @@ use socket2::SockRef;
 use tokio::{
     net::TcpStream,
     sync::{mpsc, oneshot, watch},
+    task::yield_now,
     time::timeout,
 };
 use tracing::{debug, warn};
@@ -158,6 +160,8 @@ impl Reader {
             if self.buffer.is_empty() && self.buffer.capacity() > READ_SMALL {
                 self.buffer = BytesMut::new();
             }
+            // Others read, too, and a socket with more to read would not let them.
+            yield_now().await;
         }
     }
 

@@ -10,7 +10,7 @@ use std::{
 
 use bytes::{Buf, Bytes};
 use socket2::SockRef;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{net::TcpStream, task::yield_now, time::timeout};
 
 use super::{
     Link,
@@ -68,6 +68,8 @@ async fn write_queue(link: &Link, queue: &SendQueue, socket: &TcpStream) -> std:
                     link.counters.octets_sent.fetch_add(octets, Relaxed);
                     advance(&mut batch, written);
                 }
+                // A peer that takes all we have must not keep others from their turn.
+                yield_now().await;
             }
         }
     }

@@ -65,9 +65,10 @@ impl PeerTask {
         let watching = receiving.subscribe();
         let reports = self.reports_sender.clone();
         let (for_reader, reading) = (Arc::clone(&link), Arc::clone(&socket));
-        self.tasks.spawn(async move {
+        let reader = async move {
             Ended::Reader(id, reader::run(for_reader, reading, watching, reports).await)
-        });
+        };
+        self.tasks.spawn_on(reader, &self.setup.readers);
         let (for_writer, writing) = (Arc::clone(&link), Arc::clone(&socket));
         self.tasks.spawn(async move { Ended::Writer(id, writer::run(for_writer, writing).await) });
         let connection = Connection {
