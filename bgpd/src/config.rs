@@ -20,7 +20,7 @@ const DEFAULT_FILE: &str = "/etc/margay/bgpd.toml";
 #[derive(Debug, Clone)]
 pub(crate) struct Source {
     path: PathBuf,
-    /// Given on the command line: then it must be there.
+    /// Given on the command line, or read before: then it must be there.
     required: bool,
 }
 
@@ -71,6 +71,12 @@ impl Source {
     /// The file, for messages.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// From now on the file must be there if it is there now: one that goes missing later is a
+    /// fault, and no wish to stop all of BGP.
+    pub(crate) fn settle(&mut self) {
+        self.required |= self.path.exists();
     }
 
     /// Reads and checks the file; without one, everything is at its default.

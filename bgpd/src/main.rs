@@ -26,7 +26,8 @@ const INVALID: u8 = 2;
 
 fn main() -> ExitCode {
     let args = args::Args::parse();
-    let source = config::Source::new(args.config.clone());
+    let mut source = config::Source::new(args.config.clone());
+    source.settle();
     let parsed = match source.load() {
         Ok(parsed) => parsed,
         Err(error) => {

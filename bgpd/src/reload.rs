@@ -100,10 +100,14 @@ impl Reloader {
     }
 
     async fn reload(&mut self, text: Text) -> Result<Vec<Step>, ReloadError> {
+        let file = match &text {
+            Some((name, _)) => name.clone(),
+            None => self.source.path().display().to_string(),
+        };
         let result = self.take(text).await;
         match &result {
             Ok(steps) => {
-                let file = self.source.path().display().to_string();
+                self.source.settle();
                 info!(file, changes = steps.len(), "configuration reloaded");
                 for step in steps {
                     if step.impact == bgp_desired::Impact::Restart {

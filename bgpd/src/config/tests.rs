@@ -27,6 +27,19 @@ fn a_missing_file_is_no_fault_unless_it_was_asked_for() {
 }
 
 #[test]
+fn a_file_that_was_read_once_must_not_go_missing() {
+    let path = std::env::temp_dir().join(format!("margay-settle-{}.toml", std::process::id()));
+    let mut source = Source { path: path.clone(), required: false };
+    source.settle();
+    assert!(source.load().is_ok(), "never there: the defaults");
+    fs::write(&path, "[bgp]\nasn = 1\n").expect("a file");
+    source.settle();
+    assert!(source.load().is_ok());
+    fs::remove_file(&path).expect("it is there");
+    source.load().expect_err("a reload must not take this for the defaults");
+}
+
+#[test]
 fn every_fault_has_its_line() {
     let source = Source::new(None);
     let error = source.parse("[bgp]\nasn = 1\nhold-tme = 9\n", "x.toml").expect_err("a typo");

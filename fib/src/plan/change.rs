@@ -52,6 +52,8 @@ impl State {
 
     /// Takes a configuration of the same table and protocol.
     pub fn reconfigured(&mut self, config: FibConfig, objects: bool) {
+        let learned = self.learned_anew(&config);
+        self.events.extend(learned);
         self.config = config;
         if self.abilities.objects != objects {
             self.abilities.objects = objects;
@@ -69,9 +71,30 @@ impl State {
         self.tracker.touch_all();
     }
 
+    /// What redistribution must hear when the configuration becomes this one: routes known all along
+    /// in tables that are now learned from, and the end of those in tables that no longer are.
+    fn learned_anew(&self, config: &FibConfig) -> Vec<FibEvent> {
+        let same = self.config.learn_tables == config.learn_tables
+            && self.config.protocol == config.protocol;
+        if same {
+            return Vec::new();
+        }
+        let mut events = Vec::new();
+        for route in self.foreign.routes() {
+            match (self.learned_under(&self.config, &route), self.learned_under(config, &route)) {
+                (None, Some(learned)) => events.push(FibEvent::Learned(learned, true)),
+                (Some(learned), None) => events.push(FibEvent::Learned(learned, false)),
+                _ => {}
+            }
+        }
+        events
+    }
+
     /// The same wishes and watchers for another table or protocol; knows nothing of the kernel.
     pub fn moved(&self, config: FibConfig, abilities: Abilities, now: Instant) -> Self {
+        let learned = self.learned_anew(&config);
         let mut new = Self::new(config, abilities);
+        new.events = learned;
         new.in_sync = self.in_sync;
         new.counters = self.counters;
         let v4 = self.routes.v4.iter().map(|(k, e)| (crate::plan::key::Key::net(k), e.want()));

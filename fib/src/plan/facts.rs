@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use ipnet::IpNet;
 
-use crate::api::{FibEvent, Learned};
+use crate::api::{FibConfig, FibEvent, Learned};
 use crate::plan::fact::{
     Arrival, Fact, KernelLink, KernelRoute, ObjectKind, Origin, Presence, Via,
 };
@@ -289,10 +289,19 @@ impl State {
 
     /// What redistribution is told of a foreign route, if anything.
     fn learned(&self, route: &ForeignRoute) -> Option<Learned> {
+        self.learned_under(&self.config, route)
+    }
+
+    /// The same under another configuration.
+    pub(super) fn learned_under(
+        &self,
+        config: &FibConfig,
+        route: &ForeignRoute,
+    ) -> Option<Learned> {
         let kind = &route.kind;
         if kind.tos != 0
-            || !self.config.learn_tables.contains(&route.table)
-            || kind.protocol == self.config.protocol
+            || !config.learn_tables.contains(&route.table)
+            || kind.protocol == config.protocol
             || !can_be_announced(route.prefix)
         {
             return None;

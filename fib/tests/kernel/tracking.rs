@@ -180,6 +180,41 @@ fn routes_of_others_are_learned_and_ours_are_not() {
 }
 
 #[test]
+fn a_table_learned_from_later_is_told_whole_and_taken_back_whole() {
+    let Some(net) = enter() else { return };
+    net.link("v0", &["10.0.0.1/24"]);
+    net.ip("route add 10.9.0.0/16 via 10.0.0.9 proto static");
+    net.ip("route add 10.7.0.0/16 via 10.0.0.9 table 100 proto static");
+    let learning = |tables: &[u32]| FibConfig {
+        learn_tables: tables.iter().copied().collect(),
+        ..FibConfig::default()
+    };
+    let mut fib = start(learning(&[]));
+    fib.await_event("in sync", |e| *e == FibEvent::InSync);
+    let learned = |p: &str, table| Learned {
+        prefix: prefix(p),
+        table,
+        protocol: 4,
+        metric: 0,
+        gateway: Some("10.0.0.9".parse().expect("address")),
+        connected: false,
+    };
+    for (tables, there) in [(&[254, 100][..], true), (&[], false), (&[254, 100], true)] {
+        fib.handle.reconfigure(learning(tables)).expect("taken");
+        for (p, table) in [("10.9.0.0/16", 254), ("10.7.0.0/16", 100)] {
+            let expected = FibEvent::Learned(learned(p, table), there);
+            fib.await_event(p, |e| *e == expected);
+        }
+        fib.forget();
+    }
+    // Another table for our own routes starts from nothing, but not what was told.
+    let moved = FibConfig { table: 200, ..learning(&[100]) };
+    fib.handle.reconfigure(moved).expect("taken");
+    fib.await_event("taken back", |e| *e == FibEvent::Learned(learned("10.9.0.0/16", 254), false));
+    fib.handle.stop(true);
+}
+
+#[test]
 fn foreign_objects_are_followed_whatever_the_compat_mode() {
     for compat in ["0", "1"] {
         let Some(net) = enter() else { return };

@@ -161,7 +161,6 @@ impl Thread {
 
     /// Sleeps until there is something to do.
     async fn wait(&mut self) {
-        let now = self.shards.now();
         let shards = self.shards.clone();
         let Some(door) = shards.0.doors.get(self.index) else { return };
         let retry = !self.undelivered.is_empty() || !self.unnoticed.is_empty();
@@ -170,6 +169,8 @@ impl Thread {
             control = self.control.recv() => match control {
                 None => self.stopping = true,
                 Some(control) => {
+                    // The time after the sleep: routes are dated with it.
+                    let now = shards.now();
                     self.control(now, control);
                     self.shard.flush(&mut self.effects);
                     self.carry_out(now);
@@ -177,6 +178,7 @@ impl Thread {
             },
             () = door.drained.wake.notified() => {}
             Some(event) = self.routes.recv() => {
+                let now = shards.now();
                 self.route(now, event);
                 self.shard.flush(&mut self.effects);
                 self.carry_out(now);
