@@ -33,7 +33,7 @@ use crate::reload::Request;
 pub(crate) struct Node {
     /// Its name.
     pub(crate) name: Arc<str>,
-    /// BGP identifier.
+    /// BGP identifier at the start, for a configuration without one.
     pub(crate) router_id: Ipv4Addr,
     /// When the daemon started.
     pub(crate) started: Instant,
@@ -50,6 +50,12 @@ pub(crate) struct Node {
 }
 
 impl Node {
+    /// The BGP identifier in force.
+    pub(crate) fn router_id(&self) -> Ipv4Addr {
+        let configured = self.desired.borrow().bgp.as_ref().and_then(|bgp| bgp.router_id);
+        configured.unwrap_or(self.router_id)
+    }
+
     /// The name configured, else that of the host.
     pub(crate) fn name_of(desired: &Desired) -> String {
         desired.node.name.clone().unwrap_or_else(|| {

@@ -66,7 +66,7 @@ async fn page(State(context): State<Context>) -> String {
         "Margay {} on {}: AS {asn}, router id {}, up {} s\n\n",
         env!("CARGO_PKG_VERSION"),
         node.name,
-        node.router_id,
+        node.router_id(),
         node.started.elapsed().as_secs(),
     );
     for (family, counts) in bgp_packet::Family::SUPPORTED.iter().zip(counts) {

@@ -8,6 +8,7 @@ use bgp_core::{
     config::{MaxPrefixAction, MaxPrefixes, PeerAddress, PeerAsn, Secret},
     fsm::{ErrorDirection, State},
     policy::RoutePolicy,
+    rib::{RouteQuery, Select, View},
 };
 use bgp_packet::{HEADER_LEN, message};
 use bgp_speaker::{AddedRoute, AdminState};
@@ -150,6 +151,20 @@ async fn policies_change_under_a_session_that_stays() {
     until("no route", async || knows(&right, &[]).await).await;
     left.stop(String::new()).await;
     right.stop(String::new()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_route_is_as_old_as_itself_however_long_its_shard_rested() {
+    let (a, _) = pair(151, &[], &[]);
+    let (left, _) = a.start(Vec::new()).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let prefix = net("10.98.0.0/16");
+    left.add_route(AddedRoute { prefix, next_hop: None, communities: Vec::new() }).await;
+    let query = RouteQuery { select: Select::Exact(prefix), family: None, view: View::Table };
+    let rows = left.routes(query).next().await.expect("the route");
+    let age = left.now() - rows[0].since;
+    assert!(age <= 1, "{age} seconds");
+    left.stop(String::new()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -67,12 +67,13 @@ pub(super) async fn explain(
         tokio::task::spawn_blocking(move || kernel.rows_after(RowFilter::Exact(prefix), None, 1))
             .await
             .unwrap_or_default();
+    let there = rows.first().is_some_and(|row| row.in_kernel);
     let now = node.speaker.now();
     let desired = node.desired.borrow().clone();
     Ok(v1::ExplainRouteResponse {
         prefix: prefix.to_string(),
         family: convert::family_of(prefix).into(),
-        paths: explanation.paths.iter().map(|p| path(p, now, &desired)).collect(),
+        paths: explanation.paths.iter().map(|p| path(p, now, there, &desired)).collect(),
         comparisons: comparisons(&explanation),
         advertisements,
         fib: rows.first().map(fib::route),
@@ -105,15 +106,17 @@ async fn told(node: &Node, peer: &Peer, prefix: IpNet) -> Vec<v1::Route> {
     routes
 }
 
-fn path(path: &ExplainedPath, now: u32, desired: &Desired) -> v1::ExplainedPath {
+fn path(path: &ExplainedPath, now: u32, there: bool, desired: &Desired) -> v1::ExplainedPath {
     let ineligible = matches!(
         path.row.reason,
         Reason::NextHopUnreachable | Reason::Policy | Reason::AsLoop | Reason::OriginatorLoop
     );
     let unreachable = path.row.reason == Reason::NextHopUnreachable;
     let rejected = path.row.reason == Reason::Policy;
+    let mut route = convert::route(&path.row, now, true);
+    route.installed &= there;
     v1::ExplainedPath {
-        route: Some(convert::route(&path.row, now, true)),
+        route: Some(route),
         import: path.row.peer.map(|_| match &path.import {
             Some((policy, hits)) => trace(policy, !rejected, hits, desired),
             None if rejected => {

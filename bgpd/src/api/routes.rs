@@ -1,9 +1,10 @@
 //! Routes in batches.
 
-use bgp_core::rib::{RouteQuery, Select, View};
+use bgp_core::rib::{RouteQuery, RouteRow, Select, View};
 use bgp_packet::Family;
 use bgp_speaker::Rows;
 use futures::{Stream, stream};
+use margay_fib::FibHandle;
 use margay_proto::{
     error::invalid_argument,
     v1::{self, list_routes_request::Destination},
@@ -21,6 +22,7 @@ pub(super) async fn list(
     let took_part = matches!(query.view, View::Table | View::Best | View::Received(_));
     let state = Listing {
         rows: node.speaker.routes(query),
+        fib: node.fib.clone(),
         now: node.speaker.now(),
         took_part,
         only_best: request.best,
@@ -35,6 +37,7 @@ pub(super) async fn list(
 /// A listing under way.
 struct Listing {
     rows: Rows,
+    fib: FibHandle,
     now: u32,
     took_part: bool,
     only_best: bool,
@@ -45,8 +48,9 @@ impl Listing {
     /// The next rows, none of them empty.
     async fn next(&mut self) -> Option<Vec<v1::Route>> {
         while self.left > 0 {
-            let batch = self.rows.next().await?;
+            let mut batch = self.rows.next().await?;
             let take = usize::try_from(self.left).unwrap_or(usize::MAX);
+            in_kernel(&self.fib, &mut batch).await;
             let routes: Vec<v1::Route> = batch
                 .iter()
                 .filter(|row| row.best || !self.only_best)
@@ -59,6 +63,20 @@ impl Listing {
             }
         }
         None
+    }
+}
+
+/// The table says what it wished for; only the kernel side knows what came of it.
+pub(super) async fn in_kernel(fib: &FibHandle, rows: &mut [RouteRow]) {
+    let prefixes: Vec<_> = rows.iter().filter(|row| row.installed).map(|row| row.prefix).collect();
+    if prefixes.is_empty() {
+        return;
+    }
+    let fib = fib.clone();
+    let found = tokio::task::spawn_blocking(move || fib.in_kernel(prefixes)).await;
+    let mut found = found.unwrap_or_default().into_iter();
+    for row in rows.iter_mut().filter(|row| row.installed) {
+        row.installed = found.next().unwrap_or(false);
     }
 }
 

@@ -74,7 +74,7 @@ impl routing_server::Routing for Routing {
         Ok(Response::new(v1::GetStatusResponse {
             node: node.name.to_string(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            router_id: node.router_id.to_string(),
+            router_id: node.router_id().to_string(),
             asn: desired.bgp.as_ref().map_or(0, |bgp| bgp.asn.0),
             uptime_seconds: node.started.elapsed().as_secs(),
             peers: Some(v1::PeerTotals {

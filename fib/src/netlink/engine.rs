@@ -345,6 +345,9 @@ impl Engine {
                 // The asker may be gone.
                 drop(answer.send(self.state.rows(filter, after, limit)));
             }
+            Order::InKernel(prefixes, answer) => {
+                drop(answer.send(self.state.in_kernel(&prefixes)));
+            }
             Order::Reconfigure(config, answer) => {
                 drop(answer.send(self.reconfigure(config)));
             }
@@ -530,8 +533,12 @@ impl Flight {
 /// Answers questions about rows while a long reading is under way.
 fn serve(shared: &Shared, state: &State) {
     for order in shared.inbox.put(|work| work.take_rows()) {
-        if let Order::Rows(filter, after, limit, answer) = order {
-            drop(answer.send(state.rows(filter, after, limit)));
+        match order {
+            Order::Rows(filter, after, limit, answer) => {
+                drop(answer.send(state.rows(filter, after, limit)));
+            }
+            Order::InKernel(prefixes, answer) => drop(answer.send(state.in_kernel(&prefixes))),
+            _ => {}
         }
     }
 }

@@ -105,6 +105,14 @@ impl FibHandle {
         rx.recv().unwrap_or_default()
     }
 
+    /// Which of these prefixes are in the kernel as wished, in the order asked; blocks as
+    /// [`rows`](Self::rows) does. Empty when the writer has stopped.
+    pub fn in_kernel(&self, prefixes: Vec<IpNet>) -> Vec<bool> {
+        let (tx, rx) = channel();
+        self.order(Order::InKernel(prefixes, tx));
+        rx.recv().unwrap_or_default()
+    }
+
     /// Interfaces as they are now, by index.
     pub fn links(&self) -> Arc<Vec<Link>> {
         self.shared.links.read()

@@ -61,7 +61,8 @@ impl Work {
     /// Questions about rows alone, the rest stays.
     pub fn take_rows(&mut self) -> VecDeque<Order> {
         let orders = std::mem::take(&mut self.orders);
-        let (rows, rest) = orders.into_iter().partition(|o| matches!(o, Order::Rows(..)));
+        let (rows, rest) =
+            orders.into_iter().partition(|o| matches!(o, Order::Rows(..) | Order::InKernel(..)));
         self.orders = rest;
         rows
     }
@@ -106,6 +107,8 @@ pub enum Order {
     InSync,
     /// Rows of ours after this prefix, at most so many.
     Rows(RowFilter, Option<IpNet>, usize, Sender<Vec<FibRow>>),
+    /// Which of these are in the kernel as wished.
+    InKernel(Vec<IpNet>, Sender<Vec<bool>>),
     /// A new configuration.
     Reconfigure(FibConfig, Sender<Result<(), FibError>>),
     /// End; leave the routes in the kernel or not.

@@ -75,21 +75,39 @@ impl State {
         })
     }
 
-    fn row(&self, prefix: IpNet, entry: Entry) -> Option<FibRow> {
-        let wanted = match entry.want() {
+    /// For each of these, whether it is in the kernel as wished.
+    pub fn in_kernel(&self, prefixes: &[IpNet]) -> Vec<bool> {
+        let there = |prefix: &IpNet| {
+            let entry = self.routes.get(*prefix);
+            self.is_there(*prefix, entry, self.wanted(*prefix, entry))
+        };
+        prefixes.iter().map(there).collect()
+    }
+
+    /// The form an entry should have.
+    fn wanted(&self, prefix: IpNet, entry: Entry) -> Option<u32> {
+        match entry.want() {
             Want::Spec(id) => match self.outcome_of(id, prefix) {
                 Outcome::Form(form) => Some(form),
                 Outcome::Impossible => None,
             },
             Want::Nothing | Want::Stale => None,
-        };
-        let in_kernel = match (entry.have(), entry.want()) {
+        }
+    }
+
+    fn is_there(&self, prefix: IpNet, entry: Entry, wanted: Option<u32>) -> bool {
+        match (entry.have(), entry.want()) {
             (Have::Form(form), Want::Spec(_)) => {
                 wanted == Some(form) && !self.in_flight.contains(&prefix)
             }
             (Have::Form(_), Want::Stale) => true,
             _ => false,
-        };
+        }
+    }
+
+    fn row(&self, prefix: IpNet, entry: Entry) -> Option<FibRow> {
+        let wanted = self.wanted(prefix, entry);
+        let in_kernel = self.is_there(prefix, entry, wanted);
         let id = entry.have().form().or(wanted);
         if id.is_none() && !matches!(entry.want(), Want::Spec(_)) {
             return None;
