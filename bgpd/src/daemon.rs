@@ -56,6 +56,7 @@ pub(crate) fn run(source: Source, desired: Desired) -> Result<()> {
     let runtime = Builder::new_multi_thread()
         .enable_all()
         .event_interval(EVENT_INTERVAL)
+        .thread_name("bgpd")
         .build()
         .context("cannot start the runtime")?;
     let result = runtime.block_on(serve(source, desired));

@@ -27,8 +27,13 @@ impl Speaker {
             warn!(%remote, template = %name, max_peers, "connection refused: max-peers reached");
             return None;
         }
-        info!(%remote, template = %name, "dynamic peer");
         let config = derive(&template, remote.ip(), interface_of(remote));
+        if self.peers.contains_key(&config.name) {
+            // Given to somebody else by hand; two rows of one name would be one.
+            warn!(%remote, peer = %config.name, "connection refused: a peer has its address as name");
+            return None;
+        }
+        info!(%remote, template = %name, "dynamic peer");
         self.add_peer(Arc::new(config), Some(name.clone()))
     }
 
