@@ -12,7 +12,8 @@ use bgp_packet::{
 };
 
 use super::{
-    Attempt, ConnectionId, Control, Input, Mode, Negotiated, Output, Session,
+    Attempt, ConnectionId, Control, ErrorDirection, Input, Mode, Negotiated, Output, Session,
+    SessionError,
     connection::{Connection, Direction, Phase, survivor},
     ending::{Ending, collision},
     negotiation::{Offer, negotiate},
@@ -129,7 +130,11 @@ impl Session {
         self.attempts_failed = self.attempts_failed.saturating_add(1);
         self.connect_retries = self.connect_retries.saturating_add(1);
         self.report(now, &why, out);
-        self.last_error = Some(Ending::Lost(why).error(now));
+        // Why the last session ended is worth more than that the next one cannot be opened yet.
+        let told = |error: &SessionError| error.direction != ErrorDirection::Local;
+        if !self.last_error.as_ref().is_some_and(told) {
+            self.last_error = Some(Ending::Lost(why).error(now));
+        }
     }
 
     fn accepted(

@@ -1,6 +1,6 @@
 //! What each message does in each state, and what TCP events do (RFC 4271 §8.2.2).
 
-use bgp_packet::{Family, RefreshKind, RouteRefresh};
+use bgp_packet::{Family, RefreshKind, RouteRefresh, notification::code};
 
 use super::*;
 
@@ -112,6 +112,21 @@ fn malformed_message_is_answered_as_its_decoder_says() {
             "{state:?}"
         );
     }
+}
+
+#[test]
+fn failed_attempt_does_not_hide_what_the_peer_told_us() {
+    let (mut bench, established) = Bench::established();
+    let told = Notification::new(code::OPEN, 2);
+    bench.give(Input::Notification(established, told));
+    for _ in 0..3 {
+        bench.advance(secs(20));
+        if let Some(connection) = bench.attempt() {
+            bench.give(Input::ConnectFailed { connection, why: "refused".to_owned() });
+        }
+    }
+    let error = bench.session.last_error().expect("an error");
+    assert_eq!((error.code, error.subcode), (code::OPEN, 2), "{}", error.text);
 }
 
 #[test]
