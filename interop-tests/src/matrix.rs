@@ -206,6 +206,10 @@ fn refresh_asked(peer: Implementation) -> Result<Outcome> {
             if excuse.is_none() {
                 until("the peer's routes again", SOON, || Ok(pair.tap.updates(them) > before))?;
             }
+            if peer == Implementation::ExaBgp {
+                // Its routes go with the session, and come back with it.
+                continue;
+            }
             pair.learned(family)?;
             pair.kernel(family, true)?;
         }
