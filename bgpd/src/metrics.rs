@@ -249,6 +249,7 @@ fn kernel(out: &mut Exposition, node: &Node) {
     }
     let counters = [
         ("margay_fib_applied_total", "Routes written, replaced or deleted.", status.applied),
+        ("margay_fib_batches_total", "Batches the kernel has worked off.", status.batches),
         ("margay_fib_errors_total", "Refusals of the kernel.", status.errors),
         (
             "margay_fib_drift_repaired_total",
@@ -260,4 +261,10 @@ fn kernel(out: &mut Exposition, node: &Node) {
     for (metric, help, value) in counters {
         out.metric(metric, Kind::Counter, help).value(value);
     }
+    out.metric(
+        "margay_fib_apply_seconds_total",
+        Kind::Counter,
+        "Time the kernel has spent on batches.",
+    )
+    .value(status.apply_time.as_secs_f64());
 }

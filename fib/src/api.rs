@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -168,6 +169,8 @@ pub struct FibRow {
     pub protocol: u8,
     /// Whether the kernel has it as wished.
     pub in_kernel: bool,
+    /// Why it cannot be there, where that is known.
+    pub error: Option<&'static str>,
 }
 
 /// Which rows of `margay fib` are wanted.
@@ -202,6 +205,10 @@ pub struct FibStatus {
     pub conflicts: usize,
     /// Routes written, replaced or deleted since start.
     pub applied: u64,
+    /// Batches of routes and objects that the kernel has worked off since start.
+    pub batches: u64,
+    /// How long that took in all.
+    pub apply_time: Duration,
     /// Refusals since start.
     pub errors: u64,
     /// Routes put back after somebody else changed or deleted them, since start.

@@ -128,7 +128,7 @@ fn path(path: &ExplainedPath, now: u32, there: bool, desired: &Desired) -> v1::E
         next_hop: path
             .row
             .peer
-            .map(|_| v1::NextHopStatus { reachable: !unreachable, igp_metric: None }),
+            .map(|_| v1::NextHopStatus { reachable: !unreachable, igp_metric: path.igp_metric }),
     }
 }
 

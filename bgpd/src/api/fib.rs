@@ -57,6 +57,6 @@ pub(super) fn route(row: &FibRow) -> v1::FibRoute {
         table: row.table,
         protocol: u32::from(row.protocol),
         in_kernel: row.in_kernel,
-        error: None,
+        error: row.error.map(str::to_owned),
     }
 }

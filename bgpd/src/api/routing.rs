@@ -4,7 +4,7 @@ use std::{pin::Pin, time::Duration};
 
 use bgp_core::{config::default_families, fsm::State, policy::CommunityValue, rib::SoftReset};
 use bgp_packet::{Family, FamilySet};
-use bgp_speaker::{AddedRoute, NoSuchPeer};
+use bgp_speaker::{AddedRoute, AdminState, NoSuchPeer};
 use futures::Stream;
 use ipnet::IpNet;
 use margay_proto::{
@@ -113,6 +113,12 @@ impl routing_server::Routing for Routing {
     ) -> Result<Response<v1::ResetPeerResponse>, Status> {
         let request = request.into_inner();
         let (speaker, peer) = (&self.0.speaker, request.peer.as_str());
+        let known = speaker.peer(peer).await.map_err(no_such_peer)?;
+        if known.status.admin == AdminState::Down {
+            return Err(Status::failed_precondition(format!(
+                "{peer} is disabled: there is no session to reset"
+            )));
+        }
         let done = match request.kind() {
             v1::ResetKind::Unspecified => {
                 return Err(invalid_argument("kind", "what kind of reset is not said"));

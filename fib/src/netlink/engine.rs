@@ -13,7 +13,6 @@ use crate::netlink::courier::{Batch, Delivered};
 use crate::netlink::encode::{self, Owner};
 use crate::netlink::handle::Shared;
 use crate::netlink::inbox::{Leave, Order, Wishes};
-use crate::netlink::meter::Meter;
 use crate::netlink::socket::{ASK_ACK, Dump};
 use crate::netlink::wire::{Encoder, Refusal};
 use crate::netlink::{Tuning, reading};
@@ -54,7 +53,8 @@ pub struct Engine {
     seq: u32,
     resync: Resync,
     pub(super) audit: Audit,
-    meter: Meter,
+    /// Batches the kernel has worked off, and how long that took in all.
+    applied: (u64, Duration),
     degraded: Option<String>,
     last_error: Option<String>,
     kernel_objects: bool,
@@ -105,7 +105,7 @@ impl Engine {
             seq: 0,
             resync: Resync::default(),
             audit: Audit::new(start.tuning.audit_every, Instant::now()),
-            meter: Meter::default(),
+            applied: (0, Duration::ZERO),
             degraded: start.degraded,
             last_error: None,
             kernel_objects: start.kernel_objects,
@@ -234,7 +234,6 @@ impl Engine {
 
     fn send(&mut self, encoder: Encoder, first: u32, flight: Flight) {
         let len = self.seq.wrapping_sub(first);
-        self.meter.sent(&flight.kind(), len);
         self.flights.push_back(flight);
         let batch = Batch { octets: encoder.into_octets(), first, len };
         let sent = self.courier.as_ref().is_some_and(|c| c.send(batch).is_ok());
@@ -251,7 +250,8 @@ impl Engine {
         if self.spare.len() < FLIGHTS {
             self.spare.push(delivered.octets);
         }
-        self.meter.delivered(&flight.kind(), delivered.took);
+        self.applied.0 += 1;
+        self.applied.1 += delivered.took;
         let refused = match delivered.result {
             Ok(refused) => refused,
             Err(err) => {
@@ -292,7 +292,6 @@ impl Engine {
 
     /// Notes a refusal; the log gets the first of a kind, the figures all.
     fn complain(&mut self, what: &str, refusal: &Refusal) {
-        self.meter.refused(refusal.errno);
         if refusal.errno == libc::ESRCH || refusal.errno == libc::ENOENT {
             return; // deleting what is gone
         }
@@ -312,7 +311,6 @@ impl Engine {
         if wishes.is_empty() {
             return;
         }
-        self.meter.asked(now);
         let held: Vec<u32> = wishes.distinct.iter().map(|w| self.state.hold_wish(w, now)).collect();
         let spec = |id: Option<u32>| id.and_then(|i| held.get(usize::try_from(i).ok()?).copied());
         // In order of prefix: the kernel's trie and our map both like neighbours.
@@ -425,7 +423,6 @@ impl Engine {
         let quiet = self.resync.not_before.is_none_or(|at| now > at + RESYNC_MAX);
         self.resync.delay =
             if quiet { RESYNC_MIN } else { (self.resync.delay * 2).min(RESYNC_MAX) };
-        self.meter.resync();
         tracing::warn!("reading all of the kernel's state anew");
         if let Err(err) = self.read_everything(Occasion::Resync) {
             tracing::error!(%err, "cannot read the kernel's state");
@@ -461,7 +458,6 @@ impl Engine {
         let now = Instant::now();
         let audit = self.audit.step(&mut self.state, &mut self.dump, now);
         if audit.found {
-            self.meter.audit();
             return;
         }
         // With a batch under way its answer wakes us; deadlines may already be past.
@@ -495,12 +491,12 @@ impl Engine {
         let status = FibStatus {
             degraded: self.degraded.clone(),
             nexthop_objects: self.state.uses_objects(),
+            batches: self.applied.0,
+            apply_time: self.applied.1,
             resyncs: self.resync.count,
             last_error: self.last_error.clone(),
             ..figures
         };
-        let done = status.pending == 0 && self.flights.is_empty();
-        self.meter.state(&status, done, Instant::now());
         self.shared.status.publish(status);
     }
 
@@ -519,15 +515,6 @@ enum Turn {
     Again,
     Wait,
     Stop(Leave),
-}
-
-impl Flight {
-    fn kind(&self) -> super::meter::What {
-        match self {
-            Self::Routes(_) => super::meter::What::Routes,
-            Self::Objects(_) => super::meter::What::Objects,
-        }
-    }
 }
 
 /// Answers questions about rows while a long reading is under way.

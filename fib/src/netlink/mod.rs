@@ -11,7 +11,6 @@ mod engine;
 mod handle;
 mod inbox;
 mod listener;
-mod meter;
 mod reading;
 mod socket;
 mod wire;

@@ -121,6 +121,7 @@ impl State {
             table: self.config.table,
             protocol: self.config.protocol,
             in_kernel,
+            error: (!in_kernel && self.conflicts.contains(&prefix)).then_some(CONFLICT),
         })
     }
 
@@ -133,6 +134,9 @@ impl State {
         hops.into_iter().map(|(hop, w)| (hop.gateway, self.links.name(hop.oif), w)).collect()
     }
 }
+
+/// Said of a route that gives way to somebody else's.
+const CONFLICT: &str = "another program's route has this prefix and metric; it is left alone";
 
 fn kind(form: &Form) -> &'static str {
     match form.via {

@@ -80,6 +80,8 @@ fn a_foreign_route_of_the_same_key_is_left_alone() {
         assert_eq!(net.hops("192.0.2.0/24", ""), ["10.0.0.9 dev v0 x1"]);
         assert_eq!(net.hops("2001:db8:1::/48", ""), ["2001:db8::9 dev v0 x1"]);
         assert_eq!(fib.rows().iter().filter(|row| row.in_kernel).count(), 1);
+        let why = fib.rows().iter().filter(|row| row.error.is_some()).count();
+        assert_eq!(why, 2, "both rows that give way say so");
         let asked = ["192.0.2.0/24", "198.51.100.0/24", "2001:db8:1::/48", "203.0.113.0/24"];
         let there = fib.handle.in_kernel(asked.map(prefix).to_vec());
         assert_eq!(there, [false, true, false, false], "one for each, in the order asked");

@@ -41,6 +41,7 @@ impl<N: Net> Rib<N> {
                 row: self.row(core, slot, verdict, best),
                 import: import::explain(core, path.session, path.attrs_in, prefix),
                 changed_by_import: path.attrs != path.attrs_in,
+                igp_metric: core.eligible(path).ok(),
                 steps,
             });
         }

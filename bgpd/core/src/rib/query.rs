@@ -224,6 +224,8 @@ pub struct ExplainedPath {
     pub import: Option<(String, Vec<crate::policy::RuleHit>)>,
     /// Whether import policy changed attributes.
     pub changed_by_import: bool,
+    /// Metric to the next hop; `None` for a path out of the decision.
+    pub igp_metric: Option<u32>,
     /// Each step compared with the best path (for the best, with the runner-up), in order, up to
     /// the one that decided.
     pub steps: Vec<ExplainedStep>,

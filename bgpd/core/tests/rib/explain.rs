@@ -28,6 +28,7 @@ fn each_step_is_shown_up_to_the_one_that_decided() {
         steps.map(|s| (s.step, s.ours.clone(), s.theirs.clone(), s.decided)).collect()
     };
     let last = (Reason::AsPathLength, "1".to_owned(), "3".to_owned(), true);
+    assert_eq!(explanation.paths[0].igp_metric, Some(0), "on link");
     assert_eq!(steps(0).last(), Some(&last));
     assert_eq!(steps(0)[0], (Reason::Weight, "0".to_owned(), "0".to_owned(), false));
     let last = (Reason::AsPathLength, "3".to_owned(), "1".to_owned(), true);
