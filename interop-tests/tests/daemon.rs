@@ -56,6 +56,8 @@ fn a_reload_keeps_sessions_that_it_does_not_concern() -> Result<()> {
         peer.start()?;
         until("session up", SOON, || margay.established("far"))?;
         until("two routes", SOON, || Ok(margay.routes(&["--received-from", "far"])?.len() == 2))?;
+        // Both may have called at once at the start: a collision counts, too.
+        let flaps = margay.peer("far")?["flaps"].clone();
 
         // A policy, another peer, another origin: the session stays, the routes change.
         let with_policy = format!(
@@ -78,7 +80,7 @@ fn a_reload_keeps_sessions_that_it_does_not_concern() -> Result<()> {
         })?;
         ensure!(margay.peer("nobody")?["state"] != "Established");
         let row = margay.peer("far")?;
-        ensure!(row["flaps"] == 0 && row["state"] == "Established", "{row}");
+        ensure!(row["flaps"] == flaps && row["state"] == "Established", "{row}");
 
         // A file with a fault changes nothing, by command and by signal.
         margay.reconfigure(
@@ -101,7 +103,7 @@ fn a_reload_keeps_sessions_that_it_does_not_concern() -> Result<()> {
         until("both routes again", SOON, || Ok(margay.best("10.3.0.0/24")?.is_some()))?;
         until("the peer is forgotten", SOON, || Ok(margay.peer("nobody").is_err()))?;
         let row = margay.peer("far")?;
-        ensure!(row["flaps"] == 0 && row["state"] == "Established", "{row}");
+        ensure!(row["flaps"] == flaps && row["state"] == "Established", "{row}");
         Ok(())
     })();
     wire.conclude(result, || margay.log())
