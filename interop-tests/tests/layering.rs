@@ -12,6 +12,7 @@ use serde_json::Value;
 /// Every crate of the workspace and the workspace crates it may depend on.
 const ARROWS: &[(&str, &[&str])] = &[
     // cores
+    ("margay-model", &[]),
     ("bgp-packet", &[]),
     ("bgp-core", &["bgp-packet"]),
     ("bgp-desired", &["bgp-packet", "bgp-core"]),
@@ -32,7 +33,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// The crates that take values and return values: no runtime, no sockets, no clock.
-const CORES: &[&str] = &["bgp-packet", "bgp-core", "bgp-desired"];
+const CORES: &[&str] = &["margay-model", "bgp-packet", "bgp-core", "bgp-desired"];
 
 /// What a core may take from outside the workspace.
 const CORE_MAY_USE: &[&str] = &[

@@ -1,0 +1,156 @@
+//! What a stored value is called, and how that is written as a path.
+
+use std::fmt;
+
+use ipnet::IpNet;
+
+use crate::kind::{Kind, Scope};
+
+/// Names one value of the datastore.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Key {
+    /// A `projectcalico.org/v3` resource.
+    Resource(ResourceKey),
+    /// An IPAM block, by its masked CIDR.
+    Block(IpNet),
+    /// The lease by which a running daemon proves that its node lives, by node name.
+    NodeLease(String),
+}
+
+/// Names a v3 resource.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ResourceKey {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its namespace; empty for a cluster-wide kind.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// What a list or a watch covers.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Area {
+    /// Everything.
+    All,
+    /// Every resource of every kind.
+    Resources,
+    /// Resources of one kind, in one namespace if one is given.
+    Kind(Kind, Option<String>),
+    /// Every IPAM block.
+    Blocks,
+    /// Every node lease.
+    NodeLeases,
+}
+
+impl Area {
+    /// Whether `key` lies in it.
+    pub fn contains(&self, key: &Key) -> bool {
+        match (self, key) {
+            (Self::All, _)
+            | (Self::Resources, Key::Resource(_))
+            | (Self::Blocks, Key::Block(_))
+            | (Self::NodeLeases, Key::NodeLease(_)) => true,
+            (Self::Kind(kind, namespace), Key::Resource(key)) => {
+                *kind == key.kind && namespace.as_ref().is_none_or(|name| *name == key.namespace)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Why octets are no key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// The path names nothing of this model.
+    #[error("{0:?} is no key of this datastore")]
+    Unknown(String),
+    /// The namespace is missing, or there is one too many.
+    #[error("{path:?}: {kind} is {scope}")]
+    Scope {
+        /// What was found.
+        path: String,
+        /// The kind in it.
+        kind: Kind,
+        /// How that kind is scoped.
+        scope: Scope,
+    },
+}
+
+impl Key {
+    /// A cluster-wide resource.
+    pub fn cluster(kind: Kind, name: impl Into<String>) -> Self {
+        Self::Resource(ResourceKey { kind, namespace: String::new(), name: name.into() })
+    }
+
+    /// A resource in a namespace.
+    pub fn namespaced(kind: Kind, namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self::Resource(ResourceKey { kind, namespace: namespace.into(), name: name.into() })
+    }
+
+    /// Its path under the datastore's root, without the configured prefix in front of resources:
+    /// `resources/v3/projectcalico.org/ippools/pool1`, and `/margay/…` for what is ours alone.
+    pub fn path(&self) -> String {
+        match self {
+            Self::Resource(key) if key.namespace.is_empty() => {
+                format!("{RESOURCES}{}/{}", key.kind.plural(), key.name)
+            }
+            Self::Resource(key) => {
+                format!("{RESOURCES}{}/{}/{}", key.kind.plural(), key.namespace, key.name)
+            }
+            Self::Block(cidr) => format!("{BLOCKS}{}-{}", cidr.addr(), cidr.prefix_len()),
+            Self::NodeLease(node) => format!("{LEASES}{node}"),
+        }
+    }
+
+    /// Reads back what [`Key::path`] wrote.
+    pub fn from_path(path: &str) -> Result<Self, KeyError> {
+        let unknown = || KeyError::Unknown(path.to_owned());
+        if let Some(rest) = path.strip_prefix(BLOCKS) {
+            let (address, length) = rest.rsplit_once('-').ok_or_else(unknown)?;
+            let cidr: IpNet = format!("{address}/{length}").parse().map_err(|_| unknown())?;
+            return if cidr.trunc() == cidr { Ok(Self::Block(cidr)) } else { Err(unknown()) };
+        }
+        if let Some(node) = path.strip_prefix(LEASES) {
+            return if node.is_empty() { Err(unknown()) } else { Ok(Self::NodeLease(node.into())) };
+        }
+        let rest = path.strip_prefix(RESOURCES).ok_or_else(unknown)?;
+        let (plural, rest) = rest.split_once('/').ok_or_else(unknown)?;
+        let kind = Kind::from_plural(plural).ok_or_else(unknown)?;
+        let scope = || KeyError::Scope { path: path.to_owned(), kind, scope: kind.scope() };
+        let (namespace, name) = match (kind.scope(), rest.split_once('/')) {
+            (Scope::Cluster, None) => ("", rest),
+            (Scope::Namespaced, Some((namespace, name))) if !namespace.is_empty() => {
+                (namespace, name)
+            }
+            _ => return Err(scope()),
+        };
+        if name.is_empty() || name.contains('/') {
+            return Err(unknown());
+        }
+        Ok(Self::namespaced(kind, namespace, name))
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Resource(key) if key.namespace.is_empty() => {
+                write!(f, "{}({})", key.kind, key.name)
+            }
+            Self::Resource(key) => write!(f, "{}({}/{})", key.kind, key.namespace, key.name),
+            Self::Block(cidr) => write!(f, "block {cidr}"),
+            Self::NodeLease(node) => write!(f, "lease of node {node}"),
+        }
+    }
+}
+
+/// Where Calico keeps resources, under its own prefix (`/calico`).
+const RESOURCES: &str = "resources/v3/projectcalico.org/";
+/// Where blocks lie.
+const BLOCKS: &str = "/margay/ipam/v1/blocks/";
+/// Where node leases lie.
+const LEASES: &str = "/margay/nodes/v1/leases/";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,65 @@
+use super::*;
+
+fn keys() -> Vec<Key> {
+    let mut keys = vec![
+        Key::Block("10.1.2.0/26".parse().unwrap()),
+        Key::Block("fd00::40/122".parse().unwrap()),
+        Key::NodeLease("node-1".into()),
+    ];
+    for kind in Kind::ALL {
+        keys.push(match kind.scope() {
+            Scope::Cluster => Key::cluster(*kind, "one.two"),
+            Scope::Namespaced => Key::namespaced(*kind, "space", "one.two"),
+        });
+    }
+    keys
+}
+
+#[test]
+fn every_key_reads_back_from_its_path() {
+    for key in keys() {
+        assert_eq!(Key::from_path(&key.path()), Ok(key));
+    }
+}
+
+#[test]
+fn paths_are_those_of_calico() {
+    let pool = Key::cluster(Kind::IpPool, "default-ipv4-ippool");
+    assert_eq!(pool.path(), "resources/v3/projectcalico.org/ippools/default-ipv4-ippool");
+    let policy = Key::namespaced(Kind::NetworkPolicy, "prod", "default.allow-dns");
+    assert_eq!(
+        policy.path(),
+        "resources/v3/projectcalico.org/networkpolicies/prod/default.allow-dns"
+    );
+}
+
+#[test]
+fn a_path_that_is_no_key_is_refused() {
+    for path in [
+        "",
+        "/margay/ipam/v1/blocks/10.1.2.1-26",
+        "/margay/ipam/v1/blocks/10.1.2.0",
+        "/margay/nodes/v1/leases/",
+        "resources/v3/projectcalico.org/nothings/a",
+        "resources/v3/projectcalico.org/ippools/",
+        "resources/v3/projectcalico.org/ippools/a/b",
+        "resources/v3/projectcalico.org/networkpolicies/a",
+        "resources/v3/projectcalico.org/networkpolicies//a",
+        "resources/v3/projectcalico.org/networkpolicies/a/b/c",
+    ] {
+        assert!(Key::from_path(path).is_err(), "{path}");
+    }
+}
+
+#[test]
+fn an_area_holds_its_own_keys_only() {
+    let all = keys();
+    assert!(all.iter().all(|key| Area::All.contains(key)));
+    let resources = all.iter().filter(|key| Area::Resources.contains(key)).count();
+    assert_eq!(resources, Kind::ALL.len());
+    assert_eq!(all.iter().filter(|key| Area::Blocks.contains(key)).count(), 2);
+    let area = Area::Kind(Kind::NetworkPolicy, Some("space".into()));
+    assert_eq!(all.iter().filter(|key| area.contains(key)).count(), 1);
+    let area = Area::Kind(Kind::NetworkPolicy, Some("other".into()));
+    assert_eq!(all.iter().filter(|key| area.contains(key)).count(), 0);
+}
