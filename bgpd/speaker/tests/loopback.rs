@@ -2,20 +2,24 @@
 
 mod common;
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use bgp_core::{
     config::{MaxPrefixAction, MaxPrefixes, PeerAddress, PeerAsn, Secret},
     fsm::{ErrorDirection, State},
     policy::RoutePolicy,
-    rib::{RouteQuery, Select, View},
+    rib::{RouteQuery, Select, SoftReset, View},
 };
-use bgp_packet::{HEADER_LEN, message};
-use bgp_speaker::{AddedRoute, AdminState};
-use common::{End, established, knows, net, peer, until};
+use bgp_packet::{Capability, Family, HEADER_LEN, RefreshKind, end_of_rib, message};
+use bgp_speaker::{AddedRoute, AdminState, MessageKind, SpeakerHandle};
+use common::{
+    End, established, knows, net, peer,
+    raw::{RawPeer, bracket, call},
+    until,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpSocket, TcpStream},
+    time::timeout,
 };
 
 type Pair = (End, End);
@@ -226,20 +230,6 @@ async fn too_many_prefixes_end_the_session_for_good_where_asked() {
     right.stop(String::new()).await;
 }
 
-/// Connects to an end from an address.
-async fn call(from: &End, to: &End) -> TcpStream {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
-    loop {
-        let socket = TcpSocket::new_v4().expect("a socket");
-        socket.bind(SocketAddr::new(from.address(), 0)).expect("loopback");
-        match socket.connect(SocketAddr::new(to.address(), to.port)).await {
-            Ok(stream) => return stream,
-            Err(error) => assert!(tokio::time::Instant::now() < deadline, "{error}"),
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stranger_is_reset() {
     let (a, b) = pair(91, &[], &[]);
@@ -276,5 +266,82 @@ async fn garbage_is_answered_and_costs_its_own_connection_only() {
         rest = &rest[len..];
     }
     assert_eq!(kinds, [1, 3], "OPEN, NOTIFICATION");
+    left.stop(String::new()).await;
+}
+
+/// A configured end, and a raw peer of it with enhanced route refresh.
+async fn refreshing(first: u8, originate: &[&'static str]) -> (SpeakerHandle, End, RawPeer) {
+    let (a, b) = pair(first, originate, &[]);
+    let mut passive = a.peer(&b);
+    passive.passive = true;
+    let (left, _) = a.start_sharded(vec![passive], 4).await;
+    let enhanced = vec![Capability::RouteRefresh, Capability::EnhancedRouteRefresh];
+    let raw = RawPeer::establish(&b, &a, enhanced).await;
+    (left, b, raw)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_pair_of_brackets_stands_around_what_all_shards_send_again() {
+    let routes: Vec<String> = (0..64).map(|i| format!("10.111.{i}.0/24")).collect();
+    let routes: Vec<&'static str> =
+        routes.into_iter().map(|route| &*Box::leak(route.into_boxed_str())).collect();
+    let (left, _, mut raw) = refreshing(111, &routes).await;
+    while raw.next().await != *end_of_rib(Family::IPV4_UNICAST) {}
+    for _ in 0..3 {
+        raw.refresh(RefreshKind::Request).await;
+        assert_eq!(bracket(&raw.next().await), Some(RefreshKind::Begin));
+        let mut updates = 0;
+        let closing = loop {
+            let frame = raw.next().await;
+            match bracket(&frame) {
+                Some(kind) => break kind,
+                None => updates += 1,
+            }
+            assert_ne!(frame, *end_of_rib(Family::IPV4_UNICAST), "once is enough");
+        };
+        assert_eq!(closing, RefreshKind::End);
+        assert_eq!(updates, 4, "one of each shard");
+    }
+    // Shards merge requests as they come; yet every opening bracket is closed.
+    for _ in 0..50 {
+        raw.refresh(RefreshKind::Request).await;
+    }
+    left.soft_reset("p112", SoftReset::Out).await.expect("it is there");
+    let mut open = false;
+    let mut pairs = 0;
+    while let Ok(frame) = timeout(Duration::from_secs(1), raw.next()).await {
+        let Some(kind) = bracket(&frame) else { continue };
+        assert_eq!(kind == RefreshKind::End, open, "after {pairs} pairs");
+        open = !open;
+        pairs += u32::from(!open);
+    }
+    assert!(!open && pairs > 0, "{pairs} pairs");
+    left.stop(String::new()).await;
+}
+
+/// UPDATEs and ROUTE-REFRESHes received from a peer.
+async fn received(speaker: &SpeakerHandle, name: &str) -> u64 {
+    let counters = peer(speaker, name).await.status.counters;
+    counters.messages(MessageKind::Update).0 + counters.messages(MessageKind::RouteRefresh).0
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_refresh_leaves_out_goes_from_every_shard() {
+    let (left, b, mut raw) = refreshing(121, &[]).await;
+    let routes: Vec<String> = (0..64).map(|i| format!("10.122.{i:02}.0/24")).collect();
+    let routes: Vec<&str> = routes.iter().map(String::as_str).collect();
+    for route in &routes {
+        raw.announce(&b, route).await;
+    }
+    until("all routes", async || common::learned(&left).await.len() == 64).await;
+    raw.refresh(RefreshKind::Begin).await;
+    for route in &routes[..10] {
+        raw.announce(&b, route).await;
+    }
+    // Whoever asks is answered at once, whatever waits; so let it pass first.
+    until("the brackets", async || received(&left, "p122").await >= 75).await;
+    assert_eq!(common::learned(&left).await.len(), 64, "nothing goes before the end");
+    raw.refresh(RefreshKind::End).await;
+    until("the rest to go", async || knows(&left, &routes[..10]).await).await;
     left.stop(String::new()).await;
 }

@@ -238,6 +238,11 @@ impl Cohort {
         self.walk.as_ref().is_some_and(|walk| matches!(walk.known, Known::Nothing))
     }
 
+    /// Asked to send everything again and not through with it.
+    pub fn owes_refresh(&self) -> bool {
+        self.again || self.walk.as_ref().is_some_and(|walk| matches!(walk.known, Known::Same))
+    }
+
     /// Whether the members came with this slot (or path) from another group.
     pub fn holds(&self, index: u32) -> bool {
         let known = self.walk.as_ref().map(|walk| &walk.known);

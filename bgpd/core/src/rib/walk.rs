@@ -356,6 +356,8 @@ impl<N: Net> Rib<N> {
             let mut moved = Cohort::new(audience, Some(walk));
             moved.blocked = blocked;
             moved.owes_end = owed;
+            // A refresh under way: only the differences would follow, and no EoRR.
+            moved.again = cohort.as_ref().is_some_and(Cohort::owes_refresh);
             moved.from = cohort.is_none().then_some(from);
             if let Some(cohort) = &cohort {
                 // The source of what they hold is not the source of now.

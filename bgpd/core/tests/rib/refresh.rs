@@ -3,7 +3,7 @@
 use bgp_core::rib::{Effect, Event, PeerId, SoftReset};
 use bgp_packet::{Capability, Family, RefreshKind, RouteRefresh};
 
-use super::rig::{Heard, Rig, net};
+use super::rig::{Heard, Rig, accept, net};
 
 const V4: Family = Family::IPV4_UNICAST;
 
@@ -166,4 +166,25 @@ fn a_soft_reset_out_sends_everything_again() {
     let sent = news.iter().filter(|heard| matches!(heard, Heard::Announce(_))).count();
     assert_eq!(sent, 2);
     assert!(rig.notes.iter().all(|note| !matches!(note, Effect::MaxPrefixes { .. })));
+}
+
+#[test]
+fn a_refresh_that_a_new_policy_cuts_short_is_done_over_and_closed() {
+    let mut rig = pair();
+    rig.slice = 1;
+    let request = RouteRefresh { family: V4, kind: RefreshKind::Request };
+    rig.event(Event::Refresh { peer: PeerId(2), epoch: rig.peers[&2].epoch, refresh: request });
+    rig.step();
+    rig.reconfigure(|id, config| {
+        if id == 2 {
+            config.export = accept();
+        }
+    });
+    rig.settle();
+    let news = rig.peers.get_mut(&2).unwrap().news();
+    let last = news.iter().rposition(|heard| *heard == Heard::Refresh(RefreshKind::Begin)).unwrap();
+    let again = news[last..].iter().filter(|heard| matches!(heard, Heard::Announce(_))).count();
+    assert_eq!(again, 2, "{news:?}");
+    assert_eq!(news.last(), Some(&Heard::Refresh(RefreshKind::End)));
+    rig.assert_exact();
 }

@@ -5,6 +5,8 @@
 //! out until it has drained below the low one. So its size is bounded by the high-water mark and
 //! what one slice of shard work yields.
 
+mod brackets;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{
@@ -16,6 +18,8 @@ use std::{
 use bgp_packet::Family;
 use bytes::Bytes;
 use tokio::sync::Notify;
+
+use self::brackets::Brackets;
 
 /// Octets beyond which a queue asks for no more UPDATEs.
 pub(crate) const HIGH_WATER: usize = 1 << 20;
@@ -35,6 +39,18 @@ pub(crate) enum Pushed {
     Full,
 }
 
+/// A bracket of a route refresh (RFC 7313), as one shard sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bracket {
+    /// Its part begins, after so many requests.
+    Begin {
+        /// From 1; a walk answers all requests before it.
+        request: u32,
+    },
+    /// Its part is complete.
+    End,
+}
+
 /// What the writer should do next.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Next {
@@ -42,7 +58,7 @@ pub(crate) enum Next {
     Write {
         /// One bit each.
         drained: u64,
-        /// UPDATE (or ROUTE-REFRESH) messages among them.
+        /// UPDATE messages among them.
         updates: u64,
     },
     /// Nothing there.
@@ -54,14 +70,28 @@ pub(crate) enum Next {
 #[derive(Debug, Default)]
 struct Inner {
     control: VecDeque<Bytes>,
-    /// Octets, and how many messages they are.
+    /// Octets, and how many UPDATEs they are.
     updates: VecDeque<(Bytes, u32)>,
     update_octets: usize,
     /// Shards that were told "full", one bit each.
     waiting: u64,
     /// Shards that have come to their End-of-RIB.
     ends: BTreeMap<Family, usize>,
+    /// Refreshes under way.
+    brackets: BTreeMap<Family, Brackets>,
     closing: bool,
+}
+
+impl Inner {
+    fn push(&mut self, shard: usize, octets: Bytes, messages: u32) -> Pushed {
+        self.update_octets += octets.len();
+        self.updates.push_back((octets, messages));
+        if self.update_octets < HIGH_WATER {
+            return Pushed::Room;
+        }
+        self.waiting |= 1 << shard;
+        Pushed::Full
+    }
 }
 
 /// See the module.
@@ -88,31 +118,65 @@ impl SendQueue {
         }
     }
 
-    /// Queues whole UPDATE (or ROUTE-REFRESH) messages from a shard.
+    /// Queues whole UPDATE messages from a shard.
     pub(crate) fn push_updates(&self, shard: usize, octets: Bytes, messages: u32) -> Pushed {
         let mut inner = self.lock();
         if inner.closing {
             return Pushed::Room;
         }
-        inner.update_octets += octets.len();
-        self.octets.store(inner.update_octets, Ordering::Relaxed);
-        inner.updates.push_back((octets, messages));
-        let full = inner.update_octets >= HIGH_WATER;
-        if full {
-            inner.waiting |= 1 << shard;
-        }
-        drop(inner);
-        self.ready.notify_one();
-        if full { Pushed::Full } else { Pushed::Room }
+        let pushed = inner.push(shard, octets, messages);
+        self.pushed(inner);
+        pushed
     }
 
-    /// Notes that one of `shards` has sent all it had at first; whether it was the last of them,
-    /// so that an End-of-RIB is true of the whole table.
-    pub(crate) fn is_last_end(&self, family: Family, shards: usize) -> bool {
+    /// One of `shards` has sent all it had at first. Queues the End-of-RIB with the last of them, so
+    /// that it is true of the whole table; `None`: others are not there yet.
+    pub(crate) fn push_end_of_rib(
+        &self,
+        (shard, shards): (usize, usize),
+        family: Family,
+        octets: Bytes,
+    ) -> Option<Pushed> {
         let mut inner = self.lock();
         let ends = inner.ends.entry(family).or_default();
         *ends += 1;
-        *ends == shards
+        if *ends != shards || inner.closing {
+            return None;
+        }
+        let pushed = inner.push(shard, octets, 1);
+        self.pushed(inner);
+        Some(pushed)
+    }
+
+    /// One of `shards` begins or ends its part of a refresh. Queues the BoRR with the first that
+    /// begins and the EoRR with the last that ends; `None`: it is not for this shard to say.
+    pub(crate) fn push_bracket(
+        &self,
+        (shard, shards): (usize, usize),
+        family: Family,
+        bracket: Bracket,
+        octets: Bytes,
+    ) -> Option<Pushed> {
+        let mut inner = self.lock();
+        // RFC 7313 §4: no BoRR before the End-of-RIB. Then it is a refresh without brackets.
+        let early = inner.ends.get(&family).is_none_or(|ends| *ends < shards);
+        let brackets = inner.brackets.entry(family).or_default();
+        let due = match bracket {
+            Bracket::Begin { request } => brackets.begin((shard, shards), request, early),
+            Bracket::End => brackets.end(shard),
+        };
+        if !due || inner.closing {
+            return None;
+        }
+        let pushed = inner.push(shard, octets, 0);
+        self.pushed(inner);
+        Some(pushed)
+    }
+
+    fn pushed(&self, inner: MutexGuard<'_, Inner>) {
+        self.octets.store(inner.update_octets, Ordering::Relaxed);
+        drop(inner);
+        self.ready.notify_one();
     }
 
     /// No more comes: UPDATEs not yet begun are dropped, control messages still go out.

@@ -1,11 +1,10 @@
 //! Messages that speak for a whole table, while each shard knows its part only.
 //!
-//! An End-of-RIB goes out when every shard has come to its own. The brackets of a refresh (RFC 7313)
-//! are left out where there are several shards: they do not walk in step, and an EoRR ahead of what
-//! another shard has yet to send again would make the peer drop that. Without brackets it is a plain
-//! refresh.
+//! An End-of-RIB goes out when every shard has come to its own; of the brackets of a refresh (RFC
+//! 7313) the BoRR with the first shard that begins, the EoRR with the last one that ends. What has
+//! been said already is kept with what waits for the peer: `crate::connection::queue`.
 
-use bgp_packet::{Family, Message, end_of_rib, message};
+use bgp_packet::{Family, Message, RefreshKind, end_of_rib, message};
 
 /// Longest of them, with its header.
 const LONGEST: usize = 32;
@@ -13,7 +12,8 @@ const LONGEST: usize = 32;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mark {
     EndOfRib(Family),
-    Bracket,
+    BeginRefresh(Family),
+    EndRefresh(Family),
 }
 
 impl Mark {
@@ -23,7 +23,11 @@ impl Mark {
             return None;
         }
         match message::decode(octets) {
-            Ok(Message::RouteRefresh(_)) => Some(Self::Bracket),
+            Ok(Message::RouteRefresh(refresh)) => match refresh.kind {
+                RefreshKind::Begin => Some(Self::BeginRefresh(refresh.family)),
+                RefreshKind::End => Some(Self::EndRefresh(refresh.family)),
+                RefreshKind::Request | RefreshKind::Other(_) => None,
+            },
             Ok(Message::Update(_)) => Family::SUPPORTED
                 .into_iter()
                 .find(|family| *octets == *end_of_rib(*family))
@@ -43,10 +47,10 @@ mod tests {
     fn marks_are_told_from_routes() {
         for family in Family::SUPPORTED {
             assert_eq!(Mark::of(&end_of_rib(family)), Some(Mark::EndOfRib(family)));
-            for kind in [RefreshKind::Begin, RefreshKind::End] {
-                let octets = message::encode_route_refresh(RouteRefresh { family, kind });
-                assert_eq!(Mark::of(&octets), Some(Mark::Bracket));
-            }
+            let bracket =
+                |kind| Mark::of(&message::encode_route_refresh(RouteRefresh { family, kind }));
+            assert_eq!(bracket(RefreshKind::Begin), Some(Mark::BeginRefresh(family)));
+            assert_eq!(bracket(RefreshKind::End), Some(Mark::EndRefresh(family)));
         }
         assert_eq!(Mark::of(&message::keep_alive()), None);
         // The withdrawal of 10.0.0.0/8.

@@ -7,11 +7,16 @@ use std::{
 };
 
 use bgp_core::rib::{Effect, Installed, Member, TrackedNextHop};
+use bgp_packet::RefreshKind;
+use bytes::Bytes;
 use margay_fib::{BgpNextHop, Target, Wish};
 use tracing::{error, warn};
 
 use super::{marks::Mark, *};
-use crate::{connection::queue::Pushed, metrics::MessageKind};
+use crate::{
+    connection::queue::{Bracket, Pushed},
+    metrics::MessageKind,
+};
 
 /// How long routes are taken in before what they changed is sent.
 const TURN: Duration = Duration::from_millis(5);
@@ -44,6 +49,38 @@ struct Receiver {
     families: FamilySet,
     link: Arc<Link>,
     orders: mpsc::Sender<Order>,
+    /// Refreshes asked for, by family: every shard hears of the same ones.
+    requests: BTreeMap<Family, u32>,
+}
+
+impl Receiver {
+    /// Counts a refresh that the shard is about to hear of.
+    fn asked(&mut self, family: Family) {
+        *self.requests.entry(family).or_default() += 1;
+    }
+
+    /// Queues messages; `None`: it is another shard's turn to say so.
+    fn push(
+        &self,
+        shards: (usize, usize),
+        mark: Option<Mark>,
+        octets: Bytes,
+        messages: u32,
+    ) -> Option<Pushed> {
+        let queue = &self.link.queue;
+        let (family, bracket) = match mark {
+            None => return Some(queue.push_updates(shards.0, octets, messages)),
+            Some(Mark::EndOfRib(family)) => return queue.push_end_of_rib(shards, family, octets),
+            Some(Mark::BeginRefresh(family)) => {
+                let request = self.requests.get(&family).copied().unwrap_or_default();
+                (family, Bracket::Begin { request })
+            }
+            Some(Mark::EndRefresh(family)) => (family, Bracket::End),
+        };
+        let pushed = queue.push_bracket(shards, family, bracket, octets)?;
+        self.link.counters.sent(MessageKind::RouteRefresh, 1);
+        Some(pushed)
+    }
 }
 
 /// Notices that found no room: one a peer and family, the last word, however many come.
@@ -200,8 +237,26 @@ impl Thread {
     }
 
     fn event(&mut self, now: u32, event: Event) {
+        self.count_requests(&event);
         self.shard.handle(now, event, &mut self.effects);
         self.carry_out(now);
+    }
+
+    /// Counts requests for a refresh before the shard answers them.
+    fn count_requests(&mut self, event: &Event) {
+        match event {
+            Event::Refresh { peer, epoch, refresh } if refresh.kind == RefreshKind::Request => {
+                if let Some(member) = self.members.get_mut(peer).filter(|m| m.epoch == *epoch) {
+                    member.asked(refresh.family);
+                }
+            }
+            Event::SoftReset { peer, direction: SoftReset::Out | SoftReset::Both } => {
+                if let Some(member) = self.members.get_mut(peer) {
+                    Family::SUPPORTED.into_iter().for_each(|family| member.asked(family));
+                }
+            }
+            _ => {}
+        }
     }
 
     fn control(&mut self, now: u32, control: Control) {
@@ -212,6 +267,7 @@ impl Thread {
                     families: up.negotiated.families,
                     link: Arc::clone(&up.link),
                     orders: up.orders.clone(),
+                    requests: BTreeMap::new(),
                 };
                 self.members.insert(up.peer, member);
                 let event = Event::PeerUp {
@@ -278,31 +334,15 @@ impl Thread {
     fn effect(&mut self, effect: Effect, wishes: &mut Vec<(IpNet, Option<Wish>)>) {
         match effect {
             Effect::Send { to, except, octets, messages } => {
-                let shards = self.shards.count();
+                let shards = (self.index, self.shards.count());
                 let mark = (messages == 1).then(|| Mark::of(&octets)).flatten();
-                if mark == Some(Mark::Bracket) && shards > 1 {
-                    return;
-                }
                 for member in to.iter().filter(|member| Some(member.peer) != except) {
                     let Some(receiver) = self.members.get(&member.peer) else { continue };
                     if receiver.epoch != member.epoch {
                         continue;
                     }
-                    let link = &receiver.link;
-                    let updates = match mark {
-                        Some(Mark::EndOfRib(family))
-                            if shards > 1 && !link.queue.is_last_end(family, shards) =>
-                        {
-                            continue;
-                        }
-                        Some(Mark::Bracket) => {
-                            link.counters.sent(MessageKind::RouteRefresh, 1);
-                            0
-                        }
-                        _ => messages,
-                    };
-                    let pushed = link.queue.push_updates(self.index, octets.clone(), updates);
-                    if pushed == Pushed::Full && !self.blocked.contains(member) {
+                    let pushed = receiver.push(shards, mark, octets.clone(), messages);
+                    if pushed == Some(Pushed::Full) && !self.blocked.contains(member) {
                         self.blocked.push(*member);
                     }
                 }

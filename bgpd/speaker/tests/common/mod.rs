@@ -1,5 +1,7 @@
 //! Speakers on loopback addresses, with a kernel side that says yes to everything.
 
+pub mod raw;
+
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},

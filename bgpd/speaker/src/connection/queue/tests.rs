@@ -57,8 +57,35 @@ fn one_write_is_bounded() {
 #[test]
 fn the_last_shard_to_end_ends_the_table_of_its_family() {
     let queue = SendQueue::default();
-    assert!(!queue.is_last_end(Family::IPV4_UNICAST, 3));
-    assert!(!queue.is_last_end(Family::IPV4_UNICAST, 3));
-    assert!(!queue.is_last_end(Family::IPV6_UNICAST, 3));
-    assert!(queue.is_last_end(Family::IPV4_UNICAST, 3));
+    let (v4, v6) = (Family::IPV4_UNICAST, Family::IPV6_UNICAST);
+    assert_eq!(queue.push_end_of_rib((0, 3), v4, octets(23)), None);
+    assert_eq!(queue.push_end_of_rib((1, 3), v4, octets(23)), None);
+    assert_eq!(queue.push_end_of_rib((0, 3), v6, octets(29)), None);
+    assert_eq!(queue.octets(), 0);
+    assert_eq!(queue.push_end_of_rib((2, 3), v4, octets(23)), Some(Pushed::Room));
+    assert_eq!(queue.octets(), 23);
+}
+
+#[test]
+fn brackets_stand_around_what_all_shards_send_again() {
+    let queue = SendQueue::default();
+    let family = Family::IPV4_UNICAST;
+    let bracket =
+        |shard, bracket, len| queue.push_bracket((shard, 2), family, bracket, octets(len));
+    let begin = |request| Bracket::Begin { request };
+    // Before the End-of-RIB there are none.
+    assert_eq!(bracket(0, begin(1), 1), None);
+    assert_eq!((bracket(0, Bracket::End, 2), bracket(1, begin(1), 1)), (None, None));
+    assert_eq!(bracket(1, Bracket::End, 2), None);
+    for shard in 0..2 {
+        queue.push_end_of_rib((shard, 2), family, octets(23));
+    }
+    assert_eq!(bracket(1, begin(2), 1), Some(Pushed::Room));
+    queue.push_updates(1, octets(100), 1);
+    assert_eq!((bracket(1, Bracket::End, 2), bracket(0, begin(2), 1)), (None, None));
+    queue.push_updates(0, octets(101), 1);
+    assert_eq!(bracket(0, Bracket::End, 2), Some(Pushed::Room));
+    let mut batch = VecDeque::new();
+    assert_eq!(queue.next(&mut batch), Next::Write { drained: 0, updates: 3 });
+    assert_eq!(batch.iter().map(Bytes::len).collect::<Vec<_>>(), [23, 1, 100, 101, 2]);
 }
