@@ -167,7 +167,7 @@ impl Speaker {
         for peer in speaker.config.peers.clone() {
             speaker.add_configured(peer);
         }
-        speaker.sync.begin(speaker.expected());
+        speaker.sync.begin(speaker.expected(), speaker.expects_others());
         speaker.update_services();
         let running = tokio::spawn(speaker.run());
         let task = tokio::spawn(async move {

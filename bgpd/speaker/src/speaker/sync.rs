@@ -17,16 +17,20 @@ const SETTLE: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(super) struct Sync {
     waiting: BTreeSet<PeerId>,
+    /// Peers nobody can name may come yet: dynamic ones.
+    others: bool,
     /// Families whose End-of-RIB has passed so many shards.
     passed: BTreeMap<(PeerId, Epoch), BTreeMap<Family, usize>>,
     deadline: Option<Instant>,
 }
 
 impl Sync {
-    /// Waits for these peers.
-    pub(super) fn begin(&mut self, peers: BTreeSet<PeerId>) {
-        let patience = if peers.is_empty() { SETTLE } else { PATIENCE };
+    /// Waits for these peers. With `others`, for as long as peers are given at all: who will come
+    /// cannot be told, and what they sent before is forwarded until then.
+    pub(super) fn begin(&mut self, peers: BTreeSet<PeerId>, others: bool) {
+        let patience = if peers.is_empty() && !others { SETTLE } else { PATIENCE };
         self.waiting = peers;
+        self.others = others;
         self.deadline = Some(Instant::now() + patience);
     }
 
@@ -56,7 +60,8 @@ impl Sync {
 
     /// Nothing more is to be expected of a peer.
     pub(super) fn gone(&mut self, peer: PeerId) {
-        if self.deadline.is_some() && self.waiting.remove(&peer) && self.waiting.is_empty() {
+        let last = self.waiting.remove(&peer) && self.waiting.is_empty();
+        if self.deadline.is_some() && last && !self.others {
             self.deadline = Some(Instant::now() + SETTLE);
         }
     }
@@ -72,6 +77,11 @@ impl Speaker {
         let enabled =
             |entry: &&Entry| entry.config.enabled && entry.config.password_error.is_none();
         self.peers.values().filter(enabled).map(|entry| entry.handle.id).collect()
+    }
+
+    /// Whether peers may come that are not among those.
+    pub(super) fn expects_others(&self) -> bool {
+        self.templates.values().any(|template| template.enabled)
     }
 
     pub(super) fn notice(&mut self, notice: &Notice) {

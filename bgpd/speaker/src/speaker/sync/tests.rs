@@ -5,7 +5,7 @@ const V6: Family = Family::IPV6_UNICAST;
 
 fn sync(peers: &[u16]) -> Sync {
     let mut sync = Sync::default();
-    sync.begin(peers.iter().map(|id| PeerId(*id)).collect());
+    sync.begin(peers.iter().map(|id| PeerId(*id)).collect(), false);
     sync
 }
 
@@ -53,4 +53,14 @@ async fn nobody_is_waited_for_who_is_gone() {
 #[tokio::test]
 async fn without_peers_the_sweep_comes_at_once() {
     assert!(soon(&sync(&[])));
+}
+
+#[tokio::test]
+async fn peers_that_nobody_can_name_are_given_all_the_time() {
+    for known in [&[][..], &[1]] {
+        let mut sync = Sync::default();
+        sync.begin(known.iter().map(|id| PeerId(*id)).collect(), true);
+        sync.gone(PeerId(1));
+        assert!(!soon(&sync), "known: {known:?}");
+    }
 }
