@@ -83,6 +83,7 @@ impl Core {
         let peers_own = key.address == slot.seen.address;
         let one_hop = session.negotiated.kind == SessionKind::External
             && session.config.multihop.is_none()
+            && session.config.ttl_security.is_none_or(|hops| hops <= 1)
             && self.sets.hop(path.attrs_in) == hop;
         if !peers_own && (state.local || (one_hop && !state.direct)) {
             return Err(Reason::NextHopUnreachable);

@@ -133,3 +133,21 @@ fn an_unreachable_next_hop_takes_the_route_away_until_it_returns() {
     rig.resolve("10.0.0.1", Some(Resolved { cost: 0, direct: true, local: false }));
     assert_eq!(gateways(&rig), ["10.0.0.1"]);
 }
+
+#[test]
+fn only_a_peer_on_our_link_must_name_a_next_hop_on_our_link() {
+    let far = Resolved { cost: 5, direct: false, local: false };
+    for (multihop, ttl_security, eligible) in
+        [(None, None, false), (None, Some(1), false), (None, Some(2), true), (Some(2), None, true)]
+    {
+        let mut rig = rig();
+        rig.up(1, |spec| {
+            spec.config.multihop = multihop;
+            spec.config.ttl_security = ttl_security;
+        });
+        rig.resolve("10.9.0.1", Some(far));
+        rig.announce(1, P, |attributes| attributes.next_hop = NextHop::new([10, 9, 0, 1]));
+        let used = !gateways(&rig).is_empty();
+        assert_eq!(used, eligible, "multihop {multihop:?}, ttl-security {ttl_security:?}");
+    }
+}
