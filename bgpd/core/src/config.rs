@@ -79,6 +79,7 @@ pub struct Origination {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum KernelSource {
     /// Prefixes of the host's own interfaces (route protocol "kernel", link scope).
+    /// And its IPv4 host addresses, for which the kernel makes no such route.
     Connected,
     /// Routes of protocol "static" and "boot".
     Static,

@@ -55,6 +55,7 @@ impl State {
         let learned = self.learned_anew(&config);
         self.events.extend(learned);
         self.config = config;
+        self.tell_hosts();
         if self.abilities.objects != objects {
             self.abilities.objects = objects;
             for id in self.set_ids() {
@@ -92,7 +93,8 @@ impl State {
 
     /// The same wishes and watchers for another table or protocol; knows nothing of the kernel.
     pub fn moved(&self, config: FibConfig, abilities: Abilities, now: Instant) -> Self {
-        let learned = self.learned_anew(&config);
+        let mut learned = self.learned_anew(&config);
+        learned.extend(self.hosts_dropped_by(&config));
         let mut new = Self::new(config, abilities);
         new.events = learned;
         new.in_sync = self.in_sync;

@@ -20,19 +20,26 @@ impl State {
     /// Takes in one notification.
     pub fn learn(&mut self, fact: Fact, now: Instant) {
         match fact {
-            Fact::Link(link, Presence::Here) => self.link_here(link, now),
-            Fact::Link(link, Presence::Gone) => self.link_gone(link.index, now),
+            Fact::Link(link, presence) => {
+                match presence {
+                    Presence::Here => self.link_here(link, now),
+                    Presence::Gone => self.link_gone(link.index, now),
+                }
+                self.tell_hosts();
+            }
             Fact::Address(index, net, Presence::Here) => {
                 if self.links.add_address(index, net) {
                     self.address_changed(index, net.addr(), now);
                     self.forgive();
                     self.tell_link(index);
+                    self.tell_hosts();
                 }
             }
             Fact::Address(index, net, Presence::Gone) => {
                 if self.links.remove_address(index, net) {
                     self.address_lost(index, net.addr(), now);
                     self.tell_link(index);
+                    self.tell_hosts();
                 }
             }
             Fact::Route(route, arrival, origin) => self.route_here(route, arrival, origin, now),
@@ -345,7 +352,7 @@ fn whole(route: &ForeignRoute) -> KernelRoute {
 }
 
 /// Prefixes that mean something beyond their link.
-fn can_be_announced(prefix: IpNet) -> bool {
+pub(super) fn can_be_announced(prefix: IpNet) -> bool {
     let address = prefix.network();
     let local = match address {
         IpAddr::V4(a) => a.is_link_local(),
@@ -355,7 +362,7 @@ fn can_be_announced(prefix: IpNet) -> bool {
 }
 
 /// `RTPROT_KERNEL`.
-const KERNEL: u8 = 2;
+pub(super) const KERNEL: u8 = 2;
 /// A burst of new routes is waited for before refused wishes are tried again.
 const RETRY_SOON: std::time::Duration = std::time::Duration::from_millis(200);
 

@@ -109,6 +109,12 @@ impl Links {
         self.links.keys().filter_map(|&i| self.link(i)).collect()
     }
 
+    /// Addresses of all links that are administratively up.
+    pub fn addresses_up(&self) -> impl Iterator<Item = IpNet> {
+        let up = self.links.values().filter(|link| link.admin_up);
+        up.flat_map(|link| self.addresses(link.index))
+    }
+
     /// Indexes of all links.
     pub fn indexes(&self) -> impl Iterator<Item = u32> {
         self.links.keys().copied()

@@ -5,6 +5,7 @@ pub mod fact;
 pub mod facts;
 pub mod foreign;
 pub mod groups;
+mod hosts;
 pub mod intern;
 pub mod key;
 pub mod links;

@@ -68,6 +68,7 @@ impl State {
             for link in links {
                 self.link_here(link, now);
             }
+            self.tell_hosts();
         }
         if let Some(addresses) = reading.addresses {
             self.read_addresses(addresses, now);

@@ -60,6 +60,8 @@ pub struct State {
     pub(super) retry_at: Option<Instant>,
     pub(super) conflicts: BTreeSet<IpNet>,
     pub(super) drift: Drift,
+    /// Own host addresses that redistribution was told of.
+    pub(super) hosts: BTreeSet<IpNet>,
     pub(super) in_sync: bool,
     /// Everything goes: no wish counts any more.
     pub(super) flushing: bool,
@@ -148,6 +150,7 @@ impl State {
             retry_at: None,
             conflicts: BTreeSet::new(),
             drift: Drift::default(),
+            hosts: BTreeSet::new(),
             in_sync: false,
             flushing: false,
             in_flight: HashSet::default(),

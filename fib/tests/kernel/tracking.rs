@@ -172,6 +172,10 @@ fn routes_of_others_are_learned_and_ours_are_not() {
     fib.await_event("come", |e| {
         *e == FibEvent::Learned(learned("10.5.0.0/16", 254, 12, 0, Some("10.0.0.9")), true)
     });
+    net.ip("addr add 10.255.0.1/32 dev lo");
+    fib.await_event("host address", |e| {
+        *e == FibEvent::Learned(learned("10.255.0.1/32", 254, 2, 0, None), true)
+    });
     net.ip("addr del 10.0.0.1/24 dev v0");
     fib.await_event("unconnected", |e| {
         *e == FibEvent::Learned(learned("10.0.0.0/24", 254, 2, 0, None), false)

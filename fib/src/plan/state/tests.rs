@@ -392,3 +392,44 @@ fn rows_come_in_order_and_in_slices() {
     assert_eq!(rows(Lookup("10.9.7.1".parse().expect("address")), None, 9), ["10.9.0.0/16"]);
     assert_eq!(rows(Lookup("8.8.8.8".parse().expect("address")), None, 9), [""; 0]);
 }
+
+#[test]
+fn a_host_address_is_connected_though_the_kernel_has_no_route_for_it() {
+    let mut bench = Bench::new(true);
+    bench.state.take_events();
+    let host = net("10.255.0.1/32");
+    let learned = |bench: &mut Bench| {
+        let events = bench.state.take_events().into_iter();
+        let only = |event| match event {
+            FibEvent::Learned(l, there) if l.prefix == host => Some((l.connected, there)),
+            _ => None,
+        };
+        events.filter_map(only).collect::<Vec<_>>()
+    };
+    let address = |presence| Fact::Address(1, host, presence);
+    bench.state.learn(address(Presence::Here), bench.now);
+    // Those that speak for their link or this host only are nobody else's business.
+    for other in ["127.0.0.2/32", "169.254.1.1/32", "10.3.0.1/24"] {
+        bench.state.learn(Fact::Address(1, net(other), Presence::Here), bench.now);
+    }
+    assert_eq!(learned(&mut bench), [(true, true)]);
+    let down = KernelLink { admin_up: false, ..link(1, false) };
+    bench.state.learn(Fact::Link(down, Presence::Here), bench.now);
+    assert_eq!(learned(&mut bench), [(true, false)]);
+    bench.link(1, true);
+    assert_eq!(learned(&mut bench), [(true, true)]);
+    // On two links it stays until it is on none.
+    bench.state.learn(Fact::Address(2, host, Presence::Here), bench.now);
+    bench.state.learn(address(Presence::Gone), bench.now);
+    assert_eq!(learned(&mut bench), []);
+    let nothing = FibConfig { learn_tables: BTreeSet::new(), ..FibConfig::default() };
+    bench.state.reconfigured(nothing, true);
+    assert_eq!(learned(&mut bench), [(true, false)]);
+    bench.state.reconfigured(FibConfig::default(), true);
+    assert_eq!(learned(&mut bench), [(true, true)]);
+    let moved = FibConfig { table: 100, learn_tables: BTreeSet::new(), ..FibConfig::default() };
+    let abilities = Abilities { objects: true, write: true };
+    let mut moved = bench.state.moved(moved, abilities, bench.now);
+    let gone = moved.take_events();
+    assert!(gone.iter().any(|e| matches!(e, FibEvent::Learned(l, false) if l.prefix == host)));
+}
