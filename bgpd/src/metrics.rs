@@ -152,7 +152,7 @@ fn prefixes(out: &mut Exposition, peers: &[Peer]) {
 }
 
 fn reading(out: &mut Exposition, peers: &[Peer]) {
-    let kinds: [Figure<&Peer>; 5] = [
+    let kinds: [Figure<&Peer>; 6] = [
         ("margay_bgp_batches_total", "Batches of routes handed to the table.", |peer| {
             peer.status.counters.batches().0
         }),
@@ -171,6 +171,11 @@ fn reading(out: &mut Exposition, peers: &[Peer]) {
             "margay_bgp_reader_stalls_total",
             "Times reading paused for the table to catch up.",
             |peer| peer.status.counters.stalls(),
+        ),
+        (
+            "margay_bgp_routes_too_long_total",
+            "Times routes that share attributes were not sent because these exceed the peer's message size.",
+            |peer| peer.status.counters.too_long(),
         ),
     ];
     for (metric, help, pick) in kinds {

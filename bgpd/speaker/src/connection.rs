@@ -44,6 +44,8 @@ pub(crate) struct Link {
     pub(crate) pulse: Pulse,
     /// The peer's.
     pub(crate) counters: Arc<PeerCounters>,
+    /// It was logged that routes are too long for this peer.
+    pub(crate) told_too_long: AtomicBool,
     /// Cancelled once the session is done with this connection.
     pub(crate) closing: CancellationToken,
 }

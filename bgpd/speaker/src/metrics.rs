@@ -63,6 +63,8 @@ pub struct PeerCounters {
     ignored: AtomicU64,
     discarded: AtomicU64,
     withdrawn: AtomicU64,
+    /// Attribute sets not sent because no message could hold them.
+    too_long: AtomicU64,
     /// Octets read.
     pub(crate) octets_received: AtomicU64,
     /// Octets written.
@@ -89,6 +91,7 @@ impl Default for PeerCounters {
             ignored: AtomicU64::new(0),
             discarded: AtomicU64::new(0),
             withdrawn: AtomicU64::new(0),
+            too_long: AtomicU64::new(0),
             octets_received: AtomicU64::new(0),
             octets_sent: AtomicU64::new(0),
             batches: AtomicU64::new(0),
@@ -132,6 +135,16 @@ impl PeerCounters {
     /// Counts routes that were dropped without a fault of one attribute.
     pub(crate) fn treated_as_withdraw(&self, count: u64) {
         self.withdrawn.fetch_add(count, Relaxed);
+    }
+
+    /// Counts routes withheld because no message could hold their attributes.
+    pub(crate) fn withheld(&self) {
+        self.too_long.fetch_add(1, Relaxed);
+    }
+
+    /// Attribute sets not sent because no message could hold them.
+    pub fn too_long(&self) -> u64 {
+        self.too_long.load(Relaxed)
     }
 
     /// Faulty attributes by consequence: discarded, treated as withdraw.

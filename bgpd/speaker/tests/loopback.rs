@@ -7,10 +7,10 @@ use std::time::Duration;
 use bgp_core::{
     config::{MaxPrefixAction, MaxPrefixes, PeerAddress, PeerAsn, Secret},
     fsm::{ErrorDirection, State},
-    policy::RoutePolicy,
+    policy::{CommunityValue, RoutePolicy},
     rib::{RouteQuery, Select, SoftReset, View},
 };
-use bgp_packet::{Capability, Family, HEADER_LEN, RefreshKind, end_of_rib, message};
+use bgp_packet::{Capability, Community, Family, HEADER_LEN, RefreshKind, end_of_rib, message};
 use bgp_speaker::{AddedRoute, AdminState, MessageKind, SpeakerHandle};
 use common::{
     End, established, knows, net, peer,
@@ -267,6 +267,28 @@ async fn garbage_is_answered_and_costs_its_own_connection_only() {
     }
     assert_eq!(kinds, [1, 3], "OPEN, NOTIFICATION");
     left.stop(String::new()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn routes_that_fit_no_message_of_the_peer_are_counted() {
+    let (a, b) = pair(131, &["10.131.0.0/16"], &[]);
+    let mut short = a.peer(&b);
+    short.extended_messages = false;
+    let (left, _) = a.start(vec![short]).await;
+    let (right, _) = b.start(vec![b.peer(&a)]).await;
+    until("the other route", async || knows(&right, &["10.131.0.0/16"]).await).await;
+    let too_long = async || peer(&left, "p132").await.status.counters.too_long();
+    assert_eq!(too_long().await, 0);
+    left.add_route(AddedRoute {
+        prefix: net("10.133.0.0/16"),
+        next_hop: Some(a.next_hop()),
+        communities: (0..2000).map(|value| CommunityValue::Plain(Community(value))).collect(),
+    })
+    .await;
+    until("the long one counted", async || too_long().await == 1).await;
+    assert!(knows(&right, &["10.131.0.0/16"]).await);
+    left.stop(String::new()).await;
+    right.stop(String::new()).await;
 }
 
 /// A configured end, and a raw peer of it with enhanced route refresh.

@@ -335,6 +335,16 @@ pub enum Effect {
         /// For the first time in the session, in this family and shard.
         first: bool,
     },
+    /// Routes are not sent: with their attributes no message would fit what these members take.
+    /// Once for each such attribute set of a batch.
+    TooLong {
+        /// Who would have been told.
+        to: Arc<[Member]>,
+        /// Of these not this one.
+        except: Option<PeerId>,
+        /// One of the prefixes.
+        prefix: IpNet,
+    },
     /// Every path of a session that is down has been removed here.
     Flushed {
         /// Who.

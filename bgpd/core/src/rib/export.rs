@@ -60,7 +60,8 @@ fn view<'a>(
     }
 }
 
-fn family_of(prefix: IpNet) -> Family {
+/// The family a prefix belongs to.
+pub(crate) fn family_of(prefix: IpNet) -> Family {
     match prefix {
         IpNet::V4(_) => Family::IPV4_UNICAST,
         IpNet::V6(_) => Family::IPV6_UNICAST,

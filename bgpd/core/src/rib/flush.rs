@@ -45,6 +45,7 @@ impl<N: Net> Rib<N> {
                 let context = group.key.encode;
                 outbox.send(core, &self.table, context, &group.in_step, &exports, out);
             }
+            exports.report(core, &group.in_step, out);
         }
         self.groups = groups;
         if core.watched {

@@ -39,6 +39,8 @@ pub(crate) struct Exports {
     named: Map<u32, SmallVec<[u16; 2]>>,
     last: Option<(Origin, Option<u32>)>,
     decoded: Option<(u32, PathAttributes)>,
+    /// Attribute sets no message can hold: a prefix that has them, and whose it is.
+    too_long: Vec<(IpNet, u16)>,
     /// Scratch.
     octets: Vec<u8>,
 }
@@ -82,12 +84,12 @@ impl Exports {
             if let Some(next_hop) = splice::splice(core, key, N::FAMILY, path, &mut self.octets) {
                 let octets = &self.octets;
                 let next_hop = next_hop.ok()?;
-                let made = Announce::from_canonical(N::FAMILY, octets, next_hop, key.encode)?;
-                return Some(self.keep(core, made, &next_hop));
+                let made = Announce::from_canonical(N::FAMILY, octets, next_hop, key.encode);
+                return self.keep(core, made, &next_hop, (net.to_ip(), path.session));
             }
         }
         let sent = export::export(core, key, path, net.to_ip()).ok()?;
-        self.make(core, key, N::FAMILY, &sent)
+        self.make(core, key, &sent, (net.to_ip(), path.session))
     }
 
     fn by_prefix(
@@ -103,10 +105,8 @@ impl Exports {
             Some((attrs, decoded)) if attrs == path.attrs => decoded,
             _ => core.sets.attrs(path.attrs).decode(),
         };
-        let family = match prefix {
-            IpNet::V4(_) => bgp_packet::Family::IPV4_UNICAST,
-            IpNet::V6(_) => bgp_packet::Family::IPV6_UNICAST,
-        };
+        let family = export::family_of(prefix);
+        let whose = (prefix, path.session);
         let rewrite = |chosen| export::rewrite(core, key, family, path, &decoded, chosen);
         let number = match export::policy(core, key, path, &decoded, prefix) {
             Err(_) => None,
@@ -114,7 +114,7 @@ impl Exports {
                 Some(number) => *number,
                 None => {
                     let number =
-                        rewrite(None).ok().and_then(|sent| self.make(core, key, family, &sent));
+                        rewrite(None).ok().and_then(|sent| self.make(core, key, &sent, whose));
                     self.by_origin.insert(origin, number);
                     number
                 }
@@ -124,7 +124,7 @@ impl Exports {
                 Ok(sent) => match self.by_content.get(&sent) {
                     Some(number) => *number,
                     None => {
-                        let number = self.make(core, key, family, &sent);
+                        let number = self.make(core, key, &sent, whose);
                         self.by_content.insert(sent, number);
                         number
                     }
@@ -140,25 +140,43 @@ impl Exports {
         self.named.get(&export).map_or(&[], |named| named)
     }
 
+    /// Reports what no message could hold to those who would have been told.
+    pub fn report(&mut self, core: &Core, audience: &Audience, out: &mut Vec<Effect>) {
+        for (prefix, session) in self.too_long.drain(..) {
+            let except = core.sessions.peer(session).map(|session| session.peer);
+            out.push(Effect::TooLong { to: Arc::clone(&audience.members), except, prefix });
+        }
+    }
+
     fn make(
         &mut self,
         core: &Core,
         key: &GroupKey,
-        family: bgp_packet::Family,
         sent: &PathAttributes,
+        whose: (IpNet, u16),
     ) -> Option<u32> {
-        let made = Announce::new(family, sent, key.encode)?;
-        Some(self.keep(core, made, &sent.next_hop))
+        let made = Announce::new(export::family_of(whose.0), sent, key.encode);
+        self.keep(core, made, &sent.next_hop, whose)
     }
 
-    fn keep(&mut self, core: &Core, made: Announce, next_hop: &NextHop) -> u32 {
+    fn keep(
+        &mut self,
+        core: &Core,
+        made: Option<Announce>,
+        next_hop: &NextHop,
+        whose: (IpNet, u16),
+    ) -> Option<u32> {
+        let Some(made) = made else {
+            self.too_long.push(whose);
+            return None;
+        };
         let number = self.made.len() as u32;
         self.made.push(made);
         let named = core.sessions.named_by(next_hop);
         if !named.is_empty() {
             self.named.insert(number, named);
         }
-        number
+        Some(number)
     }
 }
 

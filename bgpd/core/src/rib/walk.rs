@@ -205,6 +205,7 @@ impl<N: Net> Rib<N> {
         if !aside.is_empty() {
             aside.send(core, &self.table, context, &group.in_step, exports, out);
         }
+        exports.report(core, &cohort.audience, out);
     }
 
     fn visit(

@@ -2,7 +2,7 @@
 
 use bgp_core::{
     policy::{RuleAction, definition::SetDefinition},
-    rib::{NotSent, PeerId, Reason},
+    rib::{Effect, NotSent, PeerId, Reason},
 };
 use bgp_packet::{Asn, Community};
 
@@ -97,4 +97,9 @@ fn attributes_beyond_a_message_are_not_sent_and_say_so() {
     assert!(rig.got(2, P).is_none(), "withdrawn, for it does not fit");
     assert_eq!(export(&rig, 2), [Err(NotSent::TooLong)]);
     rig.assert_exact();
+    let told = rig.notes.iter().filter_map(|note| match note {
+        Effect::TooLong { to, except, prefix } => Some((to.len(), *except, *prefix)),
+        _ => None,
+    });
+    assert_eq!(told.collect::<Vec<_>>(), [(2, Some(PeerId(1)), net(P))], "not its source");
 }

@@ -367,6 +367,7 @@ impl Player {
                 }
                 Effect::MaxPrefixes { .. }
                 | Effect::TooManyPaths { .. }
+                | Effect::TooLong { .. }
                 | Effect::Flushed { .. } => {}
                 Effect::Changed { .. } => panic!("nobody watches"),
             }

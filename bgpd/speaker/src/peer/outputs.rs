@@ -1,5 +1,7 @@
 //! Carries out what a session asks for.
 
+use std::sync::atomic::AtomicBool;
+
 use bgp_core::fsm::{Control, ErrorDirection};
 use bgp_packet::notification::code;
 use tokio::sync::watch;
@@ -59,6 +61,7 @@ impl PeerTask {
             queue: SendQueue::default(),
             pulse: Pulse::new(&socket),
             counters: Arc::clone(&self.counters),
+            told_too_long: AtomicBool::new(false),
             closing: tokio_util::sync::CancellationToken::new(),
         });
         let receiving = watch::Sender::new(None);

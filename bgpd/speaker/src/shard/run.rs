@@ -365,6 +365,19 @@ impl Thread {
                     }
                 }
             }
+            Effect::TooLong { to, except, prefix } => {
+                for member in to.iter().filter(|member| Some(member.peer) != except) {
+                    let receiver = self.members.get(&member.peer);
+                    let Some(receiver) = receiver.filter(|r| r.epoch == member.epoch) else {
+                        continue;
+                    };
+                    let link = &receiver.link;
+                    link.counters.withheld();
+                    if !link.told_too_long.swap(true, Relaxed) {
+                        warn!(peer = %link.name, %prefix, "a route is not sent: its attributes exceed the peer's message size; others like it are counted only");
+                    }
+                }
+            }
             Effect::Flushed { .. } => {}
             Effect::Changed { prefix, best } => {
                 let best = best.map(|row| Arc::new(*row));
