@@ -11,7 +11,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     compiler.include_source_info(true).include_imports(true).open_files(FILES)?;
     let descriptors = compiler.file_descriptor_set();
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    fs::write(out.join("margay.v1.bin"), compiler.encode_file_descriptor_set())?;
     tonic_prost_build::configure().compile_fds(descriptors)?;
+    // Without: the daemon keeps these for reflection as long as it lives.
+    compiler.include_source_info(false);
+    fs::write(out.join("margay.v1.bin"), compiler.encode_file_descriptor_set())?;
     Ok(())
 }

@@ -29,9 +29,6 @@ use bgp_packet::{
 use bytes::BytesMut;
 use ipnet::{IpNet, Ipv4Net};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Prefixes handed to the shard at a time.
 const BATCH: usize = 1024;
 

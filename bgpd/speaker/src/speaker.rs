@@ -48,8 +48,10 @@ const ORDERS: usize = 64;
 const INCOMING: usize = 256;
 /// Notices of shards waiting.
 const NOTICES: usize = 1024;
-/// Events kept for a monitor that is slow.
-const EVENTS: usize = 4096;
+/// Events of peers kept for a monitor that is slow; their places are there from the start.
+const EVENTS: usize = 1024;
+/// Likewise of routes.
+const CHANGES: usize = 4096;
 /// How long all sessions are given to end.
 const STOP_TIME: Duration = Duration::from_secs(4);
 /// Between two sweeps of attribute sets that nobody uses.
@@ -131,7 +133,7 @@ impl Speaker {
         let (heard_sender, heard) = mpsc::channel(NOTICES);
         let (notices_sender, notices) = mpsc::channel(NOTICES);
         let events = broadcast::Sender::new(EVENTS);
-        let changes = broadcast::Sender::new(EVENTS);
+        let changes = broadcast::Sender::new(CHANGES);
         let shard_config =
             ShardConfig { global: Arc::clone(&config.global), install: config.install.clone() };
         let (shards, threads) =
