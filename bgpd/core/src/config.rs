@@ -6,10 +6,10 @@ use std::{
     time::Duration,
 };
 
-use bgp_packet::{Asn, Community, Family, FamilySet};
+use bgp_packet::{Asn, Family, FamilySet};
 use ipnet::IpNet;
 
-use crate::policy::RoutePolicy;
+use crate::policy::{CommunityValue, RoutePolicy};
 
 /// The speaker as a whole (`[bgp]`).
 #[derive(Debug, Clone, PartialEq)]
@@ -70,7 +70,7 @@ pub struct Origination {
     /// Third-party next hop; ourselves when absent.
     pub next_hop: Option<IpAddr>,
     /// Communities it starts with.
-    pub communities: Vec<Community>,
+    pub communities: Vec<CommunityValue>,
     /// Also installed in the kernel as a blackhole.
     pub blackhole: bool,
 }

@@ -6,7 +6,6 @@ use bgp_core::{
     config::{KernelSource, Origination, Redistribution},
     policy::CommunityValue,
 };
-use bgp_packet::Community;
 use ipnet::IpNet;
 
 use crate::{policy::Policies, reader::Entry};
@@ -75,8 +74,8 @@ fn origination<'a>(item: &Entry<'a>) -> Option<(Entry<'a>, Origination)> {
         out.next_hop = Some(address);
     }
     if let Some(entry) = communities {
-        let items = entry.items("a list of communities \"A:B\"");
-        out.communities = items.iter().filter_map(plain_community).collect();
+        let allowed = "a list of communities \"A:B\", \"large:A:B:C\", \"ext:rt:A:N\"";
+        out.communities = entry.items(allowed).iter().filter_map(community).collect();
     }
     if let Some(blackhole) = blackhole.and_then(|entry| entry.boolean()) {
         out.blackhole = blackhole;
@@ -84,14 +83,8 @@ fn origination<'a>(item: &Entry<'a>) -> Option<(Entry<'a>, Origination)> {
     Some((place, out))
 }
 
-fn plain_community(entry: &Entry<'_>) -> Option<Community> {
-    match entry.parsed("a community \"A:B\"")? {
-        CommunityValue::Plain(community) => Some(community),
-        _ => {
-            entry.expected("a community \"A:B\"; others can be added by a policy");
-            None
-        }
-    }
+fn community(entry: &Entry<'_>) -> Option<CommunityValue> {
+    entry.parsed("a community \"A:B\", \"large:A:B:C\", \"ext:rt:A:N\"")
 }
 
 pub(crate) fn redistribute(entry: &Entry<'_>, policies: &Policies<'_>) -> Vec<Redistribution> {

@@ -127,8 +127,7 @@ pub(crate) fn origination(origination: &Origination) -> String {
     let mut keys = vec![("prefix", string(origination.prefix))];
     keys.extend(origination.next_hop.map(|address| ("next-hop", string(address))));
     if !origination.communities.is_empty() {
-        let text = |c: &bgp_packet::Community| string(format!("{}:{}", c.0 >> 16, c.0 & 0xFFFF));
-        keys.push(("communities", list(origination.communities.iter().map(text))));
+        keys.push(("communities", list(origination.communities.iter().map(string))));
     }
     if origination.blackhole {
         keys.push(("blackhole", "true".to_owned()));

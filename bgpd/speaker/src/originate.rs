@@ -151,29 +151,19 @@ impl Originator {
     }
 
     fn originated(&self, prefix: IpNet) -> Option<OwnRoute> {
-        if let Some(route) = self.added.get(&prefix) {
-            let mut attributes = own(prefix, route.next_hop);
-            for community in &route.communities {
-                match *community {
-                    CommunityValue::Plain(value) => attributes.communities.push(value),
-                    CommunityValue::Large(value) => attributes.large_communities.push(value),
-                    CommunityValue::Ext(value) => attributes.ext_communities.push(value),
-                }
-            }
-            return Some(OwnRoute {
-                attributes,
-                local: LocalAttributes::default(),
-                blackhole: false,
-            });
-        }
-        if self.withdrawn.contains(&prefix) {
+        let (next_hop, communities, blackhole) = if let Some(route) = self.added.get(&prefix) {
+            (route.next_hop, &route.communities, false)
+        } else if self.withdrawn.contains(&prefix) {
             return None;
+        } else {
+            let route = self.configured.get(&prefix)?;
+            (route.next_hop, &route.communities, route.blackhole)
+        };
+        let mut attributes = own(prefix, next_hop);
+        for community in communities {
+            community.add_to(&mut attributes);
         }
-        let route = self.configured.get(&prefix)?;
-        let mut attributes = own(prefix, route.next_hop);
-        attributes.communities.clone_from(&route.communities);
-        let local = LocalAttributes::default();
-        Some(OwnRoute { attributes, local, blackhole: route.blackhole })
+        Some(OwnRoute { attributes, local: LocalAttributes::default(), blackhole })
     }
 
     /// The best of the kernel's routes for a prefix that an entry of `redistribute` takes.

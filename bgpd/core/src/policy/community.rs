@@ -55,6 +55,22 @@ impl FromStr for CommunityValue {
     }
 }
 
+impl CommunityValue {
+    /// Adds it to a route that has not got it yet.
+    pub fn add_to(self, attributes: &mut PathAttributes) {
+        fn add<T: PartialEq>(list: &mut Vec<T>, value: T) {
+            if !list.contains(&value) {
+                list.push(value);
+            }
+        }
+        match self {
+            Self::Plain(value) => add(&mut attributes.communities, value),
+            Self::Large(value) => add(&mut attributes.large_communities, value),
+            Self::Ext(value) => add(&mut attributes.ext_communities, value),
+        }
+    }
+}
+
 impl FromStr for CommunityPattern {
     type Err = CommunityParseError;
 

@@ -110,3 +110,21 @@ fn kernel_routes_are_redistributed_by_kind() {
     assert_eq!(text(&own.learned(learned("10.4.0.0/24", 4, 9), false)), ["-10.4.0.0/24 Static"]);
     assert_eq!(text(&own.reconfigure(global(&[], &[]))), ["-10.3.0.0/24 Connected"]);
 }
+
+#[test]
+fn a_route_starts_with_its_communities_of_all_kinds_each_once() {
+    let texts = ["65001:1", "large:65001:1:2", "ext:rt:65001:3", "65001:1"];
+    let communities: Vec<_> = texts.iter().map(|text| text.parse().expect("a community")).collect();
+    let mut global = GlobalConfig::clone(&global(&["10.1.0.0/16"], &[]));
+    global.originate[0].communities.clone_from(&communities);
+    let mut originator = Originator::new(Arc::new(global));
+    let mut changes = originator.changes();
+    changes.extend(originator.add(AddedRoute { communities, ..added("10.2.0.0/16") }));
+    assert_eq!(changes.len(), 2);
+    for (_, route) in changes {
+        let attributes = route.expect("a route").attributes;
+        assert_eq!(attributes.communities, [bgp_packet::Community(65001 << 16 | 1)]);
+        assert_eq!(attributes.large_communities, [bgp_packet::LargeCommunity(65001, 1, 2)]);
+        assert_eq!(attributes.ext_communities, [[0, 2, 0xfd, 0xe9, 0, 0, 0, 3]]);
+    }
+}
