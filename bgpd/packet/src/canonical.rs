@@ -1,8 +1,7 @@
 //! The canonical octets of path attributes: what they are interned by.
 //!
 //! They are the attribute block as a 4-octet peer would get it, ascending by type code, without the
-//! next hop. So what the decision process compares can be read off them without decoding
-//! ([`AttrSummary::from_canonical`]), and they can be sent ([`crate::Announce::from_canonical`]).
+//! next hop, so they can be sent without decoding ([`crate::Announce::from_canonical`]).
 
 use std::net::Ipv4Addr;
 
@@ -106,112 +105,6 @@ fn entries<const N: usize>(value: &[u8]) -> Option<&[[u8; N]]> {
     }
 }
 
-/// What the decision process compares, and what it looks at first, in one small value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct AttrSummary {
-    /// ORIGIN.
-    pub origin: Origin,
-    /// [`AsPath::hops`].
-    pub as_path_len: u32,
-    /// [`AsPath::neighbour`].
-    pub neighbour: Option<Asn>,
-    /// MULTI_EXIT_DISC.
-    pub med: Option<u32>,
-    /// LOCAL_PREF.
-    pub local_pref: Option<u32>,
-    /// ORIGINATOR_ID.
-    pub originator_id: Option<Ipv4Addr>,
-    /// Entries of CLUSTER_LIST.
-    pub cluster_list_len: u32,
-    /// [`AsPath::origin`].
-    pub origin_asn: Option<Asn>,
-}
-
-impl AttrSummary {
-    /// From decoded attributes.
-    pub fn new(attributes: &PathAttributes) -> Self {
-        let len = |len| u32::try_from(len).unwrap_or(u32::MAX);
-        Self {
-            origin: attributes.origin,
-            as_path_len: len(attributes.as_path.hops()),
-            neighbour: attributes.as_path.neighbour(),
-            med: attributes.med,
-            local_pref: attributes.local_pref,
-            originator_id: attributes.originator_id,
-            cluster_list_len: len(attributes.cluster_list.len()),
-            origin_asn: attributes.as_path.origin(),
-        }
-    }
-
-    /// From [canonical octets](canonical_octets), without allocating; `None` on others.
-    pub fn from_canonical(octets: &[u8]) -> Option<Self> {
-        let mut summary = Self {
-            origin: Origin::Igp,
-            as_path_len: 0,
-            neighbour: None,
-            med: None,
-            local_pref: None,
-            originator_id: None,
-            cluster_list_len: 0,
-            origin_asn: None,
-        };
-        for attribute in WireAttributes::new(octets) {
-            let WireAttribute { code, value, .. } = attribute.ok()?;
-            match code {
-                code::ORIGIN => summary.origin = origin(value)?,
-                code::AS_PATH => summary.path(value)?,
-                code::MED => summary.med = Some(number(value)?),
-                code::LOCAL_PREF => summary.local_pref = Some(number(value)?),
-                code::ORIGINATOR_ID => summary.originator_id = Some(address_of(value)?),
-                code::CLUSTER_LIST => {
-                    summary.cluster_list_len = u32::try_from(value.len() / 4).ok()?;
-                    break;
-                }
-                _ => {}
-            }
-        }
-        Some(summary)
-    }
-
-    fn path(&mut self, mut value: &[u8]) -> Option<()> {
-        let mut outside = false;
-        while let Some((&[kind, count], rest)) = value.split_first_chunk::<2>() {
-            let (asns, rest) = rest.split_at_checked(usize::from(count) * 4)?;
-            let asn = |octets: &[u8; 4]| Asn(u32::from_be_bytes(*octets));
-            self.origin_asn = None;
-            match kind {
-                AS_SEQUENCE => {
-                    self.as_path_len += u32::from(count);
-                    if !outside {
-                        self.neighbour = asns.first_chunk().map(asn);
-                    }
-                    self.origin_asn = asns.last_chunk().map(asn);
-                    outside = true;
-                }
-                AS_SET => {
-                    self.as_path_len += 1;
-                    outside = true;
-                }
-                _ => {}
-            }
-            value = rest;
-        }
-        Some(())
-    }
-}
-
-/// The communities in [canonical octets](canonical_octets), in order, without decoding the rest.
-pub fn canonical_communities(octets: &[u8]) -> impl Iterator<Item = Community> {
-    WireAttributes::new(octets)
-        .flatten()
-        .find(|attribute| attribute.code == code::COMMUNITIES)
-        .map_or(&[][..], |attribute| attribute.value)
-        .as_chunks::<4>()
-        .0
-        .iter()
-        .map(|octets| Community(u32::from_be_bytes(*octets)))
-}
-
 fn origin(value: &[u8]) -> Option<Origin> {
     match value {
         &[code] => Origin::from_wire(code),
@@ -226,9 +119,6 @@ fn number(value: &[u8]) -> Option<u32> {
 fn address_of(value: &[u8]) -> Option<Ipv4Addr> {
     number(value).map(Ipv4Addr::from_bits)
 }
-
-const AS_SET: u8 = 1;
-const AS_SEQUENCE: u8 = 2;
 
 #[cfg(test)]
 mod tests;

@@ -35,7 +35,7 @@ pub use attribute::{
     attribute_name,
 };
 pub use attributes::Decoded;
-pub use canonical::{AttrSummary, canonical_communities, canonical_octets, from_canonical};
+pub use canonical::{canonical_octets, from_canonical};
 pub use capability::{AddPathMode, Capability};
 pub use community::{Community, ExtCommunity, LargeCommunity};
 pub use encode::{Announce, EncodeContext, encode_withdraw, end_of_rib};
@@ -44,4 +44,4 @@ pub use message::{HEADER_LEN, MAX_EXTENDED_LEN, MAX_LEN, Message, RefreshKind, R
 pub use nlri::Nlri;
 pub use notification::Notification;
 pub use open::Open;
-pub use update::{AttributeClass, Fault, Handling, SessionKind, Update, UpdateContext};
+pub use update::{Fault, Handling, SessionKind, Update, UpdateContext};

@@ -59,24 +59,7 @@ pub struct UpdateContext {
     pub reject_as_set: bool,
 }
 
-/// The part of an [`UpdateContext`] that the meaning of the attributes depends on. Two sessions of
-/// one class decode equal [attribute keys](Update::attribute_key) to equal attributes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AttributeClass(u64);
-
 impl UpdateContext {
-    /// The class of this session.
-    pub fn attribute_class(&self) -> AttributeClass {
-        let kind = match self.kind {
-            SessionKind::Internal => 0,
-            SessionKind::External => 1,
-            SessionKind::ConfedExternal => 2,
-        };
-        let flags = kind | u64::from(self.four_octet_asn) << 2 | u64::from(self.reject_as_set) << 3;
-        let first_as = self.first_as().map_or(0, |asn| 1 << 4 | u64::from(asn.0) << 32);
-        AttributeClass(flags | first_as)
-    }
-
     /// The number a path must begin with.
     pub(crate) fn first_as(&self) -> Option<Asn> {
         (self.enforce_first_as && self.kind == SessionKind::External).then_some(self.peer_asn)
@@ -369,10 +352,9 @@ impl<'a> Update<'a> {
         Ok(decoded)
     }
 
-    /// Appends octets that determine what [`Update::decode_attributes`] returns, for a given
-    /// [`AttributeClass`]: the attribute block as received, without prefixes. Messages of a peer
-    /// that differ in their prefixes only have the same key, so that a cache by this key saves the
-    /// decoding.
+    /// Appends octets that determine what [`Update::decode_attributes`] returns in one context: the
+    /// attribute block as received, without prefixes. Messages of a peer that differ in their
+    /// prefixes only have the same key, so that a cache by this key saves the decoding.
     pub fn attribute_key(&self, out: &mut Vec<u8>) {
         let Layout { classic_reach, mp_reach, mp_unreach, .. } = self.layout;
         let block = |from: usize, to: usize| self.attributes.get(from..to).unwrap_or_default();

@@ -2,19 +2,14 @@
 
 #![no_main]
 
-use bgp_packet::{
-    Announce, AttrSummary, EncodeContext, Family, canonical_communities, canonical_octets,
-    from_canonical,
-};
+use bgp_packet::{Announce, EncodeContext, Family, canonical_octets, from_canonical};
 use bgp_packet_fuzz::some_next_hop;
 use bytes::BytesMut;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|octets: &[u8]| {
     let next_hop = some_next_hop();
-    // On any octets these give an answer.
-    let summary = AttrSummary::from_canonical(octets);
-    let communities: Vec<_> = canonical_communities(octets).collect();
+    // On any octets it gives an answer.
     for four_octet_asn in [true, false] {
         let encode = EncodeContext { four_octet_asn, add_path: false, max_len: 4096 };
         let _ = Announce::from_canonical(Family::IPV4_UNICAST, octets, next_hop, encode);
@@ -23,8 +18,6 @@ fuzz_target!(|octets: &[u8]| {
     let mut again = Vec::new();
     canonical_octets(&attributes, &mut again);
     assert_eq!(again, octets);
-    assert_eq!(summary, Some(AttrSummary::new(&attributes)));
-    assert_eq!(communities, attributes.communities);
     for (family, four_octet_asn) in
         [(Family::IPV4_UNICAST, true), (Family::IPV4_UNICAST, false), (Family::IPV6_UNICAST, true)]
     {

@@ -97,31 +97,6 @@ fn octets_in_another_form_are_not_canonical() {
 }
 
 #[test]
-fn the_summary_is_the_same_from_both_forms() {
-    let mut confed_only = full();
-    confed_only.as_path.0.truncate(1);
-    let mut set_last = full();
-    set_last.as_path.0.pop();
-    let empty = PathAttributes::local(Ipv4Addr::LOCALHOST.into());
-    for attributes in [full(), confed_only, set_last, empty] {
-        let summary = AttrSummary::new(&attributes);
-        assert_eq!(AttrSummary::from_canonical(&canonical(&attributes)), Some(summary));
-    }
-    let summary = AttrSummary::new(&full());
-    assert_eq!(summary.as_path_len, 4);
-    assert_eq!(summary.neighbour, Some(Asn(100_000)));
-    assert_eq!(summary.origin_asn, Some(Asn(5)));
-    assert_eq!(summary.cluster_list_len, 2);
-}
-
-#[test]
-fn communities_are_read_without_the_rest() {
-    let octets = canonical(&full());
-    assert!(canonical_communities(&octets).eq([Community(2), Community(1)]));
-    assert_eq!(canonical_communities(&[0x40, 1, 1, 0]).count(), 0);
-}
-
-#[test]
 fn an_unknown_attribute_of_code_0_comes_before_origin() {
     // Found by fuzzing.
     let mut attributes = full();

@@ -210,32 +210,6 @@ fn the_attribute_key_depends_on_what_decoding_depends_on() {
 }
 
 #[test]
-fn sessions_that_read_attributes_alike_are_of_one_class() {
-    let base = context();
-    let class = |change: fn(&mut UpdateContext)| {
-        let mut context = context();
-        change(&mut context);
-        context.attribute_class()
-    };
-    assert_eq!(class(|c| c.peer_asn = Asn(7)), base.attribute_class());
-    assert_eq!(class(|c| c.families = FamilySet::EMPTY), base.attribute_class());
-    let different = [
-        base.attribute_class(),
-        class(|c| c.kind = SessionKind::Internal),
-        class(|c| c.kind = SessionKind::ConfedExternal),
-        class(|c| c.four_octet_asn = false),
-        class(|c| c.reject_as_set = true),
-        class(|c| c.enforce_first_as = true),
-        class(|c| {
-            c.enforce_first_as = true;
-            c.peer_asn = Asn(7);
-        }),
-    ];
-    let distinct: std::collections::BTreeSet<_> = different.into_iter().collect();
-    assert_eq!(distinct.len(), different.len());
-}
-
-#[test]
 fn attributes_decode_from_a_whole_message_of_our_own() {
     let mut attributes = PathAttributes::local(NextHop::new(Ipv4Addr::new(192, 0, 2, 1)));
     attributes.as_path = AsPath::sequence([Asn(65001), Asn(4_200_000_000)]);
