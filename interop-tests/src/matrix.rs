@@ -186,10 +186,9 @@ fn withdraw(peer: Implementation) -> Result<Outcome> {
 fn refresh_asked(peer: Implementation) -> Result<Outcome> {
     // The last two show against BIRD too.
     let excuse = match peer {
-        Implementation::Frr => Some(
-            "FRR 8.4 puts its answer off until it has sent End-of-RIB, which it sends only to \
-             peers with graceful restart",
-        ),
+        Implementation::Frr => {
+            Some("FRR 8.4.4 took the request, but was not seen to send its routes again")
+        }
         Implementation::OpenBgpd => Some("OpenBGPD 7.7 gets it and says \"AID not negotiated\""),
         Implementation::ExaBgp => Some("ExaBGP 4.2.21 drops the session on ROUTE-REFRESH"),
         _ => None,
