@@ -35,8 +35,10 @@ pub struct View<'a> {
 /// A reachable next hop.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolved {
-    /// Where packets go; empty when the address is our own.
+    /// Where packets go; empty when the address is our own, or they are dropped.
     pub hops: Hops,
+    /// How they are dropped: a host route of that type was put there for it (RFC 5635 §4).
+    pub discard: Option<Via>,
     /// What BGP is told.
     pub told: Resolution,
 }
@@ -60,7 +62,7 @@ fn member(
     let address = next_hop.address;
     if view.links.is_own(address) || address.is_loopback() {
         let told = Resolution { cost: 0, direct: true, local: true };
-        return Some(Resolved { hops: Hops::new(), told });
+        return Some(Resolved { hops: Hops::new(), discard: None, told });
     }
     if let Some(oif) = next_hop.interface {
         return on_link(view, next_hop, oif);
@@ -86,7 +88,7 @@ fn on_link(view: View<'_>, next_hop: &BgpNextHop, oif: u32) -> Option<Resolved> 
     let gateway = next_hop.link_local.map_or(next_hop.address, IpAddr::V6);
     let hop = Hop { gateway: Some(gateway), oif, onlink: !is_link_local(gateway) };
     let told = Resolution { cost: 0, direct: true, local: false };
-    Some(Resolved { hops: vec![(hop, 1)], told })
+    Some(Resolved { hops: vec![(hop, 1)], discard: None, told })
 }
 
 fn look_up(
@@ -136,11 +138,12 @@ fn longest<K: Key>(
             return None;
         }
         let key = K::around(address, len)?;
+        let host = len == K::BITS;
         let mut dead_end = false;
         for candidate in candidates(view, own, key) {
             let answer = match candidate.from {
-                From::Foreign(via) => foreign(view, via, candidate.metric, address),
-                From::Own(spec) => ours(view, spec, candidate.metric, path, asked),
+                From::Foreign(via) => foreign(view, via, candidate.metric, address, host),
+                From::Own(spec) => ours(view, spec, candidate.metric, host, path, asked),
             };
             match answer {
                 Answer::Yes(resolved) => return Some(resolved),
@@ -185,11 +188,14 @@ fn candidates<'a, K: Key>(view: View<'a>, own: &Half<K>, key: K) -> Vec<Candidat
     all
 }
 
-fn foreign(view: View<'_>, via: &Via, metric: u32, address: IpAddr) -> Answer {
+fn foreign(view: View<'_>, via: &Via, metric: u32, address: IpAddr, host: bool) -> Answer {
     let hops = match via {
         Via::Hops(hops) => hops.clone(),
         Via::Object(id) => view.objects.expand(*id),
-        Via::Blackhole | Via::Unreachable | Via::Prohibit | Via::Local => return Answer::No,
+        Via::Blackhole | Via::Unreachable | Via::Prohibit => {
+            return discarded(via.clone(), metric, host);
+        }
+        Via::Local => return Answer::No,
         Via::Other => return Answer::Pass,
     };
     let direct = hops.iter().all(|(hop, _)| hop.gateway.is_none());
@@ -203,18 +209,25 @@ fn foreign(view: View<'_>, via: &Via, metric: u32, address: IpAddr) -> Answer {
     }
     usable.sort_unstable();
     let told = Resolution { cost: if direct { 0 } else { metric }, direct, local: false };
-    Answer::Yes(Resolved { hops: usable, told })
+    Answer::Yes(Resolved { hops: usable, discard: None, told })
 }
 
 fn ours(
     view: View<'_>,
     spec: u32,
     metric: u32,
+    host: bool,
     path: &mut Vec<IpAddr>,
     asked: &mut Vec<IpAddr>,
 ) -> Answer {
     let Some(spec) = view.wishes.spec(spec) else { return Answer::Pass };
-    let Target::Via(members) = &spec.wish.target else { return Answer::No };
+    let members = match &spec.wish.target {
+        Target::Via(members) => members,
+        Target::Blackhole => return discarded(Via::Blackhole, metric, host),
+        Target::Unreachable => return discarded(Via::Unreachable, metric, host),
+        Target::Prohibit => return discarded(Via::Prohibit, metric, host),
+    };
+    let mut discard = None;
     let mut shares = Vec::new();
     for (next_hop, weight) in members {
         if path.contains(&next_hop.address) {
@@ -223,15 +236,29 @@ fn ours(
         if let Some(found) = member(view, next_hop, path, asked)
             && !found.told.local
         {
+            discard = discard.or(found.discard);
             shares.push(Share { weight: *weight, hops: found.hops });
         }
     }
     let hops = weights::merge(&shares);
     if hops.is_empty() {
-        return Answer::Pass; // not in the kernel: what is behind it decides
+        return match discard {
+            Some(via) => discarded(via, metric, host),
+            None => Answer::Pass, // not in the kernel: what is behind it decides
+        };
     }
     let told = Resolution { cost: metric, direct: false, local: false };
-    Answer::Yes(Resolved { hops, told })
+    Answer::Yes(Resolved { hops, discard: None, told })
+}
+
+/// A route that drops. One for a single host is there for next hops to be led to it; one for a
+/// network is an aggregate, and says that the next hop is not there.
+fn discarded(via: Via, metric: u32, host: bool) -> Answer {
+    if !host {
+        return Answer::No;
+    }
+    let told = Resolution { cost: metric, direct: false, local: false };
+    Answer::Yes(Resolved { hops: Hops::new(), discard: Some(via), told })
 }
 
 /// Tables next hops are looked up in: main, and ours when it is another.

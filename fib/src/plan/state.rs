@@ -18,7 +18,7 @@ use crate::plan::resolve::{View, resolve};
 use crate::plan::routes::{Have, Routes, Want};
 use crate::plan::track::Tracker;
 use crate::plan::weights::{self, Share};
-use crate::plan::wishes::{Outcome, Wishes};
+use crate::plan::wishes::{Outcome, Set, Wishes};
 
 /// What the kernel can do and we may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -315,10 +315,13 @@ impl State {
             .map(|(next_hop, weight)| Share { weight: *weight, hops: self.tracker.hops(next_hop) })
             .collect();
         let target = weights::merge(&shares);
-        if target == set.target {
+        let mut members = set.members.iter().filter(|_| target.is_empty());
+        let discard = members.find_map(|(next_hop, _)| self.tracker.discard(next_hop));
+        if target == set.target && discard == set.discard {
             return;
         }
-        set.lost = target.is_empty().then_some(now);
+        set.lost = (target.is_empty() && discard.is_none()).then_some(now);
+        set.discard = discard;
         set.target = target;
         set.retry = None;
         self.dirty_sets.insert(id);
@@ -372,6 +375,7 @@ impl State {
             (Target::Unreachable, _) => Via::Unreachable,
             (Target::Prohibit, _) => Via::Prohibit,
             (Target::Via(_), None) => return Outcome::Impossible,
+            (Target::Via(_), Some(Set { discard: Some(via), .. })) => via.clone(),
             (Target::Via(_), Some(set)) => {
                 let hops = match (&set.group, self.abilities.objects) {
                     (Some((_, hops)), true) => hops,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 
 use crate::api::{BgpNextHop, FibEvent, Resolution};
-use crate::plan::fact::Hops;
+use crate::plan::fact::{Hops, Via};
 use crate::plan::key::addresses;
 use crate::plan::resolve::Resolved;
 
@@ -120,7 +120,8 @@ impl Tracker {
             }
         }
         let hops = |r: &Option<Resolved>| r.as_ref().map(|r| r.hops.clone()).unwrap_or_default();
-        let moved = hops(&t.now) != hops(&now);
+        let discard = |r: &Option<Resolved>| r.as_ref().and_then(|r| r.discard.clone());
+        let moved = hops(&t.now) != hops(&now) || discard(&t.now) != discard(&now);
         let says = now.as_ref().map(|r| r.told.clone());
         t.now = now;
         if t.watchers > 0 {
@@ -154,6 +155,11 @@ impl Tracker {
     /// When [`tell_held`](Self::tell_held) has something to do.
     pub fn deadline(&self) -> Option<Instant> {
         self.held.values().min().copied()
+    }
+
+    /// How what is sent to a next hop is dropped, if it is.
+    pub fn discard(&self, next_hop: &BgpNextHop) -> Option<Via> {
+        self.tracked.get(next_hop)?.now.as_ref()?.discard.clone()
     }
 
     /// Where a next hop leads now; empty = nowhere, or it is our own address.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 
 use crate::api::{BgpNextHop, Target, Wish};
-use crate::plan::fact::Hops;
+use crate::plan::fact::{Hops, Via};
 use crate::plan::intern::FIRST;
 
 /// How long the routes over an unreachable set stay: BGP usually has a better wish within this, and
@@ -43,8 +43,10 @@ pub struct Spec {
 pub struct Set {
     /// The BGP next hops.
     pub members: Members,
-    /// What they resolve to now; empty = unreachable.
+    /// What they resolve to now; empty = unreachable, or to be dropped.
     pub target: Hops,
+    /// How, where none of them leads anywhere and one is there to drop.
+    pub discard: Option<Via>,
     /// The group made for it: number, and what the kernel has in it.
     pub group: Option<(u32, Hops)>,
     /// Since when it is unreachable.
@@ -214,6 +216,7 @@ impl Wishes {
         let set = Set {
             members: members.clone(),
             target: Hops::new(),
+            discard: None,
             group: None,
             lost: None,
             idle: None,

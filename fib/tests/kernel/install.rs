@@ -227,3 +227,27 @@ fn a_new_configuration_moves_the_routes() {
     assert!(fib.handle.reconfigure(FibConfig { table: 255, ..FibConfig::default() }).is_err());
     fib.handle.stop(true);
 }
+
+/// Remotely triggered black hole (RFC 5635 §4): an address with a host route that drops is given as
+/// next hop to what is to be dropped.
+#[test]
+fn what_leads_to_a_discard_address_is_dropped() {
+    for objects in BOTH {
+        let Some(net) = enter() else { return };
+        net.link("v0", &["10.0.0.1/24", "2001:db8::1/64"]);
+        net.ip("route add default via 10.0.0.254");
+        net.ip("route add blackhole 192.0.2.1/32");
+        net.ip("-6 route add blackhole 2001:db8:dead::1/128");
+        let fib = start(FibConfig { nexthop_objects: objects, ..FibConfig::default() });
+        fib.handle.set(prefix("203.0.113.9/32"), via(&["192.0.2.1"]));
+        fib.handle.set(prefix("2001:db8:9::9/128"), via(&["2001:db8:dead::1"]));
+        fib.settle();
+        assert!(net.ip("route show 203.0.113.9").starts_with("blackhole 203.0.113.9"));
+        assert!(net.ip("-6 route show 2001:db8:9::9").starts_with("blackhole 2001:db8:9::9"));
+        assert!(fib.rows().iter().all(|row| row.in_kernel && row.kind == "blackhole"));
+        // Without the host route the next hop is one like others.
+        net.ip("route del blackhole 192.0.2.1/32");
+        until("forwarded", || net.ip("route show 203.0.113.9").contains("via 10.0.0.254"));
+        fib.handle.stop(true);
+    }
+}

@@ -29,6 +29,7 @@ fn next_hops_resolve_through_what_the_kernel_has() {
     net.ip("route add 10.9.0.0/16 via 10.0.0.9 metric 70");
     net.ip("route add default via 10.0.0.254 metric 5");
     net.ip("route add blackhole 10.8.0.0/16");
+    net.ip("route add blackhole 10.7.0.1/32");
     let mut fib = start(FibConfig::default());
     let cases = [
         ("10.0.0.2", direct()),
@@ -36,6 +37,7 @@ fn next_hops_resolve_through_what_the_kernel_has() {
         ("10.9.1.1", over(70)),
         ("172.16.0.1", over(5)),
         ("10.8.1.1", None),
+        ("10.7.0.1", over(0)),
         ("2001:db8:ffff::1", None),
         ("fe80::1", None),
         ("10.0.0.1", Some(Resolution { cost: 0, direct: true, local: true })),

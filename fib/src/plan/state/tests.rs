@@ -433,3 +433,47 @@ fn a_host_address_is_connected_though_the_kernel_has_no_route_for_it() {
     let gone = moved.take_events();
     assert!(gone.iter().any(|e| matches!(e, FibEvent::Learned(l, false) if l.prefix == host)));
 }
+
+#[test]
+fn a_next_hop_with_a_host_route_that_drops_makes_routes_that_drop() {
+    for objects in [true, false] {
+        let mut bench = Bench::new(objects);
+        let hole = |prefix: &str| KernelRoute {
+            protocol: 4,
+            link_scope: false,
+            ..ours(prefix, Via::Blackhole)
+        };
+        let learn = |bench: &mut Bench, prefix: &str| {
+            let fact = Fact::Route(hole(prefix), Arrival::Added, Origin::Other);
+            bench.state.learn(fact, bench.now);
+        };
+        bench.state.sources_in_sync(bench.now);
+        // An aggregate that drops says nothing of a next hop inside.
+        learn(&mut bench, "192.0.2.0/24");
+        bench.state.track(nh("192.0.2.1"));
+        bench.wish("10.9.0.1/32", &["192.0.2.1"]);
+        bench.wish("10.9.0.2/32", &["192.0.2.1", "10.0.1.2"]);
+        bench.objects();
+        assert_eq!(bench.routes(), [added("10.9.0.2/32")]);
+        assert_eq!(bench.next_hop_events(), [("192.0.2.1".to_owned(), None)]);
+        learn(&mut bench, "192.0.2.1/32");
+        bench.objects();
+        assert_eq!(bench.routes(), [added("10.9.0.1/32")]);
+        let kinds = |bench: &Bench| {
+            let rows = bench.state.rows(crate::api::RowFilter::All, None, 9);
+            rows.iter().map(|row| (row.kind, row.in_kernel)).collect::<Vec<_>>()
+        };
+        assert_eq!(kinds(&bench), [("blackhole", true), ("unicast", true)]);
+        bench.pass(1000);
+        let cost = Resolution { cost: 32, direct: false, local: false };
+        bench.state.settle(bench.now);
+        assert_eq!(bench.next_hop_events(), [("192.0.2.1".to_owned(), Some(cost))]);
+        // The kernel has them for as long as the host route is there, and no longer.
+        bench.pass(60_000);
+        assert_eq!((bench.objects().len(), bench.routes().len()), (0, 0));
+        bench.state.learn(Fact::RouteGone(hole("192.0.2.1/32"), Origin::Other), bench.now);
+        bench.objects();
+        assert_eq!(bench.routes(), [(Verb::Delete, "10.9.0.1/32".to_owned())]);
+        assert_eq!(bench.next_hop_events(), [("192.0.2.1".to_owned(), None)]);
+    }
+}
