@@ -19,6 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // shells
     ("margay-proto", &[]),
     ("margay-fib", &[]),
+    ("margay-datastore", &["margay-model"]),
     ("bgp-speaker", &["bgp-packet", "bgp-core", "margay-fib"]),
     (
         "margay-bgpd",
@@ -50,7 +51,8 @@ const CORE_MAY_USE: &[&str] = &[
 ];
 
 /// The only rooms that drive a runtime.
-const MAY_USE_TOKIO: &[&str] = &["bgp-speaker", "margay-bgpd", "margay", "margay-fib"];
+const MAY_USE_TOKIO: &[&str] =
+    &["bgp-speaker", "margay-bgpd", "margay", "margay-datastore", "margay-fib"];
 
 /// Workspace crate name -> its dependencies, without those for tests only.
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {

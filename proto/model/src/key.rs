@@ -57,6 +57,21 @@ impl Area {
             _ => false,
         }
     }
+
+    /// The beginnings of the paths ([`Key::path`]) of all keys in it, in the order of the paths.
+    /// No key outside the area has a path with such a beginning.
+    pub fn path_prefixes(&self) -> Vec<String> {
+        match self {
+            Self::All => vec![BLOCKS.into(), LEASES.into(), RESOURCES.into()],
+            Self::Resources => vec![RESOURCES.into()],
+            Self::Kind(kind, None) => vec![format!("{RESOURCES}{}/", kind.plural())],
+            Self::Kind(kind, Some(namespace)) => {
+                vec![format!("{RESOURCES}{}/{namespace}/", kind.plural())]
+            }
+            Self::Blocks => vec![BLOCKS.into()],
+            Self::NodeLeases => vec![LEASES.into()],
+        }
+    }
 }
 
 /// Why octets are no key.

@@ -63,3 +63,31 @@ fn an_area_holds_its_own_keys_only() {
     let area = Area::Kind(Kind::NetworkPolicy, Some("other".into()));
     assert_eq!(all.iter().filter(|key| area.contains(key)).count(), 0);
 }
+
+#[test]
+fn the_paths_of_an_area_begin_as_it_says_and_those_of_others_do_not() {
+    let keys = [
+        Key::cluster(Kind::IpPool, "a"),
+        Key::cluster(Kind::Node, "a"),
+        Key::namespaced(Kind::NetworkPolicy, "ns", "a"),
+        Key::namespaced(Kind::NetworkPolicy, "ns2", "a"),
+        Key::Block("10.0.0.0/26".parse().unwrap()),
+        Key::NodeLease("node1".into()),
+    ];
+    let areas = [
+        Area::All,
+        Area::Resources,
+        Area::Kind(Kind::IpPool, None),
+        Area::Kind(Kind::NetworkPolicy, Some("ns".into())),
+        Area::Blocks,
+        Area::NodeLeases,
+    ];
+    for area in areas {
+        let prefixes = area.path_prefixes();
+        assert!(prefixes.is_sorted());
+        for key in &keys {
+            let begins = prefixes.iter().any(|prefix| key.path().starts_with(prefix.as_str()));
+            assert_eq!(begins, area.contains(key), "{area:?} {key}");
+        }
+    }
+}

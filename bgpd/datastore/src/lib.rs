@@ -1,0 +1,26 @@
+//! Where values are kept: one trait, and the backends behind it.
+//!
+//! Owns: reading, watching and changing values by key, in one history for all of them; leases;
+//! export and import; the audit log. Promises: a commit is whole or not at all, an answered one
+//! is durable; a watcher misses nothing or is told to list again, and a slow one holds nobody and
+//! costs no more than its keys. Leaves to others what a value means (`margay-model`, `ipam`).
+
+#![forbid(unsafe_code)]
+
+mod engine;
+mod error;
+pub mod faults;
+mod feed;
+mod image;
+pub mod limits;
+mod memory;
+mod octets;
+mod store;
+
+pub use error::StoreError;
+pub use feed::{Batch, PENDING_MAX, Watch};
+pub use memory::MemStore;
+pub use store::{
+    Committed, Conflict, Cursor, Entry, Lease, LeaseOutcome, LeaseValue, Listing, Outcome, Page,
+    Status, Store, list_all,
+};

@@ -1,0 +1,155 @@
+//! Commits and their compares.
+
+use super::*;
+
+pub async fn a_key_is_created_once(rig: &dyn Rig) {
+    let store = &*rig.store();
+    assert_eq!(value(store, &block(1)).await, None);
+    let first = commit(store, Txn::create(block(1), octets("a"), vec![])).await;
+    assert_eq!(first.replaced, [None]);
+    assert_eq!(value(store, &block(1)).await, Some(("a".into(), first.revision)));
+    let lost = conflict(store, Txn::create(block(1), octets("b"), vec![])).await;
+    assert_eq!(lost.compare, Compare { key: block(1), expect: Expect::Absent });
+    assert_eq!(lost.current.unwrap().revision, first.revision);
+    assert_eq!(value(store, &block(1)).await, Some(("a".into(), first.revision)));
+}
+
+pub async fn an_update_needs_the_last_revision(rig: &dyn Rig) {
+    let store = &*rig.store();
+    let first = commit(store, put(block(1), "a")).await.revision;
+    let second = commit(store, Txn::update(block(1), first, octets("b"), vec![])).await;
+    assert!(second.revision > first);
+    assert_eq!(second.replaced, [Some(first)]);
+    let lost = conflict(store, Txn::update(block(1), first, octets("c"), vec![])).await;
+    let current = lost.current.unwrap();
+    assert_eq!((current.value, current.revision), (octets("b"), second.revision));
+    let missing = conflict(store, Txn::update(block(2), first, octets("c"), vec![])).await;
+    assert_eq!(missing.current, None);
+    let third = commit(store, put(block(1), "d")).await;
+    assert_eq!(third.replaced, [Some(second.revision)]);
+}
+
+pub async fn a_delete_needs_the_last_revision_if_it_names_one(rig: &dyn Rig) {
+    let store = &*rig.store();
+    let first = commit(store, put(block(1), "a")).await.revision;
+    let second = commit(store, put(block(1), "b")).await.revision;
+    conflict(store, Txn::delete(block(1), first)).await;
+    let deleted = commit(store, Txn::delete(block(1), second)).await;
+    assert!(deleted.revision > second);
+    assert_eq!(deleted.replaced, [Some(second)]);
+    assert_eq!(value(store, &block(1)).await, None);
+    let gone = conflict(store, Txn::delete(block(1), second)).await;
+    assert_eq!(gone.current, None);
+    let again = commit(store, Txn::create(block(1), octets("c"), vec![])).await;
+    assert!(again.revision > deleted.revision, "a revision never comes twice");
+}
+
+pub async fn all_writes_are_made_or_none(rig: &dyn Rig) {
+    let store = &*rig.store();
+    let first = commit(store, put(block(1), "a")).await.revision;
+    let write =
+        |number, text| Write::Put { key: block(number), value: octets(text), index: vec![] };
+    let both = |expect| Txn {
+        compares: vec![
+            Compare { key: block(1), expect: Expect::Present },
+            Compare { key: block(2), expect },
+        ],
+        writes: vec![write(1, "b"), write(2, "b"), Write::Delete { key: block(3) }],
+    };
+    let lost = conflict(store, both(Expect::At(first))).await;
+    assert_eq!(lost.compare.key, block(2), "the first that does not hold");
+    assert_eq!(value(store, &block(1)).await, Some(("a".into(), first)));
+    let made = commit(store, both(Expect::Absent)).await;
+    assert_eq!(made.replaced, [Some(first), None, None]);
+    for number in [1, 2] {
+        assert_eq!(value(store, &block(number)).await, Some(("b".into(), made.revision)));
+    }
+}
+
+pub async fn what_has_no_effect_makes_no_revision(rig: &dyn Rig) {
+    let store = &*rig.store();
+    let first = commit(store, put(block(1), "a")).await.revision;
+    let nothing = commit(store, delete(block(2))).await;
+    assert_eq!((nothing.revision, nothing.replaced), (first, vec![None]));
+    let same = commit(store, put(block(1), "a")).await.revision;
+    assert!(same > first, "writing the same octets is a change");
+}
+
+pub async fn compares_without_writes_only_ask(rig: &dyn Rig) {
+    let store = &*rig.store();
+    let first = commit(store, put(block(1), "a")).await.revision;
+    let ask = |expect| Txn { compares: vec![Compare { key: block(1), expect }], writes: vec![] };
+    assert_eq!(commit(store, ask(Expect::At(first))).await.revision, first);
+    commit(store, ask(Expect::Present)).await;
+    conflict(store, ask(Expect::Absent)).await;
+}
+
+pub async fn of_many_who_count_up_none_is_lost(rig: &dyn Rig) {
+    const TASKS: usize = 8;
+    const EACH: usize = 25;
+    let store = rig.store();
+    commit(&*store, put(block(1), "0")).await;
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..TASKS {
+        let store = rig.store();
+        tasks.spawn(async move {
+            let mut done = 0;
+            while done < EACH {
+                let (text, revision) = value(&*store, &block(1)).await.unwrap();
+                let next = (text.parse::<usize>().unwrap() + 1).to_string();
+                let update = Txn::update(block(1), revision, octets(&next), vec![]);
+                if try_commit(&*store, update).await.committed().is_some() {
+                    done += 1;
+                }
+            }
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done.unwrap();
+    }
+    let (text, _) = value(&*store, &block(1)).await.unwrap();
+    assert_eq!(text, (TASKS * EACH).to_string());
+}
+
+pub async fn what_is_too_large_is_refused_and_the_largest_is_kept(rig: &dyn Rig) {
+    let store = &*rig.store();
+    let large = "x".repeat(limits::MAX_VALUE);
+    let first = commit(store, put(block(1), &large)).await.revision;
+    let refused = store.commit(put(block(1), &format!("{large}y")), &actor()).await.unwrap_err();
+    assert!(matches!(refused, StoreError::TooLarge { .. }), "{refused}");
+    assert_eq!(value(store, &block(1)).await, Some((large, first)));
+    // As many operations as there may be, all at once.
+    let writes = |text: &str| Txn {
+        compares: (0..16)
+            .map(|n| Compare { key: block(100 + n), expect: Expect::Absent })
+            .collect(),
+        writes: (0..16)
+            .map(|n| Write::Put {
+                key: block(100 + n),
+                value: octets(text),
+                index: ["a", "b", "c"].map(|part| owner(&format!("{part}{text}{n}"))).to_vec(),
+            })
+            .collect(),
+    };
+    commit(store, writes("one")).await;
+    commit(store, Txn { compares: vec![], ..writes("two") }).await;
+    let found = store.find(&owner("atwo7"), &Page::default()).await.unwrap();
+    assert_eq!(names(&found.entries), [block(107).path()]);
+}
+
+pub async fn a_resource_version_is_not_stored(rig: &dyn Rig) {
+    let store = &*rig.store();
+    let given = r#"{"apiVersion":"projectcalico.org/v3","kind":"IPPool","metadata":{"name":"a","resourceVersion":"17"}}"#;
+    commit(store, put(pool("a"), given)).await;
+    let (kept, _) = value(store, &pool("a")).await.unwrap();
+    assert_eq!(
+        kept,
+        r#"{"apiVersion":"projectcalico.org/v3","kind":"IPPool","metadata":{"name":"a"}}"#
+    );
+    let policy = Key::cluster(Kind::GlobalNetworkPolicy, "default.allow");
+    let given = r#"{"metadata":{"name":"default.allow"},"spec":{"tier":"default"}}"#;
+    commit(store, put(policy.clone(), given)).await;
+    assert_eq!(value(store, &policy).await.unwrap().0, given);
+    let refused = store.commit(put(pool("b"), "no JSON"), &actor()).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Invalid { .. }), "{refused}");
+}
