@@ -21,7 +21,7 @@ usage: cargo xtask COMMAND
 
   demo                two Margay nodes and a Margay reflector between BIRD and FRR, as root
   test [--no-fuzz]    everything CI runs: lints, unit tests, interop tests (as root), fuzzing
-  bench [ARGS]        Margay beside BIRD 2 and GoBGP, as root; see `cargo xtask bench --help`
+  bench [ARGS]        Margay beside other BGP daemons, as root; see `cargo xtask bench --help`
   fuzz [--seconds N]  every fuzz target for N seconds (60)
   fmt                 format the sources
   lint                what must be clean before a commit: formatting, clippy, licences
@@ -82,14 +82,28 @@ fn lab_program(name: &str, packages: &[&str], arguments: &[&str]) -> Result<Exit
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Builds everything in release mode and runs the benchmark.
+/// Builds everything and runs the benchmark; `--profile lab` builds faster, and less fast code.
 fn bench(arguments: &[&str]) -> Result<ExitCode> {
+    let given = |pair: &[&str]| match pair {
+        ["--profile", profile] => Some((*profile).to_owned()),
+        [_, one] | [one] => one.strip_prefix("--profile=").map(str::to_owned),
+        _ => None,
+    };
+    let profile = arguments
+        .windows(2)
+        .chain(arguments.chunks(1))
+        .find_map(given)
+        .unwrap_or_else(|| "release".to_owned());
     packages::install(packages::BUILD)?;
     packages::install(packages::LAB)?;
+    let title = format!("cargo build --profile {profile}");
     let parts = ["-p", "margay-bgpd", "-p", "bgpload", "-p", "interop-tests"];
-    step::run("cargo build --release", cargo(&["build", "--release"]).args(parts))?;
-    let mut command = std::process::Command::new(target_dir()?.join("release/bench"));
-    let status = command.args(arguments).status().context("running the benchmark")?;
+    step::run(&title, cargo(&["build", "--profile", &profile]).args(parts))?;
+    let program = target_dir()?.join(&profile).join("bench");
+    let status = std::process::Command::new(program)
+        .args(arguments)
+        .status()
+        .context("running the benchmark")?;
     Ok(ExitCode::from(u8::try_from(status.code().unwrap_or(1)).unwrap_or(1)))
 }
 

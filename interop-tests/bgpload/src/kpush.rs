@@ -1,192 +1,102 @@
 //! How fast the kernel takes routes: RTM_NEWROUTE messages, many to a sendmsg, no daemon involved.
 
-use crate::table::*;
-use crate::{Args, die, sys};
 use std::time::Instant;
 
-const RTM_NEWROUTE: u16 = 24;
-const RTM_DELROUTE: u16 = 25;
-const RTM_NEWNEXTHOP: u16 = 104;
-const REQUEST: u16 = 1;
-const ACK: u16 = 4;
-const REPLACE: u16 = 0x100;
-const CREATE: u16 = 0x400;
+use serde_json::json;
 
-fn put_attr(o: &mut Vec<u8>, t: u16, v: &[u8]) {
-    o.extend_from_slice(&((4 + v.len()) as u16).to_ne_bytes());
-    o.extend_from_slice(&t.to_ne_bytes());
-    o.extend_from_slice(v);
-    while !o.len().is_multiple_of(4) {
-        o.push(0);
-    }
-}
+use crate::{
+    Args, die,
+    netlink::{
+        ACK, CREATE, NHA_GATEWAY, NHA_ID, NHA_OIF, Netlink, REPLACE, RTA_DST, RTA_GATEWAY,
+        RTA_NH_ID, RTA_OIF, RTM_DELROUTE, RTM_NEWNEXTHOP, RTM_NEWROUTE, message,
+    },
+    procfs, sys,
+    table::{Table, key_bytes, key_len},
+};
 
-fn msg(o: &mut Vec<u8>, typ: u16, flags: u16, seq: u32, body: &[u8], attrs: &[(u16, Vec<u8>)]) {
-    let at = o.len();
-    o.extend_from_slice(&[0; 4]);
-    o.extend_from_slice(&typ.to_ne_bytes());
-    o.extend_from_slice(&(REQUEST | flags).to_ne_bytes());
-    o.extend_from_slice(&seq.to_ne_bytes());
-    o.extend_from_slice(&0u32.to_ne_bytes());
-    o.extend_from_slice(body);
-    for (t, v) in attrs {
-        put_attr(o, *t, v);
-    }
-    let l = (o.len() - at) as u32;
-    o[at..at + 4].copy_from_slice(&l.to_ne_bytes());
-}
+/// First sequence number of a route.
+const FIRST: u32 = 10;
 
-struct Nl {
-    fd: std::os::fd::OwnedFd,
-    errors: u64,
-    last_err: i32,
-    sends: u64,
-}
-
-impl Nl {
-    fn new() -> Nl {
-        Nl { fd: sys::netlink(), errors: 0, last_err: 0, sends: 0 }
-    }
-    fn send(&mut self, b: &[u8]) {
-        let n = sys::send_wait(&self.fd, b);
-        if n != b.len() as isize {
-            die(&format!("netlink send: errno {}", sys::errno()));
-        }
-        self.sends += 1;
-    }
-    /// Reads answers until the acknowledgement of `seq`.
-    fn wait(&mut self, seq: u32) {
-        let mut b = vec![0u8; 1 << 16];
-        loop {
-            let n = sys::recv_wait(&self.fd, &mut b);
-            if n < 0 {
-                die(&format!("netlink recv: errno {}", sys::errno()));
-            }
-            let mut i = 0;
-            while i + 20 <= n as usize {
-                let l = u32::from_ne_bytes(b[i..i + 4].try_into().unwrap()) as usize;
-                let t = u16::from_ne_bytes(b[i + 4..i + 6].try_into().unwrap());
-                let s = u32::from_ne_bytes(b[i + 8..i + 12].try_into().unwrap());
-                let e = i32::from_ne_bytes(b[i + 16..i + 20].try_into().unwrap());
-                if t == 2 && e != 0 {
-                    self.errors += 1;
-                    self.last_err = e;
-                }
-                if t == 2 && s == seq {
-                    return;
-                }
-                i += (l + 3) & !3;
-                if l == 0 {
-                    break;
-                }
-            }
-        }
-    }
-}
-
-pub fn run(a: &Args) -> i32 {
-    let t = Table::generate(a.routes, a.seed, 0, 0);
-    let ifi = sys::interface_index(&a.dev);
-    if ifi == 0 {
+/// Adds, replaces and deletes the whole table, and prints how long each took.
+pub fn run(args: &Args) -> i32 {
+    let table = Table::generate(args.routes, args.seed, 0, 0);
+    let interface = sys::interface_index(&args.dev).to_ne_bytes();
+    if interface == [0; 4] {
         die("no such device");
     }
-    let mut nl = Nl::new();
-    if a.nhid > 0 {
+    let mut netlink = Netlink::new();
+    let (id, via) = (args.nhid.to_ne_bytes(), args.via.to_be_bytes());
+    if args.nhid > 0 {
+        let mut out = Vec::new();
         // struct nhmsg: family, scope, protocol, reserved, flags
-        let mut o = Vec::new();
-        msg(
-            &mut o,
-            RTM_NEWNEXTHOP,
-            CREATE | REPLACE | ACK,
-            1,
-            &[2, 0, 12, 0, 0, 0, 0, 0],
-            &[
-                (1, (a.nhid as u32).to_ne_bytes().to_vec()),
-                (5, { ifi }.to_ne_bytes().to_vec()),
-                (6, a.via.to_be_bytes().to_vec()),
-            ],
-        );
-        nl.send(&o);
-        nl.wait(1);
-        if nl.errors > 0 {
-            die(&format!("nexthop object: {}", nl.last_err));
+        let body = [2, 0, 12, 0, 0, 0, 0, 0];
+        let attributes: [(u16, &[u8]); 3] =
+            [(NHA_ID, &id), (NHA_OIF, &interface), (NHA_GATEWAY, &via)];
+        message(&mut out, RTM_NEWNEXTHOP, CREATE | REPLACE | ACK, 1, &body, &attributes);
+        netlink.send(&out);
+        netlink.wait(1);
+        if netlink.errors > 0 {
+            die(&format!("next-hop object: {}", netlink.last_error));
         }
     }
-    let encode = |typ: u16, flags: u16| -> Vec<Vec<u8>> {
-        let mut out = Vec::new();
-        let mut o: Vec<u8> = Vec::new();
-        let n = t.keys.len();
-        for (i, &k) in t.keys.iter().enumerate() {
-            let last = (i + 1) % a.batch == 0 || i + 1 == n;
-            let body = [2, key_len(k), 0, 0, 254, 12, 0, 1, 0, 0, 0, 0];
-            let mut at = vec![(1u16, key_bytes(k)[..4].to_vec())];
-            if typ == RTM_NEWROUTE {
-                if a.nhid > 0 {
-                    at.push((30, (a.nhid as u32).to_ne_bytes().to_vec()));
-                } else {
-                    at.push((4, { ifi }.to_ne_bytes().to_vec()));
-                    at.push((5, a.via.to_be_bytes().to_vec()));
-                }
-            }
-            // one acknowledgement per batch is enough: errors are told regardless
-            msg(&mut o, typ, flags | if last { ACK } else { 0 }, 10 + i as u32, &body, &at);
-            if last {
-                out.push(std::mem::take(&mut o));
-            }
-        }
-        out
+    let next_hop: &[(u16, &[u8])] = if args.nhid > 0 {
+        &[(RTA_NH_ID, &id)]
+    } else {
+        &[(RTA_OIF, &interface), (RTA_GATEWAY, &via)]
     };
-    let mut res = String::new();
-    for (name, typ, flags) in [
+    let mut result = json!({ "routes": table.keys.len(), "batch": args.batch, "nhid": args.nhid });
+    for (name, kind, flags) in [
         ("add", RTM_NEWROUTE, CREATE),
         ("replace", RTM_NEWROUTE, CREATE | REPLACE),
         ("delete", RTM_DELROUTE, 0),
     ] {
-        let m = encode(typ, flags);
-        let e0 = nl.errors;
-        let c0 = crate::procfs::cpu_us(std::process::id()).unwrap_or(0);
-        let t0 = Instant::now();
-        let mut seen = 0;
-        for b in &m {
-            nl.send(b);
-            seen = (seen + a.batch).min(t.keys.len());
-            nl.wait(10 + seen as u32 - 1);
+        let next_hop = if kind == RTM_NEWROUTE { next_hop } else { &[] };
+        let batches = encode(&table, args.batch, kind, flags, next_hop);
+        let errors = netlink.errors;
+        let me = std::process::id();
+        let cpu = procfs::cpu_seconds(me).unwrap_or(0.0);
+        let begun = Instant::now();
+        for (batch, last) in &batches {
+            netlink.send(batch);
+            netlink.wait(*last);
         }
-        let s = t0.elapsed().as_secs_f64();
-        let c = crate::procfs::cpu_us(std::process::id()).unwrap_or(0) - c0;
-        let k = crate::procfs::kernel_routes(std::process::id()).0;
-        res.push_str(&format!(",\"{name}_s\":{s:.3},\"{name}_rate\":{:.0},\"{name}_cpu_s\":{:.2},\"{name}_errors\":{},\"{name}_table\":{k}", t.keys.len() as f64 / s, c as f64 / 1e6, nl.errors - e0));
+        let seconds = begun.elapsed().as_secs_f64();
+        result[name] = json!({
+            "seconds": seconds,
+            "rate": table.keys.len() as f64 / seconds,
+            "cpu_s": procfs::cpu_seconds(me).unwrap_or(0.0) - cpu,
+            "errors": netlink.errors - errors,
+            "table": procfs::kernel_routes(me),
+        });
     }
-    println!(
-        "{{\"label\":{},\"routes\":{},\"batch\":{},\"nhid\":{}{res}}}",
-        crate::js(&a.label),
-        t.keys.len(),
-        a.batch,
-        a.nhid
-    );
+    println!("{result}");
     0
 }
 
-/// The same table as a file for `ip -batch`.
-pub fn generate(a: &Args) -> i32 {
-    use std::io::Write;
-    let t = Table::generate(a.routes, a.seed, 0, 0);
-    let o = std::io::stdout();
-    let mut o = std::io::BufWriter::new(o.lock());
-    for &k in &t.keys {
-        let b = key_bytes(k);
-        let _ = writeln!(
-            o,
-            "route {} {}.{}.{}.{}/{} via {} dev {}",
-            a.verb,
-            b[0],
-            b[1],
-            b[2],
-            b[3],
-            key_len(k),
-            std::net::Ipv4Addr::from(a.via),
-            a.dev
-        );
+/// Datagrams of `batch` messages each, with the sequence number that will be acknowledged: one
+/// acknowledgement a batch is enough, errors are told regardless.
+fn encode(
+    table: &Table,
+    batch: usize,
+    kind: u16,
+    flags: u16,
+    next_hop: &[(u16, &[u8])],
+) -> Vec<(Vec<u8>, u32)> {
+    let mut batches = Vec::new();
+    let mut sequence = FIRST;
+    for keys in table.keys.chunks(batch.max(1)) {
+        let mut out = Vec::new();
+        for (i, key) in keys.iter().enumerate() {
+            let ack = if i + 1 == keys.len() { ACK } else { 0 };
+            let destination = key_bytes(*key);
+            // struct rtmsg: main table, protocol static
+            let body = [2, key_len(*key), 0, 0, 254, 12, 0, 1, 0, 0, 0, 0];
+            let mut attributes = vec![(RTA_DST, &destination[..4])];
+            attributes.extend_from_slice(next_hop);
+            message(&mut out, kind, flags | ack, sequence, &body, &attributes);
+            sequence += 1;
+        }
+        batches.push((out, sequence - 1));
     }
-    0
+    batches
 }

@@ -64,12 +64,9 @@ fn bind(fd: &OwnedFd, a: u32, port: u16) {
 }
 
 /// Begins to connect; [`so_error`] tells the outcome once the socket is writable.
-pub fn connect(src: u32, dst: u32, port: u16, sndbuf: i32) -> OwnedFd {
+pub fn connect(src: u32, dst: u32, port: u16) -> OwnedFd {
     let fd = stream();
     setopt(&fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1);
-    if sndbuf > 0 {
-        setopt(&fd, libc::SOL_SOCKET, libc::SO_SNDBUF, sndbuf);
-    }
     bind(&fd, src, 0);
     let remote = addr(dst, port);
     let len = size_of::<libc::sockaddr_in>() as u32;
@@ -252,6 +249,16 @@ pub fn interface_index(name: &str) -> u32 {
     let Ok(name) = std::ffi::CString::new(name) else { return 0 };
     // SAFETY: a C string that lives through the call.
     unsafe { libc::if_nametoindex(name.as_ptr()) }
+}
+
+/// Moves the calling thread into the network namespace of a process.
+pub fn enter_netns_of(pid: u32) -> std::io::Result<()> {
+    let file = std::fs::File::open(format!("/proc/{pid}/ns/net"))?;
+    // SAFETY: the descriptor is open; setns touches no memory.
+    if unsafe { libc::setns(file.as_raw_fd(), libc::CLONE_NEWNET) } < 0 {
+        return Err(std::io::Error::last_os_error());
+    }
+    Ok(())
 }
 
 /// Clock ticks a second, as `/proc/PID/stat` counts.

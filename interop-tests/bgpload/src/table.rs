@@ -7,14 +7,14 @@
 
 use std::collections::HashSet;
 
-#[derive(Clone)]
+/// A seeded generator of numbers (splitmix64).
+#[derive(Debug, Clone)]
 pub struct Rng(pub u64);
 
 impl Rng {
     pub fn new(seed: u64) -> Self {
         Rng(seed)
     }
-    /// splitmix64
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
@@ -53,6 +53,8 @@ pub fn key_bytes(k: u64) -> [u8; 16] {
     b
 }
 
+/// Prefixes and the groups that share attributes.
+#[derive(Debug)]
 pub struct Table {
     pub keys: Vec<u64>,
     /// groups[i]..groups[i+1] share one attribute set
@@ -185,8 +187,13 @@ impl Table {
         (k.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 29) as usize
     }
 
+    /// The place of a prefix; `near` is a guess that is tried first (its neighbours in the table
+    /// mostly come together).
     #[inline]
-    pub fn find(&self, k: u64) -> Option<usize> {
+    pub fn find(&self, k: u64, near: usize) -> Option<usize> {
+        if self.keys.get(near) == Some(&k) {
+            return Some(near);
+        }
         let mut h = Self::hash(k) & self.mask;
         loop {
             let e = self.index[h];
@@ -198,9 +205,5 @@ impl Table {
             }
             h = (h + 1) & self.mask;
         }
-    }
-
-    pub fn ngroups(&self) -> usize {
-        self.groups.len() - 1
     }
 }

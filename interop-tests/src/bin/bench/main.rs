@@ -1,127 +1,184 @@
 //! `cargo xtask bench`: Margay beside other BGP daemons, same input, same machine, same run.
 //!
 //! A daemon runs in one network namespace, `bgpload` plays its peers from another. Every figure is
-//! taken outside the daemon: what a monitor session was told and when, and what `/proc` says its
-//! processes used. Daemons take turns within a scenario, so that a noisy minute does not fall on
-//! one of them alone; the table shows medians, and ratios to the fastest peer.
+//! taken outside the daemon: what a monitor session was told and when, what the kernel answers,
+//! and what `/proc` says the daemon's processes used. Daemons take turns within a scenario, so
+//! that a noisy minute does not fall on one of them alone; the tables show medians, and ratios to
+//! the fastest peer.
 
+mod chart;
 mod daemon;
+mod docs;
+mod marks;
 mod report;
+mod results;
 mod scenario;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::{Context, Result, bail};
+use clap::Parser;
+use serde_json::{Value, json};
 
 use daemon::Kind;
-use report::Report;
-use scenario::{SCENARIOS, Scenario};
+use results::Results;
+use scenario::{Conditions, SCENARIOS, Scenario};
 
-const USAGE: &str = "\
-usage: cargo xtask bench [--runs N] [--timeout SECONDS] [SCENARIO…] [DAEMON…]
-
-Scenarios (default: all):
-  same      2 peers x 100k, the same prefixes, 1 monitor
-  full      1 peer x 1M, 1 monitor
-  reflect   route reflector, 50 iBGP clients x 1k, each must get the others' 49k
-Daemons (default: floor margay bird gobgp):
-  floor margay bird gobgp frr
-`floor` copies without looking: what is measured against it is the load generator.
-";
-
+/// Margay beside other BGP daemons, in network namespaces, as root.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask bench", after_help = list())]
 struct Options {
-    runs: usize,
-    timeout: u32,
-    scenarios: Vec<&'static Scenario>,
-    daemons: Vec<Kind>,
+    /// Scenarios, with commas between; all without
+    #[arg(long, value_delimiter = ',')]
+    scenario: Vec<String>,
+    /// Daemons, with commas between, of: floor raw margay margay-keep bird frr gobgp openbgpd;
+    /// all without
+    #[arg(long, value_delimiter = ',')]
+    peers: Vec<String>,
+    /// How often each daemon runs each scenario
+    #[arg(long, default_value_t = 3)]
+    runs: u32,
+    /// Seconds a phase may last; without, 120 (180 with 1000 peers, half for GoBGP)
+    #[arg(long)]
+    timeout: Option<u32>,
+    /// Multiplies the sizes, to try the benchmark itself
+    #[arg(long, default_value_t = 1.0)]
+    scale: f64,
+    /// The build that runs: its results have a folder of their own
+    #[arg(long, default_value = "release")]
+    profile: String,
+    /// Keep earlier runs of these scenarios and daemons, and add to them
+    #[arg(long)]
+    append: bool,
+    /// Run nothing, only make tables and charts from the results there are
+    #[arg(long)]
+    report: bool,
+    /// Write docs/performance.md from the results
+    #[arg(long)]
+    write_docs: bool,
+}
+
+fn list() -> String {
+    let rows: Vec<String> =
+        SCENARIOS.iter().map(|s| format!("  {:<5} {}", s.name, s.title)).collect();
+    format!(
+        "Scenarios:\n{}\n\n`floor` copies without looking: what is measured against it is the load \
+         generator.\nResults: target/bench/PROFILE/results.jsonl, results.md and a chart a scenario.",
+        rows.join("\n")
+    )
 }
 
 fn main() -> ExitCode {
-    match options(std::env::args().skip(1)) {
-        Ok(None) => {
-            print!("{USAGE}");
-            ExitCode::SUCCESS
-        }
+    let options = Options::parse();
+    match run(&options) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(e) => {
-            eprintln!("error: {e:#}\n{USAGE}");
-            ExitCode::from(2)
+            eprintln!("error: {e:#}");
+            ExitCode::FAILURE
         }
-        Ok(Some(options)) => match run(&options) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(e) => {
-                eprintln!("error: {e:#}");
-                ExitCode::FAILURE
-            }
-        },
     }
 }
 
-fn options(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>> {
-    let mut options = Options { runs: 3, timeout: 60, scenarios: Vec::new(), daemons: Vec::new() };
-    while let Some(argument) = arguments.next() {
-        let mut number = || -> Result<u32> {
-            let text = arguments.next().with_context(|| format!("{argument} wants a number"))?;
-            text.parse().with_context(|| format!("{argument} {text}"))
-        };
-        match argument.as_str() {
-            "-h" | "--help" => return Ok(None),
-            "--runs" => options.runs = number()? as usize,
-            "--timeout" => options.timeout = number()?,
-            name => {
-                if let Some(scenario) = SCENARIOS.iter().find(|s| s.name == name) {
-                    options.scenarios.push(scenario);
-                } else if let Some(kind) = Kind::ALL.into_iter().find(|k| k.name() == name) {
-                    options.daemons.push(kind);
-                } else {
-                    bail!("{name:?} is no scenario, daemon or option");
-                }
-            }
-        }
-    }
-    if options.scenarios.is_empty() {
-        options.scenarios.extend(SCENARIOS);
-    }
-    if options.daemons.is_empty() {
-        options.daemons.extend([Kind::Floor, Kind::Margay, Kind::Bird, Kind::Gobgp]);
-    }
-    Ok(Some(options))
-}
-
-fn run(options: &Options) -> Result<()> {
-    if !testkit::have_root("bench") {
-        bail!("the benchmark makes network namespaces: run it as root");
-    }
+/// False when Margay failed a scenario.
+fn run(options: &Options) -> Result<bool> {
+    let scenarios = chosen(&options.scenario)?;
+    let kinds: Vec<Kind> = options
+        .peers
+        .iter()
+        .map(|name| Kind::named(name).with_context(|| format!("{name:?} is no daemon we know")))
+        .collect::<Result<_>>()?;
     let binaries = binaries()?;
-    let mut report = Report::default();
-    for scenario in &options.scenarios {
-        println!("\n{}: {}", scenario.name, scenario.title);
-        // A daemon that failed or ran out of time once is not waited for again.
-        let mut out = Vec::new();
-        for turn in 1..=options.runs {
-            for &kind in &options.daemons {
-                if out.contains(&kind) {
-                    continue;
-                }
-                let result = scenario.run(kind, &binaries, options.timeout);
-                match &result {
-                    Ok(sample) => println!("  run {turn} {:<7} {sample}", kind.name()),
-                    Err(e) => {
-                        println!("  run {turn} {:<7} {e:#}", kind.name());
-                        out.push(kind);
-                    }
-                }
-                report.add(scenario, kind, result.map_err(|e| format!("{e:#}")));
+    let folder = folder(&binaries, options);
+    fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+    let mut results = Results::open(&folder.join("results.jsonl"))?;
+    let mut good = true;
+    if !options.report {
+        if !testkit::have_root("bench") {
+            bail!("the benchmark makes network namespaces: run it as root");
+        }
+        let conditions =
+            Conditions { binaries: &binaries, timeout: options.timeout, scale: options.scale };
+        for kind in Kind::ALL {
+            if !kind.installed() && (kinds.is_empty() || kinds.contains(&kind)) {
+                println!("NOT INSTALLED, LEFT OUT: {}", kind.name());
             }
         }
-        print!("\n{}", report.table(scenario));
+        for scenario in &scenarios {
+            good &= measure(scenario, &kinds, options, &conditions, &mut results)?;
+            print!("\n{}", report::section(scenario, &results));
+        }
     }
-    let folder = binaries.join("../bench");
-    std::fs::create_dir_all(&folder)?;
-    let file = folder.join("results.md");
-    std::fs::write(&file, report.markdown(&options.daemons))
-        .with_context(|| format!("writing {}", file.display()))?;
-    println!("\nwritten to target/bench/results.md");
-    Ok(())
+    report::write(&folder, &results)?;
+    println!("\ntables and charts: {}", folder.display());
+    if options.write_docs {
+        let file = docs::write(&results, &options.profile)?;
+        println!("written: {}", file.display());
+    }
+    Ok(good)
+}
+
+fn chosen(names: &[String]) -> Result<Vec<&'static Scenario>> {
+    if names.is_empty() {
+        return Ok(SCENARIOS.iter().collect());
+    }
+    let find = |name: &String| SCENARIOS.iter().find(|s| s.name == name);
+    names.iter().map(|n| find(n).with_context(|| format!("{n:?} is no scenario"))).collect()
+}
+
+/// Runs one scenario with everybody; a daemon that failed is not waited for again.
+fn measure(
+    scenario: &Scenario,
+    kinds: &[Kind],
+    options: &Options,
+    conditions: &Conditions<'_>,
+    results: &mut Results,
+) -> Result<bool> {
+    let asked = |kind: &Kind| kinds.is_empty() || kinds.contains(kind);
+    let takes_part = |kind: &Kind| kind.is_peer() || scenario.company.contains(kind);
+    let mut playing: Vec<Kind> = Kind::ALL
+        .into_iter()
+        .filter(|kind| asked(kind) && takes_part(kind) && kind.installed())
+        .collect();
+    if !options.append {
+        playing.iter().for_each(|kind| results.forget(scenario, *kind));
+    }
+    println!("\n{}: {}", scenario.name, scenario.title);
+    let mut good = true;
+    for turn in 1..=options.runs {
+        for kind in playing.clone() {
+            let mut record = match scenario.run(kind, conditions) {
+                Ok(result) => result,
+                Err(e) => json!({ "error": format!("{e:#}") }),
+            };
+            record["scenario"] = scenario.name.into();
+            record["daemon"] = kind.name().into();
+            record["run"] = turn.into();
+            record["when"] = report::now().into();
+            println!("  run {turn} {:<11} {}", kind.name(), report::brief(scenario, &record));
+            let failed = !record["error"].is_null();
+            if failed {
+                playing.retain(|other| *other != kind);
+            }
+            let ours = matches!(kind, Kind::Margay | Kind::MargayKeep);
+            good &= !ours || (!failed && faithful(&record));
+            results.add(record)?;
+        }
+    }
+    Ok(good)
+}
+
+/// Did every comparison with the reference come out clean?
+fn faithful(record: &Value) -> bool {
+    let phases = record["phases"].as_object();
+    phases.into_iter().flatten().all(|(_, phase)| {
+        let compared = &phase["compared"];
+        compared.is_null() || (compared["invented"] == 0 && compared["altered"] == 0)
+    })
 }
 
 /// Where `margay-bgpd` and `bgpload` lie: beside this program, or in `MARGAY_BIN_DIR`.
@@ -139,4 +196,16 @@ fn binaries() -> Result<PathBuf> {
         }
     }
     Ok(folder)
+}
+
+/// Results of different builds and sizes do not mix.
+fn folder(binaries: &Path, options: &Options) -> PathBuf {
+    let mut name = options.profile.clone();
+    if options.scale < 1.0 {
+        name += &format!("-{}", options.scale);
+    }
+    match std::env::var_os("MARGAY_BENCH_DIR") {
+        Some(folder) => PathBuf::from(folder).join(name),
+        None => binaries.join("../bench").join(name),
+    }
 }

@@ -1,90 +1,205 @@
 //! Medians and ratios, as Markdown.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, fs, path::Path, process::Command};
+
+use anyhow::{Context, Result};
+use serde_json::Value;
 
 use crate::{
+    chart,
     daemon::Kind,
-    scenario::{Sample, Scenario},
+    marks,
+    results::Results,
+    scenario::{SCENARIOS, Scenario},
 };
 
-/// Everything measured so far, in the order it came.
-#[derive(Debug, Default)]
-pub struct Report {
-    rows: Vec<(&'static str, &'static str, Kind, Result<Sample, String>)>,
+/// A column: its heading, the path of the figure in a record, digits after the point.
+#[derive(Debug, Clone)]
+pub struct Figure {
+    /// Heading, with the unit.
+    pub title: &'static str,
+    /// As [`Value::pointer`] takes it.
+    pub path: String,
+    /// Digits after the point.
+    pub digits: usize,
 }
 
-impl Report {
-    /// Takes the outcome of one run.
-    pub fn add(&mut self, scenario: &Scenario, kind: Kind, result: Result<Sample, String>) {
-        self.rows.push((scenario.name, scenario.title, kind, result));
-    }
+fn figure(title: &'static str, phase: &str, field: &str, digits: usize) -> Figure {
+    Figure { title, path: format!("/phases/{phase}/{field}"), digits }
+}
 
-    /// The table of one scenario.
-    pub fn table(&self, scenario: &Scenario) -> String {
-        let of = |kind: Kind| {
-            self.rows.iter().filter(move |r| r.0 == scenario.name && r.2 == kind).map(|r| &r.3)
-        };
-        let good = |kind: Kind| -> Vec<Sample> {
-            of(kind).filter_map(|r| r.as_ref().ok()).copied().collect()
-        };
-        let is_peer = |kind: &Kind| !matches!(kind, Kind::Floor | Kind::Margay);
-        let fastest = Kind::ALL
-            .into_iter()
-            .filter(is_peer)
-            .filter_map(|kind| median(&good(kind), |s| s.seconds))
-            .min_by(f64::total_cmp);
-        let mut text = format!(
-            "### {}\n\n| daemon | seconds | min-max | x fastest peer | CPU s | peak MB | UPDATEs | runs |\n\
-             |---|--:|--:|--:|--:|--:|--:|--:|\n",
-            scenario.title
-        );
-        for kind in Kind::ALL {
-            let samples = good(kind);
-            let Some(seconds) = median(&samples, |s| s.seconds) else {
-                if let Some(Err(why)) = of(kind).next() {
-                    let _ = writeln!(text, "| {} | {why} | | | | | | 0 |", kind.name());
-                }
-                continue;
-            };
-            let show = |field: fn(&Sample) -> f64| median(&samples, field).unwrap_or(f64::NAN);
-            let least = samples.iter().map(|s| s.seconds).fold(f64::INFINITY, f64::min);
-            let most = samples.iter().map(|s| s.seconds).fold(0.0, f64::max);
-            let ratio = fastest.map_or("-".to_owned(), |f| format!("{:.2}", seconds / f));
-            let _ = writeln!(
-                text,
-                "| {} | {seconds:.3} | {least:.3}-{most:.3} | {ratio} | {:.2} | {:.0} | {:.0} | {} |",
-                kind.name(),
-                show(|s| s.cpu_seconds),
-                show(|s| s.peak_mb),
-                show(|s| s.updates),
-                samples.len()
-            );
-        }
-        text
+/// The figure a scenario is about: less is better.
+pub fn main_figure(scenario: &Scenario) -> Figure {
+    match scenario.name {
+        "8" => figure("probe p99 ms", "churn", "probe/p99_ms", 1),
+        "9" => figure("seconds until in the kernel", "load", "fib_s", 3),
+        "10" => figure("seconds until the kernel forwards", "drop", "fib_s", 4),
+        "idle" => figure("RSS MB", "idle", "rss_mb", 1),
+        _ => figure("seconds", scenario.phase, "seconds", 3),
     }
+}
 
-    /// Everything, with versions.
-    pub fn markdown(&self, daemons: &[Kind]) -> String {
-        let mut text = "# Benchmark\n\n".to_owned();
-        for kind in daemons {
-            let _ = writeln!(text, "- {}: {}", kind.name(), kind.version());
+/// The daemon's highest resident set.
+pub fn memory_figure(scenario: &Scenario) -> Figure {
+    figure("peak MB", scenario.phase, "peak_mb", 0)
+}
+
+fn other_figures(scenario: &Scenario) -> Vec<Figure> {
+    let phase = scenario.phase;
+    let mut columns = match scenario.name {
+        "8" => vec![
+            figure("p50 ms", phase, "probe/p50_ms", 1),
+            figure("max ms", phase, "probe/max_ms", 1),
+            figure("lost", phase, "probe/lost", 0),
+        ],
+        "9" => vec![figure("monitor s", phase, "seconds", 3)],
+        "10" => vec![
+            figure("first s", phase, "fib_first_s", 4),
+            figure("monitor s", phase, "seconds", 3),
+        ],
+        "11" => vec![
+            figure("load s", "load", "seconds", 3),
+            figure("longest silence, load s", "load", "keeper_silence_s", 2),
+            figure("reload s", phase, "keeper_silence_s", 2),
+        ],
+        "idle" => vec![
+            figure("wake-ups/s", phase, "wakeups_per_s", 1),
+            figure("CPU ms/s", phase, "cpu_ms_per_s", 2),
+        ],
+        _ => vec![figure("UPDATEs told", phase, "updates", 0)],
+    };
+    if scenario.name != "idle" {
+        columns.push(figure("CPU s", phase, "cpu_s", 2));
+    }
+    columns.push(memory_figure(scenario));
+    columns
+}
+
+/// The least main figure among other people's daemons.
+pub fn best_peer(scenario: &Scenario, results: &Results) -> Option<f64> {
+    least(scenario, results, &main_figure(scenario).path)
+}
+
+/// The least of a figure among other people's daemons.
+pub fn least(scenario: &Scenario, results: &Results, path: &str) -> Option<f64> {
+    Kind::ALL
+        .into_iter()
+        .filter(|kind| kind.is_peer())
+        .filter_map(|kind| results.median(scenario, kind, path))
+        .min_by(f64::total_cmp)
+}
+
+/// One run in a line.
+pub fn brief(scenario: &Scenario, record: &Value) -> String {
+    if let Some(why) = record["error"].as_str() {
+        return why.to_owned();
+    }
+    let mut text = String::new();
+    for figure in [main_figure(scenario)].iter().chain(&other_figures(scenario)) {
+        if let Some(value) = record.pointer(&figure.path).and_then(Value::as_f64) {
+            let _ = write!(text, "{} {value:.*}  ", figure.title, figure.digits);
         }
-        for scenario in crate::SCENARIOS {
-            if self.rows.iter().any(|r| r.0 == scenario.name) {
-                let _ = write!(text, "\n{}", self.table(scenario));
+    }
+    if let Some(differs) = differs(record) {
+        text += &differs;
+    }
+    text
+}
+
+/// What the comparison with the reference found, if anything.
+fn differs(record: &Value) -> Option<String> {
+    for (name, phase) in record["phases"].as_object()? {
+        let compared = &phase["compared"];
+        let (altered, invented) = (compared["altered"].as_u64(), compared["invented"].as_u64());
+        let (altered, invented) = (altered.unwrap_or(0), invented.unwrap_or(0));
+        if altered + invented > 0 {
+            return Some(format!(
+                "after {name}, of {} paths {altered} have other attributes than were sent, \
+                 {invented} are nobody's",
+                compared["paths"]
+            ));
+        }
+    }
+    None
+}
+
+/// The table of one scenario, its marks below.
+pub fn section(scenario: &Scenario, results: &Results) -> String {
+    let (first, others) = (main_figure(scenario), other_figures(scenario));
+    let best = best_peer(scenario, results);
+    let mut text = format!("### {}: {}\n\n", scenario.name, scenario.title);
+    let mut rule = String::from("|---|--:|--:|--:|");
+    let _ = write!(text, "| daemon | {} | min-max | x best peer |", first.title);
+    for figure in &others {
+        let _ = write!(text, " {} |", figure.title);
+        rule += "--:|";
+    }
+    let _ = write!(text, " runs |\n{rule}--:|\n");
+    let mut notes = Vec::new();
+    for kind in Kind::ALL {
+        let values = results.good(scenario, kind, &first.path);
+        let Some(middle) = crate::results::median(&values) else {
+            if let Some(why) = results.error(scenario, kind) {
+                notes.push(format!("{}: {}", kind.name(), one_line(why)));
             }
+            continue;
+        };
+        let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+        let most = values.iter().copied().fold(0.0, f64::max);
+        let ratio = best.map_or("-".to_owned(), |best| format!("{:.2}", middle / best));
+        let _ = write!(
+            text,
+            "| {} | {middle:.*} | {least:.*}-{most:.*} | {ratio} |",
+            kind.name(),
+            first.digits,
+            first.digits,
+            first.digits
+        );
+        for figure in &others {
+            let value = results.median(scenario, kind, &figure.path);
+            let _ = match value {
+                Some(value) => write!(text, " {value:.*} |", figure.digits),
+                None => write!(text, " - |"),
+            };
         }
-        text
+        let _ = writeln!(text, " {} |", values.len());
+        notes.extend(
+            results.of(scenario, kind).find_map(differs).map(|d| format!("{}: {d}", kind.name())),
+        );
     }
+    text.push('\n');
+    for note in notes {
+        let _ = writeln!(text, "- {note}");
+    }
+    for mark in marks::of(scenario, results) {
+        let _ = writeln!(text, "- {mark}");
+    }
+    text
 }
 
-fn median(samples: &[Sample], field: impl Fn(&Sample) -> f64) -> Option<f64> {
-    let mut values: Vec<f64> = samples.iter().map(field).collect();
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    let upper = values.get(middle)?;
-    if values.len() % 2 == 1 {
-        return Some(*upper);
+fn one_line(text: &str) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    line.chars().take(200).collect()
+}
+
+/// Writes `results.md` and a chart for each scenario that has results.
+pub fn write(folder: &Path, results: &Results) -> Result<()> {
+    let mut text = String::from("# Benchmark\n");
+    for scenario in SCENARIOS.iter().filter(|s| results.has(s)) {
+        let _ = write!(text, "\n{}", section(scenario, results));
+        let file = folder.join(format!("scenario-{}.svg", scenario.name));
+        fs::write(&file, chart::svg(scenario, results))
+            .with_context(|| format!("writing {}", file.display()))?;
     }
-    values.get(middle.checked_sub(1)?).map(|lower| (lower + upper) / 2.0)
+    let file = folder.join("results.md");
+    fs::write(&file, text).with_context(|| format!("writing {}", file.display()))
+}
+
+/// The time of day, UTC.
+pub fn now() -> String {
+    let output = Command::new("date").args(["-u", "+%FT%TZ"]).output();
+    output.map_or_else(
+        |_| "unknown".to_owned(),
+        |output| String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+    )
 }

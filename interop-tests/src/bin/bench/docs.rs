@@ -1,0 +1,120 @@
+//! `docs/performance.md`: what was measured where, with the marks; the explanations in it are
+//! written by hand and kept.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result};
+
+use crate::{
+    daemon::Kind,
+    marks, report,
+    results::Results,
+    scenario::{SCENARIOS, Scenario},
+};
+
+const BEGIN: &str = "<!-- written by hand, kept: begin -->";
+const END: &str = "<!-- written by hand, kept: end -->";
+
+/// Writes the document; returns where.
+pub fn write(results: &Results, profile: &str) -> Result<PathBuf> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/performance.md");
+    let folder = file.parent().context("a folder")?;
+    fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+    let old = fs::read_to_string(&file).unwrap_or_default();
+    fs::write(&file, text(results, profile, by_hand(&old)))
+        .with_context(|| format!("writing {}", file.display()))?;
+    Ok(file)
+}
+
+fn by_hand(old: &str) -> &str {
+    let kept = old.split_once(BEGIN).and_then(|(_, rest)| rest.split_once(END));
+    kept.map_or("\nNothing yet.\n", |(kept, _)| kept)
+}
+
+fn text(results: &Results, profile: &str, by_hand: &str) -> String {
+    let mut text = format!(
+        "# Performance\n\n\
+         Made by `cargo xtask bench{} --write-docs`; only the part between the two comments is \
+         written by hand.\n\n## Where and what\n\n",
+        if profile == "release" { String::new() } else { format!(" --profile {profile}") }
+    );
+    for line in machine() {
+        let _ = writeln!(text, "- {line}");
+    }
+    if let Some((first, last)) = results.span() {
+        let _ = writeln!(text, "- measured: {first} to {last}, margay {}", margay());
+    }
+    for kind in Kind::ALL {
+        if let Some(version) = kind.version() {
+            let _ = writeln!(text, "- {}: {version}", kind.name());
+        }
+    }
+    text += HOW;
+    text += "\n## Marks\n\n| scenario | mark | measured | |\n|---|---|---|---|\n";
+    let present: Vec<&Scenario> = SCENARIOS.iter().filter(|s| results.has(s)).collect();
+    for scenario in &present {
+        for mark in marks::of(scenario, results) {
+            let verdict = if mark.met { "met" } else { "**missed**" };
+            let _ = writeln!(
+                text,
+                "| {} | {} | {} | {verdict} |",
+                scenario.name, mark.what, mark.measured
+            );
+        }
+    }
+    let _ = write!(text, "\n## Notes\n{BEGIN}{by_hand}{END}\n\n## Scenarios\n");
+    for scenario in present {
+        let _ = write!(text, "\n{}", report::section(scenario, results));
+    }
+    text
+}
+
+/// The build and commit measured.
+fn margay() -> String {
+    let git = Command::new("git")
+        .args(["-C", env!("CARGO_MANIFEST_DIR"), "rev-parse", "--short=12", "HEAD"])
+        .output();
+    let commit = git.ok().filter(|o| o.status.success()).map(|o| o.stdout).unwrap_or_default();
+    let commit = String::from_utf8_lossy(&commit);
+    format!("{} at commit {}", env!("CARGO_PKG_VERSION"), commit.trim())
+}
+
+fn machine() -> Vec<String> {
+    let field = |file: &str, key: &str| -> Option<String> {
+        let text = fs::read_to_string(file).ok()?;
+        let line = text.lines().find(|line| line.starts_with(key))?;
+        line.split_once(':').map(|(_, value)| value.trim().to_owned())
+    };
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let model = field("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown".into());
+    let memory = field("/proc/meminfo", "MemTotal").unwrap_or_else(|| "unknown".into());
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    vec![
+        format!("processor: {model}, {cores} cores"),
+        format!("memory: {memory}"),
+        format!("kernel: Linux {}", kernel.trim()),
+    ]
+}
+
+const HOW: &str = "
+A daemon runs in one network namespace, the load generator plays its peers and monitors from
+another, joined by a veth pair. No daemon is asked about itself: times are from the first octet
+sent until every counting session holds exactly what an independent reference says (of the paths to
+a prefix, one with the shortest AS path; nothing that its export policy rejects), CPU seconds and
+memory are those of the daemon's processes in `/proc` (the sum of their VmHWM). Then the attributes
+that monitors hold are compared with what the peers sent. Daemons take turns; a figure is the median
+of the runs. Configurations are minimal: accept all, announce all, but for what the scenario says.
+`floor` copies octets without looking: what is measured against it is the generator. `raw` pushes
+the same routes into the kernel, 256 to a message, by one next-hop object.
+
+The generator shares the machine's cores with the daemon, and other programs may have been running:
+do not conclude anything from less than a factor of 1.3, and see the spread of the runs. FRR's times
+contain its own timers. In scenario 10 the peer dies by a TCP reset, the kernel is asked where it
+would send packets to 2000 prefixes, twice a millisecond; `margay` runs with `nexthop-compat = \"off\"`,
+`margay-keep` with the default. In 11 a session with a hold time of 3 s watches the keep-alives.
+";
