@@ -362,3 +362,35 @@ fn well_known_communities_are_obeyed() -> Result<()> {
     })();
     wire.conclude(result, || format!("{}\n{}", margay.log(), far.log()))
 }
+
+/// The other end advertises itself every ten seconds, unless it is asked.
+#[test]
+fn a_restarted_daemon_finds_its_unnumbered_neighbour_at_once() -> Result<()> {
+    if !have_root("a_restarted_daemon_finds_its_unnumbered_neighbour_at_once") {
+        return Ok(());
+    }
+    let mut wire = Wire::new("unnumbered")?;
+    let config = |asn: u32, last: u8| {
+        format!(
+            "[bgp]\nasn = {asn}\nrouter-id = \"10.255.0.{last}\"\nrequire-policy = false\n\n\
+             [[bgp.peer]]\nname = \"far\"\ninterface = \"eth0\"\nasn = \"external\"\n"
+        )
+    };
+    let mut near = Margay::new(&wire.near, &config(65001, 1));
+    let mut far = Margay::new(&wire.far, &config(65002, 2));
+    let result = (|| {
+        far.start()?;
+        near.start()?;
+        until("the session", SOON, || near.established("far"))?;
+        // By chance it would be soon enough once in five times.
+        for _ in 0..3 {
+            let heard = |near: &Margay| near.log().matches("router heard").count();
+            let before = heard(&near);
+            near.kill()?;
+            near.start()?;
+            until("the neighbour", Duration::from_secs(2), || Ok(heard(&near) > before))?;
+        }
+        Ok(())
+    })();
+    wire.conclude(result, || format!("{}\n---\n{}", near.log(), far.log()))
+}

@@ -1,5 +1,7 @@
 //! Router advertisements on the interfaces of unnumbered peers (RFC 4861): sent, so that the other
-//! end finds us, and heard, to find it. Ours announce no default router (lifetime 0).
+//! end finds us, and heard, to find it. Ours announce no default router (lifetime 0). Until the
+//! other end was heard it is asked: a neighbour that knows us from before a restart would let us
+//! wait for its next one.
 
 use std::{
     io,
@@ -93,8 +95,11 @@ async fn serve(interface: &str, heard: &mpsc::Sender<Heard>) -> io::Result<()> {
                 if nix::net::if_::if_nametoindex(interface)? != index {
                     return Ok(());
                 }
-                let to = SocketAddrV6::new(ALL_NODES, 0, 0, index);
-                socket.get_ref().send_to(&advertisement(), &to.into())?;
+                let to = |group| SocketAddrV6::new(group, 0, 0, index).into();
+                socket.get_ref().send_to(&advertisement(), &to(ALL_NODES))?;
+                if neighbour.is_none() {
+                    socket.get_ref().send_to(&SOLICITATION, &to(ALL_ROUTERS))?;
+                }
                 let now = Instant::now();
                 sent = Some(now);
                 next = now + if neighbour.is_some() { INTERVAL } else { EAGER };
@@ -136,6 +141,9 @@ async fn serve(interface: &str, heard: &mpsc::Sender<Heard>) -> io::Result<()> {
         }
     }
 }
+
+/// RFC 4861 §4.1 without options; the kernel adds the checksum.
+const SOLICITATION: [u8; 8] = [ROUTER_SOLICITATION, 0, 0, 0, 0, 0, 0, 0];
 
 const ADVERTISEMENT_LEN: usize = 16;
 
