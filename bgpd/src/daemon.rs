@@ -28,6 +28,7 @@ use crate::{
     http,
     lock::StateLock,
     reload::{Reloader, Request},
+    route_lock::RouteLock,
     socket::ApiSocket,
 };
 
@@ -78,6 +79,7 @@ async fn serve(source: Source, desired: Desired) -> Result<()> {
     let mut signals = signals()?;
 
     let kernel_events = Arc::new(KernelEvents::default());
+    let route_lock = RouteLock::take(&config::fib(&desired))?;
     let fib = start_fib(&desired, &kernel_events)?;
     let router_id = router_id(&desired, &fib)?;
     let config = config::speaker(&desired, router_id);
@@ -102,7 +104,8 @@ async fn serve(source: Source, desired: Desired) -> Result<()> {
         requests: requests_sender.clone(),
     };
     let mut tasks = JoinSet::new();
-    let reloader = Reloader::new(source, desired, router_id, speaker.clone(), fib.clone());
+    let reloader =
+        Reloader::new(source, desired, router_id, speaker.clone(), fib.clone(), route_lock);
     tasks.spawn(reloader.run(requests));
     tasks.spawn(api::serve(listener, node.clone(), stopped.clone()));
     if let Some(listener) = http_listener {

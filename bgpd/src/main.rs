@@ -12,6 +12,7 @@ mod lock;
 mod logging;
 mod metrics;
 mod reload;
+mod route_lock;
 mod socket;
 
 use std::process::ExitCode;

@@ -8,7 +8,10 @@ use margay_fib::FibHandle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
-use crate::config::{self, LoadError, Source};
+use crate::{
+    config::{self, LoadError, Source},
+    route_lock::RouteLock,
+};
 
 /// A configuration that is not our own file: what to call it, and its text.
 pub(crate) type Text = Option<(String, String)>;
@@ -45,6 +48,7 @@ pub(crate) struct Reloader {
     router_id: Ipv4Addr,
     speaker: SpeakerHandle,
     fib: FibHandle,
+    route_lock: Option<RouteLock>,
 }
 
 impl Reloader {
@@ -54,8 +58,9 @@ impl Reloader {
         router_id: Ipv4Addr,
         speaker: SpeakerHandle,
         fib: FibHandle,
+        route_lock: Option<RouteLock>,
     ) -> Self {
-        Self { source, desired, router_id, speaker, fib }
+        Self { source, desired, router_id, speaker, fib, route_lock }
     }
 
     /// Answers until nobody can ask any more.
@@ -140,10 +145,19 @@ impl Reloader {
         if fib_config != config::fib(&old) {
             let fib = self.fib.clone();
             let refused = |error: &dyn std::fmt::Display| ReloadError::Kernel(error.to_string());
+            let covered = self.route_lock.as_ref().is_some_and(|lock| lock.covers(&fib_config));
+            let lock = if covered {
+                None
+            } else {
+                Some(RouteLock::take(&fib_config).map_err(|error| refused(&error))?)
+            };
             tokio::task::spawn_blocking(move || fib.reconfigure(fib_config))
                 .await
                 .map_err(|error| refused(&error))?
                 .map_err(|error| refused(&error))?;
+            if let Some(lock) = lock {
+                self.route_lock = lock;
+            }
         }
         self.speaker.apply(config::speaker(&new, self.router_id)).await;
         self.desired.send_replace(Arc::new(new));

@@ -275,6 +275,46 @@ fn a_second_daemon_on_the_same_state_says_who_has_it() -> Result<()> {
 }
 
 #[test]
+fn a_second_daemon_for_the_same_kernel_routes_says_who_writes_them() -> Result<()> {
+    if !have_root("a_second_daemon_for_the_same_kernel_routes_says_who_writes_them") {
+        return Ok(());
+    }
+    let mut wire = Wire::new("twice")?;
+    let mut margay = Margay::new(&wire.near, BASE);
+    let result = (|| {
+        margay.start()?;
+        let mut first = margay.daemon()?.pid();
+        let dir = wire.near.dir().join("twin");
+        fs::create_dir_all(&dir)?;
+        let config = dir.join("bgpd.toml");
+        let own = format!(
+            "[node]\nstate-dir = \"{0}\"\n[api]\nsocket = \"{0}/sock\"\n[http]\nlisten = \"\"\n",
+            dir.display()
+        );
+        fs::write(&config, format!("{own}{BASE}"))?;
+        let near = wire.near.clone();
+        let second = || -> Result<String> {
+            let mut command = Command::new(margay::bin("margay-bgpd")?);
+            command.arg("--config").arg(&config);
+            let output = near.output(&mut command)?;
+            ensure!(output.status.code() == Some(1), "{}", output.status);
+            Ok(String::from_utf8_lossy(&output.stderr).into_owned())
+        };
+        for _ in 0..2 {
+            let said = second()?;
+            ensure!(said.contains(&format!("pid {first}")), "no process id {first} in: {said}");
+            ensure!(said.contains("fib.protocol"), "no way out in: {said}");
+            // Whoever is killed leaves nothing behind that would keep the next one out.
+            margay.kill()?;
+            margay.start()?;
+            first = margay.daemon()?.pid();
+        }
+        Ok(())
+    })();
+    wire.conclude(result, || margay.log())
+}
+
+#[test]
 fn a_faulty_file_is_refused_with_its_line() -> Result<()> {
     if !have_root("a_faulty_file_is_refused_with_its_line") {
         return Ok(());

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::api::{FibConfig, FibError, FibEvent, FibStatus};
 use crate::netlink::audit::Audit;
+use crate::netlink::conflicts::Conflicts;
 use crate::netlink::courier::{Batch, Delivered};
 use crate::netlink::encode::{self, Owner};
 use crate::netlink::handle::Shared;
@@ -57,6 +58,7 @@ pub struct Engine {
     applied: (u64, Duration),
     degraded: Option<String>,
     last_error: Option<String>,
+    conflicts: Conflicts,
     kernel_objects: bool,
 }
 
@@ -108,6 +110,7 @@ impl Engine {
             applied: (0, Duration::ZERO),
             degraded: start.degraded,
             last_error: None,
+            conflicts: Conflicts::default(),
             kernel_objects: start.kernel_objects,
         };
         engine.read_everything(Occasion::Start)?;
@@ -197,6 +200,7 @@ impl Engine {
             return false;
         }
         let ops = self.state.plan_routes(BATCH);
+        self.conflicts.log(self.state.take_conflicts());
         if ops.is_empty() {
             return self.state.waiting() < before;
         }

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use ipnet::IpNet;
+
 use crate::api::{FibConfig, FibEvent, FibStatus};
 use crate::plan::fact::ObjectKind;
 use crate::plan::links::Links;
@@ -33,6 +35,12 @@ impl State {
     /// Prefixes that wait to be looked at.
     pub fn waiting(&self) -> usize {
         if self.may_write() { self.routes.waiting() } else { 0 }
+    }
+
+    /// Prefixes found held by somebody else of the same metric since the last call, and the
+    /// protocols of these routes; few, for they come with plans.
+    pub fn take_conflicts(&mut self) -> Vec<(IpNet, u8)> {
+        std::mem::take(&mut self.new_conflicts)
     }
 
     /// What this side of [`FibStatus`] knows.

@@ -237,6 +237,12 @@ impl Foreign {
         !none && self.at(table, prefix).any(|(_, k)| k.tos == 0 && k.form.metric == metric)
     }
 
+    /// The protocol of whoever has this very key.
+    pub fn protocol_at(&self, table: u32, prefix: IpNet, metric: u32) -> Option<u8> {
+        let mut kinds = self.at(table, prefix).map(|(_, kind)| kind);
+        kinds.find(|k| k.tos == 0 && k.form.metric == metric).map(|k| k.protocol)
+    }
+
     /// Prefix lengths of a family that occur in a table.
     pub fn lengths(&self, table: u32, address: IpAddr) -> impl Iterator<Item = u8> {
         self.tables

@@ -59,6 +59,8 @@ pub struct State {
     pub(super) failed: BTreeMap<IpNet, Failure>,
     pub(super) retry_at: Option<Instant>,
     pub(super) conflicts: BTreeSet<IpNet>,
+    /// Those found since they were last asked for, and the protocol that stands there.
+    pub(super) new_conflicts: Vec<(IpNet, u8)>,
     pub(super) drift: Drift,
     /// Own host addresses that redistribution was told of.
     pub(super) hosts: BTreeSet<IpNet>,
@@ -149,6 +151,7 @@ impl State {
             failed: BTreeMap::new(),
             retry_at: None,
             conflicts: BTreeSet::new(),
+            new_conflicts: Vec::new(),
             drift: Drift::default(),
             hosts: BTreeSet::new(),
             in_sync: false,

@@ -143,7 +143,10 @@ impl State {
             (Some(new), have) => {
                 let metric = self.metric(new);
                 if self.foreign.holds(self.config.table, prefix, metric) {
-                    self.conflicts.insert(prefix);
+                    if self.conflicts.insert(prefix) {
+                        let protocol = self.foreign.protocol_at(self.config.table, prefix, metric);
+                        self.new_conflicts.extend(protocol.map(|protocol| (prefix, protocol)));
+                    }
                     if let Some(old) = have.form().filter(|old| self.metric(*old) != metric) {
                         self.issue(ops, prefix, Verb::Delete, old);
                         self.set_have(prefix, Have::Nothing);

@@ -369,6 +369,8 @@ fn a_prefix_whose_write_is_under_way_waits_for_the_answer() {
     assert!(bench.state.take_asks().everything);
     assert_eq!(bench.routes(), []);
     assert_eq!(bench.state.figures().conflicts, 1);
+    assert_eq!(bench.state.take_conflicts(), [(net("192.0.2.0/24"), 4)]);
+    assert_eq!(bench.state.take_conflicts(), [], "told once");
 }
 
 #[test]
