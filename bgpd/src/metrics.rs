@@ -160,12 +160,12 @@ fn reading(out: &mut Exposition, peers: &[Peer]) {
             peer.status.counters.batches().1
         }),
         (
-            "margay_bgp_attribute_cache_hits_total",
-            "Attribute blocks recognised without decoding.",
-            |peer| peer.status.counters.attribute_cache().0,
+            "margay_bgp_attribute_intern_hits_total",
+            "Attribute sets received that some route had already.",
+            |peer| peer.status.counters.interned_sets().0,
         ),
-        ("margay_bgp_attribute_cache_misses_total", "Attribute blocks decoded.", |peer| {
-            peer.status.counters.attribute_cache().1
+        ("margay_bgp_attribute_intern_misses_total", "New attribute sets received.", |peer| {
+            peer.status.counters.interned_sets().1
         }),
         (
             "margay_bgp_reader_stalls_total",

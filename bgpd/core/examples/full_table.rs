@@ -4,7 +4,6 @@
 //! `cargo run --profile lab -p bgp-core --example full_table -- [prefixes] [feeds] [receivers]`
 
 use std::{
-    collections::HashMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -18,8 +17,8 @@ use bgp_core::{
     fsm::Negotiated,
     policy::RoutePolicy,
     rib::{
-        Accepted, AttrTable, Attrs, Batch, Effect, Epoch, Event, Install, PeerId, Resolved,
-        SessionAddresses, Shard, ShardConfig,
+        Accepted, AttrKey, AttrTable, Attrs, Batch, Effect, Epoch, Event, Install, PeerId,
+        Resolved, SessionAddresses, Shard, ShardConfig,
     },
 };
 use bgp_packet::{
@@ -236,8 +235,7 @@ impl Rig {
 /// What a connection does: framing, decoding, recognising attribute blocks.
 #[derive(Default)]
 struct Decoder {
-    known: HashMap<Vec<u8>, Arc<Attrs>>,
-    key: Vec<u8>,
+    key: AttrKey,
 }
 
 impl Decoder {
@@ -260,20 +258,13 @@ impl Decoder {
                 batch.push(None, id, prefix);
             }
             if update.announced.iter().flatten().next().is_some() {
-                self.key.clear();
-                update.attribute_key(&mut self.key);
-                let shared = match self.known.get(&self.key) {
-                    Some(shared) => Arc::clone(shared),
-                    None => {
-                        let decoded = update.decode_attributes(context).expect("our own");
-                        let decoded = decoded.attributes.expect("nothing wrong");
-                        let shared = attrs.intern(Attrs::new(&decoded));
-                        if self.known.len() > 4096 {
-                            self.known.clear();
-                        }
-                        self.known.insert(self.key.clone(), Arc::clone(&shared));
-                        shared
-                    }
+                if !self.key.read(&update, context) {
+                    let decoded = update.decode_attributes(context).expect("our own");
+                    self.key.set(&decoded.attributes.expect("nothing wrong"));
+                }
+                let shared = match attrs.find(&self.key) {
+                    Some(shared) => shared,
+                    None => attrs.intern(Attrs::of(&self.key)),
                 };
                 for nlri in update.announced.iter().flatten() {
                     for (id, prefix) in nlri.iter() {

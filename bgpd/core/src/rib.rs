@@ -34,7 +34,7 @@ mod splice;
 mod table;
 mod walk;
 
-pub use attrs::{AttrTable, Attrs};
+pub use attrs::{AttrKey, AttrTable, Attrs};
 pub use event::{
     Accepted, Batch, Effect, Epoch, Event, Install, Installed, LocalRoute, Member, PeerId,
     Resolved, SessionAddresses, ShardConfig, SoftReset, TrackedNextHop,

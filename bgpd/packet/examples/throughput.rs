@@ -65,12 +65,12 @@ fn main() {
             black_box(sum);
         });
         let mut key = Vec::new();
-        report("parse, iterate as IpNet, key", || {
+        report("parse, iterate as IpNet, plain attributes", || {
             for range in &ranges {
                 let body = out.get(range.start + 19..range.end).expect("a message");
                 let update = Update::parse(body, &context).expect("well formed");
                 key.clear();
-                update.attribute_key(&mut key);
+                black_box(update.plain_attributes(&context, &mut key));
                 black_box(&key);
                 for nlri in update.announced.iter().flatten() {
                     nlri.iter().for_each(|prefix| {

@@ -98,6 +98,13 @@ impl Aggregator {
     }
 }
 
+/// Appends a known attribute whose value stands as it is to be written.
+pub(crate) fn write_known(code: u8, partial: PartialBits, value: &[u8], out: &mut Vec<u8>) {
+    let mut block = Block { out, unknown: &[], partial };
+    block.known(code, value.len());
+    block.out.extend_from_slice(value);
+}
+
 struct Block<'a> {
     out: &'a mut Vec<u8>,
     /// Not written yet, ascending.

@@ -1,7 +1,8 @@
 //! The canonical octets of path attributes: what they are interned by.
 //!
 //! They are the attribute block as a 4-octet peer would get it, ascending by type code, without the
-//! next hop, so they can be sent without decoding ([`crate::Announce::from_canonical`]).
+//! next hop, so what the decision process compares can be read off them ([`CanonicalParts`]), and
+//! they can be sent without decoding ([`crate::Announce::from_canonical`]).
 
 use std::net::Ipv4Addr;
 
@@ -105,6 +106,102 @@ fn entries<const N: usize>(value: &[u8]) -> Option<&[[u8; N]]> {
     }
 }
 
+/// What can be read off [canonical octets](canonical_octets) in one pass, without allocating.
+#[derive(Debug, Clone, Copy)]
+pub struct CanonicalParts<'a> {
+    /// ORIGIN.
+    pub origin: Origin,
+    /// [`AsPath::hops`].
+    pub hops: usize,
+    /// [`AsPath::neighbour`].
+    pub neighbour: Option<Asn>,
+    /// MULTI_EXIT_DISC.
+    pub med: Option<u32>,
+    /// LOCAL_PREF.
+    pub local_pref: Option<u32>,
+    /// ORIGINATOR_ID.
+    pub originator_id: Option<Ipv4Addr>,
+    /// The value of AS_PATH, with AS numbers of 4 octets.
+    pub as_path: &'a [u8],
+    /// COMMUNITIES, in order.
+    pub communities: &'a [[u8; 4]],
+    /// CLUSTER_LIST, nearest first.
+    pub cluster_list: &'a [[u8; 4]],
+}
+
+impl<'a> CanonicalParts<'a> {
+    /// `None` on octets that are not canonical.
+    pub fn read(octets: &'a [u8]) -> Option<Self> {
+        let mut parts = Self {
+            origin: Origin::Igp,
+            hops: 0,
+            neighbour: None,
+            med: None,
+            local_pref: None,
+            originator_id: None,
+            as_path: &[],
+            communities: &[],
+            cluster_list: &[],
+        };
+        for attribute in WireAttributes::new(octets) {
+            let WireAttribute { code, value, .. } = attribute.ok()?;
+            match code {
+                code::ORIGIN => parts.origin = origin(value)?,
+                code::AS_PATH => parts.path(value)?,
+                code::MED => parts.med = Some(number(value)?),
+                code::LOCAL_PREF => parts.local_pref = Some(number(value)?),
+                code::COMMUNITIES => parts.communities = entries(value)?,
+                code::ORIGINATOR_ID => parts.originator_id = Some(address_of(value)?),
+                code::CLUSTER_LIST => parts.cluster_list = entries(value)?,
+                code if code > code::CLUSTER_LIST => break,
+                _ => {}
+            }
+        }
+        Some(parts)
+    }
+
+    fn path(&mut self, value: &'a [u8]) -> Option<()> {
+        self.as_path = value;
+        let (mut rest, mut outside) = (value, false);
+        while let Some((&[kind, count], after)) = rest.split_first_chunk::<2>() {
+            let (asns, after) = after.split_at_checked(usize::from(count) * 4)?;
+            match kind {
+                AS_SEQUENCE => {
+                    self.hops += usize::from(count);
+                    if !outside {
+                        let first = asns.first_chunk::<4>();
+                        self.neighbour = first.map(|asn| Asn(u32::from_be_bytes(*asn)));
+                    }
+                    outside = true;
+                }
+                AS_SET => {
+                    self.hops += 1;
+                    outside = true;
+                }
+                _ => {}
+            }
+            rest = after;
+        }
+        Some(())
+    }
+
+    /// Every number of the path in wire order, of segments of any type.
+    pub fn asns(&self) -> impl Iterator<Item = Asn> + use<'a> {
+        let mut rest = self.as_path;
+        let mut numbers = [].iter();
+        std::iter::from_fn(move || {
+            loop {
+                if let Some(octets) = numbers.next() {
+                    return Some(Asn(u32::from_be_bytes(*octets)));
+                }
+                let (&[_, count], after) = rest.split_first_chunk::<2>()?;
+                let (segment, after) = after.split_at_checked(usize::from(count) * 4)?;
+                (numbers, rest) = (segment.as_chunks::<4>().0.iter(), after);
+            }
+        })
+    }
+}
+
 fn origin(value: &[u8]) -> Option<Origin> {
     match value {
         &[code] => Origin::from_wire(code),
@@ -119,6 +216,9 @@ fn number(value: &[u8]) -> Option<u32> {
 fn address_of(value: &[u8]) -> Option<Ipv4Addr> {
     number(value).map(Ipv4Addr::from_bits)
 }
+
+const AS_SET: u8 = 1;
+const AS_SEQUENCE: u8 = 2;
 
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@
 //! same. Leaves to others: state, policy, time, sockets.
 //!
 //! The way in: [`frame_len`](message::frame_len), [`decode`](message::decode), [`Update::parse`],
-//! [`Update::attribute_key`] to see whether the attributes are known already, else
+//! [`Update::plain_attributes`] for attributes of the usual form, else
 //! [`Update::decode_attributes`], then [`Nlri::iter`]. The way out: [`Announce`],
 //! [`encode_withdraw`], [`end_of_rib`] and the `encode_` functions of [`message`].
 
@@ -26,6 +26,7 @@ pub mod message;
 pub mod nlri;
 pub mod notification;
 pub mod open;
+mod plain;
 pub mod update;
 mod wire;
 
@@ -35,7 +36,7 @@ pub use attribute::{
     attribute_name,
 };
 pub use attributes::Decoded;
-pub use canonical::{canonical_octets, from_canonical};
+pub use canonical::{CanonicalParts, canonical_octets, from_canonical};
 pub use capability::{AddPathMode, Capability};
 pub use community::{Community, ExtCommunity, LargeCommunity};
 pub use encode::{Announce, EncodeContext, encode_withdraw, end_of_rib};

@@ -122,31 +122,16 @@ pub struct Update<'a> {
 pub(crate) struct Layout {
     /// Classic NLRI is there, of whatever family is negotiated.
     pub(crate) classic_reach: bool,
-    /// MP_REACH_NLRI is there.
-    pub(crate) mp_reach: Option<MpReach>,
-    /// Range of MP_UNREACH_NLRI in the block.
-    mp_unreach: Option<(usize, usize)>,
+    /// MP_REACH_NLRI is there; whether it carries NLRI, of whatever family.
+    pub(crate) mp_reach: Option<bool>,
     /// There are attributes besides MP_UNREACH_NLRI, or the block is cut short.
     others: bool,
-}
-
-/// Offsets in the attribute block.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct MpReach {
-    start: usize,
-    /// Where the value begins; AFI, SAFI and next hop follow.
-    value: usize,
-    /// Where the next hop ends.
-    next_hop_end: usize,
-    end: usize,
-    /// It carries NLRI, of whatever family.
-    pub(crate) reach: bool,
 }
 
 impl Layout {
     /// The message announces something, be it of a family that is ignored.
     pub(crate) fn has_reach(&self) -> bool {
-        self.classic_reach || self.mp_reach.is_some_and(|mp| mp.reach)
+        self.classic_reach || self.mp_reach == Some(true)
     }
 }
 
@@ -263,16 +248,7 @@ impl<'a> Update<'a> {
         let (_, octets) = rest.split_first().ok_or_else(error)?;
         let family = Family { afi: u16::from_be_bytes([high, low]), safi };
 
-        let start = self.offset_of(attribute.whole);
-        let end = start + attribute.whole.len();
-        let value = end - attribute.value.len();
-        self.layout.mp_reach = Some(MpReach {
-            start,
-            value,
-            next_hop_end: value + 4 + next_hop.len(),
-            end,
-            reach: !octets.is_empty(),
-        });
+        self.layout.mp_reach = Some(!octets.is_empty());
         if !context.families.contains(family) {
             self.note(
                 attribute.code,
@@ -301,8 +277,6 @@ impl<'a> Update<'a> {
         let (&[high, low, safi], octets) =
             attribute.value.split_first_chunk::<3>().ok_or_else(error)?;
         let family = Family { afi: u16::from_be_bytes([high, low]), safi };
-        let start = self.offset_of(attribute.whole);
-        self.layout.mp_unreach = Some((start, start + attribute.whole.len()));
         if !context.families.contains(family) {
             self.note(
                 attribute.code,
@@ -316,11 +290,6 @@ impl<'a> Update<'a> {
         self.note_ignored(attribute.code, ignored);
         self.withdrawn[1] = Some(nlri).filter(|nlri| !nlri.is_empty());
         Ok(octets.is_empty().then_some(family))
-    }
-
-    /// Where a part of the attribute block begins in it.
-    fn offset_of(&self, part: &[u8]) -> usize {
-        part.as_ptr().addr().saturating_sub(self.attributes.as_ptr().addr())
     }
 
     #[cold]
@@ -350,34 +319,6 @@ impl<'a> Update<'a> {
             return Err(malformed_attributes());
         }
         Ok(decoded)
-    }
-
-    /// Appends octets that determine what [`Update::decode_attributes`] returns in one context: the
-    /// attribute block as received, without prefixes. Messages of a peer that differ in their
-    /// prefixes only have the same key, so that a cache by this key saves the decoding.
-    pub fn attribute_key(&self, out: &mut Vec<u8>) {
-        let Layout { classic_reach, mp_reach, mp_unreach, .. } = self.layout;
-        let block = |from: usize, to: usize| self.attributes.get(from..to).unwrap_or_default();
-        let reach = mp_reach.is_some_and(|mp| mp.reach);
-        // An ignored MP_REACH_NLRI gives no next hop.
-        let next_hop = self.mp_next_hop.is_some();
-        out.push(
-            u8::from(classic_reach)
-                | u8::from(mp_reach.is_some()) << 1
-                | u8::from(reach) << 2
-                | u8::from(next_hop) << 3,
-        );
-        if let Some(mp) = mp_reach {
-            out.extend_from_slice(block(mp.value, mp.next_hop_end));
-        }
-        let mut cuts = [mp_reach.map(|mp| (mp.start, mp.end)), mp_unreach];
-        cuts.sort_unstable();
-        let mut from = 0;
-        for (start, end) in cuts.into_iter().flatten() {
-            out.extend_from_slice(block(from, start));
-            from = end;
-        }
-        out.extend_from_slice(block(from, self.attributes.len()));
     }
 }
 

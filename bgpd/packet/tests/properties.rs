@@ -3,10 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use bgp_packet::{
-    AddPathMode, Aggregator, Announce, AsPath, AsSegment, Asn, Capability, Community,
-    EncodeContext, Family, FamilySet, LargeCommunity, MAX_EXTENDED_LEN, Message, NextHop,
-    Notification, Open, Origin, PathAttributes, RawAttribute, SessionKind, Update, UpdateContext,
-    canonical_octets, encode_withdraw, from_canonical, message,
+    AddPathMode, Aggregator, Announce, AsPath, AsSegment, Asn, CanonicalParts, Capability,
+    Community, EncodeContext, Family, FamilySet, LargeCommunity, MAX_EXTENDED_LEN, Message,
+    NextHop, Notification, Open, Origin, PathAttributes, RawAttribute, SessionKind, Update,
+    UpdateContext, canonical_octets, encode_withdraw, from_canonical, message,
 };
 use bytes::BytesMut;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -195,20 +195,47 @@ fn expected(encode: EncodeContext, prefixes: &[(u32, IpNet)]) -> Vec<(u32, IpNet
     prefixes.iter().map(|(id, net)| (if encode.add_path { *id } else { 0 }, *net)).collect()
 }
 
+/// What is read off canonical octets is what the attributes say.
+fn check_parts(octets: &[u8], attributes: &PathAttributes) {
+    let parts = CanonicalParts::read(octets).expect("canonical");
+    assert_eq!(parts.origin, attributes.origin);
+    assert_eq!(parts.hops, attributes.as_path.hops());
+    assert_eq!(parts.neighbour, attributes.as_path.neighbour());
+    assert_eq!((parts.med, parts.local_pref), (attributes.med, attributes.local_pref));
+    assert_eq!(parts.originator_id, attributes.originator_id);
+    assert!(parts.asns().eq(attributes.as_path.asns()));
+    let communities = parts.communities.iter().map(|c| Community(u32::from_be_bytes(*c)));
+    assert!(communities.eq(attributes.communities.iter().copied()));
+    let clusters = parts.cluster_list.iter().copied().map(Ipv4Addr::from);
+    assert!(clusters.eq(attributes.cluster_list.iter().copied()));
+}
+
 /// Takes anything an UPDATE may be through all that reads it.
 fn exercise(body: &[u8], context: &UpdateContext) {
     let Ok(update) = Update::parse(body, context) else { return };
-    let mut key = Vec::new();
-    update.attribute_key(&mut key);
     for nlri in update.withdrawn.iter().chain(&update.announced).flatten() {
         for (_, prefix) in nlri {
             assert_eq!(prefix, prefix.trunc());
         }
     }
-    let Ok(decoded) = update.decode_attributes(context) else { return };
-    let Some(attributes) = decoded.attributes else { return };
+    let mut plain = Vec::new();
+    let next_hop = update.plain_attributes(context, &mut plain);
+    let Ok(decoded) = update.decode_attributes(context) else {
+        assert_eq!(next_hop, None);
+        return;
+    };
+    let faultless = decoded.faults.is_empty();
+    let Some(attributes) = decoded.attributes else {
+        assert_eq!(next_hop, None);
+        return;
+    };
     let mut octets = Vec::new();
     canonical_octets(&attributes, &mut octets);
+    if let Some(next_hop) = next_hop {
+        assert!(faultless);
+        assert_eq!((plain, next_hop), (octets.clone(), attributes.next_hop));
+    }
+    check_parts(&octets, &attributes);
     assert_eq!(from_canonical(&octets, attributes.next_hop).as_ref(), Some(&attributes));
 }
 
@@ -245,6 +272,11 @@ proptest! {
             let decoded = update.decode_attributes(&context).unwrap();
             prop_assert_eq!(&decoded.faults, &[]);
             prop_assert_eq!(decoded.attributes.as_ref(), Some(&attributes));
+            let (mut plain, mut octets) = (Vec::new(), Vec::new());
+            if update.plain_attributes(&context, &mut plain).is_some() {
+                canonical_octets(&attributes, &mut octets);
+                prop_assert_eq!(plain, octets);
+            }
         }
         prop_assert_eq!(read, expected(encode, &prefixes));
     }
@@ -279,6 +311,7 @@ proptest! {
     fn canonical_octets_read_back(attributes in attributes()) {
         let mut octets = Vec::new();
         canonical_octets(&attributes, &mut octets);
+        check_parts(&octets, &attributes);
         prop_assert_eq!(from_canonical(&octets, attributes.next_hop), Some(attributes));
     }
 

@@ -1,7 +1,6 @@
 //! One TCP connection: a reader and a writer task around it, and what they share with the peer's
 //! task and the shards.
 
-pub(crate) mod attributes;
 pub(crate) mod batch;
 pub(crate) mod queue;
 pub(crate) mod reader;

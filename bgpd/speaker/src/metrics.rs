@@ -1,7 +1,10 @@
 //! Counters of a peer, kept as atomics where the octets flow and published when asked for.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -51,14 +54,14 @@ impl MessageKind {
 }
 
 /// What a peer has done since the daemon started, over all its sessions.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct PeerCounters {
     received: [AtomicU64; 5],
     sent: [AtomicU64; 5],
     /// UPDATEs with prefixes of a family, in the order of `Family::SUPPORTED`.
     updates: [AtomicU64; 2],
-    /// Attribute faults by type code (RFC 7606 §8).
-    faults: [AtomicU64; 256],
+    /// Attribute faults by type code (RFC 7606 §8); most peers never have one.
+    faults: OnceLock<Box<[AtomicU64; 256]>>,
     /// Faults by consequence.
     ignored: AtomicU64,
     discarded: AtomicU64,
@@ -72,36 +75,13 @@ pub struct PeerCounters {
     /// Batches handed to shards and the prefixes in them.
     pub(crate) batches: AtomicU64,
     pub(crate) batch_prefixes: AtomicU64,
-    /// Attribute blocks found in the cache of the connection, and not.
-    pub(crate) cache_hits: AtomicU64,
-    pub(crate) cache_misses: AtomicU64,
+    /// Attribute sets received that some route had already, and others.
+    intern_hits: AtomicU64,
+    intern_misses: AtomicU64,
     /// Times the reader waited for a shard.
     pub(crate) stalls: AtomicU64,
     /// Worst lateness of a timer since the last publication, in microseconds.
     pub(crate) timer_late_us: AtomicU64,
-}
-
-impl Default for PeerCounters {
-    fn default() -> Self {
-        Self {
-            received: Default::default(),
-            sent: Default::default(),
-            updates: Default::default(),
-            faults: [const { AtomicU64::new(0) }; 256],
-            ignored: AtomicU64::new(0),
-            discarded: AtomicU64::new(0),
-            withdrawn: AtomicU64::new(0),
-            too_long: AtomicU64::new(0),
-            octets_received: AtomicU64::new(0),
-            octets_sent: AtomicU64::new(0),
-            batches: AtomicU64::new(0),
-            batch_prefixes: AtomicU64::new(0),
-            cache_hits: AtomicU64::new(0),
-            cache_misses: AtomicU64::new(0),
-            stalls: AtomicU64::new(0),
-            timer_late_us: AtomicU64::new(0),
-        }
-    }
 }
 
 fn slot<const N: usize>(counters: &[AtomicU64; N], index: usize) -> Option<&AtomicU64> {
@@ -129,7 +109,8 @@ impl PeerCounters {
             Handling::TreatAsWithdraw => &self.withdrawn,
         };
         consequence.fetch_add(1, Relaxed);
-        slot(&self.faults, usize::from(code)).map_or(0, |c| c.fetch_add(1, Relaxed))
+        let faults = self.faults.get_or_init(|| Box::new([const { AtomicU64::new(0) }; 256]));
+        slot(faults, usize::from(code)).map_or(0, |c| c.fetch_add(1, Relaxed))
     }
 
     /// Counts routes that were dropped without a fault of one attribute.
@@ -180,9 +161,9 @@ impl PeerCounters {
         (self.batches.load(Relaxed), self.batch_prefixes.load(Relaxed))
     }
 
-    /// Attribute blocks recognised by their octets, and decoded.
-    pub fn attribute_cache(&self) -> (u64, u64) {
-        (self.cache_hits.load(Relaxed), self.cache_misses.load(Relaxed))
+    /// Attribute sets received that some route had already, whoever sent it, and new ones.
+    pub fn interned_sets(&self) -> (u64, u64) {
+        (self.intern_hits.load(Relaxed), self.intern_misses.load(Relaxed))
     }
 
     /// How often the reader waited for a shard.
@@ -200,12 +181,9 @@ impl PeerCounters {
         self.batch_prefixes.fetch_add(u64::try_from(prefixes).unwrap_or(u64::MAX), Relaxed);
     }
 
-    pub(crate) fn cache_hit(&self) {
-        self.cache_hits.fetch_add(1, Relaxed);
-    }
-
-    pub(crate) fn cache_miss(&self) {
-        self.cache_misses.fetch_add(1, Relaxed);
+    pub(crate) fn interned(&self, known: bool) {
+        let counter = if known { &self.intern_hits } else { &self.intern_misses };
+        counter.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn stall(&self) {
@@ -220,8 +198,9 @@ impl PeerCounters {
 
     /// Attribute type codes with faults, and how many.
     pub fn faults(&self) -> Vec<(u8, u64)> {
+        let Some(faults) = self.faults.get() else { return Vec::new() };
         (0..=u8::MAX)
-            .zip(&self.faults)
+            .zip(&**faults)
             .map(|(code, count)| (code, count.load(Relaxed)))
             .filter(|(_, count)| *count > 0)
             .collect()

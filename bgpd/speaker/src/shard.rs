@@ -20,11 +20,11 @@ use bgp_core::{
     config::PeerConfig,
     fsm::Negotiated,
     rib::{
-        Accepted, AttrTable, Attrs, Epoch, Event, PeerId, RouteRow, SessionAddresses, Shard,
-        ShardConfig, SoftReset,
+        Accepted, AttrKey, AttrTable, Attrs, Epoch, Event, PeerId, RouteRow, SessionAddresses,
+        Shard, ShardConfig, SoftReset,
     },
 };
-use bgp_packet::{Family, FamilySet, PathAttributes};
+use bgp_packet::{Family, FamilySet};
 use ipnet::IpNet;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 
@@ -184,15 +184,20 @@ impl Shards {
         u32::try_from(self.0.base.elapsed().as_secs()).unwrap_or(u32::MAX)
     }
 
-    /// The shared copy of these attributes.
-    pub(crate) fn intern(&self, attributes: &PathAttributes) -> Arc<Attrs> {
-        let attrs = Attrs::new(attributes);
+    /// The shared copy of an attribute set, and whether it was there already.
+    pub(crate) fn intern(&self, key: &AttrKey) -> (Arc<Attrs>, bool) {
         // The low bits choose the place inside the table.
-        let table = usize::try_from(attrs.content_hash() >> 60).unwrap_or(0) % ATTRIBUTE_TABLES;
-        match self.0.tables.get(table) {
-            Some(table) => table.lock().unwrap_or_else(PoisonError::into_inner).intern(attrs),
-            None => Arc::new(attrs),
+        let table = usize::try_from(key.content_hash() >> 60).unwrap_or(0) % ATTRIBUTE_TABLES;
+        let Some(table) = self.0.tables.get(table) else {
+            return (Arc::new(Attrs::of(key)), false);
+        };
+        let lock = || table.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = lock().find(key) {
+            return (known, true);
         }
+        // Made without the lock: another reader may be first, and then its copy is the shared one.
+        let attrs = Attrs::of(key);
+        (lock().intern(attrs), false)
     }
 
     /// Attribute sets held.

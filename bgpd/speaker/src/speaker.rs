@@ -17,7 +17,7 @@ use std::{
 use bgp_core::{
     config::{GlobalConfig, PeerAddress, PeerConfig},
     fsm::StopReason,
-    rib::{Event, Install, LocalRoute, PeerId, Resolved, ShardConfig, TrackedNextHop},
+    rib::{AttrKey, Event, Install, LocalRoute, PeerId, Resolved, ShardConfig, TrackedNextHop},
 };
 use tokio::{
     net::TcpStream,
@@ -421,7 +421,7 @@ impl Speaker {
     async fn originate(&self, changes: Vec<(Slot, Option<OwnRoute>)>) {
         for ((prefix, source), route) in changes {
             let route = route.map(|route| LocalRoute {
-                attrs: self.shards.intern(&route.attributes),
+                attrs: self.shards.intern(&AttrKey::new(&route.attributes)).0,
                 local: route.local,
                 blackhole: route.blackhole,
             });

@@ -7,7 +7,8 @@ use std::{
 };
 
 use bgp_packet::{
-    Asn, Community, NextHop, Origin, PathAttributes, canonical_octets, from_canonical,
+    Asn, CanonicalParts, Community, NextHop, Origin, PathAttributes, Update, UpdateContext,
+    canonical_octets, from_canonical,
 };
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
@@ -47,6 +48,9 @@ pub(crate) struct Header {
     pub well_known: WellKnown,
     present: u8,
     next_hop_len: u8,
+    /// The next hop, where it is an IPv4 address alone: looked at for every set, while the octets
+    /// are seldom.
+    next_hop_v4: u32,
 }
 
 const MED: u8 = 1;
@@ -55,25 +59,25 @@ const ORIGINATOR: u8 = 4;
 const NEIGHBOUR: u8 = 8;
 
 impl Header {
-    fn of(attributes: &PathAttributes) -> Self {
-        let path = &attributes.as_path;
+    fn of(parts: &CanonicalParts<'_>, key: &AttrKey) -> Self {
         let mut present = 0;
         let mut number = |bit: u8, value: Option<u32>| {
             present |= if value.is_some() { bit } else { 0 };
             value.unwrap_or(0)
         };
         Self {
-            med: number(MED, attributes.med),
-            local_pref: number(LOCAL_PREF, attributes.local_pref),
-            originator: number(ORIGINATOR, attributes.originator_id.map(u32::from)),
-            neighbour: number(NEIGHBOUR, path.neighbour().map(|asn| asn.0)),
-            path_hash: HASHER.hash_one(path) as u32,
-            path_len: u16::try_from(path.hops()).unwrap_or(u16::MAX),
-            cluster_len: u8::try_from(attributes.cluster_list.len()).unwrap_or(u8::MAX),
-            origin: attributes.origin,
-            well_known: WellKnown::of(&attributes.communities),
+            med: number(MED, parts.med),
+            local_pref: number(LOCAL_PREF, parts.local_pref),
+            originator: number(ORIGINATOR, parts.originator_id.map(u32::from)),
+            neighbour: number(NEIGHBOUR, parts.neighbour.map(|asn| asn.0)),
+            path_hash: HASHER.hash_one(parts.as_path) as u32,
+            path_len: u16::try_from(parts.hops).unwrap_or(u16::MAX),
+            cluster_len: u8::try_from(parts.cluster_list.len()).unwrap_or(u8::MAX),
+            origin: parts.origin,
+            well_known: WellKnown::of(parts.communities),
             present,
-            next_hop_len: 0,
+            next_hop_len: key.next_hop_len,
+            next_hop_v4: key.next_hop_v4,
         }
     }
 
@@ -122,13 +126,17 @@ impl WellKnown {
         self.0 & other.0 == other.0
     }
 
-    fn of(communities: &[Community]) -> Self {
-        communities.iter().fold(Self::default(), |set, community| match *community {
-            Community::GRACEFUL_SHUTDOWN => Self(set.0 | Self::GRACEFUL_SHUTDOWN.0),
-            Community::NO_EXPORT => Self(set.0 | Self::NO_EXPORT.0),
-            Community::NO_ADVERTISE => Self(set.0 | Self::NO_ADVERTISE.0),
-            Community::NO_EXPORT_SUBCONFED => Self(set.0 | Self::NO_EXPORT_SUBCONFED.0),
-            _ => set,
+    fn of(communities: &[[u8; 4]]) -> Self {
+        // All of them are in the block of well-known ones.
+        let well_known = communities.iter().filter(|octets| octets[..2] == [0xFF, 0xFF]);
+        well_known.fold(Self::default(), |set, octets| {
+            match Community(u32::from_be_bytes(*octets)) {
+                Community::GRACEFUL_SHUTDOWN => Self(set.0 | Self::GRACEFUL_SHUTDOWN.0),
+                Community::NO_EXPORT => Self(set.0 | Self::NO_EXPORT.0),
+                Community::NO_ADVERTISE => Self(set.0 | Self::NO_ADVERTISE.0),
+                Community::NO_EXPORT_SUBCONFED => Self(set.0 | Self::NO_EXPORT_SUBCONFED.0),
+                _ => set,
+            }
         })
     }
 }
@@ -139,26 +147,82 @@ fn bloom_bit(value: u32) -> u64 {
     1 << (value.wrapping_mul(0x9E37_79B1) >> 26)
 }
 
+/// What an attribute set is known by, in a buffer that is used again and again.
+#[derive(Debug, Default)]
+pub struct AttrKey {
+    /// As in [`Attrs`].
+    octets: Vec<u8>,
+    next_hop_len: u8,
+    next_hop_v4: u32,
+    hash: u64,
+}
+
+impl AttrKey {
+    /// Of the attributes of an UPDATE; `false` where they must be decoded first, by
+    /// [`Update::decode_attributes`].
+    pub fn read(&mut self, update: &Update<'_>, context: &UpdateContext) -> bool {
+        self.octets.clear();
+        match update.plain_attributes(context, &mut self.octets) {
+            Some(next_hop) => {
+                self.seal(next_hop);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Of decoded attributes.
+    pub fn new(attributes: &PathAttributes) -> Self {
+        let mut key = Self::default();
+        key.set(attributes);
+        key
+    }
+
+    /// Likewise.
+    pub fn set(&mut self, attributes: &PathAttributes) {
+        self.octets.clear();
+        canonical_octets(attributes, &mut self.octets);
+        self.seal(attributes.next_hop);
+    }
+
+    fn seal(&mut self, NextHop { address, link_local }: NextHop) {
+        let before = self.octets.len();
+        match address {
+            IpAddr::V4(address) => self.octets.extend_from_slice(&address.octets()),
+            IpAddr::V6(address) => self.octets.extend_from_slice(&address.octets()),
+        }
+        self.octets.extend(link_local.iter().flat_map(|address| address.octets()));
+        // 4, 16, 20 or 32.
+        self.next_hop_len = (self.octets.len() - before) as u8;
+        self.next_hop_v4 = match (address, link_local) {
+            (IpAddr::V4(address), None) => address.to_bits(),
+            _ => 0,
+        };
+        self.hash = HASHER.hash_one(self.octets.as_slice());
+    }
+
+    /// That of the set; see [`Attrs::content_hash`].
+    pub fn content_hash(&self) -> u64 {
+        self.hash
+    }
+}
+
 impl Attrs {
     /// Not yet shared: give it to an [`AttrTable`].
     pub fn new(attributes: &PathAttributes) -> Self {
-        let mut octets = Vec::with_capacity(128);
-        canonical_octets(attributes, &mut octets);
-        let canonical_len = octets.len();
-        let NextHop { address, link_local } = attributes.next_hop;
-        match address {
-            IpAddr::V4(address) => octets.extend_from_slice(&address.octets()),
-            IpAddr::V6(address) => octets.extend_from_slice(&address.octets()),
-        }
-        octets.extend(link_local.iter().flat_map(|address| address.octets()));
-        let mut header = Header::of(attributes);
-        // 4, 16, 20 or 32.
-        header.next_hop_len = (octets.len() - canonical_len) as u8;
-        let clusters = attributes.cluster_list.iter().map(|id| u32::from(*id));
-        let numbers = attributes.as_path.asns().map(|asn| asn.0).chain(clusters);
+        Self::of(&AttrKey::new(attributes))
+    }
+
+    /// Likewise.
+    pub fn of(key: &AttrKey) -> Self {
+        let octets = key.octets.as_slice();
+        let canonical = &octets[..octets.len() - usize::from(key.next_hop_len)];
+        let parts = CanonicalParts::read(canonical).expect("octets are our own canonical form");
+        let clusters = parts.cluster_list.iter().map(|id| u32::from_be_bytes(*id));
+        let numbers = parts.asns().map(|asn| asn.0).chain(clusters);
         let bloom = numbers.fold(0, |bits, number| bits | bloom_bit(number));
-        let hash = HASHER.hash_one(octets.as_slice());
-        Self { octets: octets.into_boxed_slice(), hash, bloom, header }
+        let header = Header::of(&parts, key);
+        Self { octets: octets.into(), hash: key.hash, bloom, header }
     }
 
     /// Everything, decoded.
@@ -177,6 +241,9 @@ impl Attrs {
 
     /// The next hop.
     pub fn next_hop(&self) -> NextHop {
+        if self.header.next_hop_len == 4 {
+            return NextHop::new(Ipv4Addr::from(self.header.next_hop_v4));
+        }
         let octets = self.parts().1;
         let (address, rest) = octets.split_at(if octets.len().is_multiple_of(16) { 16 } else { 4 });
         let address = match (<[u8; 4]>::try_from(address), <[u8; 16]>::try_from(address)) {
@@ -228,6 +295,16 @@ pub struct AttrTable {
 }
 
 impl AttrTable {
+    /// The shared copy of a set that is known.
+    pub fn find(&self, key: &AttrKey) -> Option<Arc<Attrs>> {
+        let same = |known: &Arc<Attrs>| {
+            known.hash == key.hash
+                && known.header.next_hop_len == key.next_hop_len
+                && *known.octets == *key.octets
+        };
+        self.table.find(key.hash, same).cloned()
+    }
+
     /// The shared copy of a set.
     pub fn intern(&mut self, attrs: Attrs) -> Arc<Attrs> {
         if let Some(known) = self.table.find(attrs.hash, |known| **known == attrs) {

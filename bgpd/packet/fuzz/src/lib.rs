@@ -50,9 +50,8 @@ pub fn read_update(body: &[u8], context: &UpdateContext) -> Option<Decoded> {
             return None;
         }
     };
-    let mut key = Vec::new();
-    update.attribute_key(&mut key);
-    assert!(key.len() <= 1 + update.attributes.len());
+    let mut plain = Vec::new();
+    let next_hop = update.plain_attributes(context, &mut plain);
     for nlri in update.withdrawn.iter().chain(&update.announced).flatten() {
         assert!(!nlri.is_empty());
         assert!(context.families.contains(nlri.family));
@@ -73,6 +72,13 @@ pub fn read_update(body: &[u8], context: &UpdateContext) -> Option<Decoded> {
     }
     if let Some(attributes) = &decoded.attributes {
         check_canonical(attributes);
+    }
+    if let Some(next_hop) = next_hop {
+        let mut octets = Vec::new();
+        let attributes = decoded.attributes.as_ref().expect("plain, so without a fault");
+        canonical_octets(attributes, &mut octets);
+        assert_eq!((plain, next_hop), (octets, attributes.next_hop));
+        assert!(decoded.faults.is_empty());
     }
     Some(decoded)
 }

@@ -28,12 +28,6 @@ fn mp_reach(afi: u8, next_hop: &[u8], nlri: &[u8]) -> Vec<u8> {
     [&[0x80, 14, value.len() as u8], &value[..]].concat()
 }
 
-fn key(body: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    Update::parse(body, &context()).unwrap().attribute_key(&mut out);
-    out
-}
-
 const BLOCK: [u8; 20] =
     [0x40, 1, 1, 0, 0x40, 2, 6, 2, 1, 0, 0, 0xFD, 0xE9, 0x40, 3, 4, 192, 0, 2, 1];
 const GLOBAL: [u8; 16] = [0x20, 1, 0x0D, 0xB8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
@@ -174,39 +168,6 @@ fn add_path_applies_to_the_families_that_have_it() {
     assert_eq!(ids(update.withdrawn[0]), [1]);
     assert_eq!(ids(update.announced[0]), [2]);
     assert_eq!(ids(update.announced[1]), [0]);
-}
-
-#[test]
-fn the_attribute_key_does_not_depend_on_prefixes() {
-    assert_eq!(key(&body(&[], &BLOCK, &[8, 10])), key(&body(&[8, 12], &BLOCK, &[8, 11, 8, 13])));
-    let mp = |nlri: &[u8]| body(&[], &[&mp_reach(2, &GLOBAL, nlri), &BLOCK[..13]].concat(), &[]);
-    assert_eq!(key(&mp(&NLRI_V6)), key(&mp(&[NLRI_V6, NLRI_V6].concat())));
-    let unreach = [0x80, 15, 8, 0, 2, 1, 32, 0x20, 1, 0x0D, 0xB8];
-    assert_eq!(
-        key(&body(&[], &[&unreach[..], &BLOCK].concat(), &[8, 10])),
-        key(&body(&[], &BLOCK, &[8, 10]))
-    );
-}
-
-#[test]
-fn the_attribute_key_depends_on_what_decoding_depends_on() {
-    let mut other = BLOCK;
-    other[19] = 2;
-    let global = mp_reach(2, &GLOBAL, &NLRI_V6);
-    let link_local = mp_reach(2, &LINK_LOCAL, &NLRI_V6);
-    let with = |reach: &[u8], nlri: &[u8]| body(&[], &[reach, &BLOCK].concat(), nlri);
-    let keys = [
-        key(&body(&[], &BLOCK, &[8, 10])),
-        key(&body(&[], &BLOCK, &[])),
-        key(&body(&[], &other, &[8, 10])),
-        key(&with(&global, &[])),
-        key(&with(&global, &[8, 10])),
-        key(&with(&link_local, &[])),
-        key(&with(&mp_reach(2, &GLOBAL, &[]), &[])),
-    ];
-    for (index, one) in keys.iter().enumerate() {
-        assert!(keys.iter().skip(index + 1).all(|other| other != one), "{index}");
-    }
 }
 
 #[test]

@@ -5,11 +5,11 @@
 //! the peer down; the hold timer is fed from here and from what waits in the kernel, so being slow
 //! never costs a session.
 
-use std::{io, net::Shutdown, sync::Arc, time::Duration};
+use std::{cell::RefCell, io, net::Shutdown, sync::Arc, time::Duration};
 
 use bgp_core::{
     fsm::ConnectionId,
-    rib::{Attrs, Event},
+    rib::{AttrKey, Attrs, Event},
 };
 use bgp_packet::{
     Fault, Handling, MAX_LEN, Message, Notification, Open, RouteRefresh, Update, UpdateContext,
@@ -25,13 +25,11 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-use super::{Link, Receiving, attributes::Cache, batch::Batches};
+use super::{Link, Receiving, batch::Batches};
 use crate::metrics::MessageKind;
 
-/// Octets read at once where much is waiting.
-const READ_LARGE: usize = 256 << 10;
-/// Octets read at once otherwise.
-const READ_SMALL: usize = 64 << 10;
+/// Most octets read at once.
+const READ: usize = 256 << 10;
 /// How long the peer is given to close after us.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -92,7 +90,7 @@ pub(crate) async fn run(
         reports,
         current: None,
         buffer: BytesMut::new(),
-        cache: Cache::default(),
+        key: AttrKey::default(),
     };
     match reader.read(&socket).await {
         Stop::Transport(why) => Some(why),
@@ -107,10 +105,9 @@ pub(crate) async fn run(
 }
 
 async fn discard(socket: &TcpStream) -> io::Result<()> {
-    let mut buffer = vec![0; READ_SMALL];
     loop {
         socket.readable().await?;
-        match socket.try_read(&mut buffer) {
+        match read_into(socket, &mut BytesMut::new()) {
             Ok(0) => return Ok(()),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -119,19 +116,34 @@ async fn discard(socket: &TcpStream) -> io::Result<()> {
     }
 }
 
+thread_local! {
+    /// Where sockets are read to first: so a connection holds what it has received, not room for
+    /// what it might.
+    static LANDING: RefCell<Vec<u8>> = RefCell::new(vec![0; READ]);
+}
+
+/// Appends what waits in the socket.
+fn read_into(socket: &TcpStream, buffer: &mut BytesMut) -> io::Result<usize> {
+    LANDING.with_borrow_mut(|landing| {
+        let count = socket.try_read(landing)?;
+        buffer.extend_from_slice(landing.get(..count).unwrap_or_default());
+        Ok(count)
+    })
+}
+
 struct Reader {
     link: Arc<Link>,
     receiving: watch::Receiver<Option<Arc<Receiving>>>,
     reports: mpsc::Sender<Report>,
     current: Option<Arc<Receiving>>,
     buffer: BytesMut,
-    cache: Cache,
+    /// Scratch.
+    key: AttrKey,
     batches: Batches,
 }
 
 impl Reader {
     async fn read(&mut self, socket: &TcpStream) -> Stop {
-        let mut want = READ_SMALL;
         loop {
             let link = Arc::clone(&self.link);
             let ready = tokio::select! {
@@ -142,14 +154,12 @@ impl Reader {
             if let Err(error) = ready {
                 return error.into();
             }
-            self.buffer.reserve(want);
-            match socket.try_read_buf(&mut self.buffer) {
+            match read_into(socket, &mut self.buffer) {
                 Ok(0) => return Stop::Transport("the peer closed the connection".to_owned()),
                 Ok(count) => {
                     let octets = u64::try_from(count).unwrap_or(u64::MAX);
                     let total = &self.link.counters.octets_received;
                     total.fetch_add(octets, std::sync::atomic::Ordering::Relaxed);
-                    want = if count >= READ_SMALL { READ_LARGE } else { READ_SMALL };
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
                 Err(error) => return error.into(),
@@ -157,9 +167,8 @@ impl Reader {
             if let Err(stop) = self.take_messages().await {
                 return stop;
             }
-            if self.buffer.is_empty() && self.buffer.capacity() > READ_SMALL {
-                self.buffer = BytesMut::new();
-            }
+            // What is left is less than a message.
+            self.buffer = BytesMut::from(&*self.buffer);
             // Others read, too, and a socket with more to read would not let them.
             yield_now().await;
         }
@@ -178,7 +187,6 @@ impl Reader {
         loop {
             if self.receiving.has_changed().unwrap_or(false) {
                 self.current.clone_from(&self.receiving.borrow_and_update());
-                self.cache = Cache::default();
             }
             let max_len = self.current.as_ref().map_or(MAX_LEN, |r| r.max_len);
             let len = match message::frame_len(buffer, max_len) {
@@ -279,29 +287,32 @@ impl Reader {
         if !announces && update.attributes.is_empty() {
             return Ok(None);
         }
-        let key = self.cache.look(&update);
-        if let Some(attrs) = self.cache.find(key) {
-            self.link.counters.cache_hit();
+        if announces && self.key.read(&update, context) {
+            let attrs = self.intern();
             self.announce(&update, &attrs);
             return Ok(None);
         }
-        self.link.counters.cache_miss();
         let decoded = update.decode_attributes(context)?;
         for fault in &decoded.faults {
             self.fault(fault);
         }
         match decoded.attributes {
             Some(attributes) if announces => {
-                let attrs = self.link.shards.intern(&attributes);
-                if decoded.faults.is_empty() {
-                    self.cache.insert(key, Arc::clone(&attrs));
-                }
+                self.key.set(&attributes);
+                let attrs = self.intern();
                 self.announce(&update, &attrs);
             }
             Some(_) => {}
             None => update.announced.iter().flatten().for_each(|nlri| self.batches.withdraw(nlri)),
         }
         Ok(None)
+    }
+
+    /// The shared set of the key.
+    fn intern(&self) -> Arc<Attrs> {
+        let (attrs, known) = self.link.shards.intern(&self.key);
+        self.link.counters.interned(known);
+        attrs
     }
 
     fn fault(&self, fault: &Fault) {
@@ -331,7 +342,8 @@ impl Reader {
             Some(next_hop) if next_hop != attrs.next_hop() => {
                 let mut attributes = attrs.decode();
                 attributes.next_hop = next_hop;
-                let attrs = self.link.shards.intern(&attributes);
+                self.key.set(&attributes);
+                let attrs = self.intern();
                 self.batches.announce(nlri, &attrs);
             }
             _ => self.batches.announce(nlri, attrs),
