@@ -9,7 +9,7 @@ pub(crate) mod writer;
 use std::{
     os::fd::AsFd,
     sync::{
-        Arc, Weak,
+        Arc, Mutex, Weak,
         atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
@@ -24,7 +24,7 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use self::queue::SendQueue;
-use crate::{metrics::PeerCounters, shard::Shards, sys};
+use crate::{metrics::PeerCounters, newcomers::Newcomer, shard::Shards, sys};
 
 /// What the peer's task, both tasks of the connection and the shards share.
 #[derive(Debug)]
@@ -43,6 +43,9 @@ pub(crate) struct Link {
     pub(crate) pulse: Pulse,
     /// The peer's.
     pub(crate) counters: Arc<PeerCounters>,
+    /// While an incoming connection counts as not established: until then, or until both tasks
+    /// have ended.
+    pub(crate) newcomer: Mutex<Option<Newcomer>>,
     /// It was logged that routes are too long for this peer.
     pub(crate) told_too_long: AtomicBool,
     /// Cancelled once the session is done with this connection.

@@ -14,6 +14,7 @@ mod handle;
 mod kernel;
 mod listener;
 mod metrics;
+mod newcomers;
 mod originate;
 mod peer;
 mod ra;

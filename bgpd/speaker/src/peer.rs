@@ -37,6 +37,7 @@ use crate::{
     events::PeerEvent,
     kernel::Kernel,
     metrics::{MessageKind, PeerCounters},
+    newcomers::Newcomer,
     shard::Shards,
     transport,
 };
@@ -52,7 +53,7 @@ const FAREWELL: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(crate) enum Order {
     /// A connection came in that is the peer's.
-    Accepted(TcpStream),
+    Accepted(TcpStream, Newcomer),
     /// The other end of the interface of an unnumbered peer was heard.
     Neighbour(Ipv6Addr, u32),
     /// `peers reset`.
@@ -307,7 +308,7 @@ impl PeerTask {
                     return;
                 }
                 match result {
-                    Ok(stream) => self.connected(id, stream, false).await,
+                    Ok(stream) => self.connected(id, stream, None).await,
                     Err(why) => {
                         debug!(peer = %self.setup.config.name, err = why, "connect failed");
                         self.input(Input::ConnectFailed { connection: id, why }).await;
@@ -338,7 +339,7 @@ impl PeerTask {
     async fn order(&mut self, order: Order) {
         let name = &self.setup.config.name;
         match order {
-            Order::Accepted(stream) => self.accepted(stream).await,
+            Order::Accepted(stream, newcomer) => self.accepted(stream, newcomer).await,
             Order::Neighbour(address, interface) => {
                 let heard = Some((address, interface));
                 self.neighbour.send_if_modified(|known| {
@@ -478,7 +479,7 @@ impl PeerTask {
         self.input(Input::Stop(StopReason::MaxPrefixes { family, limit, restart })).await;
     }
 
-    async fn accepted(&mut self, stream: TcpStream) {
+    async fn accepted(&mut self, stream: TcpStream, newcomer: Newcomer) {
         // Also where it is gone before we look at it: a dynamic peer ends then too.
         self.had_connection = true;
         let Some(id) = self.session.accept(Instant::now()) else {
@@ -495,7 +496,7 @@ impl PeerTask {
             self.input(Input::ConnectFailed { connection: id, why }).await;
             return;
         }
-        self.connected(id, stream, true).await;
+        self.connected(id, stream, Some(newcomer)).await;
     }
 }
 

@@ -34,6 +34,7 @@ use crate::{
     handle::SpeakerHandle,
     kernel::{Changes, Kernel, KernelEvents},
     listener::{self, Incoming},
+    newcomers::{Known, Newcomers},
     originate::{Originator, OwnRoute, Slot},
     peer::{Order, PeerHandle, PeerSetup, PeerTask},
     ra::{self, Heard},
@@ -102,6 +103,7 @@ pub struct Speaker {
     keys: Arc<Mutex<Keys>>,
     originator: Originator,
     sync: Sync,
+    newcomers: Newcomers,
     next_id: u16,
     resting_ids: VecDeque<PeerId>,
     seed: u64,
@@ -160,6 +162,7 @@ impl Speaker {
             service_tasks: JoinSet::new(),
             keys: Arc::default(),
             sync: Sync::default(),
+            newcomers: Newcomers::default(),
             next_id: 0,
             resting_ids: VecDeque::new(),
             seed: seed(),
@@ -378,6 +381,16 @@ impl Speaker {
     }
 
     async fn accept(&mut self, stream: TcpStream, remote: SocketAddr) {
+        let configured = self.configured_for(remote).filter(|entry| entry.template.is_none());
+        let known = if configured.is_some() { Known::ByAddress } else { Known::ByPrefix };
+        let newcomer = match self.newcomers.enter(remote, known) {
+            Ok(newcomer) => newcomer,
+            Err(crowded) => {
+                debug!(%remote, err = %crowded, "connection refused");
+                listener::refuse(stream);
+                return;
+            }
+        };
         let handle = match self.configured_for(remote) {
             Some(entry) => Some(entry.handle.clone()),
             None => self.dynamic_for(remote),
@@ -387,8 +400,8 @@ impl Speaker {
             listener::refuse(stream);
             return;
         };
-        if let Err(refused) = handle.orders.try_send(Order::Accepted(stream))
-            && let Order::Accepted(stream) = refused.into_inner()
+        if let Err(refused) = handle.orders.try_send(Order::Accepted(stream, newcomer))
+            && let Order::Accepted(stream, _) = refused.into_inner()
         {
             debug!(%remote, "connection refused: peer is busy");
             listener::refuse(stream);

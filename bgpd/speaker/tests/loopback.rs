@@ -242,6 +242,31 @@ async fn a_stranger_is_reset() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_calls_again_and_again_without_a_word_is_refused_until_he_hangs_up() {
+    let (a, b) = pair(141, &[], &[]);
+    let mut range = a.peer(&b);
+    range.address = PeerAddress::Dynamic { prefix: net("127.0.0.142/32"), max_peers: 8 };
+    range.asn = PeerAsn::External;
+    range.local_address = None;
+    let (left, _) = a.start(vec![range]).await;
+    let mut silent = Vec::new();
+    let refused = loop {
+        let mut stream = call(&b, &a).await;
+        // Whoever is let in hears an OPEN.
+        match timeout(Duration::from_secs(5), stream.read(&mut [0; 1])).await {
+            Ok(Ok(1)) => silent.push(stream),
+            _ => break silent.len(),
+        }
+        assert!(silent.len() < 10, "all are let in");
+    };
+    assert!(refused >= 1, "nobody is let in");
+    drop(silent);
+    until("room again", async || call(&b, &a).await.read(&mut [0; 1]).await.is_ok_and(|n| n == 1))
+        .await;
+    left.stop(String::new()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn garbage_is_answered_and_costs_its_own_connection_only() {
     let (a, b) = pair(101, &[], &[]);
     let mut passive = a.peer(&b);

@@ -1,6 +1,6 @@
 //! Carries out what a session asks for.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::{Mutex, PoisonError, atomic::AtomicBool};
 
 use bgp_core::fsm::{Control, ErrorDirection};
 use bgp_packet::notification::code;
@@ -11,6 +11,7 @@ use crate::{
     addresses::session_addresses,
     connection::{Pulse, queue::SendQueue, reader, writer},
     metrics::MessageKind,
+    newcomers::Newcomer,
     transport::scoped,
 };
 
@@ -41,8 +42,14 @@ impl PeerTask {
         self.dials.insert(id, abort);
     }
 
-    /// A stream is there: starts its tasks, then tells the session.
-    pub(super) async fn connected(&mut self, id: ConnectionId, stream: TcpStream, incoming: bool) {
+    /// A stream is there: starts its tasks, then tells the session. `newcomer`: it came in.
+    pub(super) async fn connected(
+        &mut self,
+        id: ConnectionId,
+        stream: TcpStream,
+        newcomer: Option<Newcomer>,
+    ) {
+        let incoming = newcomer.is_some();
         let addresses = stream.local_addr().and_then(|local| Ok((local, stream.peer_addr()?)));
         let (local, remote) = match addresses {
             Ok((local, remote)) => (transport::canonical(local), transport::canonical(remote)),
@@ -61,6 +68,7 @@ impl PeerTask {
             queue: SendQueue::default(),
             pulse: Pulse::new(&socket),
             counters: Arc::clone(&self.counters),
+            newcomer: Mutex::new(newcomer),
             told_too_long: AtomicBool::new(false),
             closing: tokio_util::sync::CancellationToken::new(),
         });
@@ -119,6 +127,8 @@ impl PeerTask {
 
     async fn established(&mut self, id: ConnectionId, negotiated: Arc<Negotiated>) {
         let Some(connection) = self.connections.get(&id) else { return };
+        // It has proved who it is.
+        drop(connection.link.newcomer.lock().unwrap_or_else(PoisonError::into_inner).take());
         let epoch = self.setup.shards.next_epoch();
         if let Some(socket) = connection.socket.upgrade() {
             transport::set_user_timeout(&socket, negotiated.hold_time);
