@@ -52,7 +52,8 @@ pub fn lint() -> Result<ExitCode> {
 pub fn build_lab() -> Result<()> {
     step::run(
         "cargo build --profile lab",
-        &mut cargo(&["build", "--profile", "lab", "-p", "margay-bgpd", "-p", "margay"]),
+        cargo(&["build", "--profile", "lab"])
+            .args(["margay-bgpd", "margay", "bgpload"].map(|p| format!("--package={p}"))),
     )
 }
 

@@ -14,6 +14,10 @@ pub struct Lens {
     pub internal: bool,
     /// Compute digests; without, only what counting needs.
     pub deep: bool,
+    /// A policy stamps what it lets pass.
+    pub stamps: bool,
+    /// Multiprotocol attributes may come.
+    pub multiprotocol: bool,
 }
 
 /// What one UPDATE says of all prefixes it announces.
@@ -73,15 +77,27 @@ pub fn update(body: &[u8], lens: &Lens, mut each: impl FnMut(Event)) -> Result<(
     let mut told = Told::default();
     let mut sum = 0u64;
     let mut reach: Option<&[u8]> = None;
+    // A session that only counts prefixes needs the marker and no more: with a thousand of them,
+    // everything else would slow down what is measured.
+    let shallow = !lens.deep && !lens.stamps && !lens.multiprotocol;
     while let Some((kind, value, rest)) = attribute(attributes)? {
         attributes = rest;
         match kind {
             1 if lens.deep => sum = sum.wrapping_add(fold(1, value)),
-            2 => sum = sum.wrapping_add(as_path(value, lens, &mut told)),
+            2 => {
+                sum = sum.wrapping_add(as_path(value, lens, &mut told));
+                if shallow {
+                    break;
+                }
+            }
+            // No MED and a MED of 0 are the same, and some daemons make one of the other.
+            4 if value == [0; 4] => {}
             3..=5 if lens.deep && lens.internal => {
                 sum = sum.wrapping_add(fold(u64::from(kind), value));
             }
-            8 => sum = sum.wrapping_add(communities(value, lens, &mut told)),
+            8 if lens.deep || lens.stamps => {
+                sum = sum.wrapping_add(communities(value, lens, &mut told))
+            }
             14 => reach = Some(value),
             15 => {
                 if let [0, afi @ (1 | 2), 1, lost @ ..] = value {
@@ -190,10 +206,15 @@ fn prefixes(octets: &[u8], v4: bool, mut each: impl FnMut(u64)) -> Result<(), Ma
     while let [length, tail @ ..] = rest {
         let size = usize::from(*length).div_ceil(8);
         let (bits, tail) = tail.split_at_checked(size).ok_or(Malformed)?;
-        let mut address = [0u8; 8];
-        let kept = size.min(8);
-        address[..kept].copy_from_slice(&bits[..kept]);
-        let address = u64::from_be_bytes(address);
+        let address = match bits {
+            [a, b, c] => u64::from_be_bytes([*a, *b, *c, 0, 0, 0, 0, 0]),
+            _ => {
+                let mut address = [0u8; 8];
+                let kept = size.min(8);
+                address[..kept].copy_from_slice(&bits[..kept]);
+                u64::from_be_bytes(address)
+            }
+        };
         rest = tail;
         each(if v4 {
             V4 | address >> 32 << 8 | u64::from(*length)

@@ -82,6 +82,8 @@ impl<'a> Load<'a> {
                 own_as: args.dut_as,
                 internal: args.internal,
                 deep: false,
+                stamps: args.classes > 0 || !args.reload.is_empty(),
+                multiprotocol: args.family.v6,
             },
             plan,
             connections,

@@ -151,7 +151,15 @@ fn megabytes(kilobytes: u64) -> f64 {
 
 /// The digest of each UPDATE of a table, read as a monitor reads them.
 fn digests(args: &Args, table: &[u8]) -> Vec<u32> {
-    let lens = Lens { low: 0, high: 0, own_as: args.dut_as, internal: args.internal, deep: true };
+    let lens = Lens {
+        low: 0,
+        high: 0,
+        own_as: args.dut_as,
+        internal: args.internal,
+        deep: true,
+        stamps: true,
+        multiprotocol: true,
+    };
     let mut found = Vec::new();
     let mut rest = table;
     while let Some(header) = rest.first_chunk::<HEADER>() {

@@ -275,7 +275,18 @@ fn folder() -> Result<PathBuf> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let output = Command::new(&cargo)
-        .args(["build", "--quiet", "--profile", "lab", "-p", "margay-bgpd", "-p", "margay"])
+        .args([
+            "build",
+            "--quiet",
+            "--profile",
+            "lab",
+            "-p",
+            "margay-bgpd",
+            "-p",
+            "margay",
+            "-p",
+            "bgpload",
+        ])
         .current_dir(&workspace)
         .output()
         .context("running cargo")?;

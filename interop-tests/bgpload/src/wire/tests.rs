@@ -1,7 +1,15 @@
 use super::*;
 use crate::decode::{self, Event, Lens};
 
-const LENS: Lens = Lens { low: 64700, high: 64701, own_as: 65000, internal: false, deep: true };
+const LENS: Lens = Lens {
+    low: 64700,
+    high: 64701,
+    own_as: 65000,
+    internal: false,
+    deep: true,
+    stamps: true,
+    multiprotocol: true,
+};
 
 fn speaker() -> Speaker {
     Speaker {

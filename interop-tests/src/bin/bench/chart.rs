@@ -21,6 +21,9 @@ struct Bar {
     most: f64,
 }
 
+/// A daemon without a figure, and why.
+struct Missing<'a>(Kind, &'a str);
+
 /// The chart of a scenario. Long bars are cut at twenty times the shortest daemon's, and say so.
 pub fn svg(scenario: &Scenario, results: &Results) -> String {
     let mut figures = vec![main_figure(scenario)];
@@ -32,6 +35,18 @@ pub fn svg(scenario: &Scenario, results: &Results) -> String {
     for figure in &figures {
         y = panel(&mut body, y, figure, &bars(scenario, results, figure));
     }
+    for Missing(kind, why) in missing(scenario, results) {
+        let why: String = why.chars().take(90).collect();
+        let _ = writeln!(
+            body,
+            "<text x=\"{}\" y=\"{y}\" text-anchor=\"end\">{}</text>\n\
+             <text x=\"{NAMES}\" y=\"{y}\" fill=\"#555\">{}</text>",
+            NAMES - 8.0,
+            kind.name(),
+            escape(&why)
+        );
+        y += ROW;
+    }
     let mut text = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {y}\" width=\"{WIDTH}\" \
          height=\"{y}\" font-family=\"sans-serif\" font-size=\"13\">\n\
@@ -41,6 +56,15 @@ pub fn svg(scenario: &Scenario, results: &Results) -> String {
     let _ =
         writeln!(text, "<text x=\"10\" y=\"22\" font-weight=\"bold\">{}</text>", escape(&title));
     text + &body + "</svg>\n"
+}
+
+fn missing<'a>(scenario: &'a Scenario, results: &'a Results) -> Vec<Missing<'a>> {
+    let path = main_figure(scenario).path;
+    Kind::ALL
+        .into_iter()
+        .filter(|kind| results.good(scenario, *kind, &path).is_empty())
+        .filter_map(|kind| Some(Missing(kind, results.error(scenario, kind)?)))
+        .collect()
 }
 
 fn bars(scenario: &Scenario, results: &Results, figure: &Figure) -> Vec<Bar> {
