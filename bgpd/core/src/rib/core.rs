@@ -4,7 +4,7 @@
 use bgp_packet::SessionKind;
 
 use super::{
-    decision::{Candidate, DEFAULT_LOCAL_PREF},
+    decision::{Candidate, DEFAULT_LOCAL_PREF, LOCAL_WEIGHT},
     event::{Effect, Install, ShardConfig},
     interned::Interned,
     query::Reason,
@@ -101,10 +101,14 @@ impl Core {
     pub fn considered(&self, path: &Path, metric: u32) -> Candidate {
         let header = self.sets.attrs(path.attrs).header();
         let seen = &self.sessions.get(path.session).seen;
+        let local = seen.origin == Origin::Local;
         Candidate {
-            weight: self.sets.extra(path.attrs).local.weight,
+            weight: match self.sets.extra(path.attrs).local.weight {
+                0 if local => LOCAL_WEIGHT,
+                weight => weight,
+            },
             local_pref: header.local_pref().unwrap_or(DEFAULT_LOCAL_PREF),
-            local: seen.origin == Origin::Local,
+            local,
             path_len: header.path_len,
             origin: header.origin,
             med: header.med(),

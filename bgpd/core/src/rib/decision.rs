@@ -15,7 +15,7 @@ use crate::config::DecisionConfig;
 /// An eligible path as the decision sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Candidate {
-    /// Higher wins.
+    /// Higher wins; [`LOCAL_WEIGHT`] for a route of our own that was given none.
     pub weight: u32,
     /// Higher wins; the default where absent.
     pub local_pref: u32,
@@ -44,6 +44,10 @@ pub(crate) struct Candidate {
     /// Tells sessions of one peer apart, old from new.
     pub session: u16,
 }
+
+/// The weight of a route of our own that no policy gave one: ours stays, whatever LOCAL_PREF a peer's
+/// route is given, but for a weight that is higher still. The value is that of other daemons.
+pub(crate) const LOCAL_WEIGHT: u32 = 32768;
 
 /// LOCAL_PREF where there is none.
 pub(crate) const DEFAULT_LOCAL_PREF: u32 = 100;
@@ -107,10 +111,23 @@ pub(crate) fn compare(a: &Candidate, b: &Candidate, config: &DecisionConfig) -> 
     for reason in STEPS {
         match step(reason, a, b, config) {
             Ordering::Equal => {}
-            decided => return (decided, reason),
+            decided => return (decided, named(reason, a, b)),
         }
     }
     (Ordering::Equal, Reason::PathId)
+}
+
+/// The step that decided between two paths as it is shown: the weight that a route of our own has
+/// by itself is no more than that it is our own.
+pub(crate) fn named(step: Reason, a: &Candidate, b: &Candidate) -> Reason {
+    let by_itself = |own: &Candidate, other: &Candidate| {
+        own.local && !other.local && own.weight == LOCAL_WEIGHT
+    };
+    match step {
+        Reason::Weight if a.weight > b.weight && by_itself(a, b) => Reason::LocalRoute,
+        Reason::Weight if b.weight > a.weight && by_itself(b, a) => Reason::LocalRoute,
+        step => step,
+    }
 }
 
 /// Whether two paths are equal up to the cost of the next hop.

@@ -7,7 +7,7 @@ use bgp_packet::Announce;
 
 use super::{
     core::Core,
-    decision::{Candidate, STEPS, med, step},
+    decision::{Candidate, STEPS, med, named, step},
     event::PeerId,
     export,
     family::Rib,
@@ -125,6 +125,8 @@ fn steps(this: &Candidate, rival: &Candidate, reason: Reason, core: &Core) -> Ve
             return steps;
         }
         let order = step(known, this, rival, config);
+        let decided = order != Ordering::Equal;
+        let known = if decided { named(known, this, rival) } else { known };
         let value = |c: &Candidate| match known {
             Reason::Weight => c.weight.to_string(),
             Reason::LocalPref => c.local_pref.to_string(),
@@ -147,7 +149,6 @@ fn steps(this: &Candidate, rival: &Candidate, reason: Reason, core: &Core) -> Ve
             Reason::PeerAddress => c.address.to_string(),
             _ => c.path_id.to_string(),
         };
-        let decided = order != Ordering::Equal;
         steps.push(ExplainedStep { step: known, ours: value(this), theirs: value(rival), decided });
         if decided {
             break;
