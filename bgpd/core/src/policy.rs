@@ -86,9 +86,20 @@ pub enum Verdict {
         attributes: Option<Box<PathAttributes>>,
         /// The local values after them.
         local: LocalAttributes,
+        /// What a matching rule set, though it be to the value that was there already.
+        chosen: Chosen,
     },
     /// Not taken.
     Reject,
+}
+
+/// Which of the attributes that are rewritten on the way out a rule set: what was chosen is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Chosen {
+    /// MULTI_EXIT_DISC.
+    pub med: bool,
+    /// The next hop.
+    pub next_hop: bool,
 }
 
 /// One line of an explanation.

@@ -200,7 +200,7 @@ impl Originator {
             router_id: self.global.router_id,
         };
         match policy.evaluate(&view) {
-            Verdict::Accept { attributes: changed, local } => {
+            Verdict::Accept { attributes: changed, local, .. } => {
                 let attributes = changed.map_or(attributes, |changed| *changed);
                 Some(OwnRoute { attributes, local, blackhole: false })
             }

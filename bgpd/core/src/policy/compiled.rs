@@ -7,8 +7,9 @@ use bgp_packet::{
 };
 
 use super::{
-    AsPathSet, CommunityPattern, CommunitySet, CommunityValue, CompileError, LocalAttributes,
-    PrefixPattern, PrefixSet, RouteSource, RouteView, RuleAction, Sets, Verdict, as_path_len,
+    AsPathSet, Chosen, CommunityPattern, CommunitySet, CommunityValue, CompileError,
+    LocalAttributes, PrefixPattern, PrefixSet, RouteSource, RouteView, RuleAction, Sets, Verdict,
+    as_path_len,
     definition::{
         CommunityItem, MatchDefinition, NextHopSetting, Prepend, Range, RuleDefinition,
         SetDefinition,
@@ -26,11 +27,12 @@ pub(super) struct Candidate<'a> {
     route: &'a RouteView<'a>,
     local: LocalAttributes,
     changed: Option<Box<PathAttributes>>,
+    chosen: Chosen,
 }
 
 impl<'a> Candidate<'a> {
     pub(super) fn new(route: &'a RouteView<'a>) -> Self {
-        Self { route, local: route.local, changed: None }
+        Self { route, local: route.local, changed: None, chosen: Chosen::default() }
     }
 
     fn attributes(&self) -> &PathAttributes {
@@ -55,7 +57,7 @@ impl<'a> Candidate<'a> {
 
     pub(super) fn accept(self) -> Verdict {
         let attributes = self.changed.filter(|changed| **changed != *self.route.attributes);
-        Verdict::Accept { attributes, local: self.local }
+        Verdict::Accept { attributes, local: self.local, chosen: self.chosen }
     }
 }
 
@@ -299,6 +301,7 @@ impl Set {
         }
         if self.med.is_some() {
             candidate.write(self.med, |a| &a.med, |a| &mut a.med);
+            candidate.chosen.med = true;
         }
         if let Some(origin) = self.origin {
             candidate.write(origin, |a| &a.origin, |a| &mut a.origin);
@@ -351,6 +354,7 @@ fn set_next_hop(setting: NextHopSetting, candidate: &mut Candidate<'_>) {
     if let Some(address) = address.filter(fits) {
         let next_hop = NextHop { address, link_local: None };
         candidate.write(next_hop, |a| &a.next_hop, |a| &mut a.next_hop);
+        candidate.chosen.next_hop = true;
     }
 }
 

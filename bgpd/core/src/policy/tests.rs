@@ -62,12 +62,33 @@ fn accepted(verdict: Verdict) -> PathAttributes {
     }
 }
 
+fn unchanged(local: LocalAttributes) -> Verdict {
+    Verdict::Accept { attributes: None, local, chosen: Chosen::default() }
+}
+
+#[test]
+fn a_value_that_was_there_already_counts_as_set() {
+    let before = PathAttributes { med: Some(7), ..attributes() };
+    let address = before.next_hop.address;
+    let chosen = |set: SetDefinition| {
+        let rule = rule(MatchDefinition::default(), set, RuleAction::Accept);
+        match compile(vec![rule]).evaluate(&view(&before)) {
+            Verdict::Accept { attributes: None, chosen, .. } => (chosen.med, chosen.next_hop),
+            other => panic!("expected nothing changed, got {other:?}"),
+        }
+    };
+    assert_eq!(chosen(SetDefinition { med: Some(7), ..Default::default() }), (true, false));
+    let next_hop = Some(NextHopSetting::Address(address));
+    assert_eq!(chosen(SetDefinition { next_hop, ..Default::default() }), (false, true));
+    assert_eq!(chosen(SetDefinition { weight: Some(0), ..Default::default() }), (false, false));
+}
+
 #[test]
 fn the_built_in_policies_take_all_or_nothing() {
     let attributes = attributes();
     let local = LocalAttributes { weight: 7, ..Default::default() };
     let route = RouteView { local, ..view(&attributes) };
-    assert_eq!(RoutePolicy::accept().evaluate(&route), Verdict::Accept { attributes: None, local });
+    assert_eq!(RoutePolicy::accept().evaluate(&route), unchanged(local));
     assert_eq!(RoutePolicy::reject().evaluate(&route), Verdict::Reject);
 }
 
@@ -105,7 +126,7 @@ fn what_is_set_to_the_value_it_has_is_no_change() {
     let policy = compile(vec![rule(MatchDefinition::default(), set, RuleAction::Accept)]);
     let before = PathAttributes { communities: vec![Community(0x1_0001)], ..attributes() };
     let local = LocalAttributes::default();
-    assert_eq!(policy.evaluate(&view(&before)), Verdict::Accept { attributes: None, local });
+    assert_eq!(policy.evaluate(&view(&before)), unchanged(local));
 }
 
 #[test]
@@ -159,7 +180,7 @@ fn a_next_hop_that_the_route_cannot_carry_is_not_set() {
     let address: IpAddr = "192.0.2.9".parse().expect("an address");
     let fixed = to(NextHopSetting::Address(address));
     assert_eq!(accepted(fixed.evaluate(&view(&before))).next_hop.address, address);
-    let unchanged = Verdict::Accept { attributes: None, local: LocalAttributes::default() };
+    let unchanged = unchanged(LocalAttributes::default());
     assert_eq!(fixed.evaluate(&v6), unchanged);
     let own = to(NextHopSetting::SelfAddress);
     let after = accepted(own.evaluate(&view(&before)));
@@ -560,7 +581,7 @@ proptest! {
             };
             let wanted = naive(&definition, &sets, &route);
             let got = match policy.evaluate(&route) {
-                Verdict::Accept { attributes: changed, local } => {
+                Verdict::Accept { attributes: changed, local, .. } => {
                     if let Some(changed) = &changed {
                         prop_assert_ne!(&**changed, attributes);
                     }

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use bgp_packet::{Family, NextHop, PathAttributes, SessionKind};
+use bgp_packet::{AsPath, Family, NextHop, PathAttributes, SessionKind};
 use ipnet::IpNet;
 
 use super::{
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     config::{LocalAsnMode, NextHopMode, RemovePrivate},
-    policy::{RouteView, RuleHit, Verdict},
+    policy::{Chosen, RouteView, RuleHit, Verdict},
 };
 
 /// Whether a route may go to a group at all, before any policy.
@@ -68,18 +68,44 @@ pub(crate) fn family_of(prefix: IpNet) -> Family {
     }
 }
 
-/// The route after export policy: the attributes where it changed any.
+/// What export policy makes of a route.
+#[derive(Debug, Default)]
+pub(crate) struct ByPolicy {
+    /// The attributes where it changed any.
+    pub attributes: Option<Box<PathAttributes>>,
+    /// What it set.
+    pub chosen: Chosen,
+}
+
+impl ByPolicy {
+    /// Whether the route is sent as without a policy.
+    pub fn is_nothing(&self) -> bool {
+        self.attributes.is_none() && self.chosen == Chosen::default()
+    }
+}
+
+/// The attributes of a path as export policy finds them: towards another AS without what must not
+/// be seen there. What policy prepends is not looked at any more.
+pub(crate) fn stored(core: &Core, key: &GroupKey, path: &Path) -> PathAttributes {
+    let mut attributes = core.sets.attrs(path.attrs).decode();
+    if key.kind == SessionKind::External && !key.route_server {
+        clean_path(key, &mut attributes.as_path);
+    }
+    attributes
+}
+
+/// The route after export policy. `attributes` are as by `stored`.
 pub(crate) fn policy(
     core: &Core,
     key: &GroupKey,
     path: &Path,
     attributes: &PathAttributes,
     prefix: IpNet,
-) -> Result<Option<Box<PathAttributes>>, NotSent> {
+) -> Result<ByPolicy, NotSent> {
     match &key.export {
-        None => Ok(None),
+        None => Ok(ByPolicy::default()),
         Some(policy) => match policy.evaluate(&view(core, key, path, attributes, prefix)) {
-            Verdict::Accept { attributes, .. } => Ok(attributes),
+            Verdict::Accept { attributes, chosen, .. } => Ok(ByPolicy { attributes, chosen }),
             Verdict::Reject => Err(NotSent::Policy),
         },
     }
@@ -93,32 +119,31 @@ pub(crate) fn explain_policy(
     prefix: IpNet,
 ) -> Option<(String, Vec<RuleHit>)> {
     let policy = key.export.as_deref()?;
-    let attributes = core.sets.attrs(path.attrs).decode();
+    let attributes = stored(core, key, path);
     let (_, hits) = policy.explain(&view(core, key, path, &attributes, prefix));
     Some((policy.name().to_owned(), hits))
 }
 
-/// The attributes as sent. `stored` are those of the path, `chosen` what policy made of them.
+/// The attributes as sent. `stored` are those of the path, `by_policy` what policy made of them.
 pub(crate) fn rewrite(
     core: &Core,
     key: &GroupKey,
     family: Family,
     path: &Path,
     stored: &PathAttributes,
-    chosen: Option<Box<PathAttributes>>,
+    by_policy: ByPolicy,
 ) -> Result<PathAttributes, NotSent> {
-    let by_policy = chosen.is_some();
-    let mut sent = chosen.map_or_else(|| stored.clone(), |chosen| *chosen);
-    let next_hop_set = by_policy && sent.next_hop != stored.next_hop;
-    let med_set = path.flags.any(MED_SET) || (by_policy && sent.med != stored.med);
+    let ByPolicy { attributes, chosen } = by_policy;
+    let mut sent = attributes.map_or_else(|| stored.clone(), |attributes| *attributes);
+    let med_set = path.flags.any(MED_SET) || chosen.med;
     let source = core.sessions.get(path.session);
     let origin = source.seen.origin;
 
-    sent.next_hop = next_hop(key, family, sent.next_hop, next_hop_set)?;
+    sent.next_hop = next_hop(key, family, sent.next_hop, chosen.next_hop)?;
     match key.kind {
         SessionKind::External => {
             if !key.route_server {
-                external_path(core, key, &mut sent);
+                prepend_ours(core, key, &mut sent.as_path);
                 if !med_set && origin != Origin::Local {
                     sent.med = None;
                 }
@@ -145,9 +170,8 @@ pub(crate) fn rewrite(
     Ok(sent)
 }
 
-/// The path towards another AS: confederation segments go, ours is in front.
-fn external_path(core: &Core, key: &GroupKey, sent: &mut PathAttributes) {
-    let path = &mut sent.as_path;
+/// What another AS does not see of a path: confederation segments, private numbers.
+fn clean_path(key: &GroupKey, path: &mut AsPath) {
     path.strip_confed();
     // The peer's own number stays, so that it can tell a loop.
     let private = |asn: bgp_packet::Asn| asn.is_private() && Some(asn) != key.peer_asn;
@@ -168,6 +192,10 @@ fn external_path(core: &Core, key: &GroupKey, sent: &mut PathAttributes) {
     {
         path.map(|asn| if asn == peer { key.local_asn } else { asn });
     }
+}
+
+/// Towards another AS ours is in front.
+fn prepend_ours(core: &Core, key: &GroupKey, path: &mut AsPath) {
     match key.shown {
         Some((shown, LocalAsnMode::Prepend | LocalAsnMode::NoPrepend)) => {
             let global = &core.config.global;
@@ -242,7 +270,7 @@ pub(crate) fn export(
     prefix: IpNet,
 ) -> Result<PathAttributes, NotSent> {
     allowed(core, key, path)?;
-    let stored = core.sets.attrs(path.attrs).decode();
-    let chosen = policy(core, key, path, &stored, prefix)?;
-    rewrite(core, key, family_of(prefix), path, &stored, chosen)
+    let stored = stored(core, key, path);
+    let by_policy = policy(core, key, path, &stored, prefix)?;
+    rewrite(core, key, family_of(prefix), path, &stored, by_policy)
 }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     config::{GlobalConfig, LocalAsnMode},
-    policy::{LocalAttributes, RoutePolicy, RouteSource, RouteView, RuleHit, Verdict},
+    policy::{Chosen, LocalAttributes, RoutePolicy, RouteSource, RouteView, RuleHit, Verdict},
 };
 
 /// What import made of a set: its number after policy, and flags.
@@ -94,17 +94,20 @@ impl Importer {
         let decoded = self.decoded.get_or_insert_with(|| prepended(attrs.decode(), peer, origin));
         let interface = peer.addresses.interface;
         let verdict = match &peer.config.import {
-            None => Verdict::Accept { attributes: None, local: LocalAttributes::default() },
+            None => Verdict::Accept {
+                attributes: None,
+                local: LocalAttributes::default(),
+                chosen: Chosen::default(),
+            },
             Some(policy) => policy.evaluate(&view(core, peer, decoded, prefix)),
         };
-        let Verdict::Accept { attributes, local } = verdict else {
+        let Verdict::Accept { attributes, local, chosen } = verdict else {
             core.sets.retain(self.attrs_in);
             return (self.attrs_in, REJECTED);
         };
         let by_policy = attributes.is_some();
         let mut after = attributes.unwrap_or_else(|| Box::new(decoded.clone()));
-        let received = attrs.header().med();
-        let mut flags = if after.med.is_some() && after.med != received { MED_SET } else { 0 };
+        let mut flags = if chosen.med { MED_SET } else { 0 };
         if after.next_hop.is_martian() {
             flags |= BAD_NEXT_HOP;
         }

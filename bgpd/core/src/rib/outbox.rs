@@ -38,6 +38,7 @@ pub(crate) struct Exports {
     /// The sessions whose own address each has as next hop, where there are any.
     named: Map<u32, SmallVec<[u16; 2]>>,
     last: Option<(Origin, Option<u32>)>,
+    /// As export policy finds it.
     decoded: Option<(u32, PathAttributes)>,
     /// Attribute sets no message can hold: a prefix that has them, and whose it is.
     too_long: Vec<(IpNet, u16)>,
@@ -103,23 +104,23 @@ impl Exports {
         export::allowed(core, key, path).ok()?;
         let decoded = match self.decoded.take() {
             Some((attrs, decoded)) if attrs == path.attrs => decoded,
-            _ => core.sets.attrs(path.attrs).decode(),
+            _ => export::stored(core, key, path),
         };
         let family = export::family_of(prefix);
         let whose = (prefix, path.session);
-        let rewrite = |chosen| export::rewrite(core, key, family, path, &decoded, chosen);
+        let rewrite = |by_policy| export::rewrite(core, key, family, path, &decoded, by_policy);
         let number = match export::policy(core, key, path, &decoded, prefix) {
             Err(_) => None,
-            Ok(None) => match self.by_origin.get(&origin) {
+            Ok(by_policy) if by_policy.is_nothing() => match self.by_origin.get(&origin) {
                 Some(number) => *number,
                 None => {
                     let number =
-                        rewrite(None).ok().and_then(|sent| self.make(core, key, &sent, whose));
+                        rewrite(by_policy).ok().and_then(|sent| self.make(core, key, &sent, whose));
                     self.by_origin.insert(origin, number);
                     number
                 }
             },
-            Ok(chosen) => match rewrite(chosen) {
+            Ok(by_policy) => match rewrite(by_policy) {
                 Err(_) => None,
                 Ok(sent) => match self.by_content.get(&sent) {
                     Some(number) => *number,

@@ -141,7 +141,7 @@ proptest! {
         let path = table.add(slot, new);
         let path = table.path(path);
 
-        let slow = export::rewrite(&core, &key, Net4::FAMILY, path, &attributes, None).unwrap();
+        let slow = export::rewrite(&core, &key, Net4::FAMILY, path, &attributes, Default::default()).unwrap();
         let mut out = Vec::new();
         prop_assert!(is_plain(&key));
         if let Some(next_hop) = splice(&core, &key, Net4::FAMILY, path, &mut out) {
