@@ -113,6 +113,11 @@ impl Feed {
         Arc::new(Self { area, state: Mutex::new(state), ready: Notify::new() })
     }
 
+    /// What it covers.
+    pub(crate) fn area(&self) -> &Area {
+        &self.area
+    }
+
     /// Adds the events that concern it; everything up to `revision` is known then.
     pub(crate) fn push<'a>(&self, events: impl IntoIterator<Item = &'a Event>, revision: Revision) {
         let mut state = self.lock();
@@ -140,6 +145,11 @@ impl Feed {
     pub(crate) fn fail(&self, error: StoreError) {
         self.lock().fail(error);
         self.ready.notify_one();
+    }
+
+    /// Where a source that lost its stream goes on.
+    pub(crate) fn seen(&self) -> Revision {
+        self.lock().seen
     }
 
     /// Keeps everything back for as long as `held`, for tests of late changes.

@@ -16,7 +16,7 @@ use crate::{
     error::StoreError,
     feed::{Event, Feed},
     limits,
-    store::{Committed, Conflict, Cursor, Entry, Listing, Page},
+    store::{Committed, Conflict, Cursor, Entry, Lease, LeaseOutcome, Listing, Page},
 };
 
 /// How much history is kept: whichever bound is reached first.
@@ -57,6 +57,8 @@ pub(crate) enum Before {
     Nothing,
     /// This.
     Record(Record),
+    /// Something, but it was not kept: the change is from before this process began.
+    Forgotten,
 }
 
 /// A transaction whose compares hold, and what it will do.
@@ -127,6 +129,24 @@ impl Image {
 
     pub(crate) fn get(&self, key: &Key) -> Option<&Record> {
         self.values.get(&key.path())
+    }
+
+    /// The leases there are: node and octets.
+    pub(crate) fn leases(&self) -> impl Iterator<Item = (&str, &Bytes)> {
+        let prefix = Area::NodeLeases.path_prefixes().concat();
+        self.values
+            .range::<str, _>((Bound::Included(prefix.as_str()), Bound::Unbounded))
+            .map_while(|(_, record)| match &record.key {
+                Key::NodeLease(node) => Some((node.as_str(), &record.value.value)),
+                _ => None,
+            })
+            .collect::<Vec<_>>()
+            .into_iter()
+    }
+
+    /// The oldest revision that a watch may begin after.
+    pub(crate) fn oldest(&self) -> Revision {
+        self.oldest
     }
 
     pub(crate) fn list(&self, area: &Area, page: &Page) -> Result<Listing, StoreError> {
@@ -285,7 +305,7 @@ impl Image {
         for past in self.history.iter().rev().take_while(|past| past.change.revision > at) {
             let before = match &past.before {
                 Before::Record(record) => Some(record),
-                Before::Nothing => None,
+                Before::Nothing | Before::Forgotten => None,
             };
             undone.insert(past.path.as_str(), before);
         }
@@ -347,6 +367,27 @@ impl<'a> Stage<'a> {
             Write::Delete { key } => (key, None),
         });
         Ok(self.write(writes.collect()))
+    }
+
+    /// Stages what keeping a lease takes: nothing when it is held already.
+    pub(crate) fn keep_lease(&mut self, lease: &Lease) -> (Option<Staged>, LeaseOutcome) {
+        match self.get(&lease.key()) {
+            Some(current) if !lease.is_held_by(&current.value) => {
+                (None, LeaseOutcome::Taken { current })
+            }
+            Some(current) => (None, LeaseOutcome::Held { revision: current.revision }),
+            None => {
+                let staged = self.write(vec![(lease.key(), Some((lease.value(), Vec::new())))]);
+                let revision = staged.committed.revision;
+                (Some(staged), LeaseOutcome::Held { revision })
+            }
+        }
+    }
+
+    /// Stages what giving a lease back takes: nothing when another holds it, or nobody.
+    pub(crate) fn drop_lease(&mut self, lease: &Lease) -> Option<Staged> {
+        let held = self.get(&lease.key()).is_some_and(|value| lease.is_held_by(&value.value));
+        held.then(|| self.write(vec![(lease.key(), None)]))
     }
 
     /// Stages writes without conditions.
@@ -441,7 +482,7 @@ fn range_of<'a, V>(
 fn past_weight(past: &Past) -> usize {
     let before = match &past.before {
         Before::Record(record) => record.value.value.len(),
-        Before::Nothing => 0,
+        Before::Nothing | Before::Forgotten => 0,
     };
     limits::weight(&past.path, past.change.value.as_ref().map(|value| &value.value)) + before
 }

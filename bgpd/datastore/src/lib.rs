@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+mod embedded;
 mod engine;
 mod error;
 pub mod faults;
@@ -17,6 +18,7 @@ mod memory;
 mod octets;
 mod store;
 
+pub use embedded::EmbeddedStore;
 pub use error::StoreError;
 pub use feed::{Batch, PENDING_MAX, Watch};
 pub use memory::MemStore;

@@ -300,31 +300,22 @@ impl Inner {
     }
 
     fn keep_lease(&mut self, lease: &Lease) -> LeaseOutcome {
-        let key = lease.key();
-        let mut stage = Stage::new(&self.engine.image);
-        let current = stage.get(&key);
-        let revision = match current {
-            Some(current) if !lease.is_held_by(&current.value) => {
-                return LeaseOutcome::Taken { current };
-            }
-            Some(current) => current.revision,
-            None => {
-                let staged = stage.write(vec![(key, Some((lease.value(), Vec::new())))]);
-                let revision = staged.committed.revision;
-                self.apply(staged);
-                revision
-            }
-        };
-        let end = self.now + Duration::from_secs(lease.ttl_seconds());
-        self.leases.insert(lease.node.clone(), end);
-        LeaseOutcome::Held { revision }
+        let (staged, outcome) = Stage::new(&self.engine.image).keep_lease(lease);
+        if let Some(staged) = staged {
+            self.apply(staged);
+        }
+        if let LeaseOutcome::Held { .. } = outcome {
+            let end = self.now + Duration::from_secs(lease.ttl_seconds());
+            self.leases.insert(lease.node.clone(), end);
+        }
+        outcome
     }
 
     fn drop_lease(&mut self, lease: &Lease) {
-        let current = self.engine.image.get(&lease.key());
-        if current.is_some_and(|record| lease.is_held_by(&record.value.value)) {
+        let staged = Stage::new(&self.engine.image).drop_lease(lease);
+        if let Some(staged) = staged {
             self.leases.remove(&lease.node);
-            self.delete(lease.key());
+            self.apply(staged);
         }
     }
 

@@ -1,0 +1,48 @@
+use super::*;
+
+fn pool() -> Key {
+    Key::cluster(Kind::IpPool, "a")
+}
+
+fn policy() -> Key {
+    Key::namespaced(Kind::NetworkPolicy, "ns", "default.allow")
+}
+
+fn read(value: &'static str) -> String {
+    let octets = from_etcd(&policy(), Bytes::from_static(value.as_bytes()));
+    String::from_utf8(octets.to_vec()).unwrap()
+}
+
+#[test]
+fn a_policy_carries_its_name_in_etcd_and_nowhere_else() {
+    let given = r#"{"metadata":{"name":"default.allow"},"spec":{"tier":"default"}}"#;
+    let in_etcd = to_etcd(&policy(), &Bytes::from_static(given.as_bytes())).unwrap();
+    let object: Value = serde_json::from_slice(&in_etcd).unwrap();
+    assert_eq!(
+        object["metadata"]["annotations"]["projectcalico.org/metadata"],
+        r#"{"name":"default.allow"}"#
+    );
+    assert_eq!(from_etcd(&policy(), in_etcd), given.as_bytes());
+    let other = Bytes::from_static(given.as_bytes());
+    assert_eq!(to_etcd(&pool(), &other).unwrap(), other);
+}
+
+#[test]
+fn other_annotations_stay() {
+    let read = read(
+        r#"{"metadata":{"annotations":{"a":"b","projectcalico.org/metadata":"{}"},"name":"x"}}"#,
+    );
+    assert_eq!(read, r#"{"metadata":{"annotations":{"a":"b"},"name":"x"}}"#);
+}
+
+#[test]
+fn an_old_policy_of_the_default_tier_loses_the_tier_in_its_name() {
+    assert_eq!(read(r#"{"metadata":{"name":"default.allow"}}"#), r#"{"metadata":{"name":"allow"}}"#);
+    for kept in [
+        r#"{"metadata":{"name":"default.allow"},"spec":{"tier":"prod"}}"#,
+        r#"{"metadata":{"name":"allow"}}"#,
+        "broken",
+    ] {
+        assert_eq!(read(kept), kept);
+    }
+}
