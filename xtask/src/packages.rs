@@ -12,14 +12,25 @@ use anyhow::{Context, Result, bail};
 use crate::step;
 
 /// Peers and tools of the interop tests, the demo and the benchmark.
-pub const LAB: &[&str] =
-    &["bird2", "exabgp", "frr", "gobgpd", "iproute2", "iputils-ping", "openbgpd", "procps"];
+pub const LAB: &[&str] = &[
+    "bird2",
+    "etcd-server",
+    "exabgp",
+    "frr",
+    "gobgpd",
+    "iproute2",
+    "iputils-ping",
+    "openbgpd",
+    "openssl",
+    "procps",
+    "util-linux",
+];
 
 /// What building needs beside the Rust toolchain: a C compiler (allocator), C++ (fuzzer).
 pub const BUILD: &[&str] = &["g++", "gcc"];
 
 /// Services the peers' packages would start.
-const SERVICES: &[&str] = &["bird", "bird6", "frr", "gobgpd", "openbgpd", "exabgp"];
+const SERVICES: &[&str] = &["bird", "bird6", "etcd", "frr", "gobgpd", "openbgpd", "exabgp"];
 
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 

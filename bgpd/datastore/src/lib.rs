@@ -10,6 +10,7 @@
 mod embedded;
 mod engine;
 mod error;
+mod etcd;
 pub mod faults;
 mod feed;
 mod image;
@@ -20,6 +21,7 @@ mod store;
 
 pub use embedded::EmbeddedStore;
 pub use error::StoreError;
+pub use etcd::{EtcdConfig, EtcdStore, EtcdTls};
 pub use feed::{Batch, PENDING_MAX, Watch};
 pub use memory::MemStore;
 pub use store::{

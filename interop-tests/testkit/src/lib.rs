@@ -7,6 +7,7 @@
 //! here, never by name. The kit knows no crate of the workspace, so any of them may use it.
 
 pub mod bgp;
+pub mod etcd;
 pub mod golden;
 pub mod kernel;
 pub mod lab;

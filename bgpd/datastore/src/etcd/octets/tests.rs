@@ -37,7 +37,10 @@ fn other_annotations_stay() {
 
 #[test]
 fn an_old_policy_of_the_default_tier_loses_the_tier_in_its_name() {
-    assert_eq!(read(r#"{"metadata":{"name":"default.allow"}}"#), r#"{"metadata":{"name":"allow"}}"#);
+    assert_eq!(
+        read(r#"{"metadata":{"name":"default.allow"}}"#),
+        r#"{"metadata":{"name":"allow"}}"#
+    );
     for kept in [
         r#"{"metadata":{"name":"default.allow"},"spec":{"tier":"prod"}}"#,
         r#"{"metadata":{"name":"allow"}}"#,
