@@ -90,7 +90,7 @@ impl State {
         }
         let mut events = Vec::new();
         for route in self.foreign.routes() {
-            match (self.learned_under(&self.config, &route), self.learned_under(config, &route)) {
+            match (self.told_under(&self.config, &route), self.told_under(config, &route)) {
                 (None, Some(learned)) => events.push(FibEvent::Learned(learned, true)),
                 (Some(learned), None) => events.push(FibEvent::Learned(learned, false)),
                 _ => {}

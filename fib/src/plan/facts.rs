@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use crate::api::{FibConfig, FibEvent, Learned};
 use crate::plan::fact::{
-    Arrival, Fact, KernelLink, KernelRoute, ObjectKind, Origin, Presence, Via,
+    Arrival, Fact, Hop, KernelLink, KernelRoute, ObjectKind, Origin, Presence, Via,
 };
 use crate::plan::foreign::ForeignRoute;
 use crate::plan::links::LinkChange;
@@ -67,6 +67,7 @@ impl State {
     pub(super) fn link_here(&mut self, link: KernelLink, now: Instant) {
         let index = link.index;
         let running = link.running;
+        let was_running = self.links.running(index);
         match self.links.set(link) {
             LinkChange::Nothing => return,
             LinkChange::Changed => {
@@ -77,6 +78,9 @@ impl State {
             LinkChange::LostCarrier => self.asks.objects |= self.objects.any_on_link(index),
             LinkChange::WentDown => self.over_link_lost(index, now),
         }
+        if running != was_running {
+            self.carrier_changed(index);
+        }
         self.tracker.touch_all();
         self.tell_link(index);
     }
@@ -84,6 +88,7 @@ impl State {
     pub(super) fn link_gone(&mut self, index: u32, now: Instant) {
         let Some(addresses) = self.links.remove(index) else { return };
         self.over_link_lost(index, now);
+        self.carrier_changed(index);
         for address in addresses {
             self.address_changed(index, address, now);
         }
@@ -105,6 +110,25 @@ impl State {
             _ => false,
         });
         self.asks.objects |= self.objects.any_on_link(index);
+    }
+
+    /// A network that nobody on our side can reach is not announced. The kernel keeps the routes of
+    /// a link without carrier, so nothing else tells.
+    fn carrier_changed(&mut self, index: u32) {
+        let routes = self.foreign.routes_where(|kind| match &kind.form.via {
+            Via::Hops(hops) => hops.iter().any(|(hop, _)| hop.oif == index),
+            Via::Object(id) => self.objects.expand(*id).iter().any(|(hop, _)| hop.oif == index),
+            _ => false,
+        });
+        for route in routes {
+            match self.told(&route) {
+                Some(learned) if learned.connected => {
+                    self.events.push(FibEvent::Learned(learned, true));
+                }
+                Some(_) => {}
+                None => self.tell_gone(&route),
+            }
+        }
     }
 
     fn address_lost(&mut self, index: u32, address: IpAddr, now: Instant) {
@@ -180,14 +204,11 @@ impl State {
             },
         };
         let (old, new) = self.foreign.set(route, arrival);
-        for old in &old {
-            // The same route with other next hops is a change, not a loss.
-            if old.kind.protocol != told.kind.protocol {
-                self.foreign_gone(old);
-            }
-        }
         if new {
             self.foreign_came(&told, now);
+        }
+        for old in &old {
+            self.foreign_gone(old);
         }
     }
 
@@ -279,7 +300,7 @@ impl State {
                 failure.at = failure.at.min(now + RETRY_SOON);
             }
         }
-        if let Some(learned) = self.learned(route) {
+        if let Some(learned) = self.told(route) {
             self.events.push(FibEvent::Learned(learned, true));
         }
     }
@@ -289,22 +310,55 @@ impl State {
         if !self.conflicts.is_empty() && self.conflicts.contains(&route.prefix) {
             self.routes.enqueue(route.prefix);
         }
-        if let Some(learned) = self.learned(route) {
-            self.events.push(FibEvent::Learned(learned, false));
-        }
+        self.tell_gone(route);
+    }
+
+    /// Redistribution knows routes by less than the kernel does: one that went may live on in
+    /// another that is the same to it, as on a second link.
+    fn tell_gone(&mut self, route: &ForeignRoute) {
+        let Some(gone) = self.learned_under(&self.config, route) else { return };
+        let same = |other: &Learned| {
+            (other.protocol, other.metric, other.gateway)
+                == (gone.protocol, gone.metric, gone.gateway)
+        };
+        let (table, prefix) = (route.table, route.prefix);
+        let others = self
+            .foreign
+            .at(table, prefix)
+            .filter_map(|(_, kind)| self.told(&ForeignRoute { table, prefix, kind: kind.clone() }));
+        let event = match others.filter(same).last() {
+            Some(other) if other == gone => return,
+            Some(other) => FibEvent::Learned(other, true),
+            None => FibEvent::Learned(gone, false),
+        };
+        self.events.push(event);
     }
 
     /// What redistribution is told of a foreign route, if anything.
-    fn learned(&self, route: &ForeignRoute) -> Option<Learned> {
-        self.learned_under(&self.config, route)
+    fn told(&self, route: &ForeignRoute) -> Option<Learned> {
+        self.told_under(&self.config, route)
     }
 
-    /// The same under another configuration.
-    pub(super) fn learned_under(
-        &self,
-        config: &FibConfig,
-        route: &ForeignRoute,
-    ) -> Option<Learned> {
+    /// The same under another configuration: connected ones while a link of theirs has carrier.
+    pub(super) fn told_under(&self, config: &FibConfig, route: &ForeignRoute) -> Option<Learned> {
+        let learned = self.learned_under(config, route)?;
+        let carried = || {
+            let hops = self.hops_of(&route.kind.form.via);
+            hops.iter().any(|(hop, _)| self.links.running(hop.oif))
+        };
+        (!learned.connected || carried()).then_some(learned)
+    }
+
+    fn hops_of(&self, via: &Via) -> Vec<(Hop, u16)> {
+        match via {
+            Via::Hops(hops) => hops.clone(),
+            Via::Object(id) => self.objects.expand(*id),
+            _ => Vec::new(),
+        }
+    }
+
+    /// What redistribution may be told of a foreign route, if anything.
+    fn learned_under(&self, config: &FibConfig, route: &ForeignRoute) -> Option<Learned> {
         let kind = &route.kind;
         if kind.tos != 0
             || !config.learn_tables.contains(&route.table)
@@ -313,15 +367,13 @@ impl State {
         {
             return None;
         }
-        let hops = match &kind.form.via {
-            Via::Hops(hops) => hops.clone(),
-            Via::Object(id) => self.objects.expand(*id),
+        match &kind.form.via {
+            Via::Hops(_) | Via::Object(_) => {}
             // The kernel's own ones are guards, not routes.
-            Via::Blackhole | Via::Unreachable | Via::Prohibit if kind.protocol != KERNEL => {
-                Vec::new()
-            }
+            Via::Blackhole | Via::Unreachable | Via::Prohibit if kind.protocol != KERNEL => {}
             _ => return None,
-        };
+        }
+        let hops = self.hops_of(&kind.form.via);
         let gateway = hops.iter().find_map(|(hop, _)| hop.gateway);
         let leads = !hops.is_empty();
         Some(Learned {

@@ -155,12 +155,7 @@ impl Foreign {
 
     /// Forgets the routes that match; they are returned.
     pub fn remove_where(&mut self, gone: impl Fn(&Kind) -> bool) -> Vec<ForeignRoute> {
-        let ids: BTreeSet<u32> =
-            self.kinds.iter().filter(|(_, kind)| gone(kind)).map(|(id, _)| id).collect();
-        if ids.is_empty() {
-            return Vec::new();
-        }
-        let found: Vec<_> = self.iter().filter(|(.., id)| ids.contains(id)).collect();
+        let found = self.places_where(gone);
         let mut routes = Vec::with_capacity(found.len());
         for (table, prefix, id) in found {
             if let Some(kind) = self.kinds.at(id).cloned() {
@@ -169,6 +164,25 @@ impl Foreign {
             self.drop_at(table, prefix, id);
         }
         routes
+    }
+
+    /// The routes that match.
+    pub fn routes_where(&self, matches: impl Fn(&Kind) -> bool) -> Vec<ForeignRoute> {
+        let found = self.places_where(matches).into_iter();
+        let route = |(table, prefix, id)| {
+            Some(ForeignRoute { table, prefix, kind: self.kinds.at(id)?.clone() })
+        };
+        found.filter_map(route).collect()
+    }
+
+    /// There are few kinds: the routes are looked at only where one matches.
+    fn places_where(&self, matches: impl Fn(&Kind) -> bool) -> Vec<(u32, IpNet, u32)> {
+        let ids: BTreeSet<u32> =
+            self.kinds.iter().filter(|(_, kind)| matches(kind)).map(|(id, _)| id).collect();
+        if ids.is_empty() {
+            return Vec::new();
+        }
+        self.iter().filter(|(.., id)| ids.contains(id)).collect()
     }
 
     /// Everything that is not in `now` and not excused goes, everything that is comes.

@@ -29,7 +29,8 @@ impl State {
             return BTreeSet::new();
         }
         let single = |net: &IpNet| matches!(net, IpNet::V4(net) if net.prefix_len() == 32);
-        self.links.addresses_up().filter(|net| single(net) && can_be_announced(*net)).collect()
+        let running = self.links.addresses_running();
+        running.filter(|net| single(net) && can_be_announced(*net)).collect()
     }
 
     /// The end of those that another configuration does not learn any more.

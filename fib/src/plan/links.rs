@@ -109,10 +109,10 @@ impl Links {
         self.links.keys().filter_map(|&i| self.link(i)).collect()
     }
 
-    /// Addresses of all links that are administratively up.
-    pub fn addresses_up(&self) -> impl Iterator<Item = IpNet> {
-        let up = self.links.values().filter(|link| link.admin_up);
-        up.flat_map(|link| self.addresses(link.index))
+    /// Addresses of all links that can carry packets.
+    pub fn addresses_running(&self) -> impl Iterator<Item = IpNet> {
+        let running = self.links.values().filter(|link| link.running);
+        running.flat_map(|link| self.addresses(link.index))
     }
 
     /// Indexes of all links.

@@ -479,3 +479,120 @@ fn a_next_hop_with_a_host_route_that_drops_makes_routes_that_drop() {
         assert_eq!(bench.next_hop_events(), [("192.0.2.1".to_owned(), None)]);
     }
 }
+
+/// What redistribution was told of a prefix: gateway, and whether it is there.
+fn told(bench: &mut Bench, prefix: &str) -> Vec<(Option<String>, bool)> {
+    let prefix = net(prefix);
+    let only = |event| match event {
+        FibEvent::Learned(l, there) if l.prefix == prefix => {
+            Some((l.gateway.map(|gateway| gateway.to_string()), there))
+        }
+        _ => None,
+    };
+    bench.state.take_events().into_iter().filter_map(only).collect()
+}
+
+/// A foreign route of 10.9.0.0/24 over a link, as `ip route append` and `ip address add` make them.
+fn over(index: u32, gateway: Option<&str>, protocol: u8) -> KernelRoute {
+    let gateway = gateway.map(|gateway| gateway.parse().expect("address"));
+    let hop = Hop { gateway, oif: index, onlink: false };
+    KernelRoute {
+        prefix: net("10.9.0.0/24"),
+        protocol,
+        form: Form { via: Via::Hops(vec![(hop, 1)]), metric: 0, prefsrc: None },
+        ..connected(index)
+    }
+}
+
+#[test]
+fn of_two_equal_routes_on_two_links_the_last_that_goes_is_told() {
+    for protocol in [2, 4] {
+        let mut bench = Bench::new(true);
+        bench.state.take_events();
+        for index in [1, 2] {
+            let route = over(index, None, protocol);
+            bench.state.learn(Fact::Route(route, Arrival::Added, Origin::Other), bench.now);
+        }
+        assert_eq!(told(&mut bench, "10.9.0.0/24"), [(None, true), (None, true)]);
+        bench.state.learn(Fact::RouteGone(over(1, None, protocol), Origin::Other), bench.now);
+        let after = told(&mut bench, "10.9.0.0/24");
+        assert!(after.iter().all(|(_, there)| *there), "{after:?}");
+        bench.state.learn(Fact::RouteGone(over(2, None, protocol), Origin::Other), bench.now);
+        assert_eq!(told(&mut bench, "10.9.0.0/24"), [(None, false)]);
+    }
+}
+
+#[test]
+fn a_link_that_goes_leaves_an_equal_route_on_another() {
+    let mut bench = Bench::new(true);
+    for index in [1, 2] {
+        let route = over(index, None, 2);
+        bench.state.learn(Fact::Route(route, Arrival::Added, Origin::Other), bench.now);
+    }
+    bench.state.take_events();
+    let down = KernelLink { admin_up: false, ..link(1, false) };
+    bench.state.learn(Fact::Link(down, Presence::Here), bench.now);
+    let after = told(&mut bench, "10.9.0.0/24");
+    assert!(after.iter().all(|(_, there)| *there), "{after:?}");
+    bench.state.learn(Fact::Link(link(2, false), Presence::Gone), bench.now);
+    assert_eq!(told(&mut bench, "10.9.0.0/24").last(), Some(&(None, false)));
+}
+
+#[test]
+fn a_static_route_that_gets_another_gateway_leaves_the_former_behind() {
+    let mut bench = Bench::new(true);
+    let via = |gateway| over(1, Some(gateway), 4);
+    let first = Fact::Route(via("10.0.1.2"), Arrival::Added, Origin::Other);
+    bench.state.learn(first, bench.now);
+    bench.state.take_events();
+    let second = Fact::Route(via("10.0.1.3"), Arrival::Replaced, Origin::Other);
+    bench.state.learn(second, bench.now);
+    let (old, new) = (Some("10.0.1.2".to_owned()), Some("10.0.1.3".to_owned()));
+    assert_eq!(told(&mut bench, "10.9.0.0/24"), [(new.clone(), true), (old, false)]);
+    bench.state.learn(Fact::RouteGone(via("10.0.1.3"), Origin::Other), bench.now);
+    assert_eq!(told(&mut bench, "10.9.0.0/24"), [(new, false)]);
+}
+
+#[test]
+fn connected_routes_are_there_while_their_link_has_carrier() {
+    let mut bench = Bench::new(true);
+    assert_eq!(told(&mut bench, "10.0.1.0/24"), [(None, true)]);
+    bench.link(1, false);
+    assert_eq!(told(&mut bench, "10.0.1.0/24"), [(None, false)]);
+    // One that comes meanwhile is not there either; one by a gateway is none of these.
+    for (index, gateway) in [(1, None), (1, Some("10.0.1.2"))] {
+        let route = over(index, gateway, 4);
+        bench.state.learn(Fact::Route(route, Arrival::Added, Origin::Other), bench.now);
+    }
+    let gateway = Some("10.0.1.2".to_owned());
+    let after = told(&mut bench, "10.9.0.0/24");
+    assert_eq!(after, [(gateway.clone(), true)]);
+    bench.link(1, true);
+    let events = bench.state.take_events();
+    let came: Vec<_> = events
+        .iter()
+        .filter_map(|event| match event {
+            FibEvent::Learned(l, true) => Some(l.prefix.to_string()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(came, ["10.0.1.0/24", "10.9.0.0/24"]);
+    // Down from no carrier, too, it is gone and comes back with a new route only.
+    bench.link(1, false);
+    let down = KernelLink { admin_up: false, ..link(1, false) };
+    bench.state.learn(Fact::Link(down, Presence::Here), bench.now);
+    assert_eq!(told(&mut bench, "10.0.1.0/24").last(), Some(&(None, false)));
+    bench.link(1, true);
+    assert_eq!(told(&mut bench, "10.0.1.0/24"), []);
+    bench.state.learn(Fact::Route(connected(1), Arrival::Added, Origin::Other), bench.now);
+    assert_eq!(told(&mut bench, "10.0.1.0/24"), [(None, true)]);
+}
+
+#[test]
+fn a_link_that_goes_down_takes_its_connected_routes_from_redistribution() {
+    let mut bench = Bench::new(true);
+    bench.state.take_events();
+    let down = KernelLink { admin_up: false, ..link(1, false) };
+    bench.state.learn(Fact::Link(down, Presence::Here), bench.now);
+    assert_eq!(told(&mut bench, "10.0.1.0/24").last(), Some(&(None, false)));
+}
