@@ -115,6 +115,7 @@ fn run() -> Result<(), Failure> {
 /// Wishes the same for all prefixes, as a RIB would: in lots.
 fn set(fib: &FibHandle, prefixes: &[IpNet], wish: Option<Wish>) -> Result<Duration, Failure> {
     let start = Instant::now();
+    let wish = wish.map(Arc::new);
     for lot in prefixes.chunks(1000) {
         fib.set_all(lot.iter().map(|prefix| (*prefix, wish.clone())));
     }
@@ -157,7 +158,7 @@ fn next_hop(address: &str) -> BgpNextHop {
 
 fn via(next_hops: &[BgpNextHop]) -> Wish {
     let target = Target::Via(next_hops.iter().map(|n| (*n, 1)).collect());
-    Wish { target, metric: None, preferred_source: None }
+    Wish::plain(target)
 }
 
 fn ip(args: &str) -> Result<(), Failure> {

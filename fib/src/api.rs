@@ -81,15 +81,34 @@ pub enum Target {
     Prohibit,
 }
 
+/// Who told a route: when it ends, whatever hangs on it alone moves at once. A number its user
+/// never gives out twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Source(pub u32);
+
 /// A wish for one prefix.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Wish {
     /// What to do.
     pub target: Target,
+    /// Who told the next hops of the target. One that is not named here is never given up for
+    /// want of a source; one named several times lives as long as any of its sources.
+    pub sources: Vec<(BgpNextHop, Source)>,
+    /// What takes the target's place, without a word from anybody, once none of its next hops is
+    /// left: unreachable, or [ended](crate::FibHandle::source_down) with their sources.
+    pub backup: Option<(BgpNextHop, Source)>,
     /// Instead of [`FibConfig::metric`].
     pub metric: Option<u32>,
     /// Instead of [`FibConfig::preferred_source`].
     pub preferred_source: Option<IpAddr>,
+}
+
+impl Wish {
+    /// Does this and nothing else: no other metric, no backup.
+    pub fn plain(target: Target) -> Self {
+        let (sources, backup) = (Vec::new(), None);
+        Self { target, sources, backup, metric: None, preferred_source: None }
+    }
 }
 
 /// What became of a tracked next hop.

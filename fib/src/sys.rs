@@ -108,6 +108,13 @@ pub fn wait_either(a: &impl AsFd, b: &impl AsFd) -> io::Result<bool> {
     if r < 0 { Err(io::Error::last_os_error()) } else { Ok(fds[1].revents != 0) }
 }
 
+/// Sets the calling thread's own niceness; negative takes CAP_SYS_NICE.
+pub fn nice(value: i32) -> io::Result<()> {
+    // SAFETY: no pointers. On Linux 0 means the calling thread.
+    let r = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, value) };
+    if r < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 fn address() -> libc::sockaddr_nl {
     // SAFETY: sockaddr_nl is integers; all zero is a value of it.
     unsafe { std::mem::zeroed() }

@@ -7,13 +7,16 @@ use std::{
 };
 
 use ipnet::IpNet;
-use margay_fib::{BgpNextHop, FibEvent, FibHandle, Learned, Link, Resolution, Wish};
+use margay_fib::{BgpNextHop, FibEvent, FibHandle, Learned, Link, Resolution, Source, Wish};
 use tokio::sync::Notify;
 
 /// What the speaker asks of the kernel side. No call may wait for the kernel.
 pub trait Kernel: Debug + Send + Sync {
     /// Says what prefixes should do; `None` takes one out of the kernel.
-    fn set(&self, wishes: Vec<(IpNet, Option<Wish>)>);
+    fn set(&self, wishes: Vec<(IpNet, Option<Arc<Wish>>)>);
+    /// A source of routes has ended: what hangs on it alone moves to its backup, before anything
+    /// else.
+    fn source_down(&self, source: Source);
     /// Follows a next hop; answered by [`FibEvent::NextHop`]. Counted.
     fn track(&self, next_hop: BgpNextHop);
     /// Takes back one `track`.
@@ -26,8 +29,12 @@ pub trait Kernel: Debug + Send + Sync {
 }
 
 impl Kernel for FibHandle {
-    fn set(&self, wishes: Vec<(IpNet, Option<Wish>)>) {
+    fn set(&self, wishes: Vec<(IpNet, Option<Arc<Wish>>)>) {
         self.set_all(wishes);
+    }
+
+    fn source_down(&self, source: Source) {
+        Self::source_down(self, source);
     }
 
     fn track(&self, next_hop: BgpNextHop) {

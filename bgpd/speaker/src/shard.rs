@@ -26,6 +26,7 @@ use bgp_core::{
 };
 use bgp_packet::{Family, FamilySet};
 use ipnet::IpNet;
+use margay_fib::Source;
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 
 use crate::{connection::Link, kernel::Kernel, peer::Order};
@@ -62,6 +63,11 @@ pub(crate) enum Notice {
         /// All families of the session.
         families: FamilySet,
     },
+}
+
+/// A session, as the kernel side knows it.
+fn source(epoch: Epoch) -> Source {
+    Source(epoch.0)
 }
 
 /// Before a session's first route.
@@ -114,6 +120,7 @@ struct Inner {
     base: Instant,
     epoch: AtomicU32,
     changes: broadcast::Sender<RouteChange>,
+    kernel: Arc<dyn Kernel>,
 }
 
 /// A figure of one shard, for metrics.
@@ -152,6 +159,7 @@ impl Shards {
             base: Instant::now(),
             epoch: AtomicU32::new(0),
             changes,
+            kernel: Arc::clone(kernel),
         }));
         let mut threads = Vec::new();
         for (index, (controls, batches)) in inlets.into_iter().enumerate() {
@@ -238,8 +246,9 @@ impl Shards {
         self.control(|| Control::Up(Arc::clone(&up), Arc::clone(&accepted))).await;
     }
 
-    /// A session is down.
+    /// A session is down. Packets leave its next hops now, the tables follow.
     pub(crate) async fn peer_down(&self, peer: PeerId, epoch: Epoch) {
+        self.0.kernel.source_down(source(epoch));
         self.event(|| Event::PeerDown { peer, epoch }).await;
     }
 

@@ -9,15 +9,15 @@ use std::time::{Duration, Instant};
 
 use crate::api::{FibConfig, FibError, FibEvent, FibStatus};
 use crate::netlink::audit::Audit;
+use crate::netlink::backlog::Backlog;
 use crate::netlink::conflicts::Conflicts;
 use crate::netlink::courier::{Batch, Delivered};
 use crate::netlink::encode::{self, Owner};
 use crate::netlink::handle::Shared;
-use crate::netlink::inbox::{Leave, Order, Wishes};
+use crate::netlink::inbox::{Leave, Order};
 use crate::netlink::socket::{ASK_ACK, Dump};
 use crate::netlink::wire::{Encoder, Refusal};
 use crate::netlink::{Tuning, reading};
-use crate::plan::key::Key;
 use crate::plan::objects::ObjectOp;
 use crate::plan::readings::Occasion;
 use crate::plan::state::{Abilities, State};
@@ -49,6 +49,7 @@ pub struct Engine {
     pub(super) dump: Dump,
     events: Events,
     courier: Option<SyncSender<Batch>>,
+    backlog: Backlog,
     flights: VecDeque<Flight>,
     spare: Vec<Vec<u8>>,
     seq: u32,
@@ -102,6 +103,7 @@ impl Engine {
             dump: start.dump,
             events: start.events,
             courier: Some(start.courier),
+            backlog: Backlog::default(),
             flights: VecDeque::new(),
             spare: Vec::new(),
             seq: 0,
@@ -160,7 +162,10 @@ impl Engine {
             tracing::trace!(?fact, "kernel");
             self.state.learn(fact, now);
         }
-        self.wish(work.wishes, now);
+        for source in work.ended_sources {
+            self.state.source_down(source, now);
+        }
+        self.backlog.add(work.wishes, &mut self.state, now);
         for order in work.orders {
             if let Some(leave) = self.obey(order, now) {
                 return Turn::Stop(leave);
@@ -190,19 +195,22 @@ impl Engine {
         if objects_flying || self.flights.len() >= FLIGHTS {
             return false;
         }
-        let ops = self.state.plan_objects(now, self.flights.is_empty());
+        let idle = self.flights.is_empty() && self.backlog.is_empty();
+        let ops = self.state.plan_objects(now, idle);
         if !ops.is_empty() {
             self.send_objects(ops);
             return true;
         }
-        let before = self.state.waiting();
-        if before == 0 {
-            return false;
+        let before = (self.backlog.len(), self.state.waiting());
+        // What waits in the table has its half, or all that new wishes leave.
+        let share = if self.state.waiting_soon() == 0 { BATCH } else { BATCH / 2 };
+        let mut ops = self.backlog.plan(&mut self.state, share, now);
+        if self.backlog.is_empty() || self.state.waiting_soon() > 0 {
+            ops.extend(self.state.plan_routes(BATCH.saturating_sub(ops.len())));
         }
-        let ops = self.state.plan_routes(BATCH);
         self.conflicts.log(self.state.take_conflicts());
         if ops.is_empty() {
-            return self.state.waiting() < before;
+            return (self.backlog.len(), self.state.waiting()) < before;
         }
         self.send_routes(ops);
         true
@@ -311,43 +319,27 @@ impl Engine {
         }
     }
 
-    fn wish(&mut self, wishes: Wishes, now: Instant) {
-        if wishes.is_empty() {
-            return;
-        }
-        let held: Vec<u32> = wishes.distinct.iter().map(|w| self.state.hold_wish(w, now)).collect();
-        let spec = |id: Option<u32>| id.and_then(|i| held.get(usize::try_from(i).ok()?).copied());
-        // In order of prefix: the kernel's trie and our map both like neighbours.
-        let mut v4: Vec<_> = wishes.v4.into_iter().collect();
-        v4.sort_unstable_by_key(|(key, _)| *key);
-        for (key, id) in v4 {
-            self.state.want(key.net(), spec(id), now);
-        }
-        let mut v6: Vec<_> = wishes.v6.into_iter().collect();
-        v6.sort_unstable_by_key(|(key, _)| *key);
-        for (key, id) in v6 {
-            self.state.want(key.net(), spec(id), now);
-        }
-        for spec in held {
-            self.state.release_wish(spec, now);
-        }
-    }
-
     fn obey(&mut self, order: Order, now: Instant) -> Option<Leave> {
         match order {
-            Order::Track(next_hop) => self.state.track(next_hop),
+            Order::Track(next_hop) => {
+                // It may lead over what was wished for before.
+                self.backlog.absorb(&mut self.state, now);
+                self.state.track(next_hop);
+            }
             Order::Untrack(next_hop) => self.state.untrack(next_hop),
             Order::InSync => {
                 tracing::info!("sources are complete; stale routes go");
-                self.state.sources_in_sync(now);
+                self.backlog.in_sync(&mut self.state, now);
             }
             Order::Rows(filter, after, limit, answer) => {
+                self.backlog.absorb(&mut self.state, now);
                 // Whoever has this answer sees figures that count all asked before.
                 self.publish();
                 // The asker may be gone.
                 drop(answer.send(self.state.rows(filter, after, limit)));
             }
             Order::InKernel(prefixes, answer) => {
+                self.backlog.absorb(&mut self.state, now);
                 drop(answer.send(self.state.in_kernel(&prefixes)));
             }
             Order::Reconfigure(config, answer) => {
@@ -360,6 +352,7 @@ impl Engine {
 
     fn reconfigure(&mut self, config: FibConfig) -> Result<(), FibError> {
         super::check(&config)?;
+        self.backlog.absorb(&mut self.state, Instant::now());
         let objects = super::objects_wanted(&config, self.kernel_objects)?;
         let old = self.state.config();
         let moved = (old.enabled, old.table, old.protocol)
@@ -393,27 +386,28 @@ impl Engine {
             self.send_objects(op);
             self.drain();
         }
-        self.state.flush_routes(Instant::now());
-        loop {
-            let ops = self.state.plan_routes(BATCH);
-            if ops.is_empty() && self.state.waiting() == 0 {
-                break;
+        for ops in self.state.flush_routes().chunks(BATCH) {
+            while self.flights.len() >= FLIGHTS {
+                self.take_delivered();
             }
-            if !ops.is_empty() {
-                self.send_routes(ops);
-            }
-            self.drain();
+            self.send_routes(ops.to_vec());
         }
+        self.drain();
     }
 
     /// Waits until nothing is under way.
     fn drain(&mut self) {
         while !self.flights.is_empty() {
-            let delivered = self.shared.inbox.wait_delivered();
-            let now = Instant::now();
-            for d in delivered {
-                self.delivered(d, now);
-            }
+            self.take_delivered();
+        }
+    }
+
+    /// Waits until something under way is done.
+    fn take_delivered(&mut self) {
+        let delivered = self.shared.inbox.wait_delivered();
+        let now = Instant::now();
+        for d in delivered {
+            self.delivered(d, now);
         }
     }
 
@@ -497,6 +491,7 @@ impl Engine {
             nexthop_objects: self.state.uses_objects(),
             batches: self.applied.0,
             apply_time: self.applied.1,
+            pending: figures.pending + self.backlog.len(),
             resyncs: self.resync.count,
             last_error: self.last_error.clone(),
             ..figures

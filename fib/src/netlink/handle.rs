@@ -7,7 +7,9 @@ use std::thread::JoinHandle;
 
 use ipnet::IpNet;
 
-use crate::api::{BgpNextHop, FibConfig, FibError, FibRow, FibStatus, Link, RowFilter, Wish};
+use crate::api::{
+    BgpNextHop, FibConfig, FibError, FibRow, FibStatus, Link, RowFilter, Source, Wish,
+};
 use crate::netlink::inbox::{Inbox, Leave, Order, Work};
 
 /// The kernel side of a daemon. Cheap to clone; all clones speak to the same writer.
@@ -60,16 +62,28 @@ impl FibHandle {
     /// Says what a prefix should do; `None` takes it out of the kernel. Never waits for the kernel;
     /// the last word for a prefix wins.
     pub fn set(&self, prefix: IpNet, wish: Option<Wish>) {
-        self.set_all([(prefix, wish)]);
+        self.set_all([(prefix, wish.map(Arc::new))]);
     }
 
-    /// Many wishes at once: cheaper than one by one, otherwise the same.
-    pub fn set_all(&self, changes: impl IntoIterator<Item = (IpNet, Option<Wish>)>) {
+    /// Many wishes at once: cheaper than one by one, otherwise the same. Cheapest where neighbours
+    /// share a wish.
+    pub fn set_all(&self, changes: impl IntoIterator<Item = (IpNet, Option<Arc<Wish>>)>) {
         self.shared.inbox.put(|work| {
             if !work.ended {
                 for (prefix, wish) in changes {
                     work.wishes.set(prefix, wish);
                 }
+            }
+        });
+    }
+
+    /// A source has ended: routes over a next hop that nobody else told move to their backup, all
+    /// at once and before anything else that waits. What they should do in the long run is for
+    /// [`set`](Self::set) to say.
+    pub fn source_down(&self, source: Source) {
+        self.shared.inbox.put(|work| {
+            if !work.ended {
+                work.ended_sources.push(source);
             }
         });
     }

@@ -1,14 +1,15 @@
-//! Where everybody leaves work for the writer: wishes coalesce by prefix, so a route that flaps
-//! while the kernel is busy costs one entry; orders queue; facts from the listener are bounded.
+//! Where everybody leaves work for the writer: wishes are bounded by the number of prefixes, so a
+//! route that flaps while the kernel is busy costs no more than any other; orders queue; facts from
+//! the listener are bounded.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::mpsc::Sender;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
-use crate::api::{BgpNextHop, FibConfig, FibError, FibRow, RowFilter, Wish};
+use crate::api::{BgpNextHop, FibConfig, FibError, FibRow, RowFilter, Source, Wish};
 use crate::netlink::courier::Delivered;
 use crate::plan::fact::Fact;
 use crate::plan::key::{Key4, Key6};
@@ -16,8 +17,10 @@ use crate::plan::key::{Key4, Key6};
 /// Work for the writer.
 #[derive(Debug, Default)]
 pub struct Work {
-    /// Latest wish per prefix.
+    /// What prefixes should do.
     pub wishes: Wishes,
+    /// Sources that have ended: before anything else.
+    pub ended_sources: Vec<Source>,
     /// Orders, oldest first.
     pub orders: VecDeque<Order>,
     /// What the kernel told, oldest first; never more than [`FACTS_MAX`].
@@ -37,6 +40,7 @@ impl Work {
     /// Whether the writer has something to do.
     pub fn any(&self) -> bool {
         !self.wishes.is_empty()
+            || !self.ended_sources.is_empty()
             || !self.orders.is_empty()
             || !self.facts.is_empty()
             || self.facts_lost
@@ -84,17 +88,23 @@ impl Work {
     }
 }
 
-/// Latest wish per prefix; equal wishes are kept once.
+/// Wishes in the order they came; equal ones are kept once. Never much longer than there are
+/// prefixes: from time to time, words that are not the last for their prefix are struck out.
 #[derive(Debug, Default)]
 pub struct Wishes {
     /// IPv4: index into `distinct`, `None` = remove.
-    pub v4: HashMap<Key4, Option<u32>, foldhash::fast::RandomState>,
+    pub v4: Vec<(Key4, Option<u32>)>,
     /// IPv6, likewise.
-    pub v6: HashMap<Key6, Option<u32>, foldhash::fast::RandomState>,
+    pub v6: Vec<(Key6, Option<u32>)>,
     /// The different wishes of this round.
-    pub distinct: Vec<Wish>,
-    index: HashMap<Wish, u32, foldhash::fast::RandomState>,
+    pub distinct: Vec<Arc<Wish>>,
+    index: HashMap<Arc<Wish>, u32, foldhash::fast::RandomState>,
+    /// Length at which words are struck out again.
+    crowded: usize,
 }
+
+/// Words for one family before any is struck out.
+const CROWD: usize = 1 << 20;
 
 /// What a handle asks of the writer beside wishes.
 #[derive(Debug)]
@@ -126,11 +136,17 @@ pub enum Leave {
 
 impl Wishes {
     /// Notes a wish; the last word wins.
-    pub fn set(&mut self, prefix: IpNet, wish: Option<Wish>) {
+    pub fn set(&mut self, prefix: IpNet, wish: Option<Arc<Wish>>) {
         let id = wish.and_then(|w| self.intern(w));
         match prefix {
-            IpNet::V4(n) => drop(self.v4.insert(Key4::from(n), id)),
-            IpNet::V6(n) => drop(self.v6.insert(Key6::from(n), id)),
+            IpNet::V4(n) => self.v4.push((Key4::from(n), id)),
+            IpNet::V6(n) => self.v6.push((Key6::from(n), id)),
+        }
+        let longest = self.v4.len().max(self.v6.len());
+        if longest >= self.crowded.max(CROWD) {
+            last_words(&mut self.v4);
+            last_words(&mut self.v6);
+            self.crowded = 2 * self.v4.len().max(self.v6.len());
         }
     }
 
@@ -139,16 +155,35 @@ impl Wishes {
         self.v4.is_empty() && self.v6.is_empty()
     }
 
-    fn intern(&mut self, wish: Wish) -> Option<u32> {
+    /// How many words there are.
+    pub fn len(&self) -> usize {
+        self.v4.len() + self.v6.len()
+    }
+
+    fn intern(&mut self, wish: Arc<Wish>) -> Option<u32> {
+        // More different wishes in one round than prefixes there are: cannot be.
+        let number = |len: usize| u32::try_from(len).ok();
+        if let Some(last) = self.distinct.last()
+            && Arc::ptr_eq(last, &wish)
+        {
+            return number(self.distinct.len() - 1);
+        }
         if let Some(&id) = self.index.get(&wish) {
             return Some(id);
         }
-        // More different wishes in one round than prefixes there are: cannot be.
-        let id = u32::try_from(self.distinct.len()).ok()?;
+        let id = number(self.distinct.len())?;
         self.distinct.push(wish.clone());
         self.index.insert(wish, id);
         Some(id)
     }
+}
+
+/// Leaves the last word for each key, in order of key.
+fn last_words<K: Ord + Copy>(words: &mut Vec<(K, Option<u32>)>) {
+    words.sort_by_key(|(key, _)| *key); // stable: the last of equals came last
+    words.reverse();
+    words.dedup_by_key(|(key, _)| *key); // keeps the first of equals
+    words.reverse();
 }
 
 /// The letter box itself.

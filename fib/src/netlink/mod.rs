@@ -4,6 +4,7 @@
 //! while the writer plans the next, the *listener* hears notifications.
 
 mod audit;
+mod backlog;
 mod conflicts;
 mod courier;
 mod decode;

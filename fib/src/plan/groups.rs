@@ -74,10 +74,11 @@ impl State {
                 }
                 if let Some(group) = self.objects.find_claimable(&set.target) {
                     self.give_group(id, group);
-                    continue;
                 }
             }
-            for (hop, _) in &set.target {
+            let Some(set) = self.wishes.set(id) else { continue };
+            // Those of the backup, too: when it is needed, one write must do.
+            for (hop, _) in set.target.iter().chain(&set.standby) {
                 if self.objects.for_hop(hop).is_none() && !self.objects.is_refused(hop, now) {
                     wanted.insert(*hop);
                 }
@@ -156,7 +157,7 @@ impl State {
             .collect();
         for id in idle {
             if let Some(set) = self.wishes.forget_set(id) {
-                for (next_hop, _) in set.members {
+                for next_hop in set.ways.next_hops() {
                     self.tracker.leave(next_hop, id);
                 }
                 if let Some((group, _)) = set.group {
@@ -178,7 +179,8 @@ impl State {
         }
         // What a set is about to need is needed, too.
         for (_, set) in self.wishes.sets() {
-            needed.extend(set.target.iter().filter_map(|(hop, _)| self.objects.for_hop(hop)));
+            let hops = set.target.iter().chain(&set.standby);
+            needed.extend(hops.filter_map(|(hop, _)| self.objects.for_hop(hop)));
         }
         let (ids, next) = self.objects.garbage(&needed, now, GC_KEEP);
         let idle = self.wishes.sets().filter_map(|(_, s)| s.idle).min().map(|at| at + GC_KEEP);

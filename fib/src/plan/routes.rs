@@ -102,11 +102,21 @@ impl Entry {
     }
 }
 
+/// How soon a prefix must be looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rank {
+    /// In its turn.
+    Soon,
+    /// When nothing else waits: packets go the right way meanwhile.
+    Late,
+}
+
 /// Routes of one family.
 #[derive(Debug)]
 pub struct Half<K> {
     map: BTreeMap<K, Entry>,
     queue: VecDeque<K>,
+    late: VecDeque<K>,
     /// Wished prefixes of each length.
     lengths: BTreeMap<u8, usize>,
     installed: usize,
@@ -117,6 +127,7 @@ impl<K> Default for Half<K> {
         Self {
             map: BTreeMap::new(),
             queue: VecDeque::new(),
+            late: VecDeque::new(),
             lengths: BTreeMap::new(),
             installed: 0,
         }
@@ -131,24 +142,32 @@ impl<K: Key> Half<K> {
 
     /// Changes an entry; gone when nothing is left in it. Returns what it was.
     pub fn update(&mut self, key: K, change: impl FnOnce(&mut Entry)) -> Entry {
+        self.update_ranked(key, |entry| {
+            change(entry);
+            Rank::Soon
+        })
+    }
+
+    /// Likewise; the prefix, if it is to be looked at, has its turn as `change` says.
+    pub fn update_ranked(&mut self, key: K, change: impl FnOnce(&mut Entry) -> Rank) -> Entry {
         use std::collections::btree_map::Entry as Slot;
-        let (old, new) = match self.map.entry(key) {
+        let (old, new, rank) = match self.map.entry(key) {
             Slot::Occupied(mut slot) => {
                 let old = *slot.get();
-                change(slot.get_mut());
+                let rank = change(slot.get_mut());
                 let new = *slot.get();
                 if new == Entry::default() {
                     slot.remove();
                 }
-                (old, new)
+                (old, new, rank)
             }
             Slot::Vacant(slot) => {
                 let mut new = Entry::default();
-                change(&mut new);
+                let rank = change(&mut new);
                 if new != Entry::default() {
                     slot.insert(new);
                 }
-                (Entry::default(), new)
+                (Entry::default(), new, rank)
             }
         };
         let spec = |e: Entry| matches!(e.want(), Want::Spec(_));
@@ -162,7 +181,10 @@ impl<K: Key> Half<K> {
         let there = |e: Entry| usize::from(e.have() != Have::Nothing);
         self.installed = self.installed + there(new) - there(old);
         if new.queued() && !old.queued() {
-            self.queue.push_back(key);
+            match rank {
+                Rank::Soon => self.queue.push_back(key),
+                Rank::Late => self.late.push_back(key),
+            }
         }
         old
     }
@@ -181,9 +203,10 @@ impl<K: Key> Half<K> {
         &mut self,
         shortcut: impl FnOnce(K, &mut Entry) -> Option<R>,
     ) -> Option<(K, Entry, Option<R>)> {
-        let key = self.queue.pop_front()?;
-        if self.queue.is_empty() {
-            self.queue.shrink_to(4096);
+        let queue = if self.queue.is_empty() { &mut self.late } else { &mut self.queue };
+        let key = queue.pop_front()?;
+        if queue.is_empty() {
+            queue.shrink_to(4096);
         }
         let Some(entry) = self.map.get_mut(&key) else {
             return Some((key, Entry::default(), None));
@@ -201,6 +224,11 @@ impl<K: Key> Half<K> {
 
     /// Prefixes that wait.
     pub fn waiting(&self) -> usize {
+        self.queue.len() + self.late.len()
+    }
+
+    /// Of these, those whose turn has come.
+    pub fn waiting_soon(&self) -> usize {
         self.queue.len()
     }
 
@@ -276,6 +304,18 @@ impl Routes {
         }
     }
 
+    /// See [`Half::update_ranked`].
+    pub fn update_ranked(
+        &mut self,
+        prefix: IpNet,
+        change: impl FnOnce(&mut Entry) -> Rank,
+    ) -> Entry {
+        match prefix {
+            IpNet::V4(n) => self.v4.update_ranked(n.into(), change),
+            IpNet::V6(n) => self.v6.update_ranked(n.into(), change),
+        }
+    }
+
     /// See [`Half::enqueue`].
     pub fn enqueue(&mut self, prefix: IpNet) {
         match prefix {
@@ -284,12 +324,14 @@ impl Routes {
         }
     }
 
-    /// The next prefix to look at, IPv4 first; see [`Half::dequeue`].
+    /// The next prefix to look at: IPv4 first, what can wait last; see [`Half::dequeue`].
     pub fn dequeue<R>(
         &mut self,
         shortcut: impl Fn(IpNet, &mut Entry) -> Option<R>,
     ) -> Option<(IpNet, Entry, Option<R>)> {
-        if let Some((key, entry, done)) = self.v4.dequeue(|k, e| shortcut(k.net(), e)) {
+        let v6_first = self.v4.waiting_soon() == 0 && self.v6.waiting_soon() > 0;
+        if !v6_first && let Some((key, entry, done)) = self.v4.dequeue(|k, e| shortcut(k.net(), e))
+        {
             return Some((key.net(), entry, done));
         }
         let next = self.v6.dequeue(|k, e| shortcut(k.net(), e));
@@ -309,5 +351,10 @@ impl Routes {
     /// Prefixes that wait.
     pub fn waiting(&self) -> usize {
         self.v4.waiting() + self.v6.waiting()
+    }
+
+    /// Of these, those whose turn has come.
+    pub fn waiting_soon(&self) -> usize {
+        self.v4.waiting_soon() + self.v6.waiting_soon()
     }
 }

@@ -8,17 +8,20 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
-use crate::api::{BgpNextHop, FibConfig, FibEvent, Target, Wish};
+use crate::api::{BgpNextHop, FibConfig, FibEvent, Source, Target, Wish};
 use crate::plan::fact::{Form, KernelRoute, Via};
 use crate::plan::foreign::Foreign;
 use crate::plan::intern::Interner;
 use crate::plan::links::Links;
 use crate::plan::objects::Objects;
 use crate::plan::resolve::{View, resolve};
-use crate::plan::routes::{Have, Routes, Want};
+use crate::plan::routes::{Entry, Have, Routes, Want};
 use crate::plan::track::Tracker;
 use crate::plan::weights::{self, Share};
 use crate::plan::wishes::{Outcome, Set, Wishes};
+
+/// Prefixes with a write on its way.
+pub type InFlight = HashSet<IpNet, foldhash::fast::RandomState>;
 
 /// What the kernel can do and we may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +53,9 @@ pub struct State {
     /// Wishes somebody could not be given.
     pub(super) missed: BTreeSet<u32>,
     pub(super) dirty_sets: BTreeSet<u32>,
+    /// Sources that have ended, the latest [`ENDED_KEPT`] of them: wishes that still name one may be
+    /// on their way.
+    pub(super) ended: BTreeSet<Source>,
     /// The set each group of ours was made for.
     pub(super) group_owner: BTreeMap<u32, u32>,
     /// Objects that went: so did their routes.
@@ -67,7 +73,7 @@ pub struct State {
     pub(super) in_sync: bool,
     /// Everything goes: no wish counts any more.
     pub(super) flushing: bool,
-    pub(super) in_flight: HashSet<IpNet, foldhash::fast::RandomState>,
+    pub(super) in_flight: InFlight,
     pub(super) gc_at: Option<Instant>,
     pub(super) touched: Option<BTreeSet<IpNet>>,
     pub(super) events: Vec<FibEvent>,
@@ -119,6 +125,8 @@ pub struct Counters {
     pub objects_written: u64,
 }
 
+/// Ended sources that are remembered: wishes that name one stop a moment after it has ended.
+pub const ENDED_KEPT: usize = 4096;
 /// First delay before drift is repaired; doubles while it goes on.
 pub const DRIFT_MIN: Duration = Duration::from_millis(100);
 /// Longest.
@@ -145,6 +153,7 @@ impl State {
             stale_specs: BTreeSet::new(),
             missed: BTreeSet::new(),
             dirty_sets: BTreeSet::new(),
+            ended: BTreeSet::new(),
             gone_objects: BTreeSet::new(),
             clocked: BTreeSet::new(),
             group_owner: BTreeMap::new(),
@@ -156,7 +165,7 @@ impl State {
             hosts: BTreeSet::new(),
             in_sync: false,
             flushing: false,
-            in_flight: HashSet::default(),
+            in_flight: InFlight::default(),
             gc_at: None,
             touched: None,
             events: Vec::new(),
@@ -169,8 +178,7 @@ impl State {
     pub fn hold_wish(&mut self, wish: &Wish, now: Instant) -> u32 {
         let (spec, new_set) = self.wishes.hold(wish);
         if let Some(set) = new_set {
-            let members = self.wishes.set(set).map(|s| s.members.clone()).unwrap_or_default();
-            for (next_hop, _) in members {
+            for next_hop in self.wishes.set(set).into_iter().flat_map(|s| s.ways.next_hops()) {
                 self.tracker.join(next_hop, set);
             }
             self.resolve_stale(now);
@@ -206,9 +214,13 @@ impl State {
                 e.queue();
             }
         });
-        if old.want() == want {
-            return;
+        if old.want() != want {
+            self.rewished(prefix, spec, old, now);
         }
+    }
+
+    /// What follows from another wish for a prefix.
+    pub(super) fn rewished(&mut self, prefix: IpNet, spec: Option<u32>, old: Entry, now: Instant) {
         if let Some(id) = spec {
             self.wishes.again(id);
             self.claim(id, old.have());
@@ -223,6 +235,18 @@ impl State {
             self.conflicts.remove(&prefix);
         }
         self.tracker.touch(prefix);
+    }
+
+    /// A source has ended: what hangs on it alone moves to its backup.
+    pub fn source_down(&mut self, source: Source, now: Instant) {
+        self.ended.insert(source);
+        if self.ended.len() > ENDED_KEPT {
+            self.ended.pop_first();
+        }
+        let sets = self.wishes.sets().filter(|(_, set)| set.ways.names(source));
+        for id in sets.map(|(id, _)| id).collect::<Vec<_>>() {
+            self.retarget(id, now);
+        }
     }
 
     /// Follows a next hop for somebody.
@@ -312,14 +336,40 @@ impl State {
     /// Where a set should lead now.
     pub(super) fn retarget(&mut self, id: u32, now: Instant) {
         let Some(set) = self.wishes.set_mut(id) else { return };
-        let shares: Vec<Share> = set
-            .members
-            .iter()
-            .map(|(next_hop, weight)| Share { weight: *weight, hops: self.tracker.hops(next_hop) })
-            .collect();
-        let target = weights::merge(&shares);
-        let mut members = set.members.iter().filter(|_| target.is_empty());
-        let discard = members.find_map(|(next_hop, _)| self.tracker.discard(next_hop));
+        let tracker = &self.tracker;
+        let share = |(next_hop, weight): &(BgpNextHop, u16)| Share {
+            weight: *weight,
+            hops: tracker.hops(next_hop),
+        };
+        let merged = |members: &mut dyn Iterator<Item = &(BgpNextHop, u16)>| {
+            weights::merge(&members.map(share).collect::<Vec<_>>())
+        };
+        let backup = set.ways.backup.filter(|(_, source)| !self.ended.contains(source));
+        let backup = backup.map(|(next_hop, _)| merged(&mut [(next_hop, 1)].iter()));
+        let mut standby = backup.unwrap_or_default();
+        let discarded = |members: &mut dyn Iterator<Item = &(BgpNextHop, u16)>| {
+            members.filter_map(|(next_hop, _)| tracker.discard(next_hop)).next()
+        };
+        let mut target = merged(&mut set.ways.living(&self.ended));
+        let mut discard = None;
+        if target.is_empty() {
+            // Dropping is what was wished for: that is no reason to go another way.
+            discard = discarded(&mut set.ways.living(&self.ended));
+        }
+        if target.is_empty() && discard.is_none() {
+            target = std::mem::take(&mut standby);
+        }
+        if target.is_empty() && discard.is_none() {
+            // Nothing is better than what there was: who wished for it will say what comes now.
+            target = merged(&mut set.ways.members.iter());
+            if target.is_empty() {
+                discard = discarded(&mut set.ways.members.iter());
+            }
+        }
+        if standby != set.standby {
+            set.standby = standby;
+            self.dirty_sets.insert(id);
+        }
         if target == set.target && discard == set.discard {
             return;
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
-use crate::api::{BgpNextHop, Target, Wish};
+use crate::api::{BgpNextHop, Source, Target, Wish};
 use crate::plan::fact::{Hops, Via};
 use crate::plan::intern::FIRST;
 
@@ -14,8 +14,44 @@ use crate::plan::intern::FIRST;
 /// a million of them would otherwise be deleted only to be added again.
 pub const GRACE: Duration = Duration::from_secs(1);
 
+/// Sets with a backup there are at most: each is a group in the kernel, and with n next hops there
+/// could be n². Wishes beyond it do without; their routes move when the RIB says so.
+pub const PAIRS_MAX: usize = 4096;
+
 /// BGP next hops with weights, sorted.
 pub type Members = Vec<(BgpNextHop, u16)>;
+
+/// What tells sets apart: routes that differ in it may have to move apart.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ways {
+    /// The BGP next hops.
+    pub members: Members,
+    /// Who told them, sorted; see [`Wish::sources`].
+    pub sources: Vec<(BgpNextHop, Source)>,
+    /// What comes after them.
+    pub backup: Option<(BgpNextHop, Source)>,
+}
+
+impl Ways {
+    /// Every next hop in it.
+    pub fn next_hops(&self) -> impl Iterator<Item = BgpNextHop> + '_ {
+        let members = self.members.iter().map(|(next_hop, _)| *next_hop);
+        members.chain(self.backup.map(|(next_hop, _)| next_hop))
+    }
+
+    /// The members that have a source left, or never had one.
+    pub fn living(&self, ended: &BTreeSet<Source>) -> impl Iterator<Item = &(BgpNextHop, u16)> {
+        self.members.iter().filter(|(next_hop, _)| {
+            let mut named = self.sources.iter().filter(|(of, _)| of == next_hop).peekable();
+            named.peek().is_none() || named.any(|(_, source)| !ended.contains(source))
+        })
+    }
+
+    /// Whether it hangs on this source.
+    pub fn names(&self, source: Source) -> bool {
+        self.sources.iter().chain(&self.backup).any(|(_, named)| *named == source)
+    }
+}
 
 /// What a wish comes to for one family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,12 +77,14 @@ pub struct Spec {
 /// A set of BGP next hops, its resolution and its group in the kernel.
 #[derive(Debug)]
 pub struct Set {
-    /// The BGP next hops.
-    pub members: Members,
+    /// The BGP next hops and their backup.
+    pub ways: Ways,
     /// What they resolve to now; empty = unreachable, or to be dropped.
     pub target: Hops,
     /// How, where none of them leads anywhere and one is there to drop.
     pub discard: Option<Via>,
+    /// What the backup resolves to while it is not used.
+    pub standby: Hops,
     /// The group made for it: number, and what the kernel has in it.
     pub group: Option<(u32, Hops)>,
     /// Since when it is unreachable.
@@ -89,19 +127,25 @@ pub struct Wishes {
     ids: HashMap<Wish, u32, foldhash::fast::RandomState>,
     free: Vec<u32>,
     sets: BTreeMap<u32, Set>,
-    by_members: BTreeMap<Members, u32>,
+    by_ways: BTreeMap<Ways, u32>,
+    /// How many of the sets have a backup.
+    pairs: usize,
     next_set: u32,
 }
 
 impl Wishes {
     /// The number of a wish, held once more, and the set that is new with it.
     pub fn hold(&mut self, wish: &Wish) -> (u32, Option<u32>) {
-        let wish = canonical(wish);
-        if let Some(&id) = self.ids.get(&wish) {
-            if let Some(spec) = self.spec_mut(id) {
-                spec.holders += 1;
+        let mut wish = canonical(wish);
+        loop {
+            if let Some(&id) = self.ids.get(&wish) {
+                self.again(id);
+                return (id, None);
             }
-            return (id, None);
+            if wish.backup.is_none() || self.pairs < PAIRS_MAX {
+                break;
+            }
+            wish.backup = None;
         }
         let id = self.free.pop().unwrap_or_else(|| {
             self.specs.push(None);
@@ -110,7 +154,8 @@ impl Wishes {
         let mut new_set = None;
         let set = match &wish.target {
             Target::Via(members) => {
-                let (set, new) = self.set_for(members);
+                let (sources, backup) = (wish.sources.clone(), wish.backup);
+                let (set, new) = self.set_for(Ways { members: members.clone(), sources, backup });
                 if new {
                     new_set = Some(set);
                 }
@@ -203,19 +248,23 @@ impl Wishes {
     /// Forgets a set nobody wishes for.
     pub fn forget_set(&mut self, id: u32) -> Option<Set> {
         let set = self.sets.remove(&id)?;
-        self.by_members.remove(&set.members);
+        self.by_ways.remove(&set.ways);
+        self.pairs -= usize::from(set.ways.backup.is_some());
         Some(set)
     }
 
-    fn set_for(&mut self, members: &Members) -> (u32, bool) {
-        if let Some(&id) = self.by_members.get(members) {
+    fn set_for(&mut self, ways: Ways) -> (u32, bool) {
+        if let Some(&id) = self.by_ways.get(&ways) {
             return (id, false);
         }
         let id = self.next_set;
         self.next_set += 1;
+        self.pairs += usize::from(ways.backup.is_some());
+        self.by_ways.insert(ways.clone(), id);
         let set = Set {
-            members: members.clone(),
+            ways,
             target: Hops::new(),
+            standby: Hops::new(),
             discard: None,
             group: None,
             lost: None,
@@ -224,15 +273,21 @@ impl Wishes {
             specs: BTreeSet::new(),
         };
         self.sets.insert(id, set);
-        self.by_members.insert(members.clone(), id);
         (id, true)
     }
 }
 
-/// The same wish always looks the same: members sorted, weights of equal ones added.
+/// The same wish always looks the same: members sorted, weights of equal ones added, nothing named
+/// that is not in use.
 fn canonical(wish: &Wish) -> Wish {
     let mut wish = wish.clone();
-    if let Target::Via(members) = &mut wish.target {
+    let Wish { target, sources, backup, .. } = &mut wish;
+    if !matches!(target, Target::Via(_)) {
+        (*sources, *backup) = (Vec::new(), None);
+    }
+    sources.sort_unstable();
+    sources.dedup();
+    if let Target::Via(members) = target {
         members.sort_unstable();
         members.dedup_by(|b, a| {
             let same = a.0 == b.0;

@@ -1,17 +1,19 @@
 //! From what is known to what is to be done. Operations are assumed to succeed when they are
 //! handed out; the shell says afterwards which were refused.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
 use crate::api::FibEvent;
-use crate::plan::fact::Form;
-use crate::plan::routes::{Entry, Have, Want};
-use crate::plan::state::{Failure, State};
-use crate::plan::wishes::Outcome;
+use crate::plan::fact::{Form, Via};
+use crate::plan::foreign::Foreign;
+use crate::plan::intern::Interner;
+use crate::plan::routes::{Entry, Have, Rank, Want};
+use crate::plan::state::{Failure, InFlight, State};
+use crate::plan::wishes::{Outcome, Wishes};
 
 /// First delay after a refusal; doubles with each.
 pub const RETRY_MIN: Duration = Duration::from_secs(1);
@@ -40,7 +42,98 @@ pub struct RouteOp {
     pub form: u32,
 }
 
+/// What tells the usual case: nothing or one route of ours stands at a prefix, nothing is on its way
+/// there, and nobody else's stands in the way.
+struct Straight<'a> {
+    wishes: &'a Wishes,
+    forms: &'a Interner<Form>,
+    foreign: &'a Foreign,
+    in_flight: &'a InFlight,
+    table: u32,
+}
+
+impl Straight<'_> {
+    /// The write, and the form that stood there before; the entry is changed as if it were done.
+    /// `None`: not the usual case, or nothing to do.
+    fn plan(&self, prefix: IpNet, entry: &mut Entry) -> Option<(RouteOp, Option<u32>)> {
+        if self.in_flight.contains(&prefix) {
+            return None;
+        }
+        let id = match (entry.want(), entry.have()) {
+            (Want::Nothing, Have::Form(old)) => {
+                entry.set_have(Have::Nothing);
+                return Some((RouteOp { prefix, verb: Verb::Delete, form: old }, Some(old)));
+            }
+            (Want::Spec(id), _) => id,
+            _ => return None,
+        };
+        let new = self.wishes.spec(id)?.form_for(prefix)?;
+        let metric = self.forms.at(new)?.metric;
+        let (verb, old) = match entry.have() {
+            Have::Nothing => (Verb::Add, None),
+            Have::Form(old) if old != new && self.forms.at(old)?.metric == metric => {
+                (Verb::Replace, Some(old))
+            }
+            _ => return None,
+        };
+        if self.foreign.holds(self.table, prefix, metric) {
+            return None;
+        }
+        entry.set_have(Have::Form(new));
+        Some((RouteOp { prefix, verb, form: new }, old))
+    }
+}
+
+/// Whether packets take the same way over two forms, remembered for the latest pair.
+#[derive(Debug, Default)]
+pub struct Likeness(Option<((u32, u32), bool)>);
+
 impl State {
+    /// Says what a prefix should do, as [`want`](Self::want) does, and hands the write out at once
+    /// where that is simple: one look into a large map instead of two. What would change no packet's
+    /// way waits until nothing else does.
+    pub fn want_at_once(
+        &mut self,
+        prefix: IpNet,
+        spec: Option<u32>,
+        now: Instant,
+        likeness: &mut Likeness,
+        ops: &mut Vec<RouteOp>,
+    ) {
+        let want = spec.map_or(Want::Nothing, Want::Spec);
+        let simple = self.is_simple();
+        let Self { routes, wishes, forms, foreign, in_flight, config, group_owner, .. } = self;
+        let straight = Straight { wishes, forms, foreign, in_flight, table: config.table };
+        let mut done = None;
+        let old = routes.update_ranked(prefix, |entry| {
+            if entry.want() == want {
+                return Rank::Soon;
+            }
+            entry.set_want(want);
+            if simple {
+                let new = spec.and_then(|id| straight.wishes.spec(id)?.form_for(prefix));
+                if let (Have::Form(old), Some(new)) = (entry.have(), new)
+                    && old != new
+                    && likeness.holds((old, new), || alike(forms, wishes, group_owner, old, new))
+                {
+                    entry.queue();
+                    return Rank::Late;
+                }
+                done = straight.plan(prefix, entry);
+            }
+            if done.is_none() {
+                entry.queue();
+            }
+            Rank::Soon
+        });
+        if let Some((op, was)) = done {
+            self.hand_out(op, was, ops);
+        }
+        if old.want() != want {
+            self.rewished(prefix, spec, old, now);
+        }
+    }
+
     /// Route writes for up to `max` prefixes that wait.
     pub fn plan_routes(&mut self, max: usize) -> Vec<RouteOp> {
         let mut ops = Vec::new();
@@ -53,42 +146,15 @@ impl State {
             if ops.len() >= max {
                 break;
             }
-            let plain = self.extras.is_empty()
-                && self.conflicts.is_empty()
-                && self.touched.is_none()
-                && !self.flushing;
-            // The usual case, with one look into a large map instead of two: nothing or one route
-            // of ours stands there, and nothing stands in the way.
+            let simple = self.is_simple();
             let Self { routes, wishes, forms, foreign, in_flight, config, .. } = &mut *self;
+            let straight = Straight { wishes, forms, foreign, in_flight, table: config.table };
             let shortcut = |prefix: IpNet, entry: &mut Entry| {
-                if !plain || in_flight.contains(&prefix) {
-                    return None;
-                }
-                let Want::Spec(id) = entry.want() else { return None };
-                let new = wishes.spec(id)?.form_for(prefix)?;
-                let metric = forms.at(new)?.metric;
-                let (verb, old) = match entry.have() {
-                    Have::Nothing => (Verb::Add, None),
-                    Have::Form(old) if old != new && forms.at(old)?.metric == metric => {
-                        (Verb::Replace, Some(old))
-                    }
-                    _ => return None,
-                };
-                if foreign.holds(config.table, prefix, metric) {
-                    return None;
-                }
-                entry.set_have(Have::Form(new));
-                Some((RouteOp { prefix, verb, form: new }, old))
+                if simple { straight.plan(prefix, entry) } else { None }
             };
             let Some((prefix, entry, done)) = routes.dequeue(shortcut) else { break };
-            if let Some((op, old)) = done {
-                // One hold for the operation, one for the entry.
-                self.forms.again(op.form);
-                self.forms.again(op.form);
-                if let Some(old) = old {
-                    self.release_form(old);
-                }
-                ops.push(op);
+            if let Some((op, was)) = done {
+                self.hand_out(op, was, &mut ops);
                 continue;
             }
             if !self.in_flight.is_empty() && self.in_flight.contains(&prefix) {
@@ -102,6 +168,29 @@ impl State {
         }
         self.in_flight.extend(ops.iter().map(|op| op.prefix));
         ops
+    }
+
+    /// Nothing is known that asks for a closer look at each prefix.
+    fn is_simple(&self) -> bool {
+        self.extras.is_empty()
+            && self.conflicts.is_empty()
+            && self.touched.is_none()
+            && !self.flushing
+            && self.abilities.write
+            && self.config.enabled
+    }
+
+    /// Hands out a write that [`Straight::plan`] found: one hold for it, one for the entry.
+    fn hand_out(&mut self, op: RouteOp, was: Option<u32>, ops: &mut Vec<RouteOp>) {
+        self.forms.again(op.form);
+        if op.verb != Verb::Delete {
+            self.forms.again(op.form);
+        }
+        if let Some(was) = was {
+            self.release_form(was);
+        }
+        self.in_flight.insert(op.prefix);
+        ops.push(op);
     }
 
     /// Hands out a write; it holds its form.
@@ -366,4 +455,36 @@ impl State {
     pub(super) fn uses_source(form: &Form, sources: &BTreeSet<IpAddr>) -> bool {
         form.prefsrc.is_some_and(|a| sources.contains(&a))
     }
+}
+
+impl Likeness {
+    fn holds(&mut self, pair: (u32, u32), alike: impl FnOnce() -> bool) -> bool {
+        match self.0 {
+            Some((known, holds)) if known == pair => holds,
+            _ => {
+                let holds = alike();
+                self.0 = Some((pair, holds));
+                holds
+            }
+        }
+    }
+}
+
+/// Whether two forms lead over groups that have the same next hops in the kernel now.
+fn alike(
+    forms: &Interner<Form>,
+    wishes: &Wishes,
+    group_owner: &BTreeMap<u32, u32>,
+    old: u32,
+    new: u32,
+) -> bool {
+    let (Some(old), Some(new)) = (forms.at(old), forms.at(new)) else { return false };
+    let hops = |form: &Form| {
+        let Via::Object(group) = form.via else { return None };
+        let (owned, hops) = wishes.set(*group_owner.get(&group)?)?.group.as_ref()?;
+        (*owned == group).then_some(hops)
+    };
+    old.metric == new.metric
+        && old.prefsrc == new.prefsrc
+        && matches!((hops(old), hops(new)), (Some(a), Some(b)) if a == b)
 }

@@ -225,7 +225,7 @@ pub fn weighted(next_hops: &[(&str, u16)]) -> Option<Wish> {
 
 /// A wish.
 pub fn wish(target: Target) -> Option<Wish> {
-    Some(Wish { target, metric: None, preferred_source: None })
+    Some(Wish::plain(target))
 }
 
 /// Long enough on a busy machine.

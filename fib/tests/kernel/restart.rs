@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net};
 use margay_fib::{FibConfig, FibEvent, NexthopObjects, Target};
@@ -22,7 +23,8 @@ fn child() {
         return;
     }
     let fib = start(FibConfig::default());
-    fib.handle.set_all(many(ROUTES).map(|p| (p, via(&["10.0.0.2", "10.0.1.2"]))));
+    let same = via(&["10.0.0.2", "10.0.1.2"]).map(Arc::new);
+    fib.handle.set_all(many(ROUTES).map(|p| (p, same.clone())));
     fib.handle.set(prefix("2001:db8:1::/48"), via(&["2001:db8::2"]));
     fib.handle.set(prefix("198.51.100.0/24"), wish(Target::Blackhole));
     fib.handle.set(prefix("203.0.113.0/24"), via(&["10.0.0.2"]));
@@ -58,7 +60,8 @@ fn killed_and_restarted_nothing_valid_is_deleted() {
     fib.handle.set(prefix("2001:db8:1::/48"), via(&["2001:db8::2"]));
     fib.handle.set(prefix("198.51.100.0/24"), wish(Target::Blackhole));
     let all: Vec<_> = many(ROUTES).collect();
-    fib.handle.set_all(all.iter().rev().map(|p| (*p, via(&["10.0.0.2", "10.0.1.2"]))));
+    let wish = via(&["10.0.0.2", "10.0.1.2"]).map(Arc::new);
+    fib.handle.set_all(all.iter().rev().map(|p| (*p, wish.clone())));
     fib.settle();
     assert!(net.has("203.0.113.0/24"), "nothing is swept before the sources are in sync");
     fib.handle.in_sync();

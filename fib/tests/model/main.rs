@@ -195,7 +195,7 @@ impl World {
         } else {
             Target::Via(wanted.via.iter().map(member).collect())
         };
-        let wish = Wish { target, metric: wanted.metric, preferred_source: None };
+        let wish = Wish { metric: wanted.metric, ..Wish::plain(target) };
         let id = self.state.hold_wish(&wish, self.now);
         self.state.want(prefix, Some(id), self.now);
         self.state.release_wish(id, self.now);

@@ -8,6 +8,7 @@ use std::{
 use bgp_packet::{Family, RouteRefresh};
 use bytes::Bytes;
 use ipnet::IpNet;
+use smallvec::SmallVec;
 
 use super::{
     attrs::Attrs,
@@ -298,7 +299,7 @@ pub enum Effect {
         /// What.
         prefix: IpNet,
         /// How.
-        route: Option<Installed>,
+        route: Option<Arc<Installed>>,
     },
     /// Follow a next hop from now on ([`Event::NextHop`] answers).
     Track(TrackedNextHop),
@@ -366,7 +367,11 @@ pub enum Effect {
 pub struct Installed {
     /// The best path's next hop and those of its equals, ascending and with their weights; empty
     /// for a blackhole.
-    pub next_hops: Vec<(TrackedNextHop, u16)>,
+    pub next_hops: SmallVec<[(TrackedNextHop, u16); 1]>,
+    /// Which session told each of them, ascending; a next hop that several told is there as often.
+    pub sources: SmallVec<[(TrackedNextHop, Epoch); 1]>,
+    /// What would be the best path without these sessions: its next hop and session.
+    pub backup: Option<(TrackedNextHop, Epoch)>,
     /// What policies set.
     pub local: LocalAttributes,
 }

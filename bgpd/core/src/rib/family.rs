@@ -288,7 +288,9 @@ impl<N: Net> Rib<N> {
             let wish = |held: Held| (held.forwarding, held.flags & BLACKHOLE, held.session);
             let policy = matches!(core.config.install, super::event::Install::Policy(_));
             let same = before.map(wish) == after.map(wish);
-            if !same || core.multipath() || (policy && before != after) {
+            // What comes after the best may have changed, too.
+            let beside = || change == Change::Removed || self.table.paths(slot).nth(1).is_some();
+            if !same || core.multipath() || (policy && before != after) || beside() {
                 self.kernel.note(slot, NOBODY);
             }
         }

@@ -1,11 +1,14 @@
-//! Wishes for the kernel: the best route and its equals.
+//! Wishes for the kernel: the best route and its equals, and what comes after them.
+
+use std::sync::Arc;
 
 use bgp_packet::PathAttributes;
+use smallvec::SmallVec;
 
 use super::{
     core::Core,
     decision::{self, Few},
-    event::{Effect, Install, Installed, TrackedNextHop},
+    event::{Effect, Epoch, Install, Installed, TrackedNextHop},
     family::Rib,
     net::Net,
     session::source_of,
@@ -13,11 +16,16 @@ use super::{
 };
 use crate::policy::{LocalAttributes, RouteSource, RouteView, Verdict};
 
-/// Tells the shell every wish that may have changed since the last flush.
+/// Tells the shell every wish that may have changed since the last flush. Neighbours that are alike
+/// share theirs.
 pub(crate) fn flush<N: Net>(rib: &mut Rib<N>, core: &Core, out: &mut Vec<Effect>) {
+    let mut latest: Option<Arc<Installed>> = None;
     for at in 0..rib.kernel.entries.len() {
         let (slot, _) = rib.kernel.entries[at];
-        let route = wish(rib, core, slot);
+        let route = wish(rib, core, slot).map(|route| match &latest {
+            Some(same) if **same == route => Arc::clone(same),
+            _ => Arc::clone(latest.insert(Arc::new(route))),
+        });
         let was = rib.installed.put(slot, route.is_some());
         if was || route.is_some() {
             out.push(Effect::Install { prefix: rib.table.prefix(slot).net.to_ip(), route });
@@ -33,24 +41,50 @@ fn wish<N: Net>(rib: &Rib<N>, core: &Core, slot: u32) -> Option<Installed> {
     let best = rib.table.best(slot)?;
     let path = rib.table.path(best);
     let local = accepted(core, path, rib.table.prefix(slot).net)?;
-    let blackhole = path.flags.any(BLACKHOLE);
+    let mut route =
+        Installed { next_hops: SmallVec::new(), sources: SmallVec::new(), backup: None, local };
     match source_of(path.session) {
         RouteSource::Bgp => {}
-        RouteSource::Originate if blackhole => {
-            return Some(Installed { next_hops: Vec::new(), local });
-        }
+        RouteSource::Originate if path.flags.any(BLACKHOLE) => return Some(route),
         _ => return None,
     }
-    let mut next_hops: Vec<(TrackedNextHop, u16)> = equals(rib, core, slot)
-        .into_iter()
-        .filter_map(|path| {
-            let hop = core.sets.hop(rib.table.path(path).attrs);
-            (hop != NONE).then(|| (*core.sets.resolved(hop).0, 1))
-        })
-        .collect();
-    next_hops.sort_unstable();
-    next_hops.dedup();
-    (!next_hops.is_empty()).then_some(Installed { next_hops, local })
+    let used = equals(rib, core, slot);
+    for (next_hop, source) in used.iter().filter_map(|path| told(rib, core, *path)) {
+        route.next_hops.push((next_hop, 1));
+        route.sources.push((next_hop, source));
+    }
+    if used.len() > 1 {
+        route.next_hops.sort_unstable();
+        route.next_hops.dedup();
+        route.sources.sort_unstable();
+        route.sources.dedup();
+    }
+    route.backup = backup(rib, core, slot, &used);
+    (!route.next_hops.is_empty()).then_some(route)
+}
+
+/// The next hop of a path, and the session that told it.
+fn told<N: Net>(rib: &Rib<N>, core: &Core, path: u32) -> Option<(TrackedNextHop, Epoch)> {
+    let path = rib.table.path(path);
+    let hop = core.sets.hop(path.attrs);
+    let session = core.sessions.peer(path.session)?;
+    (hop != NONE).then(|| (*core.sets.resolved(hop).0, session.epoch))
+}
+
+/// What would be the best path if the sessions of those in use ended.
+fn backup<N: Net>(
+    rib: &Rib<N>,
+    core: &Core,
+    slot: u32,
+    used: &[u32],
+) -> Option<(TrackedNextHop, Epoch)> {
+    rib.table.paths(slot).nth(1)?;
+    let (mut paths, mut candidates) = rib.candidates(core, slot);
+    let lost = |session: u16| used.iter().any(|path| rib.table.path(*path).session == session);
+    paths.retain(|path| !lost(rib.table.path(*path).session));
+    candidates.retain(|candidate| !lost(candidate.session));
+    let best = decision::decide(&candidates, None, core.decision())?;
+    told(rib, core, *paths.get(best)?)
 }
 
 /// The local values for the kernel, if `[fib] export` lets the route there.

@@ -137,6 +137,10 @@ impl<N: Net> Rib<N> {
             if gone {
                 before.get_or_insert_with(|| self.held(core, slot));
                 self.take_out(core, slot, path);
+                // It may have been what comes after the best.
+                if core.installs() {
+                    self.kernel.note(slot, NOBODY);
+                }
                 continue;
             }
             if action & IMPORT != 0 {

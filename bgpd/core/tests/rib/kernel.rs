@@ -82,6 +82,42 @@ fn equals_are_installed_side_by_side() {
     assert_eq!(gateways(&rig), ["10.0.0.1"]);
 }
 
+fn backup(rig: &Rig) -> Option<String> {
+    rig.kernel.get(&net(P))?.backup.map(|(next_hop, _)| next_hop.address.to_string())
+}
+
+#[test]
+fn what_comes_after_the_best_is_told_and_follows_every_change() {
+    let mut rig = rig();
+    (1..=3).for_each(|id| rig.external(id));
+    rig.announce(1, P, |_| {});
+    assert_eq!(backup(&rig), None, "there is nothing else");
+    rig.announce(3, P, |_| {});
+    assert_eq!(backup(&rig).as_deref(), Some("10.0.0.3"));
+    rig.announce(2, P, |_| {});
+    assert_eq!(backup(&rig).as_deref(), Some("10.0.0.2"), "better than the third");
+    rig.resolve("10.0.0.2", None);
+    assert_eq!(backup(&rig).as_deref(), Some("10.0.0.3"), "what cannot be reached is no backup");
+    rig.withdraw(3, P);
+    assert_eq!(backup(&rig), None);
+    assert_eq!(gateways(&rig), ["10.0.0.1"], "the best has been the same all along");
+}
+
+#[test]
+fn what_ends_with_the_best_is_no_backup_for_it() {
+    let mut rig = rig();
+    rig.up(1, |spec| spec.add_path(0));
+    rig.external(2);
+    for (id, path_id) in [(1, 1), (1, 2), (2, 0)] {
+        let attributes = rig.attributes(id, |_| {});
+        rig.send(id, net(P), path_id, Some(&attributes));
+    }
+    rig.settle();
+    assert_eq!(backup(&rig).as_deref(), Some("10.0.0.2"));
+    let route = &rig.kernel[&net(P)];
+    assert_eq!(route.sources.len(), 1, "one session told what is in use");
+}
+
 #[test]
 fn routes_of_our_own_stay_out_but_for_blackholes() {
     let mut rig = rig();

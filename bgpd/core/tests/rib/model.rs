@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use bgp_core::{
     policy::{RuleAction, definition::SetDefinition},
-    rib::{Event, Install, PeerId, SoftReset},
+    rib::{Event, Install, PeerId, SoftReset, TrackedNextHop},
 };
 use bgp_packet::{AsPath, Asn, Community, PathAttributes, RefreshKind, RouteRefresh};
 use ipnet::IpNet;
@@ -236,6 +236,15 @@ fn holdings(rig: &Rig, id: u16) -> Vec<(IpNet, String)> {
     held
 }
 
+/// What the kernel is to do, and over whom when that ends; sessions have other numbers each time.
+fn installed(rig: &Rig) -> BTreeMap<IpNet, (Vec<TrackedNextHop>, Option<TrackedNextHop>)> {
+    let hops = rig.kernel.iter().map(|(prefix, route)| {
+        let next_hops = route.next_hops.iter().map(|(next_hop, _)| *next_hop).collect();
+        (*prefix, (next_hops, route.backup.map(|(next_hop, _)| next_hop)))
+    });
+    hops.collect()
+}
+
 fn check(ops: Vec<Op>, slice: usize) {
     let mut rig = Rig::with(|global| global.require_policy = false, Install::All);
     rig.slice = slice;
@@ -261,7 +270,7 @@ fn check(ops: Vec<Op>, slice: usize) {
         assert_eq!(received as usize, sent, "received from p{id}");
         assert_eq!(counts, fresh.shard.peer_counts(PeerId(id)).unwrap(), "counts of p{id}");
     }
-    assert_eq!(rig.kernel, fresh.kernel);
+    assert_eq!(installed(&rig), installed(&fresh));
     // Groups may differ in what they were made for; all else is the same.
     let totals = |rig: &Rig| rig.shard.counts().map(|c| (c.prefixes, c.paths, c.best, c.installed));
     assert_eq!(totals(&rig), totals(&fresh));

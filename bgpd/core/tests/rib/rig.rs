@@ -59,7 +59,7 @@ pub struct Rig {
     pub shard: Shard,
     pub now: u32,
     pub peers: BTreeMap<u16, Peer>,
-    pub kernel: BTreeMap<IpNet, Installed>,
+    pub kernel: BTreeMap<IpNet, Arc<Installed>>,
     /// Answers to `Track`; everything else is on a link.
     pub hops: BTreeMap<IpAddr, Option<Resolved>>,
     pub tracked: Vec<TrackedNextHop>,

@@ -61,7 +61,7 @@ pub struct Player {
     sessions: BTreeMap<usize, Receiver>,
     epochs: Vec<u32>,
     tracked: Vec<BTreeSet<TrackedNextHop>>,
-    fib: BTreeMap<IpNet, Installed>,
+    fib: BTreeMap<IpNet, Arc<Installed>>,
     pace: Pace,
     now: u32,
     /// Members that take nothing at the moment.
@@ -374,7 +374,7 @@ impl Player {
         }
     }
 
-    pub fn fib(&self) -> &BTreeMap<IpNet, Installed> {
+    pub fn fib(&self) -> &BTreeMap<IpNet, Arc<Installed>> {
         &self.fib
     }
 

@@ -32,6 +32,8 @@ pub(super) struct Thread {
     control: mpsc::Receiver<Control>,
     routes: mpsc::Receiver<Event>,
     kernel: Arc<dyn Kernel>,
+    /// What the kernel was last asked to do, and for what.
+    latest_wish: Option<(Arc<Installed>, Arc<Wish>)>,
     notices: mpsc::Sender<Notice>,
     members: HashMap<PeerId, Receiver>,
     effects: Vec<Effect>,
@@ -126,6 +128,7 @@ impl Thread {
             control,
             routes,
             kernel,
+            latest_wish: None,
             notices,
             members: HashMap::new(),
             effects: Vec::new(),
@@ -331,7 +334,7 @@ impl Thread {
         }
     }
 
-    fn effect(&mut self, effect: Effect, wishes: &mut Vec<(IpNet, Option<Wish>)>) {
+    fn effect(&mut self, effect: Effect, wishes: &mut Vec<(IpNet, Option<Arc<Wish>>)>) {
         match effect {
             Effect::Send { to, except, octets, messages } => {
                 let shards = (self.index, self.shards.count());
@@ -347,7 +350,9 @@ impl Thread {
                     }
                 }
             }
-            Effect::Install { prefix, route } => wishes.push((prefix, route.map(wish))),
+            Effect::Install { prefix, route } => {
+                wishes.push((prefix, route.map(|route| self.wish(route))));
+            }
             Effect::Track(next_hop) => self.kernel.track(kernel_next_hop(next_hop)),
             Effect::Untrack(next_hop) => self.kernel.untrack(kernel_next_hop(next_hop)),
             Effect::MaxPrefixes { peer, epoch, family, count, warning } => {
@@ -389,6 +394,20 @@ impl Thread {
         }
     }
 
+    /// What to ask of the kernel for a route; the same again for the same.
+    fn wish(&mut self, route: Arc<Installed>) -> Arc<Wish> {
+        match &self.latest_wish {
+            Some((known, wish)) if Arc::ptr_eq(known, &route) || *known == route => {
+                Arc::clone(wish)
+            }
+            _ => {
+                let wish = Arc::new(wish(&route));
+                self.latest_wish = Some((route, Arc::clone(&wish)));
+                wish
+            }
+        }
+    }
+
     /// Passes on what found no room before.
     fn deliver(&mut self) {
         for (orders, order) in std::mem::take(&mut self.undelivered) {
@@ -408,14 +427,22 @@ fn kernel_next_hop(next_hop: TrackedNextHop) -> BgpNextHop {
     }
 }
 
-fn wish(route: Installed) -> Wish {
+fn wish(route: &Installed) -> Wish {
     let target = if route.next_hops.is_empty() {
         Target::Blackhole
     } else {
-        let hops = route.next_hops.into_iter();
-        Target::Via(hops.map(|(next_hop, weight)| (kernel_next_hop(next_hop), weight)).collect())
+        let hops = route.next_hops.iter();
+        Target::Via(hops.map(|(next_hop, weight)| (kernel_next_hop(*next_hop), *weight)).collect())
     };
-    Wish { target, metric: route.local.metric, preferred_source: route.local.preferred_source }
+    let told =
+        |(next_hop, epoch): &(TrackedNextHop, Epoch)| (kernel_next_hop(*next_hop), source(*epoch));
+    Wish {
+        target,
+        sources: route.sources.iter().map(told).collect(),
+        backup: route.backup.as_ref().map(told),
+        metric: route.local.metric,
+        preferred_source: route.local.preferred_source,
+    }
 }
 
 #[cfg(test)]

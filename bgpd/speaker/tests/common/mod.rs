@@ -23,7 +23,7 @@ use bgp_core::{
 use bgp_packet::Asn;
 use bgp_speaker::{Kernel, KernelEvents, Peer, Speaker, SpeakerConfig, SpeakerHandle};
 use ipnet::IpNet;
-use margay_fib::{BgpNextHop, FibEvent, Link, Resolution, Wish};
+use margay_fib::{BgpNextHop, FibEvent, Link, Resolution, Source, Wish};
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -37,15 +37,17 @@ pub struct YesKernel {
 }
 
 impl Kernel for YesKernel {
-    fn set(&self, wishes: Vec<(IpNet, Option<Wish>)>) {
+    fn set(&self, wishes: Vec<(IpNet, Option<Arc<Wish>>)>) {
         let mut known = self.wishes.lock().expect("no test panics with it");
         for (prefix, wish) in wishes {
             match wish {
-                Some(wish) => known.insert(prefix, wish),
+                Some(wish) => known.insert(prefix, (*wish).clone()),
                 None => known.remove(&prefix),
             };
         }
     }
+
+    fn source_down(&self, _: Source) {}
 
     fn track(&self, next_hop: BgpNextHop) {
         let resolution = Resolution { cost: 0, direct: true, local: false };

@@ -7,6 +7,8 @@ use crate::plan::objects::{FIRST_ID, ObjectOp};
 use crate::plan::readings::{Occasion, ReadRoutes, Reading};
 use crate::plan::work::{RouteOp, Verb};
 
+mod failover;
+
 /// Two links, v1 and v2, with 10.0.1.1/24 and 10.0.2.1/24.
 struct Bench {
     state: State,
@@ -40,7 +42,7 @@ impl Bench {
 
     fn wish(&mut self, prefix: &str, next_hops: &[&str]) {
         let target = Target::Via(next_hops.iter().map(|n| (nh(n), 1)).collect());
-        let wish = Wish { target, metric: None, preferred_source: None };
+        let wish = Wish::plain(target);
         let id = self.state.hold_wish(&wish, self.now);
         self.state.want(net(prefix), Some(id), self.now);
         self.state.release_wish(id, self.now);
