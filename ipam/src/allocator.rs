@@ -1,0 +1,542 @@
+//! The allocator: requests, news and time in; commits and answers out.
+//!
+//! Owns the order of things: what waits, what is in flight, what is tried again and when. Promises
+//! that an address is answered only once the commit that assigns it has happened and its block
+//! overlaps no older one; that what is committed for a request nobody waits for any more is
+//! released; that nothing is forgotten while the store is away. Leaves to others the store, the
+//! clock and the callers: the shell turns [`Output`] into calls and their results into [`Input`].
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    net::IpAddr,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use ipnet::IpNet;
+use margay_model::{Change, Key, Revision, Txn, Versioned};
+
+use crate::{
+    block::{Handle, NodeName, Owner},
+    error::IpamError,
+    gc::{Collector, Evidence, Scene},
+    lease::Leases,
+    plan::{Answer, Ask},
+    pool::{Pools, Reservations, Settings},
+    time::Now,
+    view::View,
+};
+
+mod cleanup;
+mod flight;
+mod jitter;
+mod tenure;
+
+use flight::Flight;
+use jitter::Jitter;
+use tenure::Tenure;
+
+/// A request of a caller, by the caller's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AskId(pub u64);
+
+/// A commit under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// What does not change while an allocator lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The node and the instance id kept in its state directory.
+    pub host: Owner,
+    /// How long the node may stay silent before it counts as dead. Renewed three times as often.
+    pub lease_ttl: Duration,
+    /// How long something must be seen unused before it is released; zero turns collection off.
+    pub grace: Duration,
+    /// How long a request may take when it does not say so itself.
+    pub patience: Duration,
+    /// For the jitter between attempts.
+    pub seed: u64,
+}
+
+/// How a commit ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CommitEnd {
+    /// It happened, as this revision.
+    Done(Revision),
+    /// A compare did not hold; nothing was written.
+    Lost,
+    /// The answer got lost or never came: it may have happened, or may still.
+    Unknown(String),
+}
+
+/// A complete list of what an allocator watches.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Every block.
+    pub blocks: Vec<(IpNet, Revision, Bytes)>,
+    /// Every node lease.
+    pub leases: Vec<(NodeName, Revision, Bytes)>,
+    /// The revision it was read at.
+    pub at: Revision,
+}
+
+/// What an allocator is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// Everything, at the start and whenever a watch could not be continued.
+    Snapshot(Snapshot),
+    /// One change, in the order of revisions; blocks and leases from one watch.
+    Change(Change),
+    /// The watch is broken: the view is not kept up to date until the next snapshot. Work goes on.
+    WatchLost,
+    /// The pools, selectors evaluated for this node.
+    Pools(Pools),
+    /// The reservations.
+    Reservations(Reservations),
+    /// The settings.
+    Settings(Settings),
+    /// The nodes that exist. Until told, no node counts as gone.
+    Nodes(BTreeSet<NodeName>),
+    /// Addresses live on this node that nobody assigned.
+    Busy(BTreeSet<IpAddr>),
+    /// What lives on this node. Until told, nothing of this node is collected.
+    Evidence(Evidence),
+    /// A caller wants something, until a time on the steady clock; `None`: the usual patience.
+    Ask {
+        /// The caller's number.
+        id: AskId,
+        /// What.
+        ask: Ask,
+        /// Until when.
+        deadline: Option<Duration>,
+    },
+    /// A caller does not wait any more. What is assigned to it later is released.
+    Cancel(AskId),
+    /// A commit ended.
+    Committed {
+        /// Which.
+        ticket: Ticket,
+        /// How.
+        end: CommitEnd,
+    },
+    /// Keys were read again, not older than the [`Output::Read`] that asked for it.
+    Read {
+        /// The revision of the read.
+        at: Revision,
+        /// What lies there.
+        values: Vec<(Key, Option<Versioned>)>,
+    },
+    /// Keys could not be read.
+    ReadFailed(String),
+    /// Time has passed.
+    Tick,
+}
+
+/// What an allocator wants done or tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Commit this and tell how it ended.
+    Commit {
+        /// Under which number.
+        ticket: Ticket,
+        /// What.
+        txn: Txn,
+    },
+    /// Read these keys, not from a cache.
+    Read(Vec<Key>),
+    /// An answer to a caller.
+    Answer {
+        /// Whom.
+        id: AskId,
+        /// What.
+        answer: Result<Answer, IpamError>,
+    },
+    /// A block began or ceased to be ours, proven by what is committed: announce or withdraw it.
+    Owned {
+        /// Which.
+        block: IpNet,
+        /// Whether it is.
+        ours: bool,
+    },
+    /// Something an operator may want to know.
+    Event(Event),
+}
+
+/// Something worth a log line or a count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A commit was lost to somebody else.
+    Lost {
+        /// On which block.
+        block: IpNet,
+        /// Whether it was to claim it.
+        claim: bool,
+    },
+    /// A block was claimed.
+    Claimed(IpNet),
+    /// A claimed block turned out to overlap an older one and is not used.
+    Contested(IpNet),
+    /// Addresses were collected.
+    Collected {
+        /// How many.
+        addresses: usize,
+    },
+    /// Blocks were given up.
+    BlocksFreed(usize),
+    /// The lease of the node is ours.
+    LeaseTaken,
+    /// Another daemon runs under the name of this node.
+    Displaced,
+}
+
+/// Counters since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Commits of blocks sent.
+    pub commits: u64,
+    /// Of these, lost to somebody else.
+    pub lost: u64,
+    /// Claims sent.
+    pub claims: u64,
+    /// Claims that made a block ours.
+    pub claimed: u64,
+    /// Addresses assigned.
+    pub assigned: u64,
+    /// Addresses released.
+    pub released: u64,
+    /// Of these, collected.
+    pub collected: u64,
+}
+
+/// Who wants an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asker {
+    /// A caller.
+    Caller(AskId),
+    /// Nobody: what was given out must be taken back.
+    Undo,
+    /// The collector.
+    Collector,
+}
+
+/// A wish that waits.
+#[derive(Clone, Debug)]
+struct Waiting {
+    asker: Asker,
+    ask: Ask,
+    deadline: Option<Duration>,
+    attempts: u32,
+    /// What earlier attempts already got: counts for the answer, is not asked for again.
+    kept: Vec<crate::plan::Grant>,
+    /// What earlier attempts released, or may have.
+    released: BTreeSet<IpAddr>,
+}
+
+/// See the module's text.
+#[derive(Debug)]
+pub struct Allocator {
+    config: Config,
+    view: View,
+    pools: Pools,
+    reservations: Reservations,
+    settings: Settings,
+    busy: BTreeSet<IpAddr>,
+    nodes: Option<BTreeSet<NodeName>>,
+    evidence: Option<Evidence>,
+    leases: Leases,
+    tenure: Tenure,
+    collector: Collector,
+    /// How far the watch has come.
+    watched: Revision,
+    in_sync: bool,
+    queue: VecDeque<Waiting>,
+    flight: Option<Flight>,
+    /// Until when no new attempt is made.
+    pause: Option<Duration>,
+    /// Keys to be read before going on, and whether the read is under way.
+    reading: BTreeSet<Key>,
+    read_sent: bool,
+    read_again: Option<Duration>,
+    next_ticket: u64,
+    next_collection: Duration,
+    owned: BTreeSet<IpNet>,
+    store_error: Option<String>,
+    jitter: Jitter,
+    counters: Counters,
+}
+
+/// Most wishes planned together: bounds the time of one step and the size of one write.
+const MOST_TOGETHER: usize = 256;
+
+impl Allocator {
+    /// An allocator that knows nothing yet.
+    pub fn new(config: Config) -> Self {
+        let jitter = Jitter::new(config.seed);
+        Self {
+            config,
+            view: View::default(),
+            pools: Pools::default(),
+            reservations: Reservations::default(),
+            settings: Settings::default(),
+            busy: BTreeSet::new(),
+            nodes: None,
+            evidence: None,
+            leases: Leases::default(),
+            tenure: Tenure::default(),
+            collector: Collector::default(),
+            watched: Revision::default(),
+            in_sync: false,
+            queue: VecDeque::new(),
+            flight: None,
+            pause: None,
+            reading: BTreeSet::new(),
+            read_sent: false,
+            read_again: None,
+            next_ticket: 0,
+            next_collection: Duration::ZERO,
+            owned: BTreeSet::new(),
+            store_error: None,
+            jitter,
+            counters: Counters::default(),
+        }
+    }
+
+    /// All blocks as last heard of.
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// The pools as last told.
+    pub fn pools(&self) -> &Pools {
+        &self.pools
+    }
+
+    /// The reservations as last told.
+    pub fn reservations(&self) -> &Reservations {
+        &self.reservations
+    }
+
+    /// The settings as last told.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The leases as last heard of.
+    pub fn leases(&self) -> &Leases {
+        &self.leases
+    }
+
+    /// What was counted.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// How many handles look leaked and wait for their grace to pass.
+    pub fn suspects(&self) -> usize {
+        self.collector.suspects()
+    }
+
+    /// How many wishes wait or are in flight.
+    pub fn pending(&self) -> usize {
+        self.queue.len() + self.flight.as_ref().map_or(0, Flight::len)
+    }
+
+    /// Whether requests can be met: the view is complete and the lease is ours.
+    pub fn is_ready(&self) -> bool {
+        self.not_ready().is_none()
+    }
+
+    /// Why requests cannot be met now.
+    pub fn not_ready(&self) -> Option<IpamError> {
+        if !self.in_sync {
+            return Some(IpamError::NotInSync);
+        }
+        self.tenure.refusal(&self.config.host.node)
+    }
+
+    /// Takes in one thing. Every input has an answer in every state; nothing can fail here.
+    pub fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
+        match input {
+            Input::Snapshot(snapshot) => self.snapshot(now, snapshot, out),
+            Input::Change(change) => self.change(now, &change, out),
+            Input::WatchLost => {}
+            Input::Pools(pools) => self.pools = pools,
+            Input::Reservations(reservations) => self.reservations = reservations,
+            Input::Settings(settings) => self.settings = settings,
+            Input::Nodes(nodes) => self.nodes = Some(nodes),
+            Input::Busy(busy) => self.busy = busy,
+            Input::Evidence(evidence) => self.evidence = Some(evidence),
+            Input::Ask { id, ask, deadline } => {
+                let deadline = deadline.unwrap_or(now.steady.saturating_add(self.config.patience));
+                self.enqueue(Asker::Caller(id), ask, Some(deadline));
+            }
+            Input::Cancel(id) => self.cancel(id),
+            Input::Committed { ticket, end } => self.committed(now, ticket, end, out),
+            Input::Read { at, values } => self.read(now, at, values, out),
+            Input::ReadFailed(error) => {
+                self.store_error = Some(error);
+                self.read_sent = false;
+                self.read_again = Some(now.steady.saturating_add(self.jitter.delay(4)));
+            }
+            Input::Tick => {}
+        }
+        self.advance(now, out);
+    }
+
+    /// When to call again with [`Input::Tick`], on the steady clock, if nothing arrives before.
+    pub fn next_deadline(&self) -> Option<Duration> {
+        let waiting = self.queue.iter().filter_map(|waiting| waiting.deadline).min();
+        let flying = self.flight.as_ref().and_then(Flight::next_deadline);
+        let pause = self.pause.filter(|_| !self.queue.is_empty());
+        let collection = self.is_ready().then_some(self.next_collection);
+        let lease = self.tenure.next_deadline(&self.leases, &self.config);
+        let times = [waiting, flying, pause, self.read_again, collection, lease];
+        times.into_iter().flatten().min()
+    }
+
+    /// Does everything that can be done now.
+    fn advance(&mut self, now: Now, out: &mut Vec<Output>) {
+        self.expire(now, out);
+        self.hold_lease(now, out);
+        self.collect(now);
+        self.send_read(now, out);
+        self.take_off(now, out);
+    }
+
+    fn enqueue(&mut self, asker: Asker, ask: Ask, deadline: Option<Duration>) {
+        self.queue.push_back(Waiting {
+            asker,
+            ask,
+            deadline,
+            attempts: 0,
+            kept: Vec::new(),
+            released: BTreeSet::new(),
+        });
+    }
+
+    fn snapshot(&mut self, now: Now, snapshot: Snapshot, out: &mut Vec<Output>) {
+        let changed = self.view.replace(&snapshot.blocks, snapshot.at);
+        self.leases.replace(&snapshot.leases, snapshot.at, now.steady);
+        self.watched = self.watched.max(snapshot.at);
+        self.in_sync = true;
+        self.confirm(now, out);
+        self.announce(&changed, out);
+    }
+
+    fn change(&mut self, now: Now, change: &Change, out: &mut Vec<Output>) {
+        match &change.key {
+            Key::Block(cidr) => {
+                let changed = self.view.apply(change);
+                self.settle(now, change.revision, out);
+                if changed {
+                    self.announce(&[*cidr], out);
+                }
+            }
+            Key::NodeLease(node) => {
+                if let Ok(node) = NodeName::try_from(node.as_str()) {
+                    let value = change.value.as_ref();
+                    let value = value.map(|there| (there.revision, there.value.as_ref()));
+                    self.leases.apply(&node, value, change.revision, now.steady);
+                }
+                self.settle(now, change.revision, out);
+            }
+            Key::Resource(_) => {}
+        }
+    }
+
+    fn settle(&mut self, now: Now, revision: Revision, out: &mut Vec<Output>) {
+        self.watched = self.watched.max(revision);
+        self.view.settle(self.watched);
+        self.confirm(now, out);
+    }
+
+    fn read(
+        &mut self,
+        now: Now,
+        at: Revision,
+        values: Vec<(Key, Option<Versioned>)>,
+        out: &mut Vec<Output>,
+    ) {
+        self.read_sent = false;
+        self.read_again = None;
+        let mut changed = Vec::new();
+        for (key, value) in values {
+            self.reading.remove(&key);
+            match &key {
+                Key::Block(cidr) => {
+                    let value = value.as_ref().map(|there| (there.revision, &there.value));
+                    if self.view.refresh(*cidr, value, at) {
+                        changed.push(*cidr);
+                    }
+                }
+                Key::NodeLease(node) => {
+                    if let Ok(node) = NodeName::try_from(node.as_str()) {
+                        let value =
+                            value.as_ref().map(|there| (there.revision, there.value.as_ref()));
+                        self.leases.apply(&node, value, at, now.steady);
+                    }
+                    self.tenure.reread();
+                }
+                Key::Resource(_) => {}
+            }
+        }
+        self.announce(&changed, out);
+        self.resolve_unknown(now, out);
+    }
+
+    fn send_read(&mut self, now: Now, out: &mut Vec<Output>) {
+        let pausing = self.read_again.is_some_and(|again| now.steady < again);
+        if !self.reading.is_empty() && !self.read_sent && !pausing {
+            self.read_sent = true;
+            self.read_again = None;
+            out.push(Output::Read(self.reading.iter().cloned().collect()));
+        }
+    }
+
+    fn ticket(&mut self) -> Ticket {
+        self.next_ticket += 1;
+        Ticket(self.next_ticket)
+    }
+
+    /// Tells which of these blocks, and of those they overlap, began or ceased to be ours.
+    fn announce(&mut self, changed: &[IpNet], out: &mut Vec<Output>) {
+        let mut looked_at: BTreeSet<IpNet> = changed.iter().copied().collect();
+        for cidr in changed {
+            looked_at.extend(self.view.overlaps(*cidr));
+        }
+        for cidr in looked_at {
+            let owned = self
+                .view
+                .block(cidr)
+                .is_some_and(|(_, block)| block.is_owned_by(&self.config.host));
+            let unsure = self.flight.as_ref().is_some_and(|flight| flight.is_unsure_of(cidr));
+            let ours = owned && !unsure && !self.view.is_contested(cidr);
+            let was = self.owned.contains(&cidr);
+            if ours != was {
+                if ours {
+                    self.owned.insert(cidr);
+                } else {
+                    self.owned.remove(&cidr);
+                }
+                out.push(Output::Owned { block: cidr, ours });
+            }
+        }
+    }
+
+    /// Handles this daemon is working for: their addresses are no leaks.
+    fn spared(&self) -> BTreeSet<Handle> {
+        let waiting = self.queue.iter().map(|waiting| &waiting.ask);
+        let flying = self.flight.iter().flat_map(Flight::asks);
+        waiting
+            .chain(flying)
+            .filter_map(|ask| match ask {
+                Ask::Assign(request) => Some(request.handle.clone()),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

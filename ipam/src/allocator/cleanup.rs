@@ -1,0 +1,55 @@
+//! When the collector looks, and what it is shown.
+
+use std::time::Duration;
+
+use super::{Allocator, Asker, Scene};
+use crate::{gc::Collector, plan::Ask, time::Now};
+
+/// The shortest time between two looks.
+const LEAST: Duration = Duration::from_secs(1);
+/// Between two looks for blocks to adopt when nothing else is collected.
+const UNHURRIED: Duration = Duration::from_secs(60);
+
+impl Allocator {
+    /// Asks for what the collector finds, twice in each grace, once the last findings are worked
+    /// off.
+    pub(super) fn collect(&mut self, now: Now) {
+        if !self.is_ready() || now.steady < self.next_collection || self.is_collecting() {
+            return;
+        }
+        let grace = self.config.grace;
+        let pause = if grace.is_zero() { UNHURRIED } else { (grace / 2).max(LEAST) };
+        self.next_collection = now.steady.saturating_add(pause);
+        let spared = self.spared();
+        let scene = Scene {
+            host: &self.config.host,
+            view: &self.view,
+            pools: &self.pools,
+            settings: &self.settings,
+            leases: &self.leases,
+            now,
+            grace,
+        };
+        let mut asks = Vec::new();
+        if Collector::has_orphans(scene) {
+            asks.push(Ask::Adopt);
+        }
+        if !grace.is_zero() {
+            if let Some(evidence) = &self.evidence {
+                asks.extend(self.collector.leaks(scene, evidence, &spared));
+            }
+            asks.extend(self.collector.idle_blocks(scene));
+            if let Some(nodes) = &self.nodes {
+                asks.extend(self.collector.departed(scene, nodes));
+            }
+        }
+        for ask in asks {
+            self.enqueue(Asker::Collector, ask, None);
+        }
+    }
+
+    fn is_collecting(&self) -> bool {
+        let waiting = self.queue.iter().any(|waiting| waiting.asker == Asker::Collector);
+        waiting || self.flight.as_ref().is_some_and(super::Flight::is_collecting)
+    }
+}

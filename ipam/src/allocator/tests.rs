@@ -1,0 +1,329 @@
+use std::time::Duration;
+
+use margay_model::Write;
+
+use super::*;
+use crate::{
+    block::Block,
+    plan::{Release, Request},
+    pool::Pool,
+    time::UnixMillis,
+};
+
+/// An allocator and the revisions its commits get, one after the other.
+struct Lab {
+    allocator: Allocator,
+    now: Now,
+    revision: u64,
+    out: Vec<Output>,
+}
+
+fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+fn owner(node: &str, instance: &str) -> Owner {
+    Owner { node: node.try_into().unwrap(), instance: instance.try_into().unwrap() }
+}
+
+impl Lab {
+    /// Knows one pool and nothing of the store.
+    fn asleep() -> Self {
+        let config = Config {
+            host: owner("n1", "one"),
+            lease_ttl: secs(30),
+            grace: secs(60),
+            patience: secs(5),
+            seed: 1,
+        };
+        let now = Now { wall: UnixMillis(1_000_000), steady: Duration::ZERO };
+        let allocator = Allocator::new(config);
+        let mut lab = Self { allocator, now, revision: 10, out: Vec::new() };
+        let pool = Pool::new("a", "10.0.0.0/29".parse().unwrap(), 30).unwrap();
+        lab.input(Input::Pools(Pools::new([pool])));
+        lab
+    }
+
+    /// In sync and with its lease.
+    fn awake() -> Self {
+        let mut lab = Self::asleep();
+        lab.input(Input::Snapshot(Snapshot { at: Revision(10), ..Snapshot::default() }));
+        let (ticket, _) = lab.commit();
+        lab.done(ticket);
+        assert!(lab.allocator.is_ready());
+        lab.out.clear();
+        lab
+    }
+
+    fn input(&mut self, input: Input) {
+        self.allocator.handle(self.now, input, &mut self.out);
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now.steady += time;
+        self.input(Input::Tick);
+    }
+
+    fn ask(&mut self, id: u64, ask: Ask) {
+        self.input(Input::Ask { id: AskId(id), ask, deadline: None });
+    }
+
+    fn assign(&mut self, id: u64) {
+        let handle = format!("h{id}").as_str().try_into().unwrap();
+        self.ask(id, Ask::Assign(Request::any(handle, 1, 0)));
+    }
+
+    /// The first commit told and not yet taken.
+    fn commit(&mut self) -> (Ticket, Txn) {
+        let is_commit = |output: &Output| matches!(output, Output::Commit { .. });
+        let at = self.out.iter().position(is_commit).expect("a commit is sent");
+        match self.out.remove(at) {
+            Output::Commit { ticket, txn } => (ticket, txn),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn has_commit(&self) -> bool {
+        self.out.iter().any(|output| matches!(output, Output::Commit { .. }))
+    }
+
+    fn done(&mut self, ticket: Ticket) -> Revision {
+        self.revision += 1;
+        let revision = Revision(self.revision);
+        self.input(Input::Committed { ticket, end: CommitEnd::Done(revision) });
+        revision
+    }
+
+    fn unknown(&mut self, ticket: Ticket) {
+        self.input(Input::Committed { ticket, end: CommitEnd::Unknown("no route".into()) });
+    }
+
+    /// What the watch tells of a commit.
+    fn watch(&mut self, txn: &Txn, revision: Revision) {
+        let (key, value) = written(txn, revision);
+        self.input(Input::Change(Change { key, value, revision }));
+    }
+
+    fn answers(&mut self) -> Vec<(u64, Result<Answer, IpamError>)> {
+        let mut answers = Vec::new();
+        self.out.retain(|output| match output {
+            Output::Answer { id, answer } => {
+                answers.push((id.0, answer.clone()));
+                false
+            }
+            _ => true,
+        });
+        answers
+    }
+}
+
+fn written(txn: &Txn, revision: Revision) -> (Key, Option<Versioned>) {
+    match &txn.writes[0] {
+        Write::Put { key, value, .. } => {
+            (key.clone(), Some(Versioned { value: value.clone(), revision }))
+        }
+        Write::Delete { key } => (key.clone(), None),
+    }
+}
+
+#[test]
+fn nothing_is_planned_before_the_list_is_whole_and_the_lease_is_taken() {
+    let mut lab = Lab::asleep();
+    lab.assign(1);
+    assert!(!lab.has_commit());
+    assert_eq!(lab.allocator.not_ready(), Some(IpamError::NotInSync));
+    lab.input(Input::Snapshot(Snapshot::default()));
+    let (ticket, txn) = lab.commit();
+    assert_eq!(txn.writes[0].key(), &Key::NodeLease("n1".into()));
+    assert!(!lab.has_commit(), "the lease first");
+    lab.done(ticket);
+    assert!(matches!(lab.commit().1.writes[0].key(), Key::Block(_)));
+    // Whoever cannot be served is told why in time.
+    let mut lab = Lab::asleep();
+    lab.assign(1);
+    lab.pass(secs(5));
+    assert_eq!(lab.answers(), [(1, Err(IpamError::NotInSync))]);
+}
+
+#[test]
+fn an_answer_waits_for_the_commit_and_a_claim_for_the_watch() {
+    let mut lab = Lab::awake();
+    lab.assign(1);
+    let (ticket, txn) = lab.commit();
+    assert_eq!(lab.answers(), []);
+    let revision = lab.done(ticket);
+    assert_eq!(lab.answers(), [], "an older block may overlap");
+    assert!(!lab.out.iter().any(|output| matches!(output, Output::Owned { .. })));
+    lab.watch(&txn, revision);
+    assert!(matches!(lab.answers()[..], [(1, Ok(Answer::Assigned(_)))]));
+    assert!(lab.out.iter().any(|output| matches!(output, Output::Owned { ours: true, .. })));
+    // The next address of that block needs no watch.
+    lab.assign(2);
+    let (ticket, _) = lab.commit();
+    lab.done(ticket);
+    assert!(matches!(lab.answers()[..], [(2, Ok(Answer::Assigned(_)))]));
+}
+
+#[test]
+fn those_who_come_while_a_commit_is_out_share_the_next_one() {
+    let mut lab = Lab::awake();
+    lab.assign(1);
+    let (ticket, txn) = lab.commit();
+    for id in 2..5 {
+        lab.assign(id);
+    }
+    assert!(!lab.has_commit());
+    let revision = lab.done(ticket);
+    lab.watch(&txn, revision);
+    let (ticket, _) = lab.commit();
+    assert!(!lab.has_commit(), "one for all three");
+    lab.answers();
+    lab.done(ticket);
+    assert_eq!(lab.answers().len(), 3);
+}
+
+#[test]
+fn a_lost_compare_is_read_again_and_planned_again() {
+    let mut lab = Lab::awake();
+    lab.assign(1);
+    let (ticket, txn) = lab.commit();
+    lab.input(Input::Committed { ticket, end: CommitEnd::Lost });
+    assert!(!lab.has_commit(), "not before the block is read");
+    let Key::Block(cidr) = txn.writes[0].key().clone() else { panic!() };
+    let theirs = Block::new("a", cidr, owner("n2", "x"), UnixMillis(1)).unwrap();
+    let value = Versioned { value: theirs.to_json(), revision: Revision(11) };
+    lab.revision = 11;
+    let values = vec![(Key::Block(cidr), Some(value))];
+    lab.input(Input::Read { at: Revision(11), values });
+    let (_, txn) = lab.commit();
+    assert_ne!(txn.writes[0].key(), &Key::Block(cidr));
+}
+
+#[test]
+fn a_commit_whose_answer_is_lost_counts_if_it_is_there() {
+    let mut lab = Lab::awake();
+    lab.assign(1);
+    let (ticket, txn) = lab.commit();
+    lab.unknown(ticket);
+    assert!(lab.out.contains(&Output::Read(vec![txn.writes[0].key().clone()])));
+    let revision = Revision(11);
+    let at = revision;
+    lab.input(Input::Read { at, values: vec![written(&txn, revision)] });
+    assert!(!lab.has_commit(), "nothing is written twice");
+    lab.watch(&txn, revision);
+    assert!(matches!(lab.answers()[..], [(1, Ok(Answer::Assigned(_)))]));
+}
+
+#[test]
+fn a_commit_that_never_arrived_is_made_again_in_the_same_place() {
+    let mut lab = Lab::awake();
+    lab.assign(1);
+    let (ticket, txn) = lab.commit();
+    lab.unknown(ticket);
+    let key = txn.writes[0].key().clone();
+    lab.input(Input::ReadFailed("no route".into()));
+    lab.pass(secs(1));
+    assert_eq!(lab.out.iter().filter(|o| matches!(o, Output::Read(_))).count(), 2);
+    lab.input(Input::Read { at: Revision(11), values: vec![(key, None)] });
+    assert!(lab.has_commit());
+}
+
+#[test]
+fn who_does_not_wait_any_more_keeps_nothing() {
+    for cancelled in [false, true] {
+        let mut lab = Lab::awake();
+        lab.assign(1);
+        let (ticket, txn) = lab.commit();
+        if cancelled {
+            lab.input(Input::Cancel(AskId(1)));
+            assert_eq!(lab.answers(), []);
+        } else {
+            lab.pass(secs(5));
+            assert!(matches!(lab.answers()[..], [(1, Err(IpamError::Store(_)))]));
+        }
+        let revision = lab.done(ticket);
+        lab.watch(&txn, revision);
+        let (_, undo) = lab.commit();
+        let Write::Put { value, .. } = &undo.writes[0] else { panic!("{undo:?}") };
+        assert_eq!(Block::from_json(value).unwrap().held_len(), 0);
+        assert_eq!(lab.answers(), []);
+    }
+}
+
+#[test]
+fn a_block_that_turns_out_to_overlap_an_older_one_is_not_used() {
+    let mut lab = Lab::awake();
+    lab.assign(1);
+    let (ticket, txn) = lab.commit();
+    let Key::Block(cidr) = txn.writes[0].key().clone() else { panic!() };
+    // A larger one, claimed just before under another block size.
+    let wide = IpNet::new(cidr.addr(), 29).unwrap().trunc();
+    let older = Block::new("old", wide, owner("n2", "x"), UnixMillis(1)).unwrap();
+    let value = Versioned { value: older.to_json(), revision: Revision(11) };
+    lab.revision = 11;
+    let revision = lab.done(ticket);
+    let change = Change { key: Key::Block(wide), value: Some(value), revision: Revision(11) };
+    lab.input(Input::Change(change));
+    assert_eq!(lab.answers(), []);
+    lab.watch(&txn, revision);
+    assert!(lab.out.contains(&Output::Event(Event::Contested(cidr))));
+    assert!(!lab.out.iter().any(|output| matches!(output, Output::Owned { ours: true, .. })));
+    assert!(!lab.answers().iter().any(|(_, answer)| answer.is_ok()));
+}
+
+#[test]
+fn a_release_goes_through_although_the_name_is_taken_by_another_daemon() {
+    let mut lab = Lab::asleep();
+    let lease =
+        crate::lease::Lease { instance: "two".try_into().unwrap(), renewals: 1, ttl: secs(30) };
+    let mut block =
+        Block::new("a", "10.0.0.0/30".parse().unwrap(), owner("n1", "one"), UnixMillis(1)).unwrap();
+    block.begin(UnixMillis(1), Duration::ZERO);
+    let held = crate::Held {
+        handle: "h".try_into().unwrap(),
+        node: "n1".try_into().unwrap(),
+        serial: 0,
+        since: UnixMillis(1),
+        attributes: Default::default(),
+    };
+    block.assign(1, &held, |_| false);
+    lab.input(Input::Snapshot(Snapshot {
+        blocks: vec![(block.cidr(), Revision(3), block.to_json())],
+        leases: vec![("n1".try_into().unwrap(), Revision(4), lease.to_json())],
+        at: Revision(10),
+    }));
+    assert!(lab.out.contains(&Output::Event(Event::Displaced)));
+    lab.assign(1);
+    lab.ask(2, Ask::Release(vec![Release::Handle("h".try_into().unwrap())]));
+    let (ticket, _) = lab.commit();
+    lab.done(ticket);
+    assert!(matches!(lab.answers()[..], [(2, Ok(Answer::Released { .. }))]));
+    lab.pass(secs(5));
+    let node = "n1".try_into().unwrap();
+    assert_eq!(lab.answers(), [(1, Err(IpamError::Displaced(node)))]);
+    // Silent for twice its time, the other one is taken for dead.
+    lab.pass(secs(55));
+    let (_, txn) = lab.commit();
+    assert_eq!(txn.writes[0].key(), &Key::NodeLease("n1".into()));
+}
+
+#[test]
+fn the_lease_is_renewed_in_time() {
+    let mut lab = Lab::awake();
+    let due = lab.allocator.next_deadline().unwrap();
+    assert!(due <= secs(10), "{due:?}");
+    lab.pass(secs(10));
+    let (ticket, txn) = lab.commit();
+    assert_eq!(txn.writes[0].key(), &Key::NodeLease("n1".into()));
+    lab.input(Input::Committed { ticket, end: CommitEnd::Lost });
+    assert!(!lab.has_commit(), "it is read first");
+}
+
+#[test]
+fn a_pool_that_is_full_is_said_at_once() {
+    let mut lab = Lab::awake();
+    lab.ask(1, Ask::Assign(Request::any("h".try_into().unwrap(), 9, 0)));
+    let answers = lab.answers();
+    assert!(matches!(&answers[..], [(1, Err(IpamError::Full { .. }))]), "{answers:?}");
+    assert!(!lab.has_commit());
+}

@@ -1,0 +1,235 @@
+use std::{sync::Arc, time::Duration};
+
+use super::*;
+use crate::{
+    block::{Ordinal, Owner},
+    pool::Pool,
+};
+
+struct Lab {
+    view: View,
+    pools: Pools,
+    settings: Settings,
+    nodes: BTreeSet<NodeName>,
+    used: Option<Vec<Used>>,
+    revision: u64,
+}
+
+const NOW: UnixMillis = UnixMillis(1_000_000);
+
+fn attributes() -> BTreeMap<String, String> {
+    [("pod", "p"), ("namespace", "n")].map(|(k, v)| (k.to_owned(), v.to_owned())).into()
+}
+
+fn used(handle: &str, address: &str) -> Used {
+    Used {
+        address: address.parse().unwrap(),
+        handle: handle.try_into().unwrap(),
+        node: "n1".try_into().unwrap(),
+        attributes: attributes(),
+    }
+}
+
+impl Lab {
+    fn new() -> Self {
+        let pool = Pool::new("a", "10.0.0.0/28".parse().unwrap(), 30).unwrap();
+        Self {
+            view: View::default(),
+            pools: Pools::new([pool]),
+            settings: Settings::default(),
+            nodes: ["n1".try_into().unwrap()].into(),
+            used: None,
+            revision: 0,
+        }
+    }
+
+    fn block(&mut self, cidr: &str, node: &str, handles: &[&str], change: impl Fn(&mut Block)) {
+        let owner = Owner { node: node.try_into().unwrap(), instance: "one".try_into().unwrap() };
+        let mut block = Block::new("a", cidr.parse().unwrap(), owner, UnixMillis(1)).unwrap();
+        block.begin(UnixMillis(1), Duration::ZERO);
+        for handle in handles {
+            let mut user = used(handle, "10.0.0.0");
+            user.node = node.try_into().unwrap();
+            block.assign(1, &held(&user, NOW), |_| false);
+        }
+        change(&mut block);
+        self.revision += 1;
+        let (cidr, revision) = (block.cidr(), Revision(self.revision));
+        self.view.put(cidr, revision, Stored::Sound(Arc::new(block)));
+    }
+
+    fn octets(&mut self, cidr: &str, octets: &[u8]) {
+        self.revision += 1;
+        let cidr = cidr.parse().unwrap();
+        self.view.put(cidr, Revision(self.revision), Stored::read(cidr, octets));
+    }
+
+    fn check(&self) -> Report {
+        check(Facts {
+            view: &self.view,
+            pools: &self.pools,
+            settings: &self.settings,
+            nodes: Some(&self.nodes),
+            used: self.used.as_deref(),
+            now: NOW,
+        })
+    }
+
+    /// The kinds found, after which the mending is written and leaves nothing to find.
+    fn found(&mut self) -> Vec<Kind> {
+        let report = self.check();
+        assert!(report.problems.iter().all(|problem| problem.by_hand.is_none()));
+        for step in &report.steps {
+            assert_eq!(self.view.entry(step.cidr).map(|entry| entry.revision), step.base);
+            self.revision += 1;
+            match &step.after {
+                Some(block) => {
+                    let stored = Stored::read(step.cidr, &block.to_json());
+                    self.view.put(step.cidr, Revision(self.revision), stored)
+                }
+                None => self.view.remove(step.cidr, Revision(self.revision)),
+            };
+        }
+        assert_eq!(self.check().problems, [], "clean after the mending");
+        report.problems.into_iter().map(|problem| problem.kind).collect()
+    }
+
+    fn holder(&self, address: &str) -> Option<String> {
+        let address = address.parse().unwrap();
+        self.view.blocks().find_map(|block| match block.slot(block.ordinal(address)?)? {
+            Slot::Held(held) => Some(held.handle.to_string()),
+            _ => None,
+        })
+    }
+}
+
+#[test]
+fn a_sound_cluster_has_nothing_wrong() {
+    let mut lab = Lab::new();
+    lab.block("10.0.0.0/30", "n1", &["h"], |_| {});
+    lab.used = Some(vec![used("h", "10.0.0.0"), used("x", "192.0.2.1")]);
+    assert_eq!(lab.check(), Report::default());
+}
+
+#[test]
+fn ordinals_that_do_not_add_up_are_put_right() {
+    let mut lab = Lab::new();
+    lab.block("10.0.0.0/30", "n1", &["h"], |_| {});
+    let cidr = "10.0.0.0/30".parse().unwrap();
+    let text = lab.view.block(cidr).unwrap().1.to_json();
+    let text = String::from_utf8(text.to_vec()).unwrap().replace("[[1,3]]", "[[0,2]]");
+    lab.octets("10.0.0.0/30", text.as_bytes());
+    assert_eq!(lab.found(), [Kind::BlockOrdinals, Kind::BlockOrdinals]);
+    assert_eq!(lab.holder("10.0.0.0").as_deref(), Some("h"), "what is held stays held");
+}
+
+#[test]
+fn a_block_that_cannot_be_read_is_made_anew_from_what_is_in_use() {
+    let mut lab = Lab::new();
+    lab.octets("10.0.0.0/30", b"nonsense");
+    let report = lab.check();
+    assert!(report.problems[0].by_hand.is_some(), "not without knowing what is in use");
+    assert!(report.steps.is_empty());
+    lab.used = Some(vec![used("h", "10.0.0.2")]);
+    assert_eq!(lab.found(), [Kind::BlockUnreadable]);
+    assert_eq!(lab.holder("10.0.0.2").as_deref(), Some("h"));
+    let (_, block) = lab.view.block("10.0.0.0/30".parse().unwrap()).unwrap();
+    assert_eq!(block.cooling().count(), 3, "whoever had the others may still send");
+    lab.octets("10.0.0.0/30", b"nonsense");
+    lab.used = Some(vec![]);
+    assert_eq!(lab.found(), [Kind::BlockUnreadable]);
+    assert!(lab.view.is_empty());
+}
+
+#[test]
+fn a_block_of_a_newer_version_is_left_alone() {
+    let mut lab = Lab::new();
+    lab.used = Some(vec![]);
+    lab.octets("10.0.0.0/30", b"{\"version\":2}");
+    let report = lab.check();
+    assert!(report.problems[0].by_hand.as_deref().is_some_and(|text| text.contains("upgrade")));
+    assert!(report.steps.is_empty());
+}
+
+#[test]
+fn of_two_blocks_that_overlap_the_emptier_gives_way() {
+    let mut lab = Lab::new();
+    lab.block("10.0.0.0/28", "n1", &["h", "i"], |_| {});
+    lab.block("10.0.0.4/30", "n1", &[], |_| {});
+    assert_eq!(lab.found(), [Kind::BlocksOverlap]);
+    assert_eq!(lab.view.len(), 1);
+    lab.block("10.0.0.4/30", "n1", &["j"], |_| {});
+    assert_eq!(lab.found(), [Kind::BlocksOverlap]);
+    let (_, block) = lab.view.block("10.0.0.4/30".parse().unwrap()).unwrap();
+    assert_eq!(block.state(), BlockState::Draining);
+}
+
+#[test]
+fn a_block_outside_all_pools_is_emptied() {
+    let mut lab = Lab::new();
+    lab.block("10.9.0.0/30", "n1", &["h"], |_| {});
+    lab.block("10.9.0.4/30", "n1", &[], |_| {});
+    assert_eq!(lab.found(), [Kind::BlockOutsidePools, Kind::BlockOutsidePools]);
+    assert_eq!(lab.view.len(), 1, "the empty one is gone at once");
+}
+
+#[test]
+fn what_a_gone_node_has_is_taken_back() {
+    let mut lab = Lab::new();
+    lab.settings.cooldown = Duration::ZERO;
+    lab.block("10.0.0.0/30", "gone", &["h"], |_| {});
+    lab.block("10.0.0.4/30", "gone", &["i"], |block| {
+        // Of a live node, borrowed.
+        block.hand_over(Ordinal(0), &held(&used("i", "10.0.0.4"), NOW));
+    });
+    assert_eq!(
+        lab.found(),
+        [Kind::BlockOfGoneNode, Kind::AddressOfGoneNode, Kind::BlockOfGoneNode]
+    );
+    assert_eq!(lab.holder("10.0.0.4").as_deref(), Some("i"));
+    assert_eq!(lab.view.len(), 1);
+}
+
+#[test]
+fn a_release_in_the_future_is_set_to_now() {
+    let mut lab = Lab::new();
+    lab.block("10.0.0.0/30", "n1", &["h"], |block| {
+        block.release(Ordinal(0), UnixMillis(NOW.0 + 5), Duration::from_secs(30));
+    });
+    assert_eq!(lab.found(), [Kind::ReleasedInFuture]);
+}
+
+#[test]
+fn what_nobody_uses_is_released_all_of_a_handle_or_none() {
+    let mut lab = Lab::new();
+    lab.block("10.0.0.0/30", "n1", &["h", "h", "i", "i"], |_| {});
+    lab.used = Some(vec![used("h", "10.0.0.0")]);
+    assert_eq!(lab.found(), [Kind::AddressUnused, Kind::AddressUnused]);
+    assert_eq!(lab.holder("10.0.0.1").as_deref(), Some("h"), "its handle is in use");
+    assert_eq!(lab.holder("10.0.0.2"), None);
+}
+
+#[test]
+fn what_is_used_and_not_held_is_given_to_its_user() {
+    let mut lab = Lab::new();
+    lab.block("10.0.0.0/30", "n1", &["old"], |_| {});
+    lab.used = Some(vec![used("new", "10.0.0.0"), used("i", "10.0.0.1"), used("j", "10.0.0.9")]);
+    assert_eq!(
+        lab.found(),
+        [Kind::AddressOfOtherHandle, Kind::AddressUnallocated, Kind::AddressUnallocated]
+    );
+    let holders: Vec<_> =
+        ["10.0.0.0", "10.0.0.1", "10.0.0.9"].map(|at| lab.holder(at).unwrap()).into();
+    assert_eq!(holders, ["new", "i", "j"]);
+}
+
+#[test]
+fn an_address_two_use_is_for_a_person_to_decide() {
+    let mut lab = Lab::new();
+    lab.block("10.0.0.0/30", "n1", &["h"], |_| {});
+    lab.used = Some(vec![used("h", "10.0.0.0"), used("i", "10.0.0.0")]);
+    let report = lab.check();
+    assert_eq!(report.problems[0].kind, Kind::AddressUsedTwice);
+    assert_eq!(report.problems[0].detail, "used by h and i");
+    assert!(report.problems[0].by_hand.is_some() && report.steps.is_empty());
+}

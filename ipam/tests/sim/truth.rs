@@ -1,0 +1,72 @@
+//! What must be true once everything has come to rest.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use margay_ipam::Handle;
+
+use crate::world::{World, secs};
+
+/// How long until leases have ended, grace has passed and everything has cooled down.
+pub fn settle(world: &mut World) {
+    world.wire = crate::world::Wire::default();
+    for node in 0..world.nodes.len() {
+        if world.nodes[node].exists {
+            world.start(node);
+        }
+    }
+    world.run(secs(180));
+}
+
+/// No address twice, none lost, no block with two owners, all views true.
+pub fn assert_whole(world: &World, what: &str) {
+    for node in &world.nodes {
+        assert!(node.adding.is_empty(), "{what}: {} never answers {:?}", node.name, node.adding);
+        assert!(node.spool.is_empty(), "{what}: {} never releases {:?}", node.name, node.spool);
+    }
+    let mut held: BTreeMap<IpAddr, Handle> = BTreeMap::new();
+    let blocks = world.blocks();
+    for (_, block) in &blocks {
+        for (at, entry) in block.held() {
+            let address = block.address(at);
+            let twice = held.insert(address, entry.handle.clone());
+            assert!(twice.is_none(), "{what}: {address} is in two blocks");
+        }
+    }
+    let mut live: BTreeMap<IpAddr, Handle> = BTreeMap::new();
+    for node in &world.nodes {
+        for (handle, addresses) in &node.pods {
+            for address in addresses {
+                let twice = live.insert(*address, handle.clone());
+                assert!(twice.is_none(), "{what}: two pods have {address}");
+            }
+        }
+    }
+    for (address, handle) in &live {
+        assert_eq!(held.get(address), Some(handle), "{what}: {address} of a live pod");
+    }
+    for (address, handle) in &held {
+        assert_eq!(live.get(address), Some(handle), "{what}: {address} is lost");
+    }
+    for (at, (_, a)) in blocks.iter().enumerate() {
+        for (_, b) in blocks.iter().skip(at + 1) {
+            let overlap = a.cidr().contains(&b.cidr()) || b.cidr().contains(&a.cidr());
+            assert!(!overlap, "{what}: {} and {} overlap", a.cidr(), b.cidr());
+        }
+    }
+    for node in &world.nodes {
+        let Some(daemon) = &node.daemon else { continue };
+        let stored: Vec<_> = blocks
+            .iter()
+            .filter(|(_, block)| {
+                block.owner().is_some_and(|o| o.node == node.name && o.instance == node.instance)
+            })
+            .map(|(_, block)| block.cidr())
+            .collect();
+        let told: Vec<_> = node.owned.iter().copied().collect();
+        assert_eq!(told, stored, "{what}: what {} announces", node.name);
+        let seen: Vec<_> = daemon.view().blocks().map(|block| block.as_ref().clone()).collect();
+        let there: Vec<_> = blocks.iter().map(|(_, block)| block.clone()).collect();
+        assert_eq!(seen, there, "{what}: the view of {}", node.name);
+        assert_eq!(daemon.pending(), 0, "{what}: {} still waits", node.name);
+    }
+}
