@@ -22,7 +22,9 @@ pub fn test(with_fuzz: bool) -> Result<ExitCode> {
     // Plain tests first: they need no root and end within a minute.
     tally.step(
         "unit, property and scenario tests",
-        &mut cargo(&["test", "--workspace", "--exclude", "interop-tests"]),
+        // Plain `cargo test` kills the datastore's process a few times only.
+        cargo(&["test", "--workspace", "--exclude", "interop-tests"])
+            .env("DATASTORE_KILLS", "150"),
     );
     tally.work("build the daemon and the command line", build_lab);
     if !is_root() {

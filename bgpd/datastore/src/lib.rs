@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+mod audit;
 mod embedded;
 mod engine;
 mod error;
@@ -16,15 +17,20 @@ mod feed;
 mod image;
 pub mod limits;
 mod memory;
+mod observed;
 mod octets;
 mod store;
+mod transfer;
 
+pub use audit::AuditLog;
 pub use embedded::EmbeddedStore;
 pub use error::StoreError;
 pub use etcd::{EtcdConfig, EtcdStore, EtcdTls};
 pub use feed::{Batch, PENDING_MAX, Watch};
 pub use memory::MemStore;
+pub use observed::{Counter, Counters, ObservedStore};
 pub use store::{
     Committed, Conflict, Cursor, Entry, Lease, LeaseOutcome, LeaseValue, Listing, Outcome, Page,
     Status, Store, list_all,
 };
+pub use transfer::{Existing, TransferError, export, import, migrate};
