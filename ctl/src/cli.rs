@@ -96,6 +96,10 @@ pub enum Command {
         /// Only these; both by default
         what: Option<Watched>,
     },
+    /// What a selector means, and whether it selects some labels (needs no daemon)
+    Selector(SelectorArgs),
+    /// Whether files of resources are valid (needs no daemon)
+    Validate(ValidateArgs),
     /// Completions for a shell: `source <(margay completions bash)`
     Completions {
         /// Which shell
@@ -250,6 +254,36 @@ pub enum ConfigCommand {
         /// This file instead of the daemon's own, until the next reload
         file: Option<PathBuf>,
     },
+}
+
+/// `margay selector`.
+#[derive(Debug, Args)]
+pub struct SelectorArgs {
+    /// The selector, as in `role == 'db' && has(rack)`; blank selects everything
+    pub expression: String,
+    /// Labels to match it with: k=v,k=v
+    #[arg(long, value_name = "LABELS", value_delimiter = ',')]
+    pub labels: Vec<String>,
+    /// One label to match it with: k=v, where the value may hold commas
+    #[arg(long, value_name = "LABEL")]
+    pub label: Vec<String>,
+}
+
+/// `margay validate`.
+#[derive(Debug, Args)]
+pub struct ValidateArgs {
+    /// A file of YAML or JSON, a directory of them, or `-` for standard input
+    #[arg(short, long, value_name = "FILE", required = true)]
+    pub file: Vec<PathBuf>,
+    /// Look into the directories of a directory too
+    #[arg(short = 'R', long)]
+    pub recursive: bool,
+    /// Unknown fields are warnings, not faults
+    #[arg(long)]
+    pub lenient: bool,
+    /// A file without resources is no fault
+    #[arg(long)]
+    pub skip_empty: bool,
 }
 
 /// What to watch.

@@ -4,7 +4,9 @@ mod config;
 mod monitor;
 mod peers;
 mod routes;
+mod selector;
 mod shell;
+mod validate;
 
 use margay_proto::v1;
 
@@ -27,6 +29,8 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Fib { destination } => fib(destination, options, out).await,
         Command::Config(command) => config::run(command, options, out).await,
         Command::Monitor { what } => monitor::run(what, options, out).await,
+        Command::Selector(args) => selector::run(&args, out),
+        Command::Validate(args) => validate::run(&args, out),
         Command::Completions { shell } => shell::completions(shell),
         Command::Man { dir } => shell::man(dir.as_deref()),
     }

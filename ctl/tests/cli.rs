@@ -477,3 +477,61 @@ fn help_version_completions_and_manual_need_no_daemon() {
     assert!(dir.join("margay-routes-explain.1").is_file());
     fs::remove_dir_all(&dir).expect("a directory can be removed");
 }
+
+#[test]
+fn a_selector_is_explained_and_matched_without_a_daemon() {
+    let run =
+        |arguments: &[&str]| margay().args(arguments).output().expect("margay can be started");
+    let output = run(&["selector", "a in {\"z\",'x'}", "--labels", "a=x,b=y", "-o", "json"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let found: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(found, json!({"canonical": "a in {\"x\", \"z\"}", "match": true}));
+    let output = run(&["selector", "a == 'x,y'", "--label", "a=x,y"]);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("match      true"));
+    // A label that is not there differs from every value.
+    let output = run(&["selector", "a != 'b'", "-o", "json"]);
+    assert_eq!(serde_json::from_slice::<Value>(&output.stdout).expect("JSON")["match"], true);
+    assert_fails(&run(&["selector", "a = 'b'"]), 2, &["column 3", "=="]);
+    assert_fails(&run(&["selector", "has(a)", "--labels", "a"]), 2, &["key=value"]);
+}
+
+#[test]
+fn validate_tells_every_fault_and_lists_what_is_valid() {
+    let file = scratch("yaml");
+    let name = file.to_str().expect("UTF-8").to_owned();
+    let run =
+        |arguments: &[&str]| margay().args(arguments).output().expect("margay can be started");
+    let pool =
+        "apiVersion: projectcalico.org/v3\nkind: IPPool\nmetadata:\n  name: a\nspec:\n  cidr: ";
+    fs::write(&file, format!("{pool}10.0.0.0/16\n---\n{pool}10.0.0.1/16\n  blockSise: 26\n"))
+        .expect("a file can be written");
+    let output = run(&["validate", "-f", &name]);
+    assert_fails(
+        &output,
+        2,
+        &[
+            "document 2, line 13",
+            "spec.cidr",
+            "line 14",
+            "spec.blockSise",
+            "did you mean blockSize",
+        ],
+    );
+    assert_eq!(stderr(&output).lines().count(), 2, "{}", stderr(&output));
+    fs::write(&file, format!("{pool}10.0.0.0/16\n  later: 1\n")).expect("a file can be written");
+    assert_fails(&run(&["validate", "-f", &name]), 2, &["spec.later"]);
+    let output = run(&["validate", "-f", &name, "--lenient", "-o", "json"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stderr(&output).contains("warning: "), "{}", stderr(&output));
+    let found: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(
+        found,
+        json!([{"file": name, "document": 1, "line": 1, "kind": "IPPool", "namespace": null,
+            "name": "a"}])
+    );
+    fs::write(&file, "# nothing\n").expect("a file can be written");
+    assert_fails(&run(&["validate", "-f", &name]), 2, &["holds no resource"]);
+    assert!(run(&["validate", "-f", &name, "--skip-empty"]).status.success());
+    fs::remove_file(&file).expect("a file can be removed");
+    assert_fails(&run(&["validate", "-f", &name]), 1, &["cannot read"]);
+}

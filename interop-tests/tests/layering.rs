@@ -26,7 +26,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "margay-bgpd",
         &["margay-proto", "bgp-packet", "bgp-core", "bgp-desired", "bgp-speaker", "margay-fib"],
     ),
-    ("margay", &["margay-proto"]),
+    ("margay", &["margay-model", "margay-proto"]),
     // tests and tools
     ("testkit", &[]),
     ("bgpload", &[]),

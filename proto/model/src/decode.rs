@@ -188,10 +188,17 @@ impl Objects {
         let item = match resource_kind {
             Some(kind) => {
                 let is_crd = group == CRD_API_VERSION;
-                Resource::read(kind, node, reader).map(|mut resource| {
+                let resource = Resource::read(kind, node, reader).and_then(|mut resource| {
                     resource.unpack(is_crd, self.stored);
-                    Item::Resource(resource)
-                })
+                    // What an annotation held has not been asked yet.
+                    let unpacked = if is_crd { resource.check() } else { Ok(()) };
+                    let Err(faults) = unpacked else { return Some(resource) };
+                    for fault in faults.0 {
+                        reader.fault(node, fault.problem);
+                    }
+                    None
+                });
+                resource.map(Item::Resource)
             }
             None => match kubernetes::Object::read(group, word, node, reader) {
                 Some(object) => object.map(Item::Kubernetes),
@@ -258,3 +265,6 @@ fn list_items(word: &str) -> Option<Option<&str>> {
         item => Some(Some(item)),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -120,3 +120,6 @@ impl Object {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

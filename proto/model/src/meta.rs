@@ -128,6 +128,11 @@ impl ObjectMeta {
     }
 }
 
+/// Whether objects of a kind may be called so.
+pub(crate) fn is_name(kind: Kind, name: &String) -> bool {
+    name_rule(kind, name).is_ok()
+}
+
 /// The rule for names of a kind.
 fn name_rule(kind: Kind, name: &String) -> rules::Answer {
     match kind {

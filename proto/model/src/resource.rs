@@ -9,7 +9,7 @@ use crate::{
     key::Key,
     kind::Kind,
     kinds::*,
-    meta::{METADATA_ANNOTATION, ObjectMeta},
+    meta::{METADATA_ANNOTATION, ObjectMeta, is_name},
     object::{Object, Spec},
     text::Node,
     wire::{Mode, Reader},
@@ -199,7 +199,8 @@ impl Resource {
         let packed = metadata.annotations.remove(METADATA_ANNOTATION);
         match packed.as_deref().and_then(decode::packed_metadata) {
             Some(packed) => {
-                metadata.name = packed.name.or(metadata.name.take());
+                let name = packed.name.filter(|name| is_policy(kind) && is_name(kind, name));
+                metadata.name = name.or(metadata.name.take());
                 if is_crd {
                     metadata.labels.extend(packed.labels);
                     metadata.annotations.extend(packed.annotations);

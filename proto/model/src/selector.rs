@@ -5,12 +5,14 @@
 //! its column. Leaves to others which selector a field needs.
 
 mod expression;
+pub mod index;
 mod parse;
 pub mod scope;
 
 use std::{fmt, str::FromStr};
 
 pub use expression::{Expression, Labels};
+pub use index::{Event, Index};
 
 use crate::wire::rules::{Answer, allow};
 

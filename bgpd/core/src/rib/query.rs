@@ -183,8 +183,7 @@ pub struct PeerCounts {
     pub received: u64,
     /// Of these kept after import policy and loop checks.
     pub accepted: u64,
-    /// Sent and not withdrawn. Counted for the group: routes that only this peer is not told,
-    /// because they name it as next hop, are among them.
+    /// Sent and not withdrawn.
     pub advertised: u64,
 }
 

@@ -165,7 +165,7 @@ impl BgpPeerSpec {
         if self.local_workload_selector.is_some() && !has_as {
             at.refuse("asNumber", "the AS number of the workloads");
         }
-        if self.peer_ip.is_some() && !has_as {
+        if self.peer_ip.is_some() && self.peer_selector.is_none() && !has_as {
             at.refuse("asNumber", "the AS number of the peer");
         }
         if self.keep_original_next_hop == Some(true) && self.next_hop_mode.is_some() {

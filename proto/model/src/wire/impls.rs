@@ -215,8 +215,11 @@ impl Wire for Raw {
 
 fn number(node: &Node<'_>) -> Option<Number> {
     let text = node.as_scalar().filter(|_| node.is_number())?;
-    let exact = text.parse::<i64>().ok().map(Number::from);
+    let exact = text.parse::<i64>().ok();
+    // Hexadecimal and octal ones too.
+    let exact = exact.or_else(|| node.as_integer().filter(|_| text.starts_with('0')));
     exact
+        .map(Number::from)
         .or_else(|| text.parse::<u64>().ok().map(Number::from))
         .or_else(|| node.as_float().and_then(Number::from_f64))
         // Too large for any number: zero would be a lie, so it is kept at the edge.
