@@ -108,12 +108,14 @@ sent until every counting session holds exactly what an independent reference sa
 a prefix, one with the shortest AS path; nothing that its export policy rejects), CPU seconds and
 memory are those of the daemon's processes in `/proc` (the sum of their VmHWM). Then the attributes
 that monitors hold are compared with what the peers sent. Daemons take turns; a figure is the median
-of the runs. Configurations are minimal: accept all, announce all, but for what the scenario says.
+of the runs, which may have been made in several calls. Configurations are minimal: accept all,
+announce all, but for what the scenario says.
 `floor` copies octets without looking: what is measured against it is the generator. `raw` pushes
 the same routes into the kernel, 256 to a message, by one next-hop object.
 
 The generator shares the machine's cores with the daemon, and other programs may have been running:
-do not conclude anything from less than a factor of 1.3, and see the spread of the runs. FRR's times
+`others' CPU s` is what neither the daemon nor the generator used while the figure was taken. Do not
+conclude anything from less than a factor of 1.3, and see the spread of the runs. FRR's times
 contain its own timers. In scenario 10 the peer dies by a TCP reset, the kernel is asked where it
 would send packets to 2000 prefixes, twice a millisecond; `margay` runs with `nexthop-compat = \"off\"`,
 `margay-keep` with the default. In 11 a session with a hold time of 3 s watches the keep-alives.

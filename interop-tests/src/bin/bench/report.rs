@@ -70,6 +70,7 @@ fn other_figures(scenario: &Scenario) -> Vec<Figure> {
     };
     if scenario.name != "idle" {
         columns.push(figure("CPU s", phase, "cpu_s", 2));
+        columns.push(figure("others' CPU s", phase, "other_cpu_s", 1));
     }
     columns.push(memory_figure(scenario));
     columns
