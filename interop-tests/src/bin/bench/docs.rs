@@ -5,7 +5,6 @@ use std::{
     fmt::Write as _,
     fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use anyhow::{Context, Result};
@@ -47,7 +46,8 @@ fn text(results: &Results, profile: &str, by_hand: &str) -> String {
         let _ = writeln!(text, "- {line}");
     }
     if let Some((first, last)) = results.span() {
-        let _ = writeln!(text, "- measured: {first} to {last}, margay {}", margay());
+        let _ =
+            writeln!(text, "- measured: {first} to {last}, margay {}", env!("CARGO_PKG_VERSION"));
     }
     for kind in Kind::ALL {
         if let Some(version) = kind.version() {
@@ -72,16 +72,6 @@ fn text(results: &Results, profile: &str, by_hand: &str) -> String {
         let _ = write!(text, "\n{}", report::section(scenario, results));
     }
     text
-}
-
-/// The build and commit measured.
-fn margay() -> String {
-    let git = Command::new("git")
-        .args(["-C", env!("CARGO_MANIFEST_DIR"), "rev-parse", "--short=12", "HEAD"])
-        .output();
-    let commit = git.ok().filter(|o| o.status.success()).map(|o| o.stdout).unwrap_or_default();
-    let commit = String::from_utf8_lossy(&commit);
-    format!("{} at commit {}", env!("CARGO_PKG_VERSION"), commit.trim())
 }
 
 fn machine() -> Vec<String> {

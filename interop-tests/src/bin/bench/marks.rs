@@ -41,7 +41,14 @@ fn at_most(what: impl Into<String>, value: f64, bound: f64, unit: &str) -> Mark 
 pub fn of(scenario: &Scenario, results: &Results) -> Vec<Mark> {
     let ours = |path: &str| results.median(scenario, Kind::Margay, path);
     let main = main_figure(scenario).path;
-    let Some(value) = ours(&main) else { return Vec::new() };
+    let Some(value) = ours(&main) else {
+        let failed = results.error(scenario, Kind::Margay).map(|why| Mark {
+            what: "a result at all".into(),
+            measured: why.into(),
+            met: false,
+        });
+        return failed.into_iter().collect();
+    };
     let fastest = least(scenario, results, &main);
     let floor = results.median(scenario, Kind::Floor, &main);
     let memory = memory_figure(scenario).path;
