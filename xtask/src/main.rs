@@ -6,6 +6,7 @@
 
 mod dist;
 mod fuzz;
+mod micro;
 mod packages;
 mod step;
 mod suite;
@@ -22,6 +23,8 @@ usage: cargo xtask COMMAND
   demo                two Margay nodes and a Margay reflector between BIRD and FRR, as root
   test [--no-fuzz]    everything CI runs: lints, unit tests, interop tests (as root), fuzzing
   bench [ARGS]        Margay beside other BGP daemons, as root; see `cargo xtask bench --help`
+  bench --micro [--update]
+                      instructions of small workloads against those on record; needs valgrind
   fuzz [--seconds N]  every fuzz target for N seconds (60)
   fmt                 format the sources
   lint                what must be clean before a commit: formatting, clippy, licences
@@ -59,6 +62,8 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
             fuzz::all(seconds.parse().with_context(|| format!("--seconds {seconds}"))?)
         }
         ("demo", rest) => lab_program("demo", packages::LAB, rest),
+        ("bench", ["--micro"]) => micro::run(false),
+        ("bench", ["--micro", "--update"]) => micro::run(true),
         ("bench", rest) => bench(rest),
         ("dist", []) => dist::tarball(),
         ("-h" | "--help" | "help", _) => {

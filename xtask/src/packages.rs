@@ -26,6 +26,9 @@ pub const LAB: &[&str] = &[
     "util-linux",
 ];
 
+/// What counts instructions.
+pub const MICRO: &[&str] = &["valgrind"];
+
 /// What building needs beside the Rust toolchain: a C compiler (allocator), C++ (fuzzer).
 pub const BUILD: &[&str] = &["g++", "gcc"];
 
