@@ -5,7 +5,7 @@ use bgp_core::{
     rib::{PeerCounts, TableCounts},
 };
 use bgp_packet::{Family, attribute_name};
-use bgp_speaker::{MessageKind, Peer};
+use bgp_speaker::{MessageKind, Peer, ShardGauge};
 
 use crate::{
     api::Node,
@@ -231,6 +231,25 @@ async fn table(out: &mut Exposition, node: &Node) {
     for (shard, gauge) in gauges.iter().enumerate() {
         let seconds = std::time::Duration::from_micros(gauge.longest_turn_us).as_secs_f64();
         metric.sample(&[("shard", &shard.to_string())], seconds);
+    }
+    let counters: [Figure<&ShardGauge>; 3] = [
+        ("margay_bgp_shard_turns_total", "Times a shard had something to work off.", |g| g.turns),
+        (
+            "margay_bgp_shard_blocks_total",
+            "Blocks of messages encoded, each once for a group of peers.",
+            |g| g.blocks,
+        ),
+        (
+            "margay_bgp_shard_block_copies_total",
+            "The same blocks, counted for each peer they were queued for.",
+            |g| g.copies,
+        ),
+    ];
+    for (metric, help, pick) in counters {
+        let mut metric = out.metric(metric, Kind::Counter, help);
+        for (shard, gauge) in gauges.iter().enumerate() {
+            metric.sample(&[("shard", &shard.to_string())], pick(gauge));
+        }
     }
 }
 

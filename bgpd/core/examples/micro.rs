@@ -16,7 +16,7 @@ use bgp_core::{
         CommunitySet, LocalAttributes, PrefixSet, RoutePolicy, RouteSource, RouteView, RuleAction,
         definition::{self, Definition, MatchDefinition, RuleDefinition, SetDefinition, Sets},
     },
-    rib::{AttrKey, AttrTable, Attrs},
+    rib::{AttrKey, AttrTable, Attrs, Batch},
 };
 use bgp_packet::{
     Announce, Asn, EncodeContext, Family, Message, NextHop, PathAttributes, Update, message,
@@ -142,59 +142,52 @@ fn encode() -> Duration {
     })
 }
 
-/// A rig that has taken the tables of some feeds; how long the last one took.
-fn load(feeds: u16, receivers: u16) -> (Rig, Duration) {
-    let context = context();
-    let mut rig = Rig::new(feeds + receivers);
-    let mut last = Duration::ZERO;
+/// Octets of a feed as the shard is told them.
+fn batches(rig: &mut Rig, stream: &[u8]) -> Vec<Batch> {
+    let mut time = Duration::ZERO;
+    Decoder::default().batches(stream, &context(), &mut rig.attrs, &mut time)
+}
+
+/// A rig with so many sessions that has taken the tables of the first few.
+fn rig(sessions: u16, feeds: u16) -> Rig {
+    let mut rig = Rig::new(sessions);
     for feed in 1..=feeds {
-        let stream = table(PREFIXES, feed);
-        let mut time = Duration::ZERO;
-        let batches = Decoder::default().batches(&stream, &context, &mut rig.attrs, &mut time);
-        let take = || {
-            batches.into_iter().for_each(|batch| rig.routes(feed, batch));
-            rig.work();
-        };
-        if feed == feeds {
-            last = measured(take);
-        } else {
-            take();
-        }
+        let batches = batches(&mut rig, &table(PREFIXES, feed));
+        batches.into_iter().for_each(|batch| rig.routes(feed, batch));
     }
-    (rig, last)
+    rig.work();
+    rig
+}
+
+/// What it costs a rig to take octets of a feed.
+fn take(mut rig: Rig, feed: u16, stream: &[u8]) -> Duration {
+    let batches = batches(&mut rig, stream);
+    measured(|| batches.into_iter().for_each(|batch| rig.routes(feed, batch)))
 }
 
 /// New prefixes into an empty table, nobody to tell.
 fn insert() -> Duration {
-    load(1, 0).1
+    take(rig(1, 0), 1, &table(PREFIXES, 1))
 }
 
 /// The same routes once more.
 fn insert_known() -> Duration {
-    let (mut rig, _) = load(1, 0);
-    let (stream, context) = (table(PREFIXES, 1), context());
-    let mut time = Duration::ZERO;
-    let batches = Decoder::default().batches(&stream, &context, &mut rig.attrs, &mut time);
-    measured(|| batches.into_iter().for_each(|batch| rig.routes(1, batch)))
+    take(rig(1, 1), 1, &table(PREFIXES, 1))
 }
 
 /// A fourth path for each prefix.
 fn decide() -> Duration {
-    load(4, 0).1
+    take(rig(4, 3), 4, &table(PREFIXES, 4))
 }
 
 /// New prefixes to three receivers.
 fn export() -> Duration {
-    load(1, 3).1
+    take(rig(4, 0), 1, &table(PREFIXES, 1))
 }
 
 /// All of them gone.
 fn withdraw() -> Duration {
-    let (mut rig, _) = load(1, 1);
-    let (stream, context) = (withdrawals(PREFIXES), context());
-    let mut time = Duration::ZERO;
-    let batches = Decoder::default().batches(&stream, &context, &mut rig.attrs, &mut time);
-    measured(|| batches.into_iter().for_each(|batch| rig.routes(1, batch)))
+    take(rig(2, 1), 1, &withdrawals(PREFIXES))
 }
 
 /// Three rules: a set of 1000 prefixes, a set of communities, a change.

@@ -36,7 +36,7 @@ const BATCHES: usize = 32;
 /// Control messages waiting for a shard.
 const CONTROLS: usize = 4096;
 /// Tables that attribute sets are spread over, so that readers seldom meet.
-const ATTRIBUTE_TABLES: usize = 16;
+const ATTRIBUTE_TABLES: u64 = 16;
 /// Most shards: each has one bit in a queue.
 pub(crate) const MAX_SHARDS: usize = 64;
 
@@ -107,6 +107,11 @@ struct Door {
     drained: Drained,
     /// Microseconds of the longest turn since the last publication.
     longest_turn_us: AtomicU64,
+    /// Turns that had anything to do.
+    turns: AtomicU64,
+    /// Blocks of messages made, and queued: one for each receiver.
+    blocks: AtomicU64,
+    copies: AtomicU64,
 }
 
 /// The way to all shards; cheap to clone.
@@ -130,6 +135,12 @@ pub struct ShardGauge {
     pub waiting: usize,
     /// Longest turn since the last look, in microseconds.
     pub longest_turn_us: u64,
+    /// Turns that had anything to do; routes by turns is how much is worked off at once.
+    pub turns: u64,
+    /// Blocks of encoded messages, each made once.
+    pub blocks: u64,
+    /// The same blocks as queued for receivers: copies by blocks is the fan-out of groups.
+    pub copies: u64,
 }
 
 impl Shards {
@@ -149,8 +160,15 @@ impl Shards {
         for _ in 0..count {
             let (control, controls) = mpsc::channel(CONTROLS);
             let (routes, batches) = mpsc::channel(BATCHES);
-            let (drained, longest_turn_us) = (Drained::default(), AtomicU64::new(0));
-            doors.push(Door { control, routes, drained, longest_turn_us });
+            doors.push(Door {
+                control,
+                routes,
+                drained: Drained::default(),
+                longest_turn_us: AtomicU64::new(0),
+                turns: AtomicU64::new(0),
+                blocks: AtomicU64::new(0),
+                copies: AtomicU64::new(0),
+            });
             inlets.push((controls, batches));
         }
         let shards = Self(Arc::new(Inner {
@@ -194,11 +212,11 @@ impl Shards {
 
     /// The shared copy of an attribute set, and whether it was there already.
     pub(crate) fn intern(&self, key: &AttrKey) -> (Arc<Attrs>, bool) {
-        // The low bits choose the place inside the table.
-        let table = usize::try_from(key.content_hash() >> 60).unwrap_or(0) % ATTRIBUTE_TABLES;
-        let Some(table) = self.0.tables.get(table) else {
-            return (Arc::new(Attrs::of(key)), false);
-        };
+        // The low bits choose the place inside the table, and the seven highest tell those at one
+        // place apart: to choose by these cost a comparison with another set for each lookup.
+        let table = (key.content_hash() >> 40) % ATTRIBUTE_TABLES;
+        let table = usize::try_from(table).ok().and_then(|table| self.0.tables.get(table));
+        let Some(table) = table else { return (Arc::new(Attrs::of(key)), false) };
         let lock = || table.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = lock().find(key) {
             return (known, true);
@@ -214,11 +232,11 @@ impl Shards {
         self.0.tables.iter().map(len).sum()
     }
 
-    /// Forgets attribute sets that nobody uses any more.
-    pub(crate) fn collect(&self) {
-        for table in &self.0.tables {
-            table.lock().unwrap_or_else(PoisonError::into_inner).collect();
-        }
+    /// Forgets attribute sets that nobody uses any more; how many.
+    pub(crate) fn collect(&self) -> usize {
+        let collect =
+            |t: &Mutex<AttrTable>| t.lock().unwrap_or_else(PoisonError::into_inner).collect();
+        self.0.tables.iter().map(collect).sum()
     }
 
     /// Hands routes over, if there is room.
@@ -316,6 +334,9 @@ impl Shards {
         let gauge = |door: &Door| ShardGauge {
             waiting: door.routes.max_capacity() - door.routes.capacity(),
             longest_turn_us: door.longest_turn_us.swap(0, Relaxed),
+            turns: door.turns.load(Relaxed),
+            blocks: door.blocks.load(Relaxed),
+            copies: door.copies.load(Relaxed),
         };
         self.0.doors.iter().map(gauge).collect()
     }

@@ -39,6 +39,7 @@ use crate::{
     peer::{Order, PeerHandle, PeerSetup, PeerTask},
     ra::{self, Heard},
     shard::{Notice, Shards},
+    sys,
 };
 
 pub(crate) use self::orders::SpeakerOrder as SpeakerOrders;
@@ -57,6 +58,8 @@ const CHANGES: usize = 4096;
 const STOP_TIME: Duration = Duration::from_secs(4);
 /// Between two sweeps of attribute sets that nobody uses.
 const COLLECT: Duration = Duration::from_secs(60);
+/// So many forgotten at once are worth looking for pages to give back.
+const MANY_SETS: usize = 10_000;
 /// Numbers of peers that are gone rest until so many others have gone, so that nothing of theirs
 /// is left in any shard.
 const RESTING_IDS: usize = 256;
@@ -214,7 +217,12 @@ impl Speaker {
                 () = tokio::time::sleep_until(sync_at.unwrap_or_else(Instant::now)), if sync_at.is_some() => {
                     self.in_sync();
                 }
-                _ = collect.tick() => self.shards.collect(),
+                _ = collect.tick() => {
+                    if self.shards.collect() >= MANY_SETS {
+                        // A table has gone: what it took is free, but not yet the system's.
+                        tokio::task::spawn_blocking(sys::return_memory);
+                    }
+                }
             }
         }
     }

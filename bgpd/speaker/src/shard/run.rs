@@ -161,6 +161,7 @@ impl Thread {
             let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
             if let Some(door) = self.shards.0.doors.get(self.index) {
                 door.longest_turn_us.fetch_max(micros, Relaxed);
+                door.turns.fetch_add(u64::from(busy), Relaxed);
             }
             if !busy {
                 runtime.block_on(self.wait());
@@ -339,15 +340,21 @@ impl Thread {
             Effect::Send { to, except, octets, messages } => {
                 let shards = (self.index, self.shards.count());
                 let mark = (messages == 1).then(|| Mark::of(&octets)).flatten();
+                let mut copies = 0;
                 for member in to.iter().filter(|member| Some(member.peer) != except) {
                     let Some(receiver) = self.members.get(&member.peer) else { continue };
                     if receiver.epoch != member.epoch {
                         continue;
                     }
                     let pushed = receiver.push(shards, mark, octets.clone(), messages);
+                    copies += u64::from(pushed.is_some());
                     if pushed == Some(Pushed::Full) && !self.blocked.contains(member) {
                         self.blocked.push(*member);
                     }
+                }
+                if let Some(door) = self.shards.0.doors.get(self.index) {
+                    door.blocks.fetch_add(1, Relaxed);
+                    door.copies.fetch_add(copies, Relaxed);
                 }
             }
             Effect::Install { prefix, route } => {
