@@ -2,7 +2,13 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-const FILES: [&str; 2] = ["margay/v1/config.proto", "margay/v1/routing.proto"];
+const FILES: [&str; 5] = [
+    "margay/v1/config.proto",
+    "margay/v1/ipam.proto",
+    "margay/v1/resources.proto",
+    "margay/v1/routing.proto",
+    "margay/v1/sync.proto",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=margay");

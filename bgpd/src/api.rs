@@ -6,8 +6,10 @@ mod explain;
 mod fib;
 mod monitor;
 mod peers;
+mod resources;
 mod routes;
 mod routing;
+mod sync;
 
 use std::{net::Ipv4Addr, sync::Arc, time::Instant};
 
@@ -16,7 +18,10 @@ use bgp_speaker::SpeakerHandle;
 use margay_fib::FibHandle;
 use margay_proto::{
     FILE_DESCRIPTOR_SET,
-    v1::{config_server::ConfigServer, routing_server::RoutingServer},
+    v1::{
+        config_server::ConfigServer, resources_server::ResourcesServer,
+        routing_server::RoutingServer, sync_server::SyncServer,
+    },
 };
 use tokio::{
     net::UnixListener,
@@ -26,7 +31,10 @@ use tokio_stream::wrappers::UnixListenerStream;
 use tonic::{Status, transport::Server};
 use tracing::error;
 
-use crate::reload::Request;
+use crate::{datastore::Datastore, mirror::Mirror, reload::Request};
+
+/// Largest request and answer about resources: manifests of a whole cluster.
+const MAX_MESSAGE: usize = 64 << 20;
 
 /// What the services, health and metrics look at.
 #[derive(Debug, Clone)]
@@ -45,6 +53,10 @@ pub(crate) struct Node {
     pub(crate) fib: FibHandle,
     /// The daemon's own file.
     pub(crate) config_file: Option<Arc<str>>,
+    /// Where resources are kept; `None` where the configuration file is all there is.
+    pub(crate) datastore: Option<Datastore>,
+    /// A copy of the resources; empty without a datastore.
+    pub(crate) mirror: Mirror,
     /// The owner of the configuration.
     pub(crate) requests: mpsc::Sender<Request>,
 }
@@ -71,9 +83,17 @@ pub(crate) async fn serve(listener: UnixListener, node: Node, mut stopped: watch
         .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
         .build_v1()
         .expect("the descriptor set was made by our own build");
+    let store = node.datastore.as_ref().map(|datastore| Arc::clone(&datastore.store));
+    let resources = resources::Resources::new(store, Arc::clone(&node.name));
+    let resources = ResourcesServer::new(resources)
+        .max_decoding_message_size(MAX_MESSAGE)
+        .max_encoding_message_size(MAX_MESSAGE);
+    let sync = sync::Sync { mirror: node.mirror.clone(), there: node.datastore.is_some() };
     let result = Server::builder()
         .add_service(reflection)
         .add_service(RoutingServer::new(routing::Routing(node.clone())))
+        .add_service(resources)
+        .add_service(SyncServer::new(sync))
         .add_service(ConfigServer::new(config::Config(node)))
         .serve_with_incoming_shutdown(UnixListenerStream::new(listener), async move {
             // A sender that is gone means the same.
@@ -83,6 +103,11 @@ pub(crate) async fn serve(listener: UnixListener, node: Node, mut stopped: watch
     if let Err(error) = result {
         error!(err = %error, "the gRPC services ended");
     }
+}
+
+/// The answer of everything that needs a datastore where there is none.
+fn no_datastore() -> Status {
+    Status::failed_precondition("there is no datastore: [datastore] type is \"none\"")
 }
 
 /// The answer while starting or stopping.

@@ -25,8 +25,9 @@ use tracing::{error, info, warn};
 use crate::{
     api::{self, Node},
     config::{self, Source},
-    http,
+    datastore, http,
     lock::StateLock,
+    mirror::Mirror,
     reload::{Reloader, Request},
     route_lock::RouteLock,
     socket::ApiSocket,
@@ -78,6 +79,8 @@ async fn serve(source: Source, desired: Desired) -> Result<()> {
     };
     let mut signals = signals()?;
 
+    let datastore = datastore::open(&desired)?;
+    let mirror = Mirror::new();
     let kernel_events = Arc::new(KernelEvents::default());
     let route_lock = RouteLock::take(&config::fib(&desired))?;
     let fib = start_fib(&desired, &kernel_events)?;
@@ -101,9 +104,14 @@ async fn serve(source: Source, desired: Desired) -> Result<()> {
         speaker: speaker.clone(),
         fib: fib.clone(),
         config_file: source.path().exists().then(|| source.path().display().to_string().into()),
+        datastore: datastore.clone(),
+        mirror: mirror.clone(),
         requests: requests_sender.clone(),
     };
     let mut tasks = JoinSet::new();
+    if let Some(datastore) = datastore {
+        tasks.spawn(mirror.follow(datastore.store));
+    }
     let reloader =
         Reloader::new(source, desired, router_id, speaker.clone(), fib.clone(), route_lock);
     tasks.spawn(reloader.run(requests));

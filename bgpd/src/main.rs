@@ -6,12 +6,15 @@ mod api;
 mod args;
 mod config;
 mod daemon;
+mod datastore;
 mod exposition;
 mod http;
 mod lock;
 mod logging;
 mod metrics;
+mod mirror;
 mod reload;
+mod resources;
 mod route_lock;
 mod socket;
 

@@ -1,5 +1,7 @@
 //! What is measured, under which names.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use bgp_core::{
     fsm::State,
     rib::{PeerCounts, TableCounts},
@@ -9,6 +11,7 @@ use bgp_speaker::{MessageKind, Peer, ShardGauge};
 
 use crate::{
     api::Node,
+    datastore::Datastore,
     exposition::{Exposition, Kind},
 };
 
@@ -25,7 +28,42 @@ pub(crate) async fn render(node: &Node) -> String {
     reading(&mut out, &peers);
     table(&mut out, node).await;
     kernel(&mut out, node);
+    if let Some(datastore) = &node.datastore {
+        self::datastore(&mut out, datastore);
+    }
     out.finish()
+}
+
+fn datastore(out: &mut Exposition, datastore: &Datastore) {
+    let status = datastore.store.status();
+    let help = "Whether the datastore answered last.";
+    out.metric("margay_datastore_connected", Kind::Gauge, help).value(u8::from(status.connected));
+    let help = "The last revision seen.";
+    out.metric("margay_datastore_revision", Kind::Gauge, help).value(status.revision.0);
+    let counters = &datastore.counters;
+    let name = "margay_datastore_requests_total";
+    let mut metric = out.metric(name, Kind::Counter, "Requests answered, by kind.");
+    for (kind, counter) in counters.each() {
+        metric.sample(&[("request", kind)], counter.requests());
+    }
+    let name = "margay_datastore_failures_total";
+    let mut metric = out.metric(name, Kind::Counter, "Requests that failed, by kind.");
+    for (kind, counter) in counters.each() {
+        metric.sample(&[("request", kind)], counter.failures());
+    }
+    let name = "margay_datastore_request_seconds_total";
+    let mut metric = out.metric(name, Kind::Counter, "Time that requests took, by kind.");
+    for (kind, counter) in counters.each() {
+        let micros = counter.micros();
+        let seconds = format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000);
+        metric.sample(&[("request", kind)], seconds);
+    }
+    let name = "margay_datastore_conflicts_total";
+    let help = "Commits that lost to another writer.";
+    out.metric(name, Kind::Counter, help).value(counters.conflicts.load(Relaxed));
+    let name = "margay_datastore_audit_failures_total";
+    let help = "Commits that are missing in the audit log.";
+    out.metric(name, Kind::Counter, help).value(counters.audit_failures.load(Relaxed));
 }
 
 fn name(peer: &Peer) -> (&'static str, &str) {

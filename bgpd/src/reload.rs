@@ -140,7 +140,7 @@ impl Reloader {
         new.node.clone_from(&old.node);
         new.api.clone_from(&old.api);
         new.http.clone_from(&old.http);
-        new.datastore = old.datastore;
+        new.datastore.clone_from(&old.datastore);
         let fib_config = config::fib(&new);
         if fib_config != config::fib(&old) {
             let fib = self.fib.clone();

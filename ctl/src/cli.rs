@@ -52,26 +52,81 @@ pub struct Global {
         value_parser = |text: &str| Ok::<_, Infallible>(or_default(text, POLICY_SOCKET))
     )]
     pub policy_socket: PathBuf,
-    /// How to print
-    #[arg(short, long, global = true, value_enum, value_name = "FORMAT", default_value = "table")]
-    pub output: Format,
+    /// How to print: table, wide, json, yaml; of `get` also name, custom-columns=… and jsonpath=…
+    #[arg(short, long, global = true, value_name = "FORMAT", default_value = "table")]
+    pub output: Output,
     /// No colours, even on a terminal (also: NO_COLOR in the environment)
     #[arg(long, global = true)]
     pub no_color: bool,
 }
 
 /// How to print.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// What every command can.
+    Format(Format),
+    /// `KIND/NAME`, one a line.
+    Name,
+    /// Columns by their headings (`NAME,CIDR`) or as paths (`POOL:.metadata.name`).
+    CustomColumns(String),
+    /// A template.
+    JsonPath(String),
+}
+
+/// How every command can print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// Aligned columns
+    /// Aligned columns.
     Table,
-    /// The same with more columns
+    /// The same with more columns.
     Wide,
-    /// An array or object
+    /// An array or object.
     Json,
-    /// The same as YAML
+    /// The same as YAML.
     Yaml,
 }
+
+impl FromStr for Output {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(match text.split_once('=') {
+            None => match text {
+                "table" | "ps" => Self::Format(Format::Table),
+                "wide" => Self::Format(Format::Wide),
+                "json" => Self::Format(Format::Json),
+                "yaml" | "yml" => Self::Format(Format::Yaml),
+                "name" => Self::Name,
+                _ => return Err(OUTPUTS.to_owned()),
+            },
+            Some(("custom-columns", columns)) => Self::CustomColumns(columns.to_owned()),
+            Some(("jsonpath", template)) => Self::JsonPath(template.to_owned()),
+            Some(_) => return Err(OUTPUTS.to_owned()),
+        })
+    }
+}
+
+impl Output {
+    /// What a command can that prints no resources.
+    ///
+    /// # Errors
+    /// A form that only resources have.
+    pub fn format(&self) -> Result<Format, Failure> {
+        let only_get = |form: &str| {
+            Failure::usage(format!("-o {form} is for resources: `margay get`"))
+                .with_help("every command knows -o table, wide, json and yaml")
+        };
+        match self {
+            Self::Format(format) => Ok(*format),
+            Self::Name => Err(only_get("name")),
+            Self::CustomColumns(_) => Err(only_get("custom-columns")),
+            Self::JsonPath(_) => Err(only_get("jsonpath")),
+        }
+    }
+}
+
+const OUTPUTS: &str =
+    "possible values: table, wide, json, yaml, name, custom-columns=COLUMNS, jsonpath=TEMPLATE";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -91,6 +146,20 @@ pub enum Command {
     /// The daemon's configuration
     #[command(subcommand, subcommand_required = true, arg_required_else_help = false)]
     Config(ConfigCommand),
+    /// Resources as the datastore has them
+    Get(GetArgs),
+    /// Create resources, or replace those that exist
+    Apply(FileArgs),
+    /// Create resources that do not exist yet
+    Create(FileArgs),
+    /// Replace resources that exist
+    Replace(FileArgs),
+    /// Delete resources, of files or by kind and name
+    Delete(DeleteArgs),
+    /// Change some fields of a resource
+    Patch(PatchArgs),
+    /// Set or remove a label of a resource
+    Label(LabelArgs),
     /// Changes as they happen, one JSON object a line
     Monitor {
         /// Only these; both by default
@@ -229,6 +298,129 @@ pub enum RoutesCommand {
         #[arg(long, value_name = "PEER")]
         to: Option<String>,
     },
+}
+
+/// `margay get`.
+#[derive(Debug, Args)]
+pub struct GetArgs {
+    /// A kind, singular, plural or short: ippool, ippools, pool
+    pub kind: String,
+    /// Only these; all by default
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Where they are.
+    #[command(flatten)]
+    pub space: Space,
+    /// Of every namespace
+    #[arg(short = 'A', long, conflicts_with_all = ["namespace", "names"])]
+    pub all_namespaces: bool,
+    /// Go on with what changes
+    #[arg(short, long)]
+    pub watch: bool,
+    /// Without what only this cluster has: uid, resourceVersion, creationTimestamp, namespace
+    #[arg(long)]
+    pub export: bool,
+}
+
+/// Where namespaced resources are.
+#[derive(Debug, Args)]
+pub struct Space {
+    /// Namespace of resources that do not name their own; `default` by default
+    #[arg(short, long, value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
+}
+
+/// Resources in files.
+#[derive(Debug, Args)]
+pub struct Files {
+    /// YAML or JSON with any number of resources; a directory; `-` is standard input
+    #[arg(short, long = "filename", value_name = "FILE")]
+    pub file: Vec<PathBuf>,
+    /// Directories within directories too
+    #[arg(short = 'R', long)]
+    pub recursive: bool,
+    /// Files without a resource are no error
+    #[arg(long)]
+    pub skip_empty: bool,
+    /// Drop fields nobody knows instead of refusing them
+    #[arg(long)]
+    pub lenient: bool,
+}
+
+/// `margay apply|create|replace`.
+#[derive(Debug, Args)]
+pub struct FileArgs {
+    /// What.
+    #[command(flatten)]
+    pub files: Files,
+    /// Where.
+    #[command(flatten)]
+    pub space: Space,
+    /// Only say what would happen
+    #[arg(long)]
+    pub dry_run: bool,
+    /// (create) Leave resources that exist as they are
+    #[arg(long, hide = true)]
+    pub skip_exists: bool,
+}
+
+/// `margay delete`.
+#[derive(Debug, Args)]
+pub struct DeleteArgs {
+    /// A kind, with names instead of a file
+    #[arg(conflicts_with = "file", requires = "names")]
+    pub kind: Option<String>,
+    /// Which of that kind
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// What.
+    #[command(flatten)]
+    pub files: Files,
+    /// Where.
+    #[command(flatten)]
+    pub space: Space,
+    /// What is not there is no error
+    #[arg(short, long)]
+    pub skip_not_exists: bool,
+}
+
+/// `margay patch`.
+#[derive(Debug, Args)]
+pub struct PatchArgs {
+    /// A kind, unless a file says what
+    #[arg(conflicts_with = "file", requires = "name", required_unless_present = "file")]
+    pub kind: Option<String>,
+    /// Which of that kind
+    pub name: Option<String>,
+    /// Fields to change as JSON; null removes one, a list replaces a list
+    #[arg(short, long, value_name = "PATCH")]
+    pub patch: String,
+    /// What.
+    #[command(flatten)]
+    pub files: Files,
+    /// Where.
+    #[command(flatten)]
+    pub space: Space,
+}
+
+/// `margay label`.
+#[derive(Debug, Args)]
+pub struct LabelArgs {
+    /// KIND NAME KEY=VALUE; KIND NAME KEY with --remove; with -f only the last
+    #[arg(required = true, num_args = 1..=3, value_name = "KIND NAME LABEL")]
+    pub words: Vec<String>,
+    /// Give a label that is there another value
+    #[arg(long)]
+    pub overwrite: bool,
+    /// Remove the label
+    #[arg(long, conflicts_with = "overwrite")]
+    pub remove: bool,
+    /// What.
+    #[command(flatten)]
+    pub files: Files,
+    /// Where.
+    #[command(flatten)]
+    pub space: Space,
 }
 
 /// `margay config`.

@@ -2,7 +2,9 @@
 
 use std::{error::Error, io, path::Path, time::Duration};
 
-use margay_proto::v1::{config_client::ConfigClient, routing_client::RoutingClient};
+use margay_proto::v1::{
+    config_client::ConfigClient, resources_client::ResourcesClient, routing_client::RoutingClient,
+};
 use tonic::transport::{Channel, Endpoint};
 
 use crate::error::{Failure, plain};
@@ -17,7 +19,7 @@ const WINDOW: u32 = 1 << 20;
 /// Largest single answer; lists without bound come as streams of smaller ones.
 const MAX_ANSWER: usize = 256 << 20;
 
-/// Both services of the node daemon.
+/// The services of the node daemon.
 #[derive(Debug, Clone)]
 pub struct Client {
     channel: Channel,
@@ -44,6 +46,13 @@ impl Client {
     /// The service `Routing`.
     pub fn routing(&self) -> RoutingClient<Channel> {
         RoutingClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER)
+    }
+
+    /// The service `Resources`.
+    pub fn resources(&self) -> ResourcesClient<Channel> {
+        ResourcesClient::new(self.channel.clone())
+            .max_decoding_message_size(MAX_ANSWER)
+            .max_encoding_message_size(MAX_ANSWER)
     }
 
     /// The service `Config`.

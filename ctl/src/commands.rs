@@ -3,12 +3,13 @@
 mod config;
 mod monitor;
 mod peers;
+mod resources;
 mod routes;
 mod selector;
 mod shell;
 mod validate;
 
-use margay_proto::v1;
+use margay_proto::v1::{self, WriteMode};
 
 use crate::{
     cli::{Cli, Command, Destination, Global},
@@ -21,13 +22,23 @@ use crate::{
 /// Runs a command to its end.
 pub async fn run(cli: Cli) -> Result<(), Failure> {
     let options = &cli.global;
-    let out = &mut Out::stdout(options);
+    if let Command::Get(args) = cli.command {
+        return resources::get(args, options).await;
+    }
+    let out = &mut Out::stdout(options, options.output.format()?);
     match cli.command {
         Command::Status => status(options, out).await,
         Command::Peers(args) => peers::run(args, options, out).await,
         Command::Routes(args) => routes::run(*args, options, out).await,
         Command::Fib { destination } => fib(destination, options, out).await,
         Command::Config(command) => config::run(command, options, out).await,
+        Command::Get(args) => resources::get(args, options).await,
+        Command::Apply(args) => resources::write(args, WriteMode::Apply, options, out).await,
+        Command::Create(args) => resources::write(args, WriteMode::Create, options, out).await,
+        Command::Replace(args) => resources::write(args, WriteMode::Replace, options, out).await,
+        Command::Delete(args) => resources::delete(args, options, out).await,
+        Command::Patch(args) => resources::patch(args, options, out).await,
+        Command::Label(args) => resources::label(args, options, out).await,
         Command::Monitor { what } => monitor::run(what, options, out).await,
         Command::Selector(args) => selector::run(&args, out),
         Command::Validate(args) => validate::run(&args, out),

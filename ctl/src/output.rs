@@ -42,13 +42,13 @@ pub struct Out<'a> {
 
 impl<'a> Out<'a> {
     /// Standard output; colours only on a terminal.
-    pub fn stdout(options: &Global) -> Self {
+    pub fn stdout(options: &Global, format: Format) -> Self {
         let stdout = io::stdout();
         let colour = stdout.is_terminal()
             && !options.no_color
             && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let to = Box::new(BufWriter::with_capacity(1 << 16, stdout));
-        Self { format: options.output, paint: Paint(colour), to }
+        Self { format, paint: Paint(colour), to }
     }
 
     /// Somewhere else, as on a terminal or not.

@@ -24,7 +24,16 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("bgp-speaker", &["bgp-packet", "bgp-core", "margay-fib"]),
     (
         "margay-bgpd",
-        &["margay-proto", "bgp-packet", "bgp-core", "bgp-desired", "bgp-speaker", "margay-fib"],
+        &[
+            "margay-proto",
+            "margay-model",
+            "margay-datastore",
+            "bgp-packet",
+            "bgp-core",
+            "bgp-desired",
+            "bgp-speaker",
+            "margay-fib",
+        ],
     ),
     ("margay", &["margay-model", "margay-proto"]),
     // tests and tools

@@ -23,8 +23,7 @@ pub fn test(with_fuzz: bool) -> Result<ExitCode> {
     tally.step(
         "unit, property and scenario tests",
         // Plain `cargo test` kills the datastore's process a few times only.
-        cargo(&["test", "--workspace", "--exclude", "interop-tests"])
-            .env("DATASTORE_KILLS", "150"),
+        cargo(&["test", "--workspace", "--exclude", "interop-tests"]).env("DATASTORE_KILLS", "150"),
     );
     tally.work("build the daemon and the command line", build_lab);
     if !is_root() {

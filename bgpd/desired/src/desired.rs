@@ -16,6 +16,8 @@ use bgp_core::{
 };
 use bgp_packet::Asn;
 
+use crate::datastore::Datastore;
+
 /// A whole configuration, checked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Desired {
@@ -58,22 +60,6 @@ pub struct Api {
 pub struct Http {
     /// Metrics and health; `None` = off.
     pub listen: Option<SocketAddr>,
-}
-
-/// `[datastore]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Datastore {
-    /// The configuration file is all there is.
-    None,
-}
-
-impl Datastore {
-    /// `type`.
-    pub fn kind(self) -> &'static str {
-        match self {
-            Self::None => "none",
-        }
-    }
 }
 
 /// `[bgp]` with its peers.
@@ -201,7 +187,7 @@ impl Default for Desired {
             node: Node::default(),
             api: Api::default(),
             http: Http::default(),
-            datastore: Datastore::None,
+            datastore: Datastore::default(),
             bgp: None,
             fib: Fib::default(),
             policies: BTreeMap::new(),

@@ -130,6 +130,8 @@ pub fn diff(old: &Desired, new: &Desired) -> Vec<Step> {
     steps.keys(StepKind::Daemon, "node", show::node(old), show::node(new), daemon);
     steps.keys(StepKind::Daemon, "api", show::api(old), show::api(new), daemon);
     steps.keys(StepKind::Daemon, "http", show::http(old), show::http(new), daemon);
+    let (before, after) = (show::datastore(old), show::datastore(new));
+    steps.keys(StepKind::Daemon, "datastore", before, after, daemon);
     steps.policies(&old.policies, &new.policies);
     steps.bgp(old, new);
     steps.peers(old.peers(), new.peers());

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod bgp;
+mod datastore;
 mod desired;
 mod diff;
 mod fault;
@@ -26,7 +27,8 @@ use std::{collections::BTreeSet, io, path::Path};
 
 use toml::de::DeTable;
 
-pub use desired::{Api, Bgp, Datastore, Desired, Fib, Http, NexthopObjects, Node};
+pub use datastore::{AuditLog, Backend, Datastore, Etcd, User};
+pub use desired::{Api, Bgp, Desired, Fib, Http, NexthopObjects, Node};
 pub use diff::{Impact, Step, StepKind, diff};
 pub use fault::{Fault, Severity, Snippet};
 pub use show::{rule_settings, show};
@@ -86,7 +88,7 @@ fn read<'a>(
     let node = node::node(&mut root);
     let api = node::api(&mut root);
     let http = node::http(&mut root);
-    let datastore = node::datastore(&mut root);
+    let datastore = datastore::read(&mut root, read_secret);
     let bgp = bgp::read(&mut root, &policies, read_secret);
     if let Some(Some(bgp)) = &bgp {
         policies.check_peers(&bgp.peers);
@@ -101,5 +103,14 @@ fn read<'a>(
     }
     root.finish();
     let (policies, sets) = policies.finish();
-    Some(Desired { node: node?, api: api?, http: http?, datastore, bgp: bgp?, fib, policies, sets })
+    Some(Desired {
+        node: node?,
+        api: api?,
+        http: http?,
+        datastore: datastore?,
+        bgp: bgp?,
+        fib,
+        policies,
+        sets,
+    })
 }

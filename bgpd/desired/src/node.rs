@@ -1,10 +1,10 @@
-//! `[node]`, `[api]`, `[http]`, `[datastore]`.
+//! `[node]`, `[api]`, `[http]`.
 
 use std::path::PathBuf;
 
 use crate::{
-    desired::{Api, Datastore, Http, Node},
-    reader::{Entry, Section, quoted},
+    desired::{Api, Http, Node},
+    reader::{Entry, Section},
 };
 
 /// Octets of a Unix socket's path, without the closing zero.
@@ -55,37 +55,6 @@ pub(crate) fn http(root: &mut Section<'_>) -> Option<Http> {
     }
     section.finish();
     Some(http)
-}
-
-pub(crate) fn datastore(root: &mut Section<'_>) -> Datastore {
-    let Some(mut section) = root.entry("datastore").and_then(|entry| entry.section()) else {
-        return Datastore::None;
-    };
-    if let Some(entry) = section.entry("type") {
-        match entry.as_str() {
-            Some("none") => {}
-            Some(kind @ ("embedded" | "etcd" | "kubernetes")) => {
-                entry.fault(format_args!(
-                    "{} not supported in this version, allowed: \"none\"",
-                    quoted(kind)
-                ));
-            }
-            _ => entry.expected("\"none\""),
-        }
-    }
-    section.unsupported(&[
-        "audit-log",
-        "endpoints",
-        "ca-file",
-        "cert-file",
-        "key-file",
-        "username",
-        "password",
-        "password-file",
-        "prefix",
-    ]);
-    section.finish();
-    Datastore::None
 }
 
 /// A name that can be a command's argument and a metric's label.

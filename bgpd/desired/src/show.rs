@@ -17,6 +17,7 @@ use bgp_core::{
 };
 
 use crate::{
+    datastore::{AuditLog, Backend},
     desired::{Bgp, Desired, Fib, NexthopObjects},
     origin::source_text,
     policy::{ACTIONS, ORIGINS, SOURCES},
@@ -34,7 +35,7 @@ pub fn show(desired: &Desired) -> String {
     table(&mut out, "[node]", &node(desired));
     table(&mut out, "[api]", &api(desired));
     table(&mut out, "[http]", &http(desired));
-    table(&mut out, "[datastore]", &vec![("type", string(desired.datastore.kind()))]);
+    table(&mut out, "[datastore]", &datastore(desired));
     if let Some(bgp) = &desired.bgp {
         table(&mut out, "[bgp]", &self::bgp(bgp));
         let mut groups: Vec<&str> = bgp.peers.iter().filter_map(|p| p.group.as_deref()).collect();
@@ -80,6 +81,29 @@ pub(crate) fn api(desired: &Desired) -> Keys {
 
 pub(crate) fn http(desired: &Desired) -> Keys {
     vec![("listen", desired.http.listen.map_or_else(|| string(""), string))]
+}
+
+pub(crate) fn datastore(desired: &Desired) -> Keys {
+    let datastore = &desired.datastore;
+    let mut keys = vec![("type", string(datastore.kind()))];
+    match &datastore.audit_log {
+        AuditLog::StateDir => {}
+        AuditLog::File(path) => keys.push(("audit-log", string(path.display()))),
+        AuditLog::Off => keys.push(("audit-log", string(""))),
+    }
+    let Backend::Etcd(etcd) = &datastore.backend else { return keys };
+    keys.push(("endpoints", strings(&etcd.endpoints)));
+    keys.extend(etcd.ca_file.as_ref().map(|path| ("ca-file", string(path.display()))));
+    if let Some((cert, key)) = &etcd.client {
+        keys.push(("cert-file", string(cert.display())));
+        keys.push(("key-file", string(key.display())));
+    }
+    if let Some(user) = &etcd.user {
+        keys.push(("username", string(&user.name)));
+        keys.push(("password-file", string(user.file.display())));
+    }
+    keys.push(("prefix", string(&etcd.prefix)));
+    keys
 }
 
 /// `[bgp]` without originations, redistribution and peers.

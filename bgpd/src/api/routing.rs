@@ -84,7 +84,7 @@ impl routing_server::Routing for Routing {
             routes,
             datastore: Some(v1::DatastoreStatus {
                 r#type: desired.datastore.kind().to_owned(),
-                connected: None,
+                connected: self.0.datastore.as_ref().map(|d| d.store.status().connected),
             }),
         }))
     }

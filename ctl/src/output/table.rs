@@ -12,9 +12,9 @@ use std::{
 pub const PAGE: usize = 4096;
 
 /// A column.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Column {
-    title: &'static str,
+    title: Cow<'static, str>,
     right: bool,
     wide: bool,
 }
@@ -22,17 +22,23 @@ pub struct Column {
 impl Column {
     /// Text.
     pub const fn left(title: &'static str) -> Self {
-        Self { title, right: false, wide: false }
+        Self { title: Cow::Borrowed(title), right: false, wide: false }
     }
 
     /// Numbers.
     pub const fn right(title: &'static str) -> Self {
-        Self { title, right: true, wide: false }
+        Self { title: Cow::Borrowed(title), right: true, wide: false }
     }
 
     /// Only with `-o wide`.
-    pub const fn wide(self) -> Self {
-        Self { wide: true, ..self }
+    pub const fn wide(mut self) -> Self {
+        self.wide = true;
+        self
+    }
+
+    /// Text under a title that a user chose.
+    pub fn named(title: &str) -> Self {
+        Self { title: Cow::Owned(title.to_owned()), right: false, wide: false }
     }
 }
 
@@ -108,7 +114,7 @@ impl Cell {
 /// A table that is being printed.
 #[derive(Debug)]
 pub struct Table {
-    columns: &'static [Column],
+    columns: Cow<'static, [Column]>,
     wide: bool,
     paint: Paint,
     page: Vec<Vec<Cell>>,
@@ -118,7 +124,8 @@ pub struct Table {
 
 impl Table {
     /// An empty one.
-    pub fn new(columns: &'static [Column], wide: bool, paint: Paint) -> Self {
+    pub fn new(columns: impl Into<Cow<'static, [Column]>>, wide: bool, paint: Paint) -> Self {
+        let columns = columns.into();
         Self { columns, wide, paint, page: Vec::new(), widths: Vec::new() }
     }
 
@@ -136,6 +143,11 @@ impl Table {
         if self.widths.is_empty() { self.print_page(to) } else { Ok(()) }
     }
 
+    /// Prints what was kept, so that later rows appear at once, in the widths of those before.
+    pub fn settle(&mut self, to: &mut dyn Write) -> io::Result<()> {
+        if self.widths.is_empty() { self.print_page(to) } else { Ok(()) }
+    }
+
     fn print_page(&mut self, to: &mut dyn Write) -> io::Result<()> {
         let page = std::mem::take(&mut self.page);
         self.widths = self.columns.iter().map(|column| column.title.len()).collect();
@@ -144,8 +156,11 @@ impl Table {
                 *width = (*width).max(cell.text.chars().count());
             }
         }
-        let header: Vec<_> =
-            self.columns.iter().map(|column| Cell::new(column.title).tone(Tone::Strong)).collect();
+        let header: Vec<_> = self
+            .columns
+            .iter()
+            .map(|column| Cell::new(column.title.clone()).tone(Tone::Strong))
+            .collect();
         self.print(&header, to)?;
         page.iter().try_for_each(|row| self.print(row, to))
     }

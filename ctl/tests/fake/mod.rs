@@ -1,6 +1,7 @@
 //! A daemon that knows its answers by heart, on a socket of its own.
 
 pub mod answers;
+pub mod resources;
 
 use std::{
     os::unix::net::UnixListener,
@@ -16,6 +17,7 @@ use margay_proto::{
         self,
         config_server::{Config, ConfigServer},
         list_routes_request::Destination,
+        resources_server::ResourcesServer,
         routing_server::{Routing, RoutingServer},
     },
 };
@@ -42,6 +44,7 @@ impl Daemon {
                 Server::builder()
                     .add_service(RoutingServer::new(Fake))
                     .add_service(ConfigServer::new(Fake))
+                    .add_service(ResourcesServer::new(resources::Store::default()))
                     .serve_with_incoming(UnixListenerStream::new(listener))
                     .await
                     .expect("the server runs until the process ends");

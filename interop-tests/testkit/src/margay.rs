@@ -199,9 +199,14 @@ impl Margay {
         let dir = self.dir.display();
         format!(
             "[node]\nname = \"{}\"\nstate-dir = \"{dir}/state\"\n\n[api]\nsocket = \
-             \"{dir}/bgpd.sock\"\n\n[http]\nlisten = \"127.0.0.1:9179\"\n\n[datastore]\n\
-             type = \"none\"\n\n{}",
+             \"{dir}/bgpd.sock\"\n\n[http]\nlisten = \"127.0.0.1:9179\"\n\n{}{}",
             self.host.name(),
+            // A router without a cluster, unless the test says otherwise.
+            if self.config.contains("[datastore]") {
+                ""
+            } else {
+                "[datastore]\ntype = \"none\"\n\n"
+            },
             self.config
         )
     }

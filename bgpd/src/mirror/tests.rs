@@ -1,0 +1,159 @@
+use margay_datastore::MemStore;
+use margay_model::{Actor, Txn};
+
+use super::*;
+
+fn pool(name: &str, third: u8) -> (Key, String) {
+    let text = format!(
+        "{{\"apiVersion\":\"projectcalico.org/v3\",\"kind\":\"IPPool\",\
+          \"metadata\":{{\"name\":\"{name}\"}},\"spec\":{{\"cidr\":\"10.{third}.0.0/16\"}}}}"
+    );
+    (Key::cluster(Kind::IpPool, name), text)
+}
+
+fn change(name: &str, revision: u64) -> Change {
+    let (key, text) = pool(name, 1);
+    let revision = Revision(revision);
+    Change { key, value: Some(Versioned { value: text.into(), revision }), revision }
+}
+
+fn gone(name: &str, revision: u64) -> Change {
+    Change { key: Key::cluster(Kind::IpPool, name), value: None, revision: Revision(revision) }
+}
+
+/// News in short: `+name`, `-name`, `reset`, `sync@revision`.
+fn short(news: &[News]) -> Vec<String> {
+    let one = |news: &News| match news {
+        News::Reset => "reset".to_owned(),
+        News::Resource(mirrored) => {
+            let object: serde_json::Value = serde_json::from_str(&mirrored.text).expect("JSON");
+            format!("+{}", object["metadata"]["name"].as_str().unwrap_or("?"))
+        }
+        News::Gone(Key::Resource(key), _) => format!("-{}", key.name),
+        News::Gone(..) => "?".to_owned(),
+        News::InSync(revision) => format!("sync@{}", revision.0),
+    };
+    news.iter().map(one).collect()
+}
+
+fn started(names: &[&str], revision: u64) -> Mirror {
+    let mirror = Mirror::new();
+    let listed = names.iter().map(|name| {
+        let change = change(name, revision);
+        (change.key, change.value.expect("a value"))
+    });
+    mirror.replace(listed, Revision(revision));
+    mirror
+}
+
+#[test]
+fn a_reader_gets_a_snapshot_then_is_in_sync_then_hears_changes() {
+    let mirror = started(&["a", "b"], 5);
+    let reader = mirror.subscribe(BTreeSet::new(), None);
+    assert_eq!(short(&reader.take()), ["reset", "+a", "+b", "sync@5"]);
+    assert!(reader.take().is_empty());
+    mirror.apply(vec![change("c", 6), gone("a", 7)], Revision(7));
+    assert_eq!(short(&reader.take()), ["-a", "+c"]);
+}
+
+#[test]
+fn a_slow_reader_is_owed_keys_not_messages() {
+    let mirror = started(&["a"], 1);
+    let reader = mirror.subscribe(BTreeSet::new(), None);
+    for revision in 2..1000 {
+        mirror.apply(vec![change("a", revision)], Revision(revision));
+    }
+    mirror.apply(vec![change("b", 1000)], Revision(1000));
+    mirror.apply(vec![gone("b", 1001)], Revision(1001));
+    let news = reader.take();
+    assert_eq!(short(&news), ["reset", "+a", "-b", "sync@1001"]);
+}
+
+#[test]
+fn nobody_is_in_sync_before_the_copy_is() {
+    let mirror = Mirror::new();
+    let reader = mirror.subscribe(BTreeSet::new(), None);
+    assert_eq!(short(&reader.take()), ["reset"]);
+    mirror.replace(Vec::new(), Revision(3));
+    assert_eq!(short(&reader.take()), ["sync@3"]);
+}
+
+#[test]
+fn who_comes_back_hears_only_what_changed() {
+    let mirror = started(&["a", "b"], 5);
+    mirror.apply(vec![change("b", 6)], Revision(6));
+    mirror.apply(vec![gone("a", 7)], Revision(7));
+    let reader = mirror.subscribe(BTreeSet::new(), Some(Revision(5)));
+    assert_eq!(short(&reader.take()), ["-a", "+b", "sync@7"]);
+    let reader = mirror.subscribe(BTreeSet::new(), Some(Revision(7)));
+    assert_eq!(short(&reader.take()), ["sync@7"]);
+    // Before the first list nothing is known.
+    let reader = mirror.subscribe(BTreeSet::new(), Some(Revision(4)));
+    assert_eq!(short(&reader.take()), ["reset", "+b", "sync@7"]);
+}
+
+#[test]
+fn history_that_was_dropped_means_a_snapshot() {
+    let mirror = started(&["a"], 1);
+    for revision in 2..(HISTORY as u64 + 10) {
+        mirror.apply(vec![change("a", revision)], Revision(revision));
+    }
+    let reader = mirror.subscribe(BTreeSet::new(), Some(Revision(2)));
+    assert_eq!(short(&reader.take()).first().map(String::as_str), Some("reset"));
+    let reader = mirror.subscribe(BTreeSet::new(), Some(Revision(HISTORY as u64)));
+    assert_eq!(short(&reader.take()).first().map(String::as_str), Some("+a"));
+}
+
+#[test]
+fn a_reader_of_some_kinds_hears_nothing_of_others() {
+    let mirror = started(&["a"], 1);
+    let reader = mirror.subscribe([Kind::Node].into(), None);
+    assert_eq!(short(&reader.take()), ["reset", "sync@1"]);
+    mirror.apply(vec![change("b", 2)], Revision(2));
+    assert!(reader.take().is_empty());
+}
+
+#[test]
+fn a_list_after_lost_history_tells_what_went_away() {
+    let mirror = started(&["a", "b"], 1);
+    let reader = mirror.subscribe(BTreeSet::new(), None);
+    reader.take();
+    let b = change("b", 1);
+    let c = change("c", 8);
+    let listed = [b, c].map(|change| (change.key, change.value.expect("a value")));
+    mirror.replace(listed, Revision(9));
+    assert_eq!(short(&reader.take()), ["-a", "+c"]);
+}
+
+#[test]
+fn what_cannot_be_read_any_more_is_gone() {
+    let mirror = started(&["a"], 1);
+    let reader = mirror.subscribe(BTreeSet::new(), None);
+    reader.take();
+    let mut broken = change("a", 2);
+    broken.value = Some(Versioned { value: "{".into(), revision: Revision(2) });
+    mirror.apply(vec![broken], Revision(2));
+    assert_eq!(short(&reader.take()), ["-a"]);
+    let later = mirror.subscribe(BTreeSet::new(), None);
+    assert_eq!(short(&later.take()), ["reset", "sync@2"]);
+}
+
+#[tokio::test]
+async fn it_follows_a_datastore() {
+    let store = MemStore::new();
+    let actor = Actor { component: "test".into(), node: "n".into(), user: None };
+    let (key, text) = pool("a", 1);
+    store.commit(Txn::create(key, text.into(), Vec::new()), &actor).await.expect("a commit");
+    let mirror = Mirror::new();
+    let task = tokio::spawn(mirror.clone().follow(Arc::new(store.clone())));
+    let reader = mirror.subscribe(BTreeSet::new(), None);
+    let mut seen = Vec::new();
+    while !seen.iter().any(|news: &String| news.starts_with("sync")) {
+        seen.extend(short(&reader.next().await));
+    }
+    assert!(seen.contains(&"+a".to_owned()), "{seen:?}");
+    let (key, text) = pool("b", 2);
+    store.commit(Txn::create(key, text.into(), Vec::new()), &actor).await.expect("a commit");
+    assert_eq!(short(&reader.next().await), ["+b"]);
+    task.abort();
+}

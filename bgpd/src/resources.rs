@@ -1,0 +1,301 @@
+//! v3 resources in the datastore, with the rules that hold between them.
+//!
+//! Owns: create, replace and delete as users know them; what one resource asks of others (a tier
+//! that exists, pools that do not overlap). Promises: every resource of a request is checked before
+//! the first is written, and what others wrote meanwhile is never overwritten unseen. Leaves to
+//! `margay-model` what a single resource may say, and to the store what is durable.
+
+mod error;
+mod rules;
+
+use std::{sync::Arc, time::SystemTime};
+
+use bytes::Bytes;
+use margay_datastore::{Outcome, Store, limits};
+use margay_model::{
+    Actor, Compare, Expect, Item, Key, Kind, Mode, Resource, Revision, Txn, Versioned, Write,
+    decode,
+};
+
+pub(crate) use error::ResourceError;
+use rules::Cluster;
+
+/// How often a request without revisions is planned again when others write at the same time.
+const TRIES: usize = 8;
+
+/// The resources of the cluster.
+#[derive(Debug, Clone)]
+pub(crate) struct Resources {
+    store: Arc<dyn Store>,
+}
+
+/// What to do with a resource that is, or is not, there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WriteMode {
+    /// It must not be there.
+    Create,
+    /// It must be there.
+    Replace,
+    /// Either.
+    Apply,
+}
+
+/// What became of a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WriteOutcome {
+    /// It was not there.
+    Created,
+    /// It was there.
+    Replaced,
+    /// It was there, just so; nothing was written.
+    Unchanged,
+}
+
+/// How a write is done.
+#[derive(Debug, Clone)]
+pub(crate) struct WriteOptions {
+    /// Whether it must be there.
+    pub(crate) mode: WriteMode,
+    /// Only check.
+    pub(crate) dry_run: bool,
+    /// When it happens, for the creation time of new resources.
+    pub(crate) now: SystemTime,
+}
+
+/// A resource that is to be written, and what it replaces.
+struct Planned {
+    resource: Resource,
+    octets: Bytes,
+    expect: Expect,
+    /// The revision stands in the request: a lost compare is the answer.
+    pinned: bool,
+    outcome: WriteOutcome,
+    revision: Revision,
+}
+
+impl Resources {
+    /// Of this datastore.
+    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
+        Self { store }
+    }
+
+    /// One resource, as JSON with its revision.
+    ///
+    /// # Errors
+    /// It does not exist, or the datastore.
+    pub(crate) async fn get(&self, key: &Key) -> Result<String, ResourceError> {
+        let found = self.store.get(key).await?;
+        let found = found.ok_or_else(|| ResourceError::NotFound(key.clone()))?;
+        shown(key, &found)
+    }
+
+    /// Writes all resources, or none of them.
+    ///
+    /// # Errors
+    /// What is wrong with one, or the datastore. With more resources than a transaction takes, an
+    /// error of the datastore may come after some were written; a fault never does.
+    pub(crate) async fn write(
+        &self,
+        resources: Vec<Resource>,
+        options: &WriteOptions,
+        actor: &Actor,
+    ) -> Result<Vec<(WriteOutcome, String)>, ResourceError> {
+        for _ in 0..TRIES {
+            let mut plan = self.plan(&resources, options).await?;
+            if options.dry_run {
+                return answer(&plan);
+            }
+            match self.commit(&mut plan, actor).await? {
+                None => return answer(&plan),
+                Some(lost) if lost.pinned => {
+                    return Err(ResourceError::Changed(lost.resource.key()));
+                }
+                Some(lost) if options.mode == WriteMode::Create => {
+                    return Err(ResourceError::AlreadyExists(lost.resource.key()));
+                }
+                // Somebody else was faster: look again.
+                Some(_) => {}
+            }
+        }
+        Err(ResourceError::Contended)
+    }
+
+    async fn plan(
+        &self,
+        resources: &[Resource],
+        options: &WriteOptions,
+    ) -> Result<Vec<Planned>, ResourceError> {
+        let mut plan = Vec::with_capacity(resources.len());
+        for resource in resources {
+            let mut resource = resource.clone();
+            resource.apply_defaults();
+            let key = resource.key();
+            if plan.iter().any(|other: &Planned| other.resource.key() == key) {
+                return Err(ResourceError::invalid(&key, "stands twice in the request"));
+            }
+            let current = self.store.get(&key).await?;
+            plan.push(planned(resource, current, options)?);
+        }
+        let written: Vec<_> = plan.iter().map(|planned| &planned.resource).collect();
+        Cluster::load(self.store.as_ref(), &written).await?.check(&written)?;
+        Ok(plan)
+    }
+
+    /// Commits the plan, and says which write lost its compare, if one did.
+    async fn commit<'a>(
+        &self,
+        plan: &'a mut [Planned],
+        actor: &Actor,
+    ) -> Result<Option<&'a Planned>, ResourceError> {
+        let mut lost = None;
+        let mut changed: Vec<_> =
+            plan.iter_mut().filter(|planned| planned.outcome != WriteOutcome::Unchanged).collect();
+        for part in changed.chunks_mut(limits::MAX_WRITES) {
+            let mut txn = Txn::default();
+            for planned in part.iter() {
+                let key = planned.resource.key();
+                txn.compares.push(Compare { key: key.clone(), expect: planned.expect });
+                let value = planned.octets.clone();
+                txn.writes.push(Write::Put { key, value, index: Vec::new() });
+            }
+            match self.store.commit(txn, actor).await? {
+                Outcome::Committed(committed) => {
+                    for planned in part.iter_mut() {
+                        planned.revision = committed.revision;
+                    }
+                }
+                Outcome::Conflict(conflict) => {
+                    lost = Some(conflict.compare.key);
+                    break;
+                }
+            }
+        }
+        drop(changed);
+        Ok(lost.and_then(|key| plan.iter().find(|planned| planned.resource.key() == key)))
+    }
+
+    /// Removes a resource, and says how it was last.
+    ///
+    /// # Errors
+    /// It does not exist, is not of this revision, is still needed, or the datastore.
+    pub(crate) async fn delete(
+        &self,
+        key: &Key,
+        revision: Option<Revision>,
+        actor: &Actor,
+    ) -> Result<String, ResourceError> {
+        for _ in 0..TRIES {
+            let found = self.store.get(key).await?;
+            let found = found.ok_or_else(|| ResourceError::NotFound(key.clone()))?;
+            if revision.is_some_and(|revision| revision != found.revision) {
+                return Err(ResourceError::Changed(key.clone()));
+            }
+            rules::may_go(self.store.as_ref(), key).await?;
+            let last = shown(key, &found)?;
+            match self.store.commit(Txn::delete(key.clone(), found.revision), actor).await? {
+                Outcome::Committed(_) => return Ok(last),
+                Outcome::Conflict(_) => {}
+            }
+        }
+        Err(ResourceError::Contended)
+    }
+}
+
+/// What a resource becomes, given what is stored.
+fn planned(
+    mut resource: Resource,
+    current: Option<Versioned>,
+    options: &WriteOptions,
+) -> Result<Planned, ResourceError> {
+    let key = resource.key();
+    if resource.kind() == Kind::BlockAffinity {
+        return Err(ResourceError::invalid(&key, "is a view of IPAM blocks and is not written"));
+    }
+    let given = resource.metadata_mut().resource_version.take();
+    let pinned = given.is_some();
+    let Some(current) = current else {
+        return match options.mode {
+            WriteMode::Replace => Err(ResourceError::NotFound(key)),
+            _ if pinned => {
+                let fault = "metadata.resourceVersion must be empty: there is no such resource yet";
+                Err(ResourceError::invalid(&key, fault))
+            }
+            _ => {
+                let metadata = resource.metadata_mut();
+                metadata.uid.get_or_insert_with(|| uuid::Uuid::new_v4().to_string());
+                metadata.creation_timestamp.get_or_insert_with(|| {
+                    humantime::format_rfc3339_seconds(options.now).to_string()
+                });
+                let octets = resource.encode();
+                let (expect, outcome) = (Expect::Absent, WriteOutcome::Created);
+                let revision = Revision::default();
+                Ok(Planned { resource, octets, expect, pinned: false, outcome, revision })
+            }
+        };
+    };
+    if options.mode == WriteMode::Create {
+        return Err(ResourceError::AlreadyExists(key));
+    }
+    if given.is_some_and(|given| given != current.revision.0.to_string()) {
+        return Err(ResourceError::Changed(key));
+    }
+    let before = Resource::decode(&current.value)
+        .map_err(|faults| ResourceError::Unreadable { key: key.clone(), faults })?;
+    // All but labels and annotations is the store's to say.
+    let (labels, annotations) = {
+        let metadata = resource.metadata_mut();
+        (std::mem::take(&mut metadata.labels), std::mem::take(&mut metadata.annotations))
+    };
+    let mut metadata = before.metadata().clone();
+    (metadata.labels, metadata.annotations) = (labels, annotations);
+    *resource.metadata_mut() = metadata;
+    rules::may_become(&before, &resource)?;
+    let octets = resource.encode();
+    let outcome =
+        if octets == before.encode() { WriteOutcome::Unchanged } else { WriteOutcome::Replaced };
+    let (expect, revision) = (Expect::At(current.revision), current.revision);
+    Ok(Planned { resource, octets, expect, pinned, outcome, revision })
+}
+
+fn answer(plan: &[Planned]) -> Result<Vec<(WriteOutcome, String)>, ResourceError> {
+    let one = |planned: &Planned| {
+        let mut resource = planned.resource.clone();
+        if planned.revision > Revision::default() {
+            let version = planned.revision.0.to_string();
+            resource.metadata_mut().resource_version = Some(version);
+        }
+        (planned.outcome, resource.to_json().to_string())
+    };
+    Ok(plan.iter().map(one).collect())
+}
+
+/// A stored resource as users see it.
+///
+/// # Errors
+/// What is stored is no resource.
+pub(crate) fn shown(key: &Key, stored: &Versioned) -> Result<String, ResourceError> {
+    let mut resource = Resource::decode(&stored.value)
+        .map_err(|faults| ResourceError::Unreadable { key: key.clone(), faults })?;
+    resource.metadata_mut().resource_version = Some(stored.revision.0.to_string());
+    Ok(resource.to_json().to_string())
+}
+
+/// Reads one resource of a request.
+///
+/// # Errors
+/// All its faults.
+pub(crate) fn read(text: &str, lenient: bool) -> Result<Resource, ResourceError> {
+    let mode = if lenient { Mode::Lenient } else { Mode::Strict };
+    let manifest = decode(text.as_bytes(), mode).map_err(ResourceError::Faults)?;
+    let mut items = manifest.documents.into_iter().map(|document| document.item);
+    match (items.next(), items.next()) {
+        (Some(Item::Resource(resource)), None) => Ok(resource),
+        (Some(Item::Kubernetes(object)), None) => {
+            object.into_resource().resource.ok_or(ResourceError::Nothing)
+        }
+        _ => Err(ResourceError::NotOne),
+    }
+}
+
+#[cfg(test)]
+mod tests;

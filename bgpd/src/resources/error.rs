@@ -1,0 +1,106 @@
+//! Why resources were not read or written.
+
+use margay_datastore::StoreError;
+use margay_model::{Faults, Key};
+use margay_proto::error::{invalid_argument, invalid_arguments};
+use tonic::Status;
+
+/// Why.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ResourceError {
+    /// What is wrong with a resource of the request.
+    #[error("{0}")]
+    Faults(Faults),
+    /// An element of the request is not one object.
+    #[error("an element of the request is not one resource")]
+    NotOne,
+    /// An object of Kubernetes that stands for no resource.
+    #[error("the object stands for no resource: its tier or subject is missing")]
+    Nothing,
+    /// One fault that shows only beside other resources, or beside what is stored.
+    #[error("{key} {fault}")]
+    Invalid {
+        /// Which resource.
+        key: Key,
+        /// What is wrong with it, and what is allowed.
+        fault: String,
+    },
+    /// There is none.
+    #[error("resource does not exist: {0}")]
+    NotFound(Key),
+    /// There is one.
+    #[error("resource already exists: {0}")]
+    AlreadyExists(Key),
+    /// It is not what the request says it is.
+    #[error("update conflict: {0} was changed by somebody else")]
+    Changed(Key),
+    /// Others write the same all the time.
+    #[error("update conflict: others keep changing the same resources; try again")]
+    Contended,
+    /// A rule of the cluster forbids it.
+    #[error("{key}: {cause}")]
+    Forbidden {
+        /// Which resource.
+        key: Key,
+        /// Why, and what to do.
+        cause: String,
+    },
+    /// What is stored is no resource of this model.
+    #[error("{key} in the datastore cannot be read: {faults}")]
+    Unreadable {
+        /// Which resource.
+        key: Key,
+        /// What is wrong with it.
+        faults: Faults,
+    },
+    /// The datastore.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl ResourceError {
+    /// A fault of a resource beside others.
+    pub(crate) fn invalid(key: &Key, fault: impl Into<String>) -> Self {
+        Self::Invalid { key: key.clone(), fault: fault.into() }
+    }
+
+    /// Something a rule forbids.
+    pub(crate) fn forbidden(key: &Key, cause: impl Into<String>) -> Self {
+        Self::Forbidden { key: key.clone(), cause: cause.into() }
+    }
+}
+
+impl From<ResourceError> for Status {
+    fn from(error: ResourceError) -> Self {
+        let text = error.to_string();
+        match error {
+            ResourceError::Faults(faults) => {
+                let faults = faults.iter().map(|f| (f.path.to_string(), f.problem.to_string()));
+                invalid_arguments(text, faults)
+            }
+            ResourceError::NotOne | ResourceError::Nothing | ResourceError::Invalid { .. } => {
+                invalid_argument("objects", text)
+            }
+            ResourceError::NotFound(_) => Status::not_found(text),
+            ResourceError::AlreadyExists(_) => Status::already_exists(text),
+            ResourceError::Changed(_) | ResourceError::Contended => Status::aborted(text),
+            ResourceError::Forbidden { .. } => Status::failed_precondition(text),
+            ResourceError::Unreadable { .. } => Status::data_loss(text),
+            ResourceError::Store(error) => store(&error),
+        }
+    }
+}
+
+/// An error of the datastore as an answer.
+pub(crate) fn store(error: &StoreError) -> Status {
+    let text = error.to_string();
+    match error {
+        StoreError::Compacted { .. } => Status::aborted(text),
+        StoreError::TooLarge { .. } | StoreError::Invalid { .. } => Status::invalid_argument(text),
+        StoreError::Corrupt { .. } => Status::data_loss(text),
+        StoreError::Unavailable { .. }
+        | StoreError::Unanswered { .. }
+        | StoreError::Full { .. }
+        | StoreError::Denied { .. } => Status::unavailable(text),
+    }
+}

@@ -1,0 +1,213 @@
+//! What resources ask of each other.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::IpNet;
+use margay_datastore::{Store, list_all};
+use margay_model::{Area, Key, Kind, Resource, kinds::BUILT_IN_TIERS};
+
+use super::ResourceError;
+
+/// What is stored of the kinds that others refer to.
+#[derive(Debug, Default)]
+pub(super) struct Cluster {
+    tiers: BTreeSet<String>,
+    filters: BTreeSet<String>,
+    /// By name; unreadable ones are left out.
+    pools: BTreeMap<String, IpNet>,
+    blocks: Vec<IpNet>,
+}
+
+impl Cluster {
+    /// Reads what the rules for `written` look at.
+    ///
+    /// # Errors
+    /// The datastore.
+    pub(super) async fn load(
+        store: &dyn Store,
+        written: &[&Resource],
+    ) -> Result<Self, ResourceError> {
+        let writes = |wanted: &[Kind]| written.iter().any(|r| wanted.contains(&r.kind()));
+        let mut cluster = Self::default();
+        if writes(POLICIES) {
+            cluster.tiers = names(store, Kind::Tier).await?;
+            cluster.tiers.extend(BUILT_IN_TIERS.iter().map(|(name, ..)| (*name).to_owned()));
+        }
+        if writes(&[Kind::BgpPeer]) {
+            cluster.filters = names(store, Kind::BgpFilter).await?;
+        }
+        if writes(&[Kind::IpPool]) {
+            let (entries, _) = list_all(store, &Area::Kind(Kind::IpPool, None)).await?;
+            for entry in entries {
+                if let Ok(Resource::IpPool(pool)) = Resource::decode(&entry.value.value) {
+                    cluster.pools.insert(pool.name().to_owned(), pool.spec.cidr.net());
+                }
+            }
+            let (entries, _) = list_all(store, &Area::Blocks).await?;
+            for entry in entries {
+                if let Key::Block(cidr) = entry.key {
+                    cluster.blocks.push(cidr);
+                }
+            }
+        }
+        Ok(cluster)
+    }
+
+    /// Asks every rule of every resource.
+    ///
+    /// # Errors
+    /// The first that does not hold.
+    pub(super) fn check(mut self, written: &[&Resource]) -> Result<(), ResourceError> {
+        for resource in written {
+            let name = resource.name().to_owned();
+            match resource {
+                Resource::Tier(_) => {
+                    self.tiers.insert(name);
+                }
+                Resource::BgpFilter(_) => {
+                    self.filters.insert(name);
+                }
+                _ => {}
+            }
+        }
+        for resource in written {
+            self.check_one(resource)?;
+        }
+        Ok(())
+    }
+
+    fn check_one(&mut self, resource: &Resource) -> Result<(), ResourceError> {
+        let key = resource.key();
+        if let Some(tier) = tier(resource)
+            && !self.tiers.contains(tier)
+        {
+            let fault = format!("names tier {tier:?} in spec.tier, which does not exist");
+            return Err(ResourceError::invalid(&key, fault));
+        }
+        match resource {
+            Resource::BgpPeer(peer) => {
+                let missing = peer.spec.filters.iter().find(|name| !self.filters.contains(*name));
+                if let Some(name) = missing {
+                    let fault =
+                        format!("names BGPFilter {name:?} in spec.filters, which does not exist");
+                    return Err(ResourceError::invalid(&key, fault));
+                }
+            }
+            Resource::IpPool(pool) => {
+                let cidr = pool.spec.cidr.net();
+                let other = self.pools.iter().find(|(name, other)| {
+                    name.as_str() != pool.name() && (other.contains(&cidr) || cidr.contains(*other))
+                });
+                if let Some((name, other)) = other {
+                    let fault = format!("overlaps in spec.cidr with {other} of the pool {name:?}");
+                    return Err(ResourceError::invalid(&key, fault));
+                }
+                let size = pool.spec.block_size();
+                let is_new = !self.pools.contains_key(pool.name());
+                let block = self.blocks.iter().find(|block| {
+                    (cidr.contains(*block) || block.contains(&cidr)) && block.prefix_len() != size
+                });
+                if let Some(block) = block.filter(|_| is_new) {
+                    let fault = format!(
+                        "has blocks of /{size} in spec.blockSize, but {block} is in its range already"
+                    );
+                    return Err(ResourceError::invalid(&key, fault));
+                }
+                self.pools.insert(pool.name().to_owned(), cidr);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// The kinds that lie in tiers.
+const POLICIES: &[Kind] = &[
+    Kind::NetworkPolicy,
+    Kind::GlobalNetworkPolicy,
+    Kind::StagedNetworkPolicy,
+    Kind::StagedGlobalNetworkPolicy,
+];
+
+/// The tier of a policy.
+fn tier(resource: &Resource) -> Option<&str> {
+    let tier = match resource {
+        Resource::NetworkPolicy(policy) => policy.spec.tier.as_deref(),
+        Resource::GlobalNetworkPolicy(policy) => policy.spec.tier.as_deref(),
+        Resource::StagedNetworkPolicy(policy) => policy.spec.tier.as_deref(),
+        Resource::StagedGlobalNetworkPolicy(policy) => policy.spec.tier.as_deref(),
+        _ => return None,
+    };
+    Some(tier.unwrap_or("default"))
+}
+
+/// Whether a resource may change so.
+///
+/// # Errors
+/// A field that is fixed once written.
+pub(super) fn may_become(before: &Resource, after: &Resource) -> Result<(), ResourceError> {
+    let (Resource::IpPool(before), Resource::IpPool(new)) = (before, after) else {
+        return Ok(());
+    };
+    let key = after.key();
+    let (old_cidr, cidr) = (before.spec.cidr.net(), new.spec.cidr.net());
+    if old_cidr != cidr {
+        let fault =
+            format!("has {cidr} in spec.cidr, which is fixed: it was created with {old_cidr}");
+        return Err(ResourceError::invalid(&key, fault));
+    }
+    let (old_size, size) = (before.spec.block_size(), new.spec.block_size());
+    if old_size != size {
+        let fault =
+            format!("has {size} in spec.blockSize, which is fixed: it was created with {old_size}");
+        return Err(ResourceError::invalid(&key, fault));
+    }
+    use margay_model::kinds::AllowedUse::LoadBalancer;
+    if before.spec.allows(LoadBalancer) && !new.spec.allows(LoadBalancer) {
+        let fault = "drops LoadBalancer from spec.allowedUses, which is fixed: create another pool";
+        return Err(ResourceError::invalid(&key, fault));
+    }
+    Ok(())
+}
+
+/// Whether a resource may be deleted.
+///
+/// # Errors
+/// What still needs it.
+pub(super) async fn may_go(store: &dyn Store, key: &Key) -> Result<(), ResourceError> {
+    let Key::Resource(name) = key else { return Ok(()) };
+    match name.kind {
+        Kind::BlockAffinity => {
+            let cause = "is a view of IPAM blocks and is not deleted";
+            Err(ResourceError::forbidden(key, cause))
+        }
+        Kind::Tier if BUILT_IN_TIERS.iter().any(|(built_in, ..)| *built_in == name.name) => {
+            Err(ResourceError::forbidden(key, "this tier always exists"))
+        }
+        Kind::Tier => {
+            for kind in POLICIES {
+                let (entries, _) = list_all(store, &Area::Kind(*kind, None)).await?;
+                let policy = entries.iter().find(|entry| {
+                    let policy = Resource::decode(&entry.value.value);
+                    // One that cannot be read may be in any tier.
+                    policy.map_or(true, |policy| tier(&policy) == Some(name.name.as_str()))
+                });
+                if let Some(policy) = policy {
+                    let cause = format!("the tier is not empty: {} is in it", policy.key);
+                    return Err(ResourceError::forbidden(key, cause));
+                }
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn names(store: &dyn Store, kind: Kind) -> Result<BTreeSet<String>, ResourceError> {
+    let (entries, _) = list_all(store, &Area::Kind(kind, None)).await?;
+    let name = |key: Key| match key {
+        Key::Resource(key) => Some(key.name),
+        _ => None,
+    };
+    Ok(entries.into_iter().filter_map(|entry| name(entry.key)).collect())
+}

@@ -1,0 +1,265 @@
+use std::time::Duration;
+
+use margay_datastore::MemStore;
+use serde_json::{Value, json};
+
+use super::*;
+
+/// The cluster of a test, asked synchronously.
+struct Bench {
+    resources: Resources,
+    store: MemStore,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let store = MemStore::new();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        Self { resources: Resources::new(Arc::new(store.clone())), store, runtime }
+    }
+
+    fn write(
+        &self,
+        mode: WriteMode,
+        objects: &[Value],
+    ) -> Result<Vec<(WriteOutcome, Value)>, ResourceError> {
+        self.write_with(mode, objects, false)
+    }
+
+    fn write_with(
+        &self,
+        mode: WriteMode,
+        objects: &[Value],
+        dry_run: bool,
+    ) -> Result<Vec<(WriteOutcome, Value)>, ResourceError> {
+        let resources =
+            objects.iter().map(|o| read(&o.to_string(), false)).collect::<Result<Vec<_>, _>>()?;
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        let options = WriteOptions { mode, dry_run, now };
+        let written = self.runtime.block_on(self.resources.write(resources, &options, &actor()))?;
+        let parsed = |(outcome, text): (WriteOutcome, String)| {
+            (outcome, serde_json::from_str(&text).expect("JSON"))
+        };
+        Ok(written.into_iter().map(parsed).collect())
+    }
+
+    fn delete(&self, key: &Key) -> Result<String, ResourceError> {
+        self.runtime.block_on(self.resources.delete(key, None, &actor()))
+    }
+
+    fn get(&self, key: &Key) -> Result<Value, ResourceError> {
+        let text = self.runtime.block_on(self.resources.get(key))?;
+        Ok(serde_json::from_str(&text).expect("JSON"))
+    }
+}
+
+fn actor() -> Actor {
+    Actor { component: "test".into(), node: "n1".into(), user: None }
+}
+
+fn pool(name: &str, cidr: &str) -> Value {
+    json!({
+        "apiVersion": "projectcalico.org/v3",
+        "kind": "IPPool",
+        "metadata": { "name": name },
+        "spec": { "cidr": cidr },
+    })
+}
+
+fn policy(name: &str, tier: &str) -> Value {
+    json!({
+        "apiVersion": "projectcalico.org/v3",
+        "kind": "NetworkPolicy",
+        "metadata": { "name": name, "namespace": "prod" },
+        "spec": { "tier": tier, "selector": "all()" },
+    })
+}
+
+fn tier(name: &str) -> Value {
+    json!({
+        "apiVersion": "projectcalico.org/v3",
+        "kind": "Tier",
+        "metadata": { "name": name },
+        "spec": { "order": 10 },
+    })
+}
+
+#[track_caller]
+fn refused<T: std::fmt::Debug>(result: Result<T, ResourceError>, part: &str) {
+    let error = result.expect_err("a refusal").to_string();
+    assert!(error.contains(part), "no {part:?} in {error:?}");
+}
+
+#[test]
+fn a_new_resource_gets_a_uid_a_time_and_a_revision() {
+    let bench = Bench::new();
+    let written = bench.write(WriteMode::Apply, &[pool("a", "10.0.0.0/16")]).expect("written");
+    let (outcome, object) = written.first().expect("one");
+    assert_eq!(*outcome, WriteOutcome::Created);
+    let metadata = &object["metadata"];
+    assert_eq!(metadata["uid"].as_str().map(str::len), Some(36), "{metadata}");
+    assert_eq!(metadata["creationTimestamp"], "2023-11-14T22:13:20Z");
+    assert_eq!(metadata["resourceVersion"], "1");
+    assert_eq!(object["spec"]["blockSize"], 26, "defaults are stored");
+    assert_eq!(bench.get(&Key::cluster(Kind::IpPool, "a")).expect("it is there"), *object);
+}
+
+#[test]
+fn writing_the_same_again_changes_nothing() {
+    let bench = Bench::new();
+    bench.write(WriteMode::Apply, &[pool("a", "10.0.0.0/16")]).expect("written");
+    let again = bench.write(WriteMode::Apply, &[pool("a", "10.0.0.0/16")]).expect("written");
+    let (outcome, object) = again.first().expect("one");
+    assert_eq!(*outcome, WriteOutcome::Unchanged);
+    assert_eq!(object["metadata"]["resourceVersion"], "1");
+}
+
+#[test]
+fn a_replacement_keeps_what_is_the_stores_and_takes_the_rest() {
+    let bench = Bench::new();
+    let mut first = pool("a", "10.0.0.0/16");
+    first["metadata"]["labels"] = json!({ "old": "1", "kept": "1" });
+    let before = bench.write(WriteMode::Create, &[first]).expect("written");
+    let mut second = pool("a", "10.0.0.0/16");
+    second["metadata"]["labels"] = json!({ "kept": "2" });
+    second["metadata"]["uid"] = json!("0b1a2c3d-4e5f-4a6b-8c7d-9e0f1a2b3c4d");
+    second["spec"]["natOutgoing"] = json!(true);
+    let after = bench.write(WriteMode::Replace, &[second]).expect("written");
+    let ((_, before), (outcome, after)) =
+        (before.first().expect("one"), after.first().expect("one"));
+    assert_eq!(*outcome, WriteOutcome::Replaced);
+    assert_eq!(after["metadata"]["uid"], before["metadata"]["uid"]);
+    assert_eq!(after["metadata"]["creationTimestamp"], before["metadata"]["creationTimestamp"]);
+    assert_eq!(after["metadata"]["labels"], json!({ "kept": "2" }));
+    assert_eq!(after["spec"]["natOutgoing"], true);
+}
+
+#[test]
+fn modes_mean_what_they_say() {
+    let bench = Bench::new();
+    let a = [pool("a", "10.0.0.0/16")];
+    refused(bench.write(WriteMode::Replace, &a), "does not exist");
+    bench.write(WriteMode::Create, &a).expect("written");
+    refused(bench.write(WriteMode::Create, &a), "already exists");
+    bench.delete(&Key::cluster(Kind::IpPool, "a")).expect("deleted");
+    refused(bench.delete(&Key::cluster(Kind::IpPool, "a")), "does not exist");
+}
+
+#[test]
+fn a_revision_that_is_not_the_stored_one_is_a_conflict() {
+    let bench = Bench::new();
+    bench.write(WriteMode::Create, &[pool("a", "10.0.0.0/16")]).expect("written");
+    let mut changed = pool("a", "10.0.0.0/16");
+    changed["spec"]["disabled"] = json!(true);
+    changed["metadata"]["resourceVersion"] = json!("7");
+    refused(bench.write(WriteMode::Apply, &[changed.clone()]), "update conflict");
+    changed["metadata"]["resourceVersion"] = json!("1");
+    bench.write(WriteMode::Apply, &[changed]).expect("written");
+    let mut new = pool("b", "10.1.0.0/16");
+    new["metadata"]["resourceVersion"] = json!("1");
+    refused(bench.write(WriteMode::Apply, &[new]), "resourceVersion must be empty");
+}
+
+#[test]
+fn nothing_is_written_when_one_of_many_is_wrong() {
+    let bench = Bench::new();
+    let objects = [pool("a", "10.0.0.0/16"), policy("web", "no-such-tier")];
+    refused(bench.write(WriteMode::Apply, &objects), "no-such-tier");
+    refused(bench.get(&Key::cluster(Kind::IpPool, "a")), "does not exist");
+    let twice = [pool("a", "10.0.0.0/16"), pool("a", "10.0.0.0/16")];
+    refused(bench.write(WriteMode::Apply, &twice), "twice");
+}
+
+#[test]
+fn a_dry_run_writes_nothing_and_tells_the_same() {
+    let bench = Bench::new();
+    let told = bench.write_with(WriteMode::Apply, &[pool("a", "10.0.0.0/16")], true).expect("told");
+    assert_eq!(told.first().map(|(outcome, _)| *outcome), Some(WriteOutcome::Created));
+    refused(bench.get(&Key::cluster(Kind::IpPool, "a")), "does not exist");
+}
+
+#[test]
+fn pools_do_not_overlap_not_even_within_one_request() {
+    let bench = Bench::new();
+    let both = [pool("a", "10.0.0.0/16"), pool("b", "10.0.128.0/17")];
+    refused(bench.write(WriteMode::Apply, &both), "overlaps");
+    bench.write(WriteMode::Apply, &[pool("a", "10.0.0.0/16")]).expect("written");
+    refused(bench.write(WriteMode::Apply, &[pool("b", "10.0.0.0/8")]), "overlaps");
+    bench.write(WriteMode::Apply, &[pool("b", "10.1.0.0/16")]).expect("written");
+}
+
+#[test]
+fn the_range_and_the_block_size_of_a_pool_are_fixed() {
+    let bench = Bench::new();
+    bench.write(WriteMode::Apply, &[pool("a", "10.0.0.0/16")]).expect("written");
+    refused(
+        bench.write(WriteMode::Apply, &[pool("a", "10.1.0.0/16")]),
+        "spec.cidr, which is fixed",
+    );
+    let mut other = pool("a", "10.0.0.0/16");
+    other["spec"]["blockSize"] = json!(28);
+    refused(bench.write(WriteMode::Apply, &[other]), "spec.blockSize, which is fixed");
+}
+
+#[test]
+fn a_pool_does_not_come_over_blocks_of_another_size() {
+    let bench = Bench::new();
+    let block = Key::Block("10.0.0.0/28".parse().expect("a network"));
+    let txn = Txn::create(block, "{}".into(), Vec::new());
+    bench.store.commit_now(txn, &actor()).expect("a commit");
+    refused(bench.write(WriteMode::Create, &[pool("a", "10.0.0.0/16")]), "10.0.0.0/28");
+    let mut fitting = pool("a", "10.0.0.0/16");
+    fitting["spec"]["blockSize"] = json!(28);
+    bench.write(WriteMode::Create, &[fitting]).expect("written");
+}
+
+#[test]
+fn a_policy_needs_its_tier_and_a_tier_its_policies_gone() {
+    let bench = Bench::new();
+    bench.write(WriteMode::Apply, &[policy("web", "default")]).expect("built in");
+    // In one request the tier may stand behind the policy.
+    bench.write(WriteMode::Apply, &[policy("db", "security"), tier("security")]).expect("written");
+    let security = Key::cluster(Kind::Tier, "security");
+    refused(bench.delete(&security), "not empty");
+    bench.delete(&Key::namespaced(Kind::NetworkPolicy, "prod", "db")).expect("deleted");
+    bench.delete(&security).expect("deleted");
+}
+
+#[test]
+fn built_in_tiers_stay() {
+    let bench = Bench::new();
+    let mut default = tier("default");
+    default["spec"]["order"] = json!(1_000_000);
+    bench.write(WriteMode::Apply, &[default]).expect("written");
+    refused(bench.delete(&Key::cluster(Kind::Tier, "default")), "always exists");
+}
+
+#[test]
+fn a_peer_names_filters_that_exist() {
+    let bench = Bench::new();
+    let peer = json!({
+        "apiVersion": "projectcalico.org/v3",
+        "kind": "BGPPeer",
+        "metadata": { "name": "tor" },
+        "spec": { "peerIP": "10.0.0.1", "asNumber": 65000, "filters": ["only-pods"] },
+    });
+    let filter = json!({
+        "apiVersion": "projectcalico.org/v3",
+        "kind": "BGPFilter",
+        "metadata": { "name": "only-pods" },
+        "spec": {},
+    });
+    refused(bench.write(WriteMode::Apply, std::slice::from_ref(&peer)), "only-pods");
+    bench.write(WriteMode::Apply, &[peer, filter]).expect("written");
+}
+
+#[test]
+fn a_hundred_resources_are_written_though_a_transaction_takes_fewer() {
+    let bench = Bench::new();
+    let pools: Vec<_> =
+        (0..100).map(|i| pool(&format!("p{i}"), &format!("10.{i}.0.0/16"))).collect();
+    let written = bench.write(WriteMode::Create, &pools).expect("written");
+    assert_eq!(written.len(), 100);
+    assert!(written.iter().all(|(outcome, _)| *outcome == WriteOutcome::Created));
+}

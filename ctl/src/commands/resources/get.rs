@@ -1,0 +1,398 @@
+//! `margay get`.
+
+use std::{
+    collections::BTreeSet,
+    env,
+    io::{self, IsTerminal, Write},
+};
+
+use margay_model::Kind;
+use margay_proto::v1::{self, resources_client::ResourcesClient};
+use serde_json::{Value, json};
+use serde_json_path::JsonPath;
+use tonic::{Code, transport::Channel};
+
+use super::{kind, namespace, parsed};
+use crate::{
+    cli::{Format, GetArgs, Global, Output},
+    commands::{connect, resources::documents::is_namespaced},
+    error::Failure,
+    objects::{
+        columns::{Context, Heading, NAMESPACE, headings},
+        template::{Template, find, path},
+    },
+    output::{
+        json,
+        table::{Cell, Column, Paint, Table},
+        yaml,
+    },
+};
+
+/// Objects asked for at a time.
+const PAGE: u32 = 500;
+/// What a cluster without a default BGPConfiguration has.
+const DEFAULT_ASN: u64 = 64512;
+
+/// Lists resources, shows some, or goes on with what changes.
+pub async fn get(args: GetArgs, options: &Global) -> Result<(), Failure> {
+    let kind = kind(&args.kind)?;
+    let space = if args.all_namespaces && !is_namespaced(kind) {
+        return Err(Failure::usage(format!("{kind} is not namespaced")));
+    } else if args.all_namespaces {
+        String::new()
+    } else {
+        namespace(kind, &args.space)?
+    };
+    if args.watch && args.names.len() > 1 {
+        return Err(Failure::usage("--watch takes one name, or none"));
+    }
+    let shape = Shape::of(&options.output, kind)?;
+    let mut client = connect(options).await?.resources();
+    let context = context(kind, &shape, &mut client).await?;
+    let with_namespace =
+        is_namespaced(kind) && (args.all_namespaces || args.space.namespace.is_some());
+    let colour = io::stdout().is_terminal()
+        && !options.no_color
+        && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let mut printer = Printer {
+        columns: shape.columns(with_namespace),
+        shape,
+        context,
+        paint: Paint(colour),
+        to: io::BufWriter::new(io::stdout()),
+        table: None,
+    };
+    if args.watch {
+        let name = args.names.first().cloned().unwrap_or_default();
+        return watch(kind, space, name, &mut client, &mut printer).await;
+    }
+    if args.names.is_empty() {
+        let (objects, revision) = list(kind, &space, &mut client).await?;
+        return printer.list(kind, objects, revision);
+    }
+    let mut objects = Vec::new();
+    let mut missing = Vec::new();
+    for name in &args.names {
+        let name = v1::ResourceName {
+            kind: kind.name().to_owned(),
+            namespace: space.clone(),
+            name: name.clone(),
+        };
+        match client.get_resource(v1::GetResourceRequest { name: Some(name) }).await {
+            Ok(answer) => {
+                let mut object = parsed(&answer.into_inner().object)?;
+                if args.export {
+                    strip(&mut object);
+                }
+                objects.push(object);
+            }
+            Err(status) if status.code() == Code::NotFound => {
+                missing.push(status.message().to_owned());
+            }
+            Err(status) => return Err(status.into()),
+        }
+    }
+    if !objects.is_empty() || missing.is_empty() {
+        printer.some(objects, args.names.len() > 1)?;
+    }
+    if missing.is_empty() { Ok(()) } else { Err(Failure::failed(missing.join("\n"))) }
+}
+
+/// All objects of a kind, and the revision of the list.
+async fn list(
+    kind: Kind,
+    namespace: &str,
+    client: &mut ResourcesClient<Channel>,
+) -> Result<(Vec<Value>, u64), Failure> {
+    let mut objects = Vec::new();
+    let mut token = String::new();
+    loop {
+        let request = v1::ListResourcesRequest {
+            kind: kind.name().to_owned(),
+            namespace: namespace.to_owned(),
+            limit: PAGE,
+            continue_token: token,
+        };
+        let page = client.list_resources(request).await?.into_inner();
+        for object in &page.objects {
+            objects.push(parsed(object)?);
+        }
+        token = page.continue_token;
+        if token.is_empty() {
+            return Ok((objects, page.revision));
+        }
+    }
+}
+
+async fn watch(
+    kind: Kind,
+    namespace: String,
+    name: String,
+    client: &mut ResourcesClient<Channel>,
+    printer: &mut Printer,
+) -> Result<(), Failure> {
+    use v1::watch_resources_response::Event;
+    let request = v1::WatchResourcesRequest { kind: kind.name().to_owned(), namespace, name };
+    let mut stream = client.watch_resources(request).await?.into_inner();
+    let mut known = BTreeSet::new();
+    while let Some(answer) = stream.message().await? {
+        match answer.event {
+            Some(Event::Object(text)) => {
+                let object = parsed(&text)?;
+                let name = super::name_of(&object);
+                let new = known.insert((name.namespace, name.name));
+                printer.event(if new { "ADDED" } else { "MODIFIED" }, object)?;
+            }
+            Some(Event::Deleted(name)) => {
+                known.remove(&(name.namespace.clone(), name.name.clone()));
+                let object = json!({
+                    "apiVersion": "projectcalico.org/v3",
+                    "kind": name.kind,
+                    "metadata": { "namespace": name.namespace, "name": name.name },
+                });
+                printer.event("DELETED", object)?;
+            }
+            Some(Event::InSync(_)) => printer.settle()?,
+            None => {}
+        }
+    }
+    Err(Failure::failed("the daemon ended the stream"))
+}
+
+/// The cluster's AS, where a column needs it.
+async fn context(
+    kind: Kind,
+    shape: &Shape,
+    client: &mut ResourcesClient<Channel>,
+) -> Result<Context, Failure> {
+    let mut context = Context { default_asn: DEFAULT_ASN };
+    if kind == Kind::Node && matches!(shape, Shape::Table(_)) {
+        let name = v1::ResourceName {
+            kind: Kind::BgpConfiguration.name().to_owned(),
+            namespace: String::new(),
+            name: "default".to_owned(),
+        };
+        match client.get_resource(v1::GetResourceRequest { name: Some(name) }).await {
+            Ok(answer) => {
+                let object = parsed(&answer.into_inner().object)?;
+                let asn = object.pointer("/spec/asNumber").and_then(Value::as_u64);
+                context.default_asn = asn.unwrap_or(DEFAULT_ASN);
+            }
+            Err(status) if status.code() == Code::NotFound => {}
+            Err(status) => return Err(status.into()),
+        }
+    }
+    Ok(context)
+}
+
+/// Without what only this cluster has.
+fn strip(object: &mut Value) {
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        for field in [
+            "namespace",
+            "uid",
+            "resourceVersion",
+            "creationTimestamp",
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+        ] {
+            metadata.remove(field);
+        }
+    }
+}
+
+/// In which shape objects are printed.
+enum Shape {
+    Table(Vec<Heading>),
+    Paths(Vec<(String, JsonPath)>),
+    Json,
+    Yaml,
+    Name,
+    Template(Template),
+}
+
+impl Shape {
+    fn of(output: &Output, kind: Kind) -> Result<Self, Failure> {
+        Ok(match output {
+            Output::Format(Format::Table) => Self::Table(headings(kind).table),
+            Output::Format(Format::Wide) => Self::Table(headings(kind).wide),
+            Output::Format(Format::Json) => Self::Json,
+            Output::Format(Format::Yaml) => Self::Yaml,
+            Output::Name => Self::Name,
+            Output::JsonPath(text) => Self::Template(
+                Template::parse(text)
+                    .map_err(|error| Failure::usage(format!("-o jsonpath: {error}")))?,
+            ),
+            Output::CustomColumns(text) if text.contains(':') => Self::Paths(paths(text)?),
+            Output::CustomColumns(text) => Self::Table(named(text, kind)?),
+        })
+    }
+
+    fn columns(&self, with_namespace: bool) -> Vec<Column> {
+        match self {
+            Self::Table(headings) => {
+                let space = with_namespace.then_some(Column::left("NAMESPACE"));
+                space.into_iter().chain(headings.iter().map(|h| Column::left(h.title))).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// Columns by the headings of the kind.
+fn named(text: &str, kind: Kind) -> Result<Vec<Heading>, Failure> {
+    let known = headings(kind).all();
+    text.split(',')
+        .map(|title| {
+            let title = title.trim();
+            known
+                .iter()
+                .find(|heading| heading.title.eq_ignore_ascii_case(title))
+                .copied()
+                .ok_or_else(|| {
+                    let titles: Vec<_> = known.iter().map(|heading| heading.title).collect();
+                    Failure::usage(format!("unknown heading {title:?}"))
+                        .with_help(format!("{kind} has {}", titles.join(", ")))
+                })
+        })
+        .collect()
+}
+
+/// Columns as titles and paths: `POOL:.metadata.name,CIDR:.spec.cidr`.
+fn paths(text: &str) -> Result<Vec<(String, JsonPath)>, Failure> {
+    text.split(',')
+        .map(|column| {
+            let (title, found) = column.split_once(':').ok_or_else(|| {
+                Failure::usage(format!("custom column {column:?} has no path"))
+                    .with_help("TITLE:.path.of.the.field")
+            })?;
+            let found = path(found)
+                .map_err(|error| Failure::usage(format!("custom column {title}: {error}")))?;
+            Ok((title.trim().to_owned(), found))
+        })
+        .collect()
+}
+
+/// What prints.
+struct Printer {
+    shape: Shape,
+    columns: Vec<Column>,
+    context: Context,
+    paint: Paint,
+    to: io::BufWriter<io::Stdout>,
+    table: Option<Table>,
+}
+
+impl Printer {
+    /// A whole list.
+    fn list(&mut self, kind: Kind, objects: Vec<Value>, revision: u64) -> Result<(), Failure> {
+        if matches!(self.shape, Shape::Json | Shape::Yaml | Shape::Template(_)) {
+            let list = json!({
+                "apiVersion": "projectcalico.org/v3",
+                "kind": format!("{kind}List"),
+                "metadata": { "resourceVersion": revision.to_string() },
+                "items": objects,
+            });
+            return self.value(&list);
+        }
+        self.rows(objects)
+    }
+
+    /// Objects that were named: one alone, several as an array.
+    fn some(&mut self, objects: Vec<Value>, several: bool) -> Result<(), Failure> {
+        if !matches!(self.shape, Shape::Json | Shape::Yaml | Shape::Template(_)) {
+            return self.rows(objects);
+        }
+        if several {
+            return self.value(&Value::Array(objects));
+        }
+        objects.iter().try_for_each(|object| self.value(object))
+    }
+
+    fn value(&mut self, value: &Value) -> Result<(), Failure> {
+        match &self.shape {
+            Shape::Json => json::object(value, &mut self.to)?,
+            Shape::Yaml => yaml::object(value, &mut self.to)?,
+            Shape::Template(template) => self.to.write_all(template.render(value).as_bytes())?,
+            _ => {}
+        }
+        Ok(self.to.flush()?)
+    }
+
+    fn rows(&mut self, objects: Vec<Value>) -> Result<(), Failure> {
+        self.settle_later();
+        for object in &objects {
+            self.row(object)?;
+        }
+        if let Some(table) = self.table.take() {
+            table.finish(&mut self.to)?;
+        }
+        Ok(self.to.flush()?)
+    }
+
+    fn settle_later(&mut self) {
+        if !matches!(self.shape, Shape::Table(_) | Shape::Paths(_)) || self.table.is_some() {
+            return;
+        }
+        let columns = match &self.shape {
+            Shape::Paths(paths) => paths.iter().map(|(title, _)| Column::named(title)).collect(),
+            _ => self.columns.clone(),
+        };
+        self.table = Some(Table::new(columns, true, self.paint));
+    }
+
+    fn row(&mut self, object: &Value) -> Result<(), Failure> {
+        let cells = match &self.shape {
+            Shape::Table(headings) => {
+                let space = (self.columns.len() > headings.len()).then_some(NAMESPACE);
+                let all = space.iter().chain(headings);
+                all.map(|heading| Cell::new(heading.cell(object, &self.context))).collect()
+            }
+            Shape::Paths(paths) => {
+                paths.iter().map(|(_, path)| Cell::new(find(path, object))).collect()
+            }
+            Shape::Name => {
+                let name = super::name_of(object);
+                writeln!(self.to, "{}/{}", name.kind.to_lowercase(), name.name)?;
+                return Ok(());
+            }
+            _ => return Ok(()),
+        };
+        match &mut self.table {
+            Some(table) => Ok(table.push(cells, &mut self.to)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Something that changed: a row, or one object a line.
+    fn event(&mut self, kind: &str, object: Value) -> Result<(), Failure> {
+        match &self.shape {
+            Shape::Json => json::line(&json!({ "type": kind, "object": object }), &mut self.to)?,
+            Shape::Yaml => {
+                yaml::document(&json!({ "type": kind, "object": object }), &mut self.to)?;
+            }
+            Shape::Template(template) => {
+                self.to.write_all(template.render(&object).as_bytes())?;
+            }
+            // What is gone has no columns.
+            _ if kind == "DELETED" => {
+                self.settle()?;
+                writeln!(self.to, "deleted {}", super::shown(&super::name_of(&object)))?;
+            }
+            _ => {
+                self.settle_later();
+                self.row(&object)?;
+            }
+        }
+        Ok(self.to.flush()?)
+    }
+
+    /// From now on every row appears at once.
+    fn settle(&mut self) -> Result<(), Failure> {
+        self.settle_later();
+        if let Some(table) = &mut self.table {
+            table.settle(&mut self.to)?;
+        }
+        Ok(self.to.flush()?)
+    }
+}

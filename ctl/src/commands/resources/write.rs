@@ -1,0 +1,90 @@
+//! `margay apply`, `create`, `replace`.
+
+use margay_proto::v1::{self, WriteMode, WriteOutcome};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{documents, name_of, parsed};
+use crate::{
+    cli::{FileArgs, Global},
+    commands::connect,
+    error::Failure,
+    output::{
+        Out, Row,
+        table::{Cell, Column},
+    },
+};
+
+/// Writes every resource of the files. All are validated before the first is written.
+pub async fn write(
+    args: FileArgs,
+    mode: WriteMode,
+    options: &Global,
+    out: &mut Out<'_>,
+) -> Result<(), Failure> {
+    let resources = documents::read(&args.files, &args.space)?;
+    let request = v1::WriteResourcesRequest {
+        mode: mode.into(),
+        objects: resources.iter().map(|resource| resource.to_json().to_string()).collect(),
+        lenient: args.files.lenient,
+        dry_run: args.dry_run,
+    };
+    let mut client = connect(options).await?.resources();
+    let answer = client.write_resources(request).await?.into_inner();
+    let rows = answer.written.iter().map(Written::read).collect::<Result<Vec<_>, _>>()?;
+    Ok(out.all(&rows)?)
+}
+
+/// What became of a resource.
+#[derive(Debug, Serialize)]
+pub struct Written {
+    kind: String,
+    namespace: Option<String>,
+    name: String,
+    outcome: &'static str,
+    resource_version: Option<String>,
+}
+
+impl Written {
+    /// Out of an answer.
+    pub fn read(written: &v1::WrittenResource) -> Result<Self, Failure> {
+        let outcome = match written.outcome() {
+            WriteOutcome::Created => "created",
+            WriteOutcome::Replaced => "replaced",
+            WriteOutcome::Unchanged => "unchanged",
+            WriteOutcome::Unspecified => "written",
+        };
+        Ok(Self::of(&parsed(&written.object)?, outcome))
+    }
+
+    /// An object and what became of it.
+    pub fn of(object: &Value, outcome: &'static str) -> Self {
+        let name = name_of(object);
+        let version = object.pointer("/metadata/resourceVersion").and_then(Value::as_str);
+        Self {
+            kind: name.kind,
+            namespace: Some(name.namespace).filter(|namespace| !namespace.is_empty()),
+            name: name.name,
+            outcome,
+            resource_version: version.map(str::to_owned),
+        }
+    }
+}
+
+impl Row for Written {
+    const COLUMNS: &'static [Column] = &[
+        Column::left("KIND"),
+        Column::left("NAMESPACE"),
+        Column::left("NAME"),
+        Column::left("OUTCOME"),
+    ];
+
+    fn cells(&self) -> Vec<Cell> {
+        vec![
+            Cell::new(self.kind.clone()),
+            Cell::maybe(self.namespace.as_deref()),
+            Cell::new(self.name.clone()),
+            Cell::new(self.outcome),
+        ]
+    }
+}

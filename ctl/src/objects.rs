@@ -1,0 +1,4 @@
+//! v3 objects on the command line: their columns, and templates over them.
+
+pub mod columns;
+pub mod template;

@@ -1,0 +1,144 @@
+//! Resources in the datastore of a real daemon: embedded, through kill -9, and in real etcd.
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use interop_tests::pair::SOON;
+use serde_json::Value;
+use testkit::{Lab, Margay, etcd::Cluster, have_root, until};
+
+const POOLS: &str = "\
+apiVersion: projectcalico.org/v3
+kind: IPPool
+metadata:
+  name: blue
+spec:
+  cidr: 10.10.0.0/16
+---
+apiVersion: projectcalico.org/v3
+kind: BGPConfiguration
+metadata:
+  name: default
+spec:
+  asNumber: 64513
+";
+
+const EMBEDDED: &str = "[datastore]\ntype = \"embedded\"\n\n[fib]\nenabled = false\n";
+
+fn datastore(margay: &Margay) -> Result<Value> {
+    Ok(margay.json(&["status"])?["datastore"].clone())
+}
+
+#[test]
+fn what_was_applied_survives_kill_9() -> Result<()> {
+    if !have_root("what_was_applied_survives_kill_9") {
+        return Ok(());
+    }
+    let mut lab = Lab::new("resources")?;
+    let host = lab.host("node")?;
+    let mut margay = Margay::new(&host, EMBEDDED);
+    let result = (|| {
+        margay.start()?;
+        let status = datastore(&margay)?;
+        ensure!(status["type"] == "embedded" && status["connected"] == true, "{status}");
+        let file = host.dir().join("pools.yaml");
+        fs::write(&file, POOLS)?;
+        let file = file.to_str().context("UTF-8")?;
+        let applied = margay.json(&["apply", "-f", file])?;
+        ensure!(applied[0]["outcome"] == "created" && applied[1]["name"] == "default", "{applied}");
+        let before = margay.json(&["get", "ippool", "blue"])?;
+        ensure!(before["spec"]["blockSize"] == 26, "{before}");
+        // Answered means durable.
+        for round in ["one", "two", "three", "four", "five"] {
+            margay.text(&["label", "ippool", "blue", &format!("round={round}"), "--overwrite"])?;
+            margay.kill()?;
+            margay.start()?;
+            let pool = margay.json(&["get", "ippool", "blue"])?;
+            ensure!(pool["metadata"]["labels"]["round"] == round, "{pool}");
+            ensure!(pool["metadata"]["uid"] == before["metadata"]["uid"], "{pool}");
+        }
+        // A fault anywhere in a file, and nothing of it is written.
+        let wrong = POOLS.replace("blue", "red").replace("10.10.", "10.11.").replace("64513", "-1");
+        fs::write(file, wrong)?;
+        let output = margay.output(&["apply", "-f", file])?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.code() == Some(2) && said.contains("spec.asNumber"), "{said}");
+        ensure!(!margay.output(&["get", "ippool", "red"])?.status.success());
+        // Two pools with the same addresses are refused beside each other.
+        fs::write(file, POOLS.replace("blue", "red"))?;
+        let output = margay.output(&["apply", "-f", file])?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(!output.status.success() && said.contains("overlaps"), "{said}");
+        // Who wrote what.
+        let log = fs::read_to_string(host.dir().join("state/audit.jsonl"))?;
+        let lines: Vec<Value> = log.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+        ensure!(lines.len() == 6, "two resources in one commit, then five labels: {log}");
+        ensure!(lines.iter().all(|line| line["user"] == "uid 0"), "{log}");
+        Ok(())
+    })();
+    if result.is_err() {
+        lab.keep();
+        eprintln!("{}", margay.log());
+    }
+    result
+}
+
+#[test]
+fn resources_lie_in_etcd_where_calico_has_them() -> Result<()> {
+    if !have_root("resources_lie_in_etcd_where_calico_has_them") {
+        return Ok(());
+    }
+    let mut lab = Lab::new("resetcd")?;
+    let mut cluster = Cluster::start(&mut lab)?;
+    let host = cluster.client().clone();
+    let endpoints: Vec<_> = cluster.endpoints().iter().map(|e| format!("\"{e}\"")).collect();
+    let config = format!(
+        "[datastore]\ntype = \"etcd\"\nendpoints = [{}]\n\n[fib]\nenabled = false\n",
+        endpoints.join(", ")
+    );
+    let mut margay = Margay::new(&host, &config);
+    let result = (|| {
+        margay.start()?;
+        let file = host.dir().join("pools.yaml");
+        fs::write(&file, POOLS)?;
+        let file = file.to_str().context("UTF-8")?;
+        until("etcd takes it", SOON, || {
+            Ok(margay.output(&["apply", "-f", file])?.status.success())
+        })?;
+        // /calico/resources/v3/projectcalico.org/ippools/blue, in base64 as etcd's JSON wants it.
+        let key = "L2NhbGljby9yZXNvdXJjZXMvdjMvcHJvamVjdGNhbGljby5vcmcvaXBwb29scy9ibHVl";
+        let answer = cluster.call("/v3/kv/range", &format!("{{\"key\":\"{key}\"}}"))?;
+        ensure!(answer.contains("\"count\":\"1\""), "{answer}");
+
+        // Without a majority a write fails soon and says why; nothing is forgotten.
+        for member in 0..3 {
+            cluster.kill(member)?;
+        }
+        let start = Instant::now();
+        let output = margay.output(&["label", "ippool", "blue", "lost=1"])?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(!output.status.success() && said.contains("datastore"), "{said}");
+        ensure!(start.elapsed() < Duration::from_secs(10), "took {:?}", start.elapsed());
+        until("it says so", SOON, || Ok(datastore(&margay)?["connected"] == false))?;
+        for member in 0..3 {
+            cluster.start_member(member)?;
+        }
+        until("etcd is back", SOON, || {
+            Ok(margay
+                .output(&["label", "ippool", "blue", "back=1", "--overwrite"])?
+                .status
+                .success())
+        })?;
+        let pool = margay.json(&["get", "ippool", "blue"])?;
+        ensure!(pool["metadata"]["labels"].get("lost").is_none(), "{pool}");
+        Ok(())
+    })();
+    if result.is_err() {
+        lab.keep();
+        eprintln!("{}", margay.log());
+    }
+    result
+}
