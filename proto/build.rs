@@ -2,9 +2,8 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-const FILES: [&str; 5] = [
+const FILES: [&str; 4] = [
     "margay/v1/config.proto",
-    "margay/v1/ipam.proto",
     "margay/v1/resources.proto",
     "margay/v1/routing.proto",
     "margay/v1/sync.proto",
