@@ -86,7 +86,9 @@ pub struct Snapshot {
 pub enum Input {
     /// Everything, at the start and whenever a watch could not be continued.
     Snapshot(Snapshot),
-    /// One change, in the order of revisions; blocks and leases from one watch.
+    /// One change, in the order of revisions; blocks and leases from one watch. A watch that
+    /// gathers changes by key is fed sorted by revision, each batch whole: a claim counts as checked
+    /// once a change as young as itself has come.
     Change(Change),
     /// The watch is broken: the view is not kept up to date until the next snapshot. Work goes on.
     WatchLost,

@@ -143,14 +143,13 @@ impl Search<'_, '_> {
             return Err(IpamError::NoAutoAllocate(node.clone()));
         }
         let limit = settings.max_blocks_per_host;
-        let start = choose::start(node, attempt);
         let mut pools = self.pools.clone().into_iter().peekable();
         while let Some(pool) = pools.peek().filter(|_| self.need > 0) {
             if limit > 0 && self.owned() >= limit {
                 return Err(IpamError::BlockLimit { node: node.clone(), limit });
             }
             let refused = |place| self.draft.takes(place) || is_spent(world, place);
-            let hole = world.view.hole(pool, start, refused);
+            let hole = choose::place(self.draft, pool, attempt, refused);
             let block = hole
                 .and_then(|hole| Block::new(&pool.name, hole, world.host.clone(), world.now).ok());
             let Some(block) = block else {

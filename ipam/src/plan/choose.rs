@@ -1,10 +1,12 @@
 //! Which pools a request may use, and where a node begins to look in them.
 
-use super::{Request, World};
+use ipnet::IpNet;
+
+use super::{Draft, Request, World};
 use crate::{
     block::NodeName,
     error::{IpamError, Unfit},
-    net::Family,
+    net::{self, Family},
     pool::{AssignmentMode, Pool},
 };
 
@@ -94,11 +96,12 @@ fn why_unfit(pool: &Pool, request: &Request) -> Option<Unfit> {
     })
 }
 
-/// Where in a pool's grid a node begins to look for a free block: the same place each time, another
-/// one for each node, and another one after each lost attempt.
-pub(super) fn start(node: &NodeName, attempt: u32) -> u128 {
-    let octets = node.as_str().bytes().chain(attempt.to_be_bytes());
-    // FNV-1a, then a finaliser (MurmurHash3's): names that differ in their last digit would begin
+/// Where in a pool's grid a node looks for a free block: a row of places, the same each time, others
+/// for each node, and others after each lost attempt.
+fn probe(node: &NodeName, attempt: u32, probe: u32) -> u128 {
+    let numbers = attempt.to_be_bytes().into_iter().chain(probe.to_be_bytes());
+    let octets = node.as_str().bytes().chain(numbers);
+    // FNV-1a, then a finaliser (MurmurHash3's): names that differ in their last digit would look
     // side by side otherwise.
     let mut hash = octets.fold(0xcbf2_9ce4_8422_2325_u64, |hash, octet| {
         (hash ^ u64::from(octet)).wrapping_mul(0x0000_0100_0000_01b3)
@@ -106,4 +109,57 @@ pub(super) fn start(node: &NodeName, attempt: u32) -> u128 {
     hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
     u128::from(hash ^ (hash >> 33))
+}
+
+/// So many places are tried before the pool is walked through. Walking from the first taken place
+/// would lead all who meet at a filled stretch to its one end.
+const PROBES: u32 = 8;
+
+/// A place in a pool for a new block: behind the node's youngest one, else where its name says, else
+/// the first there is.
+pub(super) fn place(
+    draft: &Draft<'_>,
+    pool: &Pool,
+    attempt: u32,
+    refused: impl Fn(IpNet) -> bool,
+) -> Option<IpNet> {
+    let World { host, view, .. } = draft.world;
+    let is_free = |place: &IpNet| view.overlapping(*place).is_none() && !refused(*place);
+    let next = (attempt == 0).then(|| after_own(draft, pool)).flatten();
+    let probes = (0..PROBES)
+        .filter_map(|at| pool.block_at(probe(&host.node, attempt, at).checked_rem(pool.blocks())?));
+    let walk = || view.hole(pool, probe(&host.node, attempt, PROBES), &refused);
+    next.into_iter().chain(probes).find(is_free).or_else(walk)
+}
+
+/// The place behind the node's youngest block in a pool. No other node looks there for this reason.
+fn after_own(draft: &Draft<'_>, pool: &Pool) -> Option<IpNet> {
+    let own = draft
+        .own()
+        .into_iter()
+        .filter(|cidr| pool.cidr.contains(cidr) && cidr.prefix_len() == pool.block_size);
+    let claimed = |cidr: &IpNet| draft.block(*cidr).map(|block| block.claimed());
+    let youngest = own.max_by_key(|cidr| (claimed(cidr), *cidr))?;
+    let (first, _) = net::span(pool.cidr);
+    let index = (net::span(youngest).0 - first) / pool.block_addresses();
+    pool.block_at(index.checked_add(1)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn nodes_look_in_places_far_apart_and_each_in_the_same_again() {
+        let places: BTreeSet<u128> = (0..200)
+            .map(|at| probe(&format!("node{at}").as_str().try_into().unwrap(), 0, 0) % 8192)
+            .collect();
+        assert!(places.len() > 190, "{} different places", places.len());
+        let node = "node1".try_into().unwrap();
+        assert_eq!(probe(&node, 0, 0), probe(&node, 0, 0));
+        assert_ne!(probe(&node, 0, 0), probe(&node, 1, 0));
+        assert_ne!(probe(&node, 0, 0), probe(&node, 0, 1));
+    }
 }

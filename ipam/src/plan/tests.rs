@@ -486,14 +486,15 @@ fn wrong_counts_are_refused() {
 }
 
 #[test]
-fn nodes_begin_to_look_in_places_far_apart() {
-    let starts: BTreeSet<u128> = (0..200)
-        .map(|at| choose::start(&format!("node{at}").as_str().try_into().unwrap(), 0) % 8192)
-        .collect();
-    assert!(starts.len() > 190, "{} different places", starts.len());
-    let node = "node1".try_into().unwrap();
-    assert_eq!(choose::start(&node, 0), choose::start(&node, 0));
-    assert_ne!(choose::start(&node, 0), choose::start(&node, 1));
+fn the_blocks_of_a_node_lie_side_by_side_while_there_is_room() {
+    let mut lab = Lab::new([pool("a", "10.0.0.0/16", 26)]);
+    let mut blocks: Vec<u128> = Vec::new();
+    for at in 0..4 {
+        lab.now.0 += 1;
+        let grant = lab.assign("n1", request(&format!("h{at}"), 64, 0)).unwrap().remove(0);
+        blocks.push(crate::net::span(grant.block).0);
+    }
+    assert!(blocks.is_sorted_by(|a, b| b - a == 64), "{blocks:?}");
 }
 
 #[derive(Clone, Debug)]

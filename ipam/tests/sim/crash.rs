@@ -46,7 +46,7 @@ fn scenario(crash: Option<CrashPoint>, cooldown: u64) -> World {
     world.nodes[1].exists = false;
     world.nodes[1].pods.clear();
     world.tell_nodes();
-    for _ in 0..8 {
+    for _ in 0..4 {
         revive(&mut world, secs(10));
     }
     settle(&mut world);

@@ -14,7 +14,7 @@ pub fn settle(world: &mut World) {
             world.start(node);
         }
     }
-    world.run(secs(180));
+    world.run(secs(140));
 }
 
 /// No address twice, none lost, no block with two owners, all views true.
