@@ -394,3 +394,34 @@ fn a_restarted_daemon_finds_its_unnumbered_neighbour_at_once() -> Result<()> {
     })();
     wire.conclude(result, || format!("{}\n---\n{}", near.log(), far.log()))
 }
+
+#[test]
+fn a_session_ends_with_its_interface_and_comes_back_with_it() -> Result<()> {
+    if !have_root("a_session_ends_with_its_interface_and_comes_back_with_it") {
+        return Ok(());
+    }
+    let mut wire = Wire::new("failover")?;
+    let mut margay = margay(&wire.near, "", "");
+    let session = format!("hold time 90; {CALLS} {ALL}");
+    let mut peer = bird(&wire.far, "10.0.0.2", &plain(&["10.2.0.0/24"]), &session);
+    let at_once = Duration::from_secs(5);
+    let result = (|| {
+        margay.start()?;
+        peer.start()?;
+        // Set down here; then there, so that only the carrier goes here.
+        for host in [&wire.near, &wire.far] {
+            until("the session", SOON, || margay.established("far"))?;
+            until("the route", SOON, || Ok(margay.best("10.2.0.0/24")?.is_some()))?;
+            host.ip(&["link", "set", "eth0", "down"])?;
+            until("the end", at_once, || Ok(margay.best("10.2.0.0/24")?.is_none()))?;
+            until("the end of the session", at_once, || Ok(!margay.established("far")?))?;
+            let error = margay.peer("far")?["last_error"].clone();
+            ensure!(error["direction"] == "local", "{error}");
+            let text = error["text"].as_str().unwrap_or_default();
+            ensure!(text.contains("interface eth0"), "{error}");
+            host.ip(&["link", "set", "eth0", "up"])?;
+        }
+        until("the session again", SOON, || margay.established("far"))
+    })();
+    wire.conclude(result, || format!("{}\n{}", margay.log(), peer.log()))
+}

@@ -93,6 +93,8 @@ pub(crate) struct PeerSetup {
     pub(crate) template: Option<String>,
     pub(crate) shards: Shards,
     pub(crate) kernel: Arc<dyn Kernel>,
+    /// Interfaces have changed; only as good as the latest.
+    pub(crate) links: watch::Receiver<()>,
     pub(crate) events: broadcast::Sender<PeerEvent>,
     /// Where readers run.
     pub(crate) readers: tokio::runtime::Handle,
@@ -118,6 +120,16 @@ struct Up {
     /// What the shards were told when it came up, or later by us.
     config: Arc<PeerConfig>,
     since: Instant,
+    /// The interface of a directly connected external peer: without it the session ends.
+    depends_on: Option<Carrier>,
+}
+
+struct Carrier {
+    interface: u32,
+    name: String,
+    /// The kernel tells of a carrier up to a second after packets flow: one that was never seen up
+    /// cannot be seen to go down.
+    seen_up: bool,
 }
 
 enum Ended {
@@ -216,6 +228,7 @@ impl PeerTask {
                 },
                 Some(report) = self.reports.recv() => self.report(report).await,
                 Some(ended) = self.tasks.join_next() => self.ended(ended).await,
+                Ok(()) = self.setup.links.changed() => self.links_changed().await,
             }
             if self.setup.template.is_some() && self.is_over() {
                 self.stop(StopReason::Deconfigured).await;
@@ -334,6 +347,24 @@ impl PeerTask {
             connection.link.closing.cancel();
             self.input(Input::Closed { connection: id, why }).await;
         }
+    }
+
+    /// A session over an interface that is down would go on until its hold time and draw traffic.
+    async fn links_changed(&mut self) {
+        let Some(Up { connection, depends_on: Some(carrier), .. }) = &mut self.up else { return };
+        let links = self.setup.kernel.links();
+        let name = &carrier.name;
+        let why = match links.iter().find(|link| link.index == carrier.interface) {
+            Some(link) if link.up => {
+                carrier.seen_up = true;
+                return;
+            }
+            Some(_) if !carrier.seen_up => return,
+            Some(_) => format!("interface {name} went down"),
+            None => format!("interface {name} is gone"),
+        };
+        let connection = *connection;
+        self.closed(connection, why).await;
     }
 
     async fn order(&mut self, order: Order) {

@@ -22,7 +22,7 @@ use bgp_core::{
 use tokio::{
     net::TcpStream,
     runtime::{Builder, Handle, Runtime},
-    sync::{broadcast, mpsc},
+    sync::{broadcast, mpsc, watch},
     task::JoinSet,
     time::{Instant, timeout},
 };
@@ -86,6 +86,8 @@ pub struct Speaker {
     config: SpeakerConfig,
     kernel: Arc<dyn Kernel>,
     kernel_events: Arc<KernelEvents>,
+    /// Tells the peers that interfaces have changed.
+    links: watch::Sender<()>,
     shards: Shards,
     threads: Vec<JoinHandle<()>>,
     readers: Readers,
@@ -148,6 +150,7 @@ impl Speaker {
             config,
             kernel,
             kernel_events,
+            links: watch::Sender::new(()),
             shards: shards.clone(),
             threads,
             readers: Readers::start()?,
@@ -283,6 +286,7 @@ impl Speaker {
             template: template.clone(),
             shards: self.shards.clone(),
             kernel: Arc::clone(&self.kernel),
+            links: self.links.subscribe(),
             events: self.events.clone(),
             readers: self.readers.handle().clone(),
             seed: self.seed,
@@ -451,6 +455,9 @@ impl Speaker {
     }
 
     async fn kernel_changed(&mut self, changes: Changes) {
+        if changes.links {
+            self.links.send_replace(());
+        }
         for (next_hop, resolution) in changes.next_hops {
             let next_hop = TrackedNextHop {
                 address: next_hop.address,

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError, atomic::AtomicBool};
 
 use bgp_core::fsm::{Control, ErrorDirection};
-use bgp_packet::notification::code;
+use bgp_packet::{SessionKind, notification::code};
 use tokio::sync::watch;
 
 use super::*;
@@ -135,12 +135,20 @@ impl PeerTask {
         }
         let links = self.setup.kernel.links();
         let config = Arc::clone(&self.setup.config);
+        let addresses = session_addresses(&links, connection.local, connection.remote);
+        let one_hop = negotiated.kind == SessionKind::External
+            && config.multihop.is_none()
+            && config.ttl_security.is_none_or(|hops| hops <= 1);
+        let depends_on =
+            links.iter().find(|link| one_hop && Some(link.index) == addresses.interface).map(
+                |link| Carrier { interface: link.index, name: link.name.clone(), seen_up: link.up },
+            );
         let up = crate::shard::Up {
             peer: self.setup.id,
             epoch,
             config: Arc::clone(&config),
             negotiated: Arc::clone(&negotiated),
-            addresses: session_addresses(&links, connection.local, connection.remote),
+            addresses,
             link: Arc::clone(&connection.link),
             orders: self.own_orders.clone(),
         };
@@ -148,7 +156,8 @@ impl PeerTask {
         self.setup.shards.peer_up(up).await;
         let receiving = receiving(epoch, &negotiated, &self.setup.config);
         connection.receiving.send_replace(Some(Arc::new(receiving)));
-        self.up = Some(Up { connection: id, epoch, negotiated, config, since: Instant::now() });
+        let since = Instant::now();
+        self.up = Some(Up { connection: id, epoch, negotiated, config, since, depends_on });
     }
 
     async fn down(&mut self, id: ConnectionId) {
