@@ -206,6 +206,40 @@ fn older(
     fold(candidates, same_router, config).unwrap_or(best)
 }
 
+/// Whether all candidates have the same MED, so that it decides nothing between them.
+pub(crate) fn is_level(candidates: &[Candidate], config: &DecisionConfig) -> bool {
+    let mut meds = candidates.iter().map(|candidate| med(candidate, config));
+    let first = meds.next();
+    meds.all(|med| Some(med) == first)
+}
+
+/// Whether a new candidate surely comes after `known` in [`rank`], and changes nothing in the order
+/// of those up to it. `level`: MED decides nothing between the candidates there were, and ties are
+/// not left to age.
+///
+/// All that are ranked before `known` are at least equal to it in the steps before MED, whatever the
+/// configuration; so a new one that is behind it in these is behind them all. From there on MED can
+/// make a circle of three, unless it is the same for all.
+pub(crate) fn behind(
+    new: &Candidate,
+    known: &Candidate,
+    level: bool,
+    config: &DecisionConfig,
+) -> bool {
+    let before_med = STEPS.iter().take_while(|reason| **reason != Reason::Med);
+    let order = before_med
+        .map(|reason| step(*reason, known, new, config))
+        .find(|order| *order != Ordering::Equal);
+    match order {
+        Some(order) => order == Ordering::Less,
+        None => {
+            level
+                && med(known, config) == med(new, config)
+                && compare(known, new, config).0 == Ordering::Less
+        }
+    }
+}
+
 /// Why `loser` is not the best.
 pub(crate) fn why_lost(
     best: &Candidate,

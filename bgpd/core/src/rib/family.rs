@@ -7,11 +7,11 @@ use super::{
     bits::BitSet,
     core::Core,
     decision::{self, Candidate, Few},
-    group::Group,
+    group::{Chosen, Group},
     net::Net,
     scan::Scan,
     session::Limit,
-    table::{BLACKHOLE, INELIGIBLE, NewPath, PathFlags, Table},
+    table::{BLACKHOLE, INELIGIBLE, NONE, NewPath, PathFlags, Table},
 };
 use crate::rib::event::Effect;
 
@@ -35,6 +35,11 @@ impl Journal {
         if self.dirty.set(slot) {
             self.entries.push((slot, before));
         }
+    }
+
+    /// Whether it is noted already.
+    pub fn has(&self, slot: u32) -> bool {
+        self.dirty.test(slot)
     }
 
     pub fn clear(&mut self) {
@@ -75,6 +80,8 @@ pub(crate) struct Needs {
     pub any: bool,
     /// A group with add-path: removed paths keep their places until flushed.
     pub paths: bool,
+    /// A group of route server clients.
+    pub clients: bool,
 }
 
 /// All state of one family.
@@ -88,6 +95,9 @@ pub(crate) struct Rib<N> {
     pub any: Journal,
     /// Paths with other attributes, while `needs.paths`.
     pub altered: BitSet,
+    /// Slots whose candidates all had the same MED when they were last ranked for route server
+    /// clients.
+    pub level: BitSet,
     /// Slots whose wish for the kernel may have changed.
     pub kernel: Journal,
     /// Slots wished into the kernel.
@@ -112,6 +122,7 @@ impl<N: Net> Rib<N> {
             best: Journal::default(),
             any: Journal::default(),
             altered: BitSet::default(),
+            level: BitSet::default(),
             kernel: Journal::default(),
             installed: BitSet::default(),
             needs: Needs::default(),
@@ -163,7 +174,7 @@ impl<N: Net> Rib<N> {
                 (record.attrs_in, record.attrs, record.since) =
                     (new.attrs_in, new.attrs, new.since);
                 discard(core, old.attrs_in, old.attrs);
-                self.alter(path);
+                self.alter(slot, path);
                 let was_best = before.is_some_and(|held| held.path == path);
                 let change = if was_best { Change::Any } else { Change::Replaced(path) };
                 self.settle(core, slot, before, change);
@@ -194,6 +205,7 @@ impl<N: Net> Rib<N> {
             source.unaccept(N::INDEX);
         }
         self.table.unlink(slot, path);
+        self.untell(slot, path);
         discard(core, record.attrs_in, record.attrs);
         if self.needs.paths {
             self.removed.push(path);
@@ -227,13 +239,23 @@ impl<N: Net> Rib<N> {
         let record = self.table.path_mut(path);
         (record.attrs, record.flags) = (attrs, flags);
         core.sets.release(old.attrs);
-        self.alter(path);
+        self.alter(slot, path);
         true
     }
 
-    fn alter(&mut self, path: u32) {
+    fn alter(&mut self, slot: u32, path: u32) {
         if self.needs.paths {
             self.altered.set(path);
+        }
+        self.untell(slot, path);
+    }
+
+    /// A path is not any more what route server clients were told, if they were.
+    fn untell(&mut self, slot: u32, path: u32) {
+        if self.needs.clients {
+            for group in &mut self.groups {
+                group.doubt(slot, |told| told.main != path && told.alternate != path);
+            }
         }
     }
 
@@ -281,7 +303,7 @@ impl<N: Net> Rib<N> {
         if before != after {
             self.best.note(slot, source);
         }
-        if self.needs.any {
+        if self.needs.any && (before != after || !self.nobodys(core, slot, change)) {
             self.any.note(slot, source);
         }
         if core.installs() {
@@ -317,6 +339,45 @@ impl<N: Net> Rib<N> {
         decision::compare(&best, &new, config).0 == std::cmp::Ordering::Less
     }
 
+    /// Whether a change that left the best path alone is surely behind all that any group tells.
+    ///
+    /// Of two hundred clients' paths the groups of a route server tell two each: all paths would be
+    /// ranked again for each that comes.
+    fn nobodys(&self, core: &Core, slot: u32, change: Change) -> bool {
+        if self.needs.paths || self.any.has(slot) {
+            return false;
+        }
+        let level = self.level.test(slot) && !core.decision().prefer_older;
+        let mut groups = self.groups.iter().filter(|group| group.key.by_client());
+        match change {
+            // Had it been told, the group would not know any more what it tells.
+            Change::Removed => level && groups.all(|group| group.chosen(slot).is_some()),
+            Change::Added(path) => {
+                let Some(new) = core.candidate(self.table.path(path)) else { return true };
+                let mut ahead = None;
+                groups.all(|group| {
+                    let Some(last) = self.last_told(group, slot) else { return false };
+                    if ahead == Some(last) {
+                        return true;
+                    }
+                    ahead = Some(last);
+                    let last = core.candidate(self.table.path(last));
+                    last.is_some_and(|last| decision::behind(&new, &last, level, core.decision()))
+                })
+            }
+            Change::Replaced(_) | Change::Any => false,
+        }
+    }
+
+    /// The last path that a group of route server clients has looked at; `None`: at all of them.
+    fn last_told(&self, group: &Group, slot: u32) -> Option<u32> {
+        let Chosen { main, alternate } = group.chosen(slot)?;
+        if alternate != NONE {
+            return Some(alternate);
+        }
+        (main != NONE && !group.has(self.table.path(main).session)).then_some(main)
+    }
+
     fn decide(&self, core: &Core, slot: u32, before: Option<Held>) -> Option<u32> {
         let mut paths = self.table.paths(slot);
         let first = paths.next()?;
@@ -343,13 +404,39 @@ impl<N: Net> Rib<N> {
 
     /// Eligible paths in order of preference; see [`decision::rank`].
     pub fn ranked(&self, core: &Core, slot: u32) -> impl Iterator<Item = u32> {
+        self.ranking(core, slot).1
+    }
+
+    /// Likewise, and whether all of them have the same MED.
+    pub fn ranking(&self, core: &Core, slot: u32) -> (bool, impl Iterator<Item = u32>) {
         let best = self.table.best(slot);
         let (paths, candidates) = match best {
             None => Default::default(),
             Some(_) => self.candidates(core, slot),
         };
         let current = paths.iter().position(|path| Some(*path) == best);
-        decision::rank(candidates, current, core.decision()).map(move |at| paths[at])
+        let level = decision::is_level(&candidates, core.decision());
+        (level, decision::rank(candidates, current, core.decision()).map(move |at| paths[at]))
+    }
+}
+
+/// Paths in order of preference, found as far as anybody has asked and kept for the next one.
+pub(crate) struct Ranking<I> {
+    rest: I,
+    found: SmallVec<[u32; 4]>,
+}
+
+impl<I: Iterator<Item = u32>> Ranking<I> {
+    pub fn new(paths: I) -> Self {
+        Self { rest: paths, found: SmallVec::new() }
+    }
+
+    /// The path at a place; they are asked for in turn.
+    pub fn at(&mut self, place: usize) -> Option<u32> {
+        if place >= self.found.len() {
+            self.found.push(self.rest.next()?);
+        }
+        self.found.get(place).copied()
     }
 }
 

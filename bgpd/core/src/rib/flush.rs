@@ -5,12 +5,12 @@ use smallvec::SmallVec;
 use super::{
     core::Core,
     event::Effect,
-    family::{NOBODY, Rib},
-    group::{Audience, Before, Cohort, Group},
+    family::{NOBODY, Ranking, Rib},
+    group::{Audience, Before, Chosen, Cohort, Group},
     install,
     net::Net,
     outbox::{Exports, Outbox, To},
-    table::Table,
+    table::{NONE, Table},
 };
 
 /// What a group tells of a slot.
@@ -20,6 +20,8 @@ pub(crate) struct Told {
     pub main: Option<(u32, u16)>,
     /// What the source of that is told instead (route server).
     pub alternate: Option<u32>,
+    /// The paths of both (route server).
+    pub chosen: Chosen,
 }
 
 /// A path that a group with add-path tells.
@@ -34,7 +36,10 @@ impl<N: Net> Rib<N> {
     /// Tells everybody what changed since the last flush.
     pub fn flush(&mut self, core: &mut Core, out: &mut Vec<Effect>) {
         let mut groups = std::mem::take(&mut self.groups);
-        for group in &mut groups {
+        if self.needs.clients {
+            self.flush_clients(core, &mut groups, out);
+        }
+        for group in groups.iter_mut().filter(|group| !group.key.by_client()) {
             let (mut exports, mut outbox) = (Exports::default(), Outbox::default());
             if group.key.by_path() {
                 self.flush_paths(core, group, &mut exports, &mut outbox);
@@ -110,23 +115,51 @@ impl<N: Net> Rib<N> {
         exports: &mut Exports,
         outbox: &mut Outbox,
     ) {
-        let by_client = group.key.by_client();
-        let journal = if by_client { &self.any } else { &self.best };
-        for &(slot, source) in &journal.entries {
-            let before = Before {
-                was: group.advertised.test(slot),
-                source: match by_client {
-                    true => group.odd.get(&slot).copied().unwrap_or(source),
-                    false => source,
-                },
-                alternate: by_client && group.alternates.test(slot),
-            };
-            let told = look(self, core, group, slot, before.source, exports);
+        for &(slot, source) in &self.best.entries {
+            let before = Before { was: group.advertised.test(slot), source, alternate: false };
+            let told = look(self, core, group, slot, source, exports);
             for cohort in &mut group.cohorts {
                 cohort.mark_slot(slot, &before);
             }
             tell(&group.in_step, slot, &told, &before, exports, outbox);
         }
+    }
+
+    /// All groups of route server clients side by side: the paths of a prefix are ranked once.
+    fn flush_clients(&mut self, core: &Core, groups: &mut [Group], out: &mut Vec<Effect>) {
+        let mut level = std::mem::take(&mut self.level);
+        let clients = groups.iter_mut().filter(|group| group.key.by_client());
+        let mut clients: Vec<_> =
+            clients.map(|group| (group, Exports::default(), Outbox::default())).collect();
+        for &(slot, source) in &self.any.entries {
+            let (same_med, paths) = self.ranking(core, slot);
+            level.put(slot, same_med);
+            let mut ranking = Ranking::new(paths);
+            for (group, exports, outbox) in &mut clients {
+                let before = Before {
+                    was: group.advertised.test(slot),
+                    source: group.odd.get(&slot).copied().unwrap_or(source),
+                    alternate: group.alternates.test(slot),
+                };
+                let source = before.source;
+                let told = look_ranked(self, core, group, slot, source, exports, &mut ranking);
+                if !group.choose(slot, told.chosen) {
+                    continue;
+                }
+                for cohort in &mut group.cohorts {
+                    cohort.mark_slot(slot, &before);
+                }
+                tell(&group.in_step, slot, &told, &before, exports, outbox);
+            }
+        }
+        for (group, exports, outbox) in &mut clients {
+            if !outbox.is_empty() {
+                let context = group.key.encode;
+                outbox.send(core, &self.table, context, &group.in_step, exports, out);
+            }
+            exports.report(core, &group.in_step, out);
+        }
+        self.level = level;
     }
 
     fn flush_paths(
@@ -214,7 +247,8 @@ pub(crate) fn tell_path(
 }
 
 /// Computes a group's output for a slot and notes it as advertised. `source`: what it was
-/// advertised from, if it was.
+/// advertised from, if it was. For members that lag: what those in step have been told stays the
+/// same, until a flush tells them.
 pub(crate) fn look<N: Net>(
     rib: &Rib<N>,
     core: &Core,
@@ -223,13 +257,50 @@ pub(crate) fn look<N: Net>(
     source: u16,
     exports: &mut Exports,
 ) -> Told {
-    let mut told = Told { main: None, alternate: None };
+    if !group.key.by_client() {
+        let mut none = Ranking::new(std::iter::empty());
+        return look_ranked(rib, core, group, slot, source, exports, &mut none);
+    }
+    // Another member lagging must not cost another ranking.
+    if let Some(Chosen { main, alternate }) = still_chosen(rib, core, group, slot) {
+        let paths = [main, alternate].into_iter().filter(|path| *path != NONE);
+        return look_ranked(rib, core, group, slot, source, exports, &mut Ranking::new(paths));
+    }
+    let there = rib.table.occupied(slot).then(|| rib.ranked(core, slot));
+    let mut ranking = Ranking::new(there.into_iter().flatten());
+    let told = look_ranked(rib, core, group, slot, source, exports, &mut ranking);
+    group.doubt(slot, |known| *known == told.chosen);
+    told
+}
+
+/// What members in step have been told of a slot, if it is still what all are to be told.
+fn still_chosen<N: Net>(rib: &Rib<N>, core: &Core, group: &Group, slot: u32) -> Option<Chosen> {
+    let chosen = group.chosen(slot)?;
+    let eligible = |path: u32| path == NONE || core.eligible(rib.table.path(path)).is_ok();
+    // Its source may have become a member since.
+    let complete = chosen.alternate != NONE
+        || chosen.main == NONE
+        || !group.has(rib.table.path(chosen.main).session);
+    (complete && eligible(chosen.main) && eligible(chosen.alternate)).then_some(chosen)
+}
+
+/// Likewise; `ranking` are the paths for route server clients.
+fn look_ranked<N: Net>(
+    rib: &Rib<N>,
+    core: &Core,
+    group: &mut Group,
+    slot: u32,
+    source: u16,
+    exports: &mut Exports,
+    ranking: &mut Ranking<impl Iterator<Item = u32>>,
+) -> Told {
+    let mut told = Told { main: None, alternate: None, chosen: Chosen::NOTHING };
     // A slot that a cohort has marked may be free again.
     let best = if rib.table.occupied(slot) { rib.table.best(slot) } else { None };
     if let Some(best) = best {
         let net = rib.table.prefix(slot).net;
         if group.key.by_client() {
-            clients(rib, core, group, slot, exports, &mut told);
+            clients(rib, core, group, net, exports, ranking, &mut told);
         } else {
             let path = rib.table.path(best);
             told.main =
@@ -258,13 +329,15 @@ fn clients<N: Net>(
     rib: &Rib<N>,
     core: &Core,
     group: &Group,
-    slot: u32,
+    net: N,
     exports: &mut Exports,
+    ranking: &mut Ranking<impl Iterator<Item = u32>>,
     told: &mut Told,
 ) {
-    let net = rib.table.prefix(slot).net;
-    for path in rib.ranked(core, slot) {
-        let path = rib.table.path(path);
+    let mut place = 0;
+    while let Some(number) = ranking.at(place) {
+        place += 1;
+        let path = rib.table.path(number);
         match told.main {
             Some((_, source)) if source == path.session => continue,
             _ => {}
@@ -273,6 +346,7 @@ fn clients<N: Net>(
         match told.main {
             None => {
                 told.main = Some((export, path.session));
+                told.chosen.main = number;
                 if !group.has(path.session) {
                     return;
                 }
@@ -280,6 +354,7 @@ fn clients<N: Net>(
             Some((_, source)) if exports.named(export).contains(&source) => {}
             Some(_) => {
                 told.alternate = Some(export);
+                told.chosen.alternate = number;
                 return;
             }
         }

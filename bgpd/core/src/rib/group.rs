@@ -11,6 +11,7 @@ use super::{
     event::{Member, SessionAddresses},
     family::NOBODY,
     session::{Session, Sessions},
+    table::NONE,
 };
 use crate::{
     config::{GlobalConfig, LocalAsnMode, NextHopMode, RemovePrivate},
@@ -342,6 +343,22 @@ impl Before {
     }
 }
 
+/// The paths behind what a group has told of a slot (route server).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Chosen {
+    /// Told to all but its source; `NONE`: nothing is told.
+    pub main: u32,
+    /// Told to the source of that; `NONE`: nothing is.
+    pub alternate: u32,
+}
+
+impl Chosen {
+    /// Nothing is told.
+    pub const NOTHING: Self = Self { main: NONE, alternate: NONE };
+    /// Not known: what comes next is told in any case.
+    const UNKNOWN: Self = Self { main: NONE, alternate: 0 };
+}
+
 /// An update group of one family.
 #[derive(Debug)]
 pub(crate) struct Group {
@@ -354,6 +371,8 @@ pub(crate) struct Group {
     pub alternates: BitSet,
     /// Source of what is advertised where it is not the best route's (route server).
     pub odd: BTreeMap<u32, u16>,
+    /// By slot, what is told (route server); see [`Group::chosen`].
+    chosen: Vec<Chosen>,
     /// Advertised routes by the session they came from.
     pub by_source: Vec<u32>,
     /// Every member, ascending.
@@ -372,6 +391,7 @@ impl Group {
             advertised: BitSet::default(),
             alternates: BitSet::default(),
             odd: BTreeMap::new(),
+            chosen: Vec::new(),
             by_source: Vec::new(),
             members: Vec::new(),
             in_step: Audience::default(),
@@ -475,6 +495,31 @@ impl Group {
             }
         }
         held
+    }
+
+    /// The paths behind what all members in step have been told of a slot (route server); `None`:
+    /// not known.
+    pub fn chosen(&self, slot: u32) -> Option<Chosen> {
+        let chosen = self.chosen.get(slot as usize).copied();
+        chosen.filter(|chosen| *chosen != Chosen::UNKNOWN)
+    }
+
+    /// Notes what members are told of a slot; whether it is something else than before.
+    pub fn choose(&mut self, slot: u32, chosen: Chosen) -> bool {
+        let at = slot as usize;
+        if at >= self.chosen.len() {
+            self.chosen.resize(at + 1, Chosen::UNKNOWN);
+        }
+        std::mem::replace(&mut self.chosen[at], chosen) != chosen
+    }
+
+    /// What was told of a slot does not hold any more, if it is what `holds` no longer agrees with.
+    pub fn doubt(&mut self, slot: u32, holds: impl FnOnce(&Chosen) -> bool) {
+        if let Some(chosen) = self.chosen.get_mut(slot as usize)
+            && !holds(chosen)
+        {
+            *chosen = Chosen::UNKNOWN;
+        }
     }
 
     /// Counts one advertised route more or less for its source.

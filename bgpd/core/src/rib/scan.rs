@@ -192,6 +192,9 @@ impl<N: Net> Rib<N> {
         self.best.note(slot, source);
         if self.needs.any {
             self.any.note(slot, source);
+            for group in &mut self.groups {
+                group.doubt(slot, |_| false);
+            }
             if self.needs.paths {
                 for path in self.table.paths(slot) {
                     self.altered.set(path);

@@ -421,7 +421,8 @@ impl<N: Net> Rib<N> {
         self.groups.retain(|group| !group.is_empty());
         let keys = || self.groups.iter().map(|group| &group.key);
         self.needs.paths = keys().any(|key| key.by_path());
-        self.needs.any = self.needs.paths || keys().any(|key| key.by_client());
+        self.needs.clients = keys().any(|key| key.by_client());
+        self.needs.any = self.needs.paths || self.needs.clients;
     }
 }
 
