@@ -311,8 +311,17 @@ fn kernel(out: &mut Exposition, node: &Node) {
     }
     let counters = [
         ("margay_fib_applied_total", "Routes written, replaced or deleted.", status.applied),
-        ("margay_fib_batches_total", "Batches the kernel has worked off.", status.batches),
-        ("margay_fib_errors_total", "Refusals of the kernel.", status.errors),
+        (
+            "margay_fib_batches_total",
+            "Batches the kernel has worked off, each sent by one system call.",
+            status.batches,
+        ),
+        (
+            "margay_fib_messages_total",
+            "Messages in these batches: routes and next-hop objects written.",
+            status.messages,
+        ),
+        ("margay_fib_errors_total", "Routes the kernel refused to write.", status.errors),
         (
             "margay_fib_drift_repaired_total",
             "Routes put back after somebody else changed them.",
@@ -323,6 +332,21 @@ fn kernel(out: &mut Exposition, node: &Node) {
     for (metric, help, value) in counters {
         out.metric(metric, Kind::Counter, help).value(value);
     }
+    let mut metric = out.metric(
+        "margay_fib_refusals_total",
+        Kind::Counter,
+        "Messages the kernel refused, deletions of what was gone among them, and batches it never \
+         answered, by error code.",
+    );
+    for (code, count) in status.refusals_by_name() {
+        metric.sample(&[("code", &code)], count);
+    }
+    out.metric(
+        "margay_fib_lag_seconds",
+        Kind::Gauge,
+        "Age of the oldest wish for a route that the kernel has not acknowledged, 0 without one.",
+    )
+    .value(status.lag(std::time::Instant::now()).as_secs_f64());
     out.metric(
         "margay_fib_apply_seconds_total",
         Kind::Counter,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
@@ -218,6 +218,9 @@ pub struct FibStatus {
     pub routes_v6: usize,
     /// Wishes not yet in the kernel.
     pub pending: usize,
+    /// When the oldest of these came. Of what waits in the table (after a change of next hops, say)
+    /// only the moment is known when it was last done.
+    pub oldest_wish: Option<Instant>,
     /// Wishes the kernel refused (tried again later).
     pub failed: usize,
     /// Prefixes held by a foreign route of the same metric, which we leave alone.
@@ -226,16 +229,37 @@ pub struct FibStatus {
     pub applied: u64,
     /// Batches of routes and objects that the kernel has worked off since start.
     pub batches: u64,
+    /// Messages in these batches; a batch is one `sendmsg`.
+    pub messages: u64,
     /// How long that took in all.
     pub apply_time: Duration,
-    /// Refusals since start.
+    /// Routes refused since start, but for those to be deleted that were gone already.
     pub errors: u64,
+    /// All refusals of routes and objects since start, and batches without an answer, by error
+    /// number.
+    pub refusals: Vec<(i32, u64)>,
     /// Routes put back after somebody else changed or deleted them, since start.
     pub drift_repaired: u64,
     /// Times the kernel's state was read anew after lost notifications, since start.
     pub resyncs: u64,
     /// The last refusal in plain words.
     pub last_error: Option<String>,
+}
+
+impl FibStatus {
+    /// How long the oldest wish that the kernel has not acknowledged has waited; zero without one.
+    pub fn lag(&self, now: Instant) -> Duration {
+        self.oldest_wish.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+    }
+
+    /// [`refusals`](Self::refusals) by name (`EEXIST`); what is rare goes by its number.
+    pub fn refusals_by_name(&self) -> impl Iterator<Item = (String, u64)> + '_ {
+        let name = |errno: i32| {
+            let known = ERRNO_NAMES.iter().find(|(known, _)| *known == errno);
+            known.map_or_else(|| errno.to_string(), |(_, name)| (*name).to_owned())
+        };
+        self.refusals.iter().map(move |(errno, count)| (name(*errno), *count))
+    }
 }
 
 /// Why the kernel side could not start or take a configuration.
@@ -274,3 +298,27 @@ pub enum FibError {
     #[error("the kernel side has stopped")]
     Stopped,
 }
+
+/// What the kernel may say to routes and next-hop objects.
+const ERRNO_NAMES: &[(i32, &str)] = &[
+    (libc::EPERM, "EPERM"),
+    (libc::ENOENT, "ENOENT"),
+    (libc::ESRCH, "ESRCH"),
+    (libc::EINTR, "EINTR"),
+    (libc::EAGAIN, "EAGAIN"),
+    (libc::ENOMEM, "ENOMEM"),
+    (libc::EACCES, "EACCES"),
+    (libc::EBUSY, "EBUSY"),
+    (libc::EEXIST, "EEXIST"),
+    (libc::ENODEV, "ENODEV"),
+    (libc::EINVAL, "EINVAL"),
+    (libc::ENOSPC, "ENOSPC"),
+    (libc::EPIPE, "EPIPE"),
+    (libc::ERANGE, "ERANGE"),
+    (libc::EAFNOSUPPORT, "EAFNOSUPPORT"),
+    (libc::EOPNOTSUPP, "EOPNOTSUPP"),
+    (libc::ENETDOWN, "ENETDOWN"),
+    (libc::ENETUNREACH, "ENETUNREACH"),
+    (libc::ENOBUFS, "ENOBUFS"),
+    (libc::EHOSTUNREACH, "EHOSTUNREACH"),
+];

@@ -25,6 +25,8 @@ pub struct Backlog {
 #[derive(Debug)]
 struct Lot {
     wishes: Wishes,
+    /// When the first of them came.
+    since: Instant,
     /// Words done, IPv4 then IPv6.
     done: usize,
     /// The wishes of `wishes.distinct`, held: the groups they need are made before their turn.
@@ -44,14 +46,20 @@ impl Backlog {
         self.lots.is_empty()
     }
 
+    /// When the oldest word that waits came.
+    pub fn since(&self) -> Option<Instant> {
+        self.lots.front().map(|lot| lot.since)
+    }
+
     /// Takes more in.
     pub fn add(&mut self, wishes: Wishes, state: &mut State, now: Instant) {
         if wishes.is_empty() {
             return;
         }
         self.words += wishes.len();
+        let since = wishes.since.unwrap_or(now);
         let held = wishes.distinct.iter().map(|wish| state.hold_wish(wish, now)).collect();
-        self.lots.push_back(Lot { wishes, done: 0, held, in_sync: false });
+        self.lots.push_back(Lot { wishes, since, done: 0, held, in_sync: false });
         if self.words > WORDS_MAX {
             self.absorb(state, now);
         }

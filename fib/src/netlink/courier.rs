@@ -35,11 +35,7 @@ pub struct Delivered {
 /// Delivers until the other end of `batches` is gone.
 pub fn run(shared: &Arc<Shared>, socket: &Socket, batches: &Receiver<Batch>) {
     let mut buf = vec![0; 1 << 16];
-    // The kernel takes routes one after the other on this thread, so a full table is in force when
-    // it is done: it goes first where threads are more than processors.
-    if let Err(err) = sys::nice(NICE) {
-        tracing::debug!(%err, "routes are written at the priority of everything else");
-    }
+    go_first();
     while let Ok(batch) = batches.recv() {
         let start = Instant::now();
         let last = batch.first.wrapping_add(batch.len.saturating_sub(1));
@@ -55,6 +51,15 @@ pub fn run(shared: &Arc<Shared>, socket: &Socket, batches: &Receiver<Batch>) {
         let took = start.elapsed();
         let delivered = Delivered { octets: batch.octets, result, took };
         shared.inbox.put(|work| work.delivered.push_back(delivered));
+    }
+}
+
+/// The kernel takes routes one after the other on the courier's thread, so a full table is in force
+/// when that is done: it goes first where threads are more than processors, and so does the writer,
+/// without which it would have nothing to do.
+pub fn go_first() {
+    if let Err(err) = sys::nice(NICE) {
+        tracing::debug!(%err, "routes are written at the priority of everything else");
     }
 }
 

@@ -13,6 +13,7 @@ use crate::netlink::backlog::Backlog;
 use crate::netlink::conflicts::Conflicts;
 use crate::netlink::courier::{Batch, Delivered};
 use crate::netlink::encode::{self, Owner};
+use crate::netlink::figures::{Figures, earliest};
 use crate::netlink::handle::Shared;
 use crate::netlink::inbox::{Leave, Order};
 use crate::netlink::socket::{ASK_ACK, Dump};
@@ -38,7 +39,8 @@ const RESYNC_MAX: Duration = Duration::from_secs(60);
 /// A batch on its way.
 #[derive(Debug)]
 enum Flight {
-    Routes(Vec<RouteOp>),
+    /// With the moment when the oldest wish among them came.
+    Routes(Vec<RouteOp>, Option<Instant>),
     Objects(Vec<ObjectOp>),
 }
 
@@ -55,8 +57,7 @@ pub struct Engine {
     seq: u32,
     resync: Resync,
     pub(super) audit: Audit,
-    /// Batches the kernel has worked off, and how long that took in all.
-    applied: (u64, Duration),
+    figures: Figures,
     degraded: Option<String>,
     last_error: Option<String>,
     conflicts: Conflicts,
@@ -109,7 +110,7 @@ impl Engine {
             seq: 0,
             resync: Resync::default(),
             audit: Audit::new(start.tuning.audit_every, Instant::now()),
-            applied: (0, Duration::ZERO),
+            figures: Figures::default(),
             degraded: start.degraded,
             last_error: None,
             conflicts: Conflicts::default(),
@@ -202,6 +203,7 @@ impl Engine {
             return true;
         }
         let before = (self.backlog.len(), self.state.waiting());
+        let since = earliest([self.backlog.since(), self.figures.table_since()]);
         // What waits in the table has its half, or all that new wishes leave.
         let share = if self.state.waiting_soon() == 0 { BATCH } else { BATCH / 2 };
         let mut ops = self.backlog.plan(&mut self.state, share, now);
@@ -212,11 +214,11 @@ impl Engine {
         if ops.is_empty() {
             return (self.backlog.len(), self.state.waiting()) < before;
         }
-        self.send_routes(ops);
+        self.send_routes(ops, since);
         true
     }
 
-    fn send_routes(&mut self, ops: Vec<RouteOp>) {
+    fn send_routes(&mut self, ops: Vec<RouteOp>, since: Option<Instant>) {
         let owner = self.owner();
         let first = self.seq;
         let mut encoder = self.take_encoder();
@@ -227,7 +229,7 @@ impl Engine {
             encode::route(&mut encoder, owner, op.verb, op.prefix, form, flags, self.seq);
             self.seq = self.seq.wrapping_add(1);
         }
-        self.send(encoder, first, Flight::Routes(ops));
+        self.send(encoder, first, Flight::Routes(ops, since));
     }
 
     fn send_objects(&mut self, ops: Vec<ObjectOp>) {
@@ -262,21 +264,22 @@ impl Engine {
         if self.spare.len() < FLIGHTS {
             self.spare.push(delivered.octets);
         }
-        self.applied.0 += 1;
-        self.applied.1 += delivered.took;
+        self.figures.delivered(flight.len(), delivered.took);
         let refused = match delivered.result {
             Ok(refused) => refused,
             Err(err) => {
                 // Answers were lost, or the socket failed: the kernel may have done all, some or
                 // none of it. Reading it tells.
                 tracing::warn!(%err, "no answer to a batch of routes");
+                self.figures.unanswered(&err);
                 self.last_error = Some(err.to_string());
                 self.resync.wanted = true;
                 Vec::new()
             }
         };
+        refused.iter().for_each(|(_, refusal)| self.figures.refused(refusal.errno));
         match flight {
-            Flight::Routes(ops) => {
+            Flight::Routes(ops, _) => {
                 for (at, refusal) in &refused {
                     if let Some(op) = ops.get(*at) {
                         self.complain(&format!("{} {:?}", op.prefix, op.verb), refusal);
@@ -390,7 +393,7 @@ impl Engine {
             while self.flights.len() >= FLIGHTS {
                 self.take_delivered();
             }
-            self.send_routes(ops.to_vec());
+            self.send_routes(ops.to_vec(), None);
         }
         self.drain();
     }
@@ -485,12 +488,15 @@ impl Engine {
     }
 
     fn publish(&mut self) {
-        let figures = self.state.figures();
+        self.figures.table_waits(self.state.waiting() > 0, Instant::now());
+        let flying = self.flights.iter().map(Flight::since);
+        let waiting = [self.backlog.since(), self.figures.table_since()];
+        let oldest_wish = earliest(flying.chain(waiting));
+        let figures = self.figures.fill(self.state.figures());
         let status = FibStatus {
             degraded: self.degraded.clone(),
             nexthop_objects: self.state.uses_objects(),
-            batches: self.applied.0,
-            apply_time: self.applied.1,
+            oldest_wish,
             pending: figures.pending + self.backlog.len(),
             resyncs: self.resync.count,
             last_error: self.last_error.clone(),
@@ -506,6 +512,22 @@ impl Engine {
 
     fn take_encoder(&mut self) -> Encoder {
         Encoder::over(self.spare.pop().unwrap_or_default())
+    }
+}
+
+impl Flight {
+    fn len(&self) -> usize {
+        match self {
+            Self::Routes(ops, _) => ops.len(),
+            Self::Objects(ops) => ops.len(),
+        }
+    }
+
+    fn since(&self) -> Option<Instant> {
+        match self {
+            Self::Routes(_, since) => *since,
+            Self::Objects(_) => None,
+        }
     }
 }
 

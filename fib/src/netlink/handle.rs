@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use crate::api::{
     BgpNextHop, FibConfig, FibError, FibRow, FibStatus, Link, RowFilter, Source, Wish,
 };
+use crate::netlink::figures::earliest;
 use crate::netlink::inbox::{Inbox, Leave, Order, Work};
 
 /// The kernel side of a daemon. Cheap to clone; all clones speak to the same writer.
@@ -134,7 +135,9 @@ impl FibHandle {
 
     /// Figures as of the last batch.
     pub fn status(&self) -> FibStatus {
-        self.shared.status.read()
+        let untaken = self.shared.inbox.since();
+        let status = self.shared.status.read();
+        FibStatus { oldest_wish: earliest([untaken, status.oldest_wish]), ..status }
     }
 
     /// Takes a new configuration. Another table or protocol moves our routes there; what was

@@ -98,6 +98,8 @@ pub struct Wishes {
     pub v6: Vec<(Key6, Option<u32>)>,
     /// The different wishes of this round.
     pub distinct: Vec<Arc<Wish>>,
+    /// When the first of them came.
+    pub since: Option<Instant>,
     index: HashMap<Arc<Wish>, u32, foldhash::fast::RandomState>,
     /// Length at which words are struck out again.
     crowded: usize,
@@ -137,6 +139,9 @@ pub enum Leave {
 impl Wishes {
     /// Notes a wish; the last word wins.
     pub fn set(&mut self, prefix: IpNet, wish: Option<Arc<Wish>>) {
+        if self.since.is_none() {
+            self.since = Some(Instant::now());
+        }
         let id = wish.and_then(|w| self.intern(w));
         match prefix {
             IpNet::V4(n) => self.v4.push((Key4::from(n), id)),
@@ -204,6 +209,11 @@ impl Inbox {
     /// Everything there is, at once.
     pub fn take(&self) -> Work {
         self.lock().take()
+    }
+
+    /// When the oldest wish in the box came.
+    pub fn since(&self) -> Option<Instant> {
+        self.lock().wishes.since
     }
 
     /// Waits until there is something or the deadline has come.

@@ -10,6 +10,7 @@ mod courier;
 mod decode;
 mod encode;
 mod engine;
+mod figures;
 mod handle;
 mod inbox;
 mod listener;
@@ -116,6 +117,7 @@ impl Fib {
         let delivered = move || courier::run(&s, &writer, &courier_rx);
         threads.push(spawn("fib-courier", Box::new(delivered))?);
         let written = move || {
+            courier::go_first();
             engine.run();
             drop(stop_tx); // ends the listener, too
         };

@@ -1,5 +1,8 @@
 //! What is wished is what `ip route` shows.
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use margay_fib::{BgpNextHop, FibConfig, FibEvent, NexthopObjects, Target, Wish};
 
 use crate::net::*;
@@ -250,4 +253,32 @@ fn what_leads_to_a_discard_address_is_dropped() {
         until("forwarded", || net.ip("route show 203.0.113.9").contains("via 10.0.0.254"));
         fib.handle.stop(true);
     }
+}
+
+#[test]
+fn figures_count_messages_and_the_lag_while_there_is_one() {
+    let Some(net) = enter() else { return };
+    net.link("v0", &["10.0.0.1/24"]);
+    let fib = start(FibConfig::default());
+    assert_eq!(fib.handle.status().lag(Instant::now()), Duration::ZERO);
+    let begun = Instant::now();
+    let routes: Vec<_> = (0..50_000_u32).map(|n| prefix(&numbered(n))).collect();
+    let wish = via(&["10.0.0.2"]).map(Arc::new);
+    fib.handle.set_all(routes.iter().map(|prefix| (*prefix, wish.clone())));
+    let status = fib.handle.status();
+    let lag = status.lag(Instant::now());
+    assert!(lag > Duration::ZERO && lag <= begun.elapsed(), "{lag:?}");
+    fib.settle();
+    let status = fib.handle.status();
+    assert_eq!(status.lag(Instant::now()), Duration::ZERO);
+    assert!(status.messages > 50_000, "{status:?}"); // next-hop objects among them
+    assert!(status.batches < status.messages / 100, "{status:?}");
+    assert_eq!(status.refusals, []);
+    fib.handle.stop(false);
+}
+
+/// One prefix of 24 bits after another, from 20.0.0.0 on.
+fn numbered(n: u32) -> String {
+    let address = std::net::Ipv4Addr::from((20 << 24) + (n << 8));
+    format!("{address}/24")
 }
