@@ -119,9 +119,18 @@ pub fn run(title: &str, command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// A call of the cargo that runs us.
+/// A call of the cargo that runs us, as a user would call it: without what `cargo run` tells us of
+/// our own package. Build scripts watch those variables (ring's does), and each change of caller
+/// would build half of the workspace again.
 pub fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
+    for (name, _) in std::env::vars_os() {
+        let ours =
+            |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+        if name.to_str().is_some_and(ours) {
+            command.env_remove(name);
+        }
+    }
     command.args(arguments);
     command
 }

@@ -8,6 +8,7 @@ use crate::{
     fuzz,
     packages::{self, is_root},
     step::{self, Tally, cargo},
+    target_dir,
 };
 
 /// The version of the licence and source checker that `deny.toml` was written for.
@@ -31,7 +32,8 @@ pub fn test(with_fuzz: bool) -> Result<ExitCode> {
     }
     tally.step(
         "interop tests in network namespaces",
-        &mut cargo(&["test", "--package", "interop-tests", "--no-fail-fast"]),
+        cargo(&["test", "--package", "interop-tests", "--no-fail-fast"])
+            .env("MARGAY_BIN_DIR", target_dir()?.join("lab")),
     );
     if with_fuzz {
         fuzz::steps(&mut tally, 60);
