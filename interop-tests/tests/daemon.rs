@@ -198,6 +198,12 @@ fn a_stop_says_goodbye_within_five_seconds() -> Result<()> {
         })?;
         until("the peer heard why", SOON, || Ok(peer.log().contains("back at ten")))?;
         ensure!(margay.peer("far")?["admin_state"] == "down");
+        for how in [&["--soft", "in"][..], &[]] {
+            let refused = margay.output(&[&["peers", "reset", "far"], how].concat())?;
+            let said = String::from_utf8_lossy(&refused.stderr);
+            ensure!(!refused.status.success(), "a disabled peer was reset: {said}");
+            ensure!(said.contains("far is disabled"), "{said}");
+        }
         margay.text(&["peers", "enable", "far"])?;
         until("session up again", SOON, || margay.established("far"))?;
         let status = margay.terminate()?;

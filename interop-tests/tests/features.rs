@@ -317,6 +317,80 @@ fn a_route_server_stays_out_of_the_path() -> Result<()> {
 }
 
 #[test]
+fn routers_on_a_shared_network_are_told_of_each_other_as_next_hops() -> Result<()> {
+    if !have_root("routers_on_a_shared_network_are_told_of_each_other_as_next_hops") {
+        return Ok(());
+    }
+    let mut lab = Lab::new("third-party")?;
+    let switch = lab.switch("switch")?;
+    let (middle, a, b) = (lab.host("margay")?, lab.host("bird")?, lab.host("frr")?);
+    lab.plug(&switch, &middle, "eth0", &["10.0.0.1/24"])?;
+    lab.plug(&switch, &a, "eth0", &["10.0.0.2/24"])?;
+    lab.plug(&switch, &b, "eth0", &["10.0.0.3/24"])?;
+    let mut text = String::from(
+        "[bgp]\nasn = 65001\nrouter-id = \"10.0.0.1\"\nrequire-policy = false\n\
+         originate = [\"10.1.0.0/24\", { prefix = \"10.1.4.0/24\", next-hop = \"10.0.0.4\" }, \
+         { prefix = \"10.1.2.0/24\", next-hop = \"10.0.0.2\" }]\n",
+    );
+    for number in [2, 3] {
+        text += &format!(
+            "\n[[bgp.peer]]\naddress = \"10.0.0.{number}\"\nasn = 6500{number}\n\
+             connect-retry = 1\n"
+        );
+    }
+    let mut margay = Margay::new(&middle, &text);
+    let mut left = bird(&a, "10.0.0.2", &plain(&["10.2.0.0/24"]), &format!("{CALLS} {ALL}"));
+    let speaker = Speaker {
+        asn: 65003,
+        router_id: "10.0.0.3".into(),
+        neighbors: vec![Neighbor::new("10.0.0.3", "10.0.0.1", 65001)],
+        announcements: plain(&["10.3.0.0/24"]),
+    };
+    let mut right = Frr::new(&b, speaker);
+    let result = (|| {
+        margay.start()?;
+        left.start()?;
+        right.start()?;
+        let told = |routes: Vec<Received>| -> Vec<(String, Option<String>)> {
+            let mut told: Vec<_> =
+                routes.into_iter().map(|route| (route.prefix, route.next_hop)).collect();
+            told.sort();
+            told
+        };
+        let expected = |routes: &[(&str, &str)]| -> Vec<(String, Option<String>)> {
+            routes.iter().map(|(p, n)| ((*p).to_owned(), Some((*n).to_owned()))).collect()
+        };
+        // Not 10.1.2.0/24, which BIRD would only be told to reach through itself.
+        let wanted = expected(&[
+            ("10.1.0.0/24", "10.0.0.1"),
+            ("10.1.4.0/24", "10.0.0.4"),
+            ("10.3.0.0/24", "10.0.0.3"),
+        ]);
+        until_eq("routes at BIRD", SOON, &wanted, || Ok(told(received(&left)?)))?;
+        let wanted = expected(&[
+            ("10.1.0.0/24", "10.0.0.1"),
+            ("10.1.2.0/24", "10.0.0.2"),
+            ("10.1.4.0/24", "10.0.0.4"),
+            ("10.2.0.0/24", "10.0.0.2"),
+        ]);
+        until_eq("routes at FRR", SOON, &wanted, || Ok(told(right.received("10.0.0.1")?)))?;
+        margay.reconfigure(&text.replace("connect-retry = 1", "next-hop = \"self\""))?;
+        margay.text(&["config", "reload"])?;
+        let wanted = expected(&[
+            ("10.1.0.0/24", "10.0.0.1"),
+            ("10.1.2.0/24", "10.0.0.1"),
+            ("10.1.4.0/24", "10.0.0.1"),
+            ("10.2.0.0/24", "10.0.0.1"),
+        ]);
+        until_eq("this router at FRR", SOON, &wanted, || Ok(told(right.received("10.0.0.1")?)))
+    })();
+    result.inspect_err(|_| {
+        lab.keep();
+        println!("{}\n{}\n{}", margay.log(), left.log(), right.log());
+    })
+}
+
+#[test]
 fn well_known_communities_are_obeyed() -> Result<()> {
     if !have_root("well_known_communities_are_obeyed") {
         return Ok(());

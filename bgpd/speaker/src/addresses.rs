@@ -42,6 +42,12 @@ pub(crate) fn session_addresses(
             IpAddr::V6(v6) if scope.is_some() => Some(v6),
             _ => first_v6(link, true),
         };
+        addresses.subnet = link
+            .addresses
+            .iter()
+            .find(|net| net.addr() == local.ip() && on_link(net))
+            .filter(|_| scope.is_none())
+            .map(IpNet::trunc);
     }
     addresses
 }

@@ -98,6 +98,9 @@ pub struct SessionAddresses {
     /// The interface of the session where the peer shares the link: scope of its link-local next
     /// hops.
     pub interface: Option<u32>,
+    /// The network of the session's local address on that interface, where the peer's address lies
+    /// in it and both are global: third-party next hops are from here (RFC 4271 §5.1.3).
+    pub subnet: Option<IpNet>,
 }
 
 /// Paths accepted from a peer, per family in the order of `Family::SUPPORTED`, counted over all

@@ -235,10 +235,11 @@ pub(crate) fn next_hop(
 ) -> Result<NextHop, NotSent> {
     let own = || own_next_hop(key, family).ok_or(NotSent::NoNextHop);
     let ours = received.address.is_unspecified();
+    let third_party = !set_by_policy && is_third_party(key, received.address);
     let keep = set_by_policy
         || key.route_server
         || match key.next_hop {
-            NextHopMode::Auto => key.kind != SessionKind::External,
+            NextHopMode::Auto => key.kind != SessionKind::External || third_party,
             NextHopMode::SelfAddress => false,
             NextHopMode::Unchanged => true,
         };
@@ -248,7 +249,8 @@ pub(crate) fn next_hop(
     };
     // A link-local address means nothing beyond its link.
     let shared_link = key.addresses.link_local.is_some() && key.kind == SessionKind::External;
-    if !shared_link {
+    // Of a third party it may be from another link than this one.
+    if !shared_link || third_party {
         received.link_local = None;
     }
     let scoped = matches!(received.address, IpAddr::V6(address) if is_link_local(address));
@@ -256,6 +258,18 @@ pub(crate) fn next_hop(
         return own();
     }
     Ok(received)
+}
+
+/// Whether a next hop is another router on the network we share with the peer, which reaches it
+/// without us (RFC 4271 §5.1.3, items 2 and 3). That it may be the peer itself is seen to where the
+/// route is sent: it is left out.
+fn is_third_party(key: &GroupKey, next_hop: IpAddr) -> bool {
+    let own = &key.addresses;
+    let is_own = match next_hop {
+        IpAddr::V4(address) => own.v4 == Some(address),
+        IpAddr::V6(address) => own.v6 == Some(address),
+    };
+    !is_own && own.subnet.is_some_and(|subnet| subnet.contains(&next_hop))
 }
 
 fn is_link_local(address: Ipv6Addr) -> bool {

@@ -57,6 +57,9 @@ impl GroupKey {
         let Session { config, negotiated, addresses, .. } = session;
         let add_path = negotiated.add_path_send.contains(family) && config.add_path.send > 0;
         let by_peer = config.as_override || config.remove_private_asn != RemovePrivate::No;
+        let third_party = negotiated.kind == SessionKind::External
+            && config.next_hop == NextHopMode::Auto
+            && !config.route_server_client;
         Self {
             kind: negotiated.kind,
             client: negotiated.kind == SessionKind::Internal && config.route_reflector_client,
@@ -65,8 +68,12 @@ impl GroupKey {
             shown: config.local_asn.map(|asn| (asn, config.local_asn_mode)),
             peer_asn: by_peer.then_some(negotiated.peer_asn),
             next_hop: config.next_hop,
-            // Own next hops go without their scope.
-            addresses: SessionAddresses { interface: None, ..*addresses },
+            addresses: SessionAddresses {
+                // Own next hops go without their scope.
+                interface: None,
+                subnet: addresses.subnet.filter(|_| third_party),
+                ..*addresses
+            },
             over_v6: negotiated.remote.is_ipv6(),
             extended_next_hop: negotiated.extended_next_hop.contains(family),
             remove_private: config.remove_private_asn,

@@ -183,7 +183,8 @@ pub struct PeerCounts {
     pub received: u64,
     /// Of these kept after import policy and loop checks.
     pub accepted: u64,
-    /// Sent and not withdrawn.
+    /// Sent and not withdrawn. Counted for the group: routes that only this peer is not told,
+    /// because they name it as next hop, are among them.
     pub advertised: u64,
 }
 

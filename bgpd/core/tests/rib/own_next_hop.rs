@@ -125,3 +125,22 @@ fn single_paths_are_left_out_with_add_path() {
     assert_eq!(rig.peers[&3].table.len(), 2);
     rig.assert_exact();
 }
+
+#[test]
+fn external_peers_on_a_shared_network_are_told_of_each_other_but_not_of_themselves() {
+    let mut rig = Rig::new();
+    for id in 1..=3 {
+        rig.up(id, |spec| spec.addresses.subnet = Some(net("10.0.0.0/24")));
+    }
+    let told = |rig: &Rig, to| rig.got(to, P).map(|attributes| attributes.next_hop.address);
+    rig.announce(1, P, |_| {});
+    assert_eq!(told(&rig, 2), Some(Ipv4Addr::new(10, 0, 0, 1).into()));
+    rig.announce(1, P, via(3));
+    assert_eq!(told(&rig, 2), Some(Ipv4Addr::new(10, 0, 0, 3).into()));
+    assert_eq!(told(&rig, 3), None);
+    assert_eq!(outcomes(&rig, 3), [Err(NotSent::OwnNextHop)]);
+    rig.announce(1, P, |attributes| attributes.next_hop = NextHop::new([10, 0, 9, 9]));
+    let ours = Some(Ipv4Addr::new(10, 0, 0, 100).into());
+    assert_eq!((told(&rig, 2), told(&rig, 3)), (ours, ours));
+    assert_eq!(rig.shard.counts()[0].groups, 1, "they share a group");
+}

@@ -156,6 +156,7 @@ impl Rig {
                 v6: Some("2001:db8::100".parse().unwrap()),
                 link_local: None,
                 interface: None,
+                subnet: None,
             },
         };
         change(&mut spec);

@@ -11,7 +11,8 @@
 //! ```
 //!
 //! Addresses of 192.0.2.0/24 and 2001:db8::/64 are on a link of ours (cost 0), anything else is ten
-//! away. We are `.1` of a peer's /24, or 2001:db8::1. Policies are `accept` unless named, so that a
+//! away. We are `.1` of a peer's /24, or 2001:db8::1; a network with others on it is shared with the
+//! peers that have `subnet=PREFIX`. Policies are `accept` unless named, so that a
 //! scenario about RFC 8212 says `import=none`.
 
 use std::{
@@ -31,6 +32,7 @@ use bgp_core::{
     rib::{Resolved, SessionAddresses},
 };
 use bgp_packet::{AddPathMode, Asn, Capability, Family, FamilySet, Open};
+use ipnet::IpNet;
 
 use super::{common, rules};
 
@@ -43,6 +45,8 @@ pub struct Peer {
     pub router_id: Ipv4Addr,
     /// Not up until a `peer_up`.
     pub starts_down: bool,
+    /// Shared with it, for third-party next hops.
+    subnet: Option<IpNet>,
     two_octet: bool,
     settings: Vec<String>,
 }
@@ -197,12 +201,14 @@ impl Topology {
             asn,
             router_id,
             starts_down: false,
+            subnet: None,
             two_octet: false,
             settings: settings.iter().map(|word| (*word).to_owned()).collect(),
         });
         let peer = self.peers.last_mut().expect("just pushed");
         peer.starts_down = settings.contains(&"down");
         peer.two_octet = settings.contains(&"two-octet");
+        peer.subnet = value("subnet").map(|(_, v)| number(v));
     }
 
     /// What the session with this peer would agree on, by a session.
@@ -239,6 +245,7 @@ impl Topology {
             v6: Some(LOCAL_V6),
             link_local: shares_link.then_some(LOCAL_LINK),
             interface: shares_link.then_some(1),
+            subnet: peer.subnet,
         }
     }
 
@@ -320,7 +327,7 @@ fn configure(peer: &Peer, policies: &BTreeMap<String, Arc<RoutePolicy>>) -> Peer
     for word in &peer.settings {
         let (key, value) = split(word);
         match key {
-            "asn" | "address" | "router-id" | "down" | "two-octet" => {}
+            "asn" | "address" | "router-id" | "down" | "two-octet" | "subnet" => {}
             "families" => {
                 let names = value.split(',').map(number::<Family>);
                 config.families = Some(names.collect());

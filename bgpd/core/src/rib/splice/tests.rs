@@ -125,6 +125,7 @@ proptest! {
         route_server in any::<bool>(),
         origin in 0usize..4,
         med_set in any::<bool>(),
+        shared in any::<bool>(),
     ) {
         let mut core = core();
         let origin =
@@ -132,7 +133,8 @@ proptest! {
         let address = Ipv4Addr::new(10, 0, 0, 7).into();
         core.sessions.get_mut(0).seen = Seen { origin, router_id: 77, address };
         let kind = if external { SessionKind::External } else { SessionKind::Internal };
-        let key = key(kind, route_server && external);
+        let mut key = key(kind, route_server && external);
+        key.addresses.subnet = shared.then(|| "192.0.2.0/24".parse().unwrap());
         let attrs = core.sets.acquire(&Arc::new(Attrs::new(&attributes)), Extra::default());
         let flags = PathFlags::new(if med_set { MED_SET } else { 0 }, 0);
         let mut table: Table<Net4> = Table::default();
