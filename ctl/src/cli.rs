@@ -168,7 +168,7 @@ pub enum Command {
     /// What a selector means, and whether it selects some labels (needs no daemon)
     Selector(SelectorArgs),
     /// Whether files of resources are valid (needs no daemon)
-    Validate(ValidateArgs),
+    Validate(Files),
     /// Completions for a shell: `source <(margay completions bash)`
     Completions {
         /// Which shell
@@ -334,7 +334,7 @@ pub struct Space {
 #[derive(Debug, Args)]
 pub struct Files {
     /// YAML or JSON with any number of resources; a directory; `-` is standard input
-    #[arg(short, long = "filename", value_name = "FILE")]
+    #[arg(short, long = "filename", alias = "file", value_name = "FILE")]
     pub file: Vec<PathBuf>,
     /// Directories within directories too
     #[arg(short = 'R', long)]
@@ -359,9 +359,6 @@ pub struct FileArgs {
     /// Only say what would happen
     #[arg(long)]
     pub dry_run: bool,
-    /// (create) Leave resources that exist as they are
-    #[arg(long, hide = true)]
-    pub skip_exists: bool,
 }
 
 /// `margay delete`.
@@ -459,23 +456,6 @@ pub struct SelectorArgs {
     /// One label to match it with: k=v, where the value may hold commas
     #[arg(long, value_name = "LABEL")]
     pub label: Vec<String>,
-}
-
-/// `margay validate`.
-#[derive(Debug, Args)]
-pub struct ValidateArgs {
-    /// A file of YAML or JSON, a directory of them, or `-` for standard input
-    #[arg(short, long, value_name = "FILE", required = true)]
-    pub file: Vec<PathBuf>,
-    /// Look into the directories of a directory too
-    #[arg(short = 'R', long)]
-    pub recursive: bool,
-    /// Unknown fields are warnings, not faults
-    #[arg(long)]
-    pub lenient: bool,
-    /// A file without resources is no fault
-    #[arg(long)]
-    pub skip_empty: bool,
 }
 
 /// What to watch.

@@ -12,7 +12,7 @@ mod validate;
 use margay_proto::v1::{self, WriteMode};
 
 use crate::{
-    cli::{Cli, Command, Destination, Global},
+    cli::{Cli, Command, Destination, Format, Global},
     client::Client,
     error::Failure,
     output::Out,
@@ -22,10 +22,12 @@ use crate::{
 /// Runs a command to its end.
 pub async fn run(cli: Cli) -> Result<(), Failure> {
     let options = &cli.global;
-    if let Command::Get(args) = cli.command {
-        return resources::get(args, options).await;
-    }
-    let out = &mut Out::stdout(options, options.output.format()?);
+    let format = match cli.command {
+        // It has forms of its own and prints by itself.
+        Command::Get(_) => Format::Table,
+        _ => options.output.format()?,
+    };
+    let out = &mut Out::stdout(options, format);
     match cli.command {
         Command::Status => status(options, out).await,
         Command::Peers(args) => peers::run(args, options, out).await,

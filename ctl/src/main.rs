@@ -9,6 +9,7 @@ mod cli;
 mod client;
 mod commands;
 mod error;
+mod manifests;
 mod objects;
 mod output;
 mod values;

@@ -1,17 +1,12 @@
 //! `margay validate`.
 
-use std::{
-    fs,
-    io::{self, Read, Write},
-    path::{Path, PathBuf},
-};
-
-use margay_model::{Item, Mode, decode};
+use margay_model::Item;
 use serde::Serialize;
 
 use crate::{
-    cli::ValidateArgs,
-    error::{Failure, plain},
+    cli::Files,
+    error::Failure,
+    manifests::{self, Found},
     output::{
         Out, Row,
         table::{Cell, Column},
@@ -50,40 +45,16 @@ impl Row for Valid {
 }
 
 /// Tells every fault of every file; lists the objects if there is none.
-pub fn run(args: &ValidateArgs, out: &mut Out<'_>) -> Result<(), Failure> {
-    let mode = if args.lenient { Mode::Lenient } else { Mode::Strict };
-    let mut files = Vec::new();
-    for file in &args.file {
-        collect(file, args.recursive, true, &mut files)?;
-    }
-    let (mut valid, mut faults, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
-    for file in files {
-        let name = file.display();
-        let octets = read(&file)?;
-        match decode(&octets, mode) {
-            Ok(manifest) => {
-                if manifest.documents.is_empty() && !args.skip_empty {
-                    faults.push(format!("{name}: holds no resource"));
-                }
-                warnings.extend(manifest.warnings.iter().map(|fault| format!("{name}: {fault}")));
-                let documents = manifest.documents.into_iter();
-                valid.extend(documents.map(|document| Valid {
-                    file: name.to_string(),
-                    document: document.number,
-                    line: document.position.line,
-                    ..described(&document.item)
-                }));
-            }
-            Err(found) => faults.extend(found.iter().map(|fault| format!("{name}: {fault}"))),
-        }
-    }
-    if !faults.is_empty() {
-        return Err(Failure::usage(faults.join("\n")));
-    }
-    for warning in warnings {
-        // With stderr gone there is nobody to tell.
-        let _ = writeln!(io::stderr(), "warning: {warning}");
-    }
+pub fn run(files: &Files, out: &mut Out<'_>) -> Result<(), Failure> {
+    let found = manifests::read(files)?.into_iter();
+    let valid: Vec<_> = found
+        .map(|Found { file, document }| Valid {
+            file,
+            document: document.number,
+            line: document.position.line,
+            ..described(&document.item)
+        })
+        .collect();
     Ok(out.all(&valid)?)
 }
 
@@ -107,39 +78,4 @@ fn described(item: &Item) -> Valid {
         namespace: namespaced.then_some(namespace),
         name: metadata.name.clone().unwrap_or_default(),
     }
-}
-
-fn read(file: &Path) -> Result<Vec<u8>, Failure> {
-    if file == Path::new("-") {
-        let mut octets = Vec::new();
-        io::stdin().read_to_end(&mut octets).map_err(|error| {
-            Failure::failed(format!("cannot read the input: {}", plain(&error)))
-        })?;
-        return Ok(octets);
-    }
-    fs::read(file).map_err(|error| Failure::reading(file, &error))
-}
-
-/// The file, or the files of a directory in the order of their names.
-fn collect(
-    path: &Path,
-    recursive: bool,
-    is_named: bool,
-    files: &mut Vec<PathBuf>,
-) -> Result<(), Failure> {
-    let failed = |error: io::Error| Failure::reading(path, &error);
-    if !path.is_dir() {
-        let extension = path.extension().and_then(|extension| extension.to_str());
-        if is_named || matches!(extension, Some("yaml" | "yml" | "json")) {
-            files.push(path.to_owned());
-        }
-        return Ok(());
-    }
-    if !is_named && !recursive {
-        return Ok(());
-    }
-    let entries: Result<Vec<_>, _> = fs::read_dir(path).map_err(failed)?.collect();
-    let mut paths: Vec<_> = entries.map_err(failed)?.iter().map(fs::DirEntry::path).collect();
-    paths.sort();
-    paths.iter().try_for_each(|path| collect(path, recursive, false, files))
 }

@@ -6,7 +6,7 @@ use std::{
     io::{self, IsTerminal, Write},
 };
 
-use margay_model::Kind;
+use margay_model::{Kind, Scope};
 use margay_proto::v1::{self, resources_client::ResourcesClient};
 use serde_json::{Value, json};
 use serde_json_path::JsonPath;
@@ -15,7 +15,7 @@ use tonic::{Code, transport::Channel};
 use super::{kind, namespace, parsed};
 use crate::{
     cli::{Format, GetArgs, Global, Output},
-    commands::{connect, resources::documents::is_namespaced},
+    commands::connect,
     error::Failure,
     objects::{
         columns::{Context, Heading, NAMESPACE, headings},
@@ -36,7 +36,8 @@ const DEFAULT_ASN: u64 = 64512;
 /// Lists resources, shows some, or goes on with what changes.
 pub async fn get(args: GetArgs, options: &Global) -> Result<(), Failure> {
     let kind = kind(&args.kind)?;
-    let space = if args.all_namespaces && !is_namespaced(kind) {
+    let namespaced = kind.scope() == Scope::Namespaced;
+    let space = if args.all_namespaces && !namespaced {
         return Err(Failure::usage(format!("{kind} is not namespaced")));
     } else if args.all_namespaces {
         String::new()
@@ -49,8 +50,7 @@ pub async fn get(args: GetArgs, options: &Global) -> Result<(), Failure> {
     let shape = Shape::of(&options.output, kind)?;
     let mut client = connect(options).await?.resources();
     let context = context(kind, &shape, &mut client).await?;
-    let with_namespace =
-        is_namespaced(kind) && (args.all_namespaces || args.space.namespace.is_some());
+    let with_namespace = namespaced && (args.all_namespaces || args.space.namespace.is_some());
     let colour = io::stdout().is_terminal()
         && !options.no_color
         && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
@@ -320,7 +320,7 @@ impl Printer {
     }
 
     fn rows(&mut self, objects: Vec<Value>) -> Result<(), Failure> {
-        self.settle_later();
+        self.begin();
         for object in &objects {
             self.row(object)?;
         }
@@ -330,7 +330,7 @@ impl Printer {
         Ok(self.to.flush()?)
     }
 
-    fn settle_later(&mut self) {
+    fn begin(&mut self) {
         if !matches!(self.shape, Shape::Table(_) | Shape::Paths(_)) || self.table.is_some() {
             return;
         }
@@ -380,7 +380,7 @@ impl Printer {
                 writeln!(self.to, "deleted {}", super::shown(&super::name_of(&object)))?;
             }
             _ => {
-                self.settle_later();
+                self.begin();
                 self.row(&object)?;
             }
         }
@@ -389,7 +389,7 @@ impl Printer {
 
     /// From now on every row appears at once.
     fn settle(&mut self) -> Result<(), Failure> {
-        self.settle_later();
+        self.begin();
         if let Some(table) = &mut self.table {
             table.settle(&mut self.to)?;
         }
