@@ -104,14 +104,17 @@ fn peer<'a>(
     fn value<T>(at: Option<At<'_, T>>) -> Option<T> {
         at.map(|at| at.value)
     }
+    let local_asn = value(settings.local_asn);
+    // Alone it means nothing, so it must not make two peers differ either.
+    let local_asn_mode = local_asn.and_then(|_| value(settings.local_asn_mode));
     let peer = PeerConfig {
         name,
         group: group.map(str::to_owned),
         address,
         port: value(settings.port).unwrap_or(PORT),
         asn: value(settings.asn)?,
-        local_asn: value(settings.local_asn),
-        local_asn_mode: value(settings.local_asn_mode).unwrap_or(LocalAsnMode::Prepend),
+        local_asn,
+        local_asn_mode: local_asn_mode.unwrap_or(LocalAsnMode::Prepend),
         local_address: value(settings.local_address),
         passive: value(settings.passive).unwrap_or(false),
         families: value(settings.families),

@@ -52,6 +52,12 @@ fn the_same_configuration_has_no_steps() {
 }
 
 #[test]
+fn a_mode_of_a_local_asn_that_is_not_there_is_no_difference() {
+    let alone = "asn = 65000\nlocal-asn-mode = \"replace\"\n";
+    assert_eq!(steps(&[("asn = 65000\n", alone)]), []);
+}
+
+#[test]
 fn a_peer_that_comes_or_goes_is_one_step() {
     let more = "[[bgp.peer]]\naddress = \"10.0.0.253\"\nasn = 65000\n[[bgp.peer]]\nname = \"tor1\"";
     assert_eq!(
