@@ -2,8 +2,9 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-const FILES: [&str; 4] = [
+const FILES: [&str; 5] = [
     "margay/v1/config.proto",
+    "margay/v1/datastore.proto",
     "margay/v1/resources.proto",
     "margay/v1/routing.proto",
     "margay/v1/sync.proto",

@@ -2,6 +2,7 @@
 
 mod config;
 mod convert;
+mod datastore;
 mod explain;
 mod fib;
 mod monitor;
@@ -16,11 +17,12 @@ use std::{net::Ipv4Addr, sync::Arc, time::Instant};
 use bgp_desired::Desired;
 use bgp_speaker::SpeakerHandle;
 use margay_fib::FibHandle;
+use margay_model::Actor;
 use margay_proto::{
     FILE_DESCRIPTOR_SET,
     v1::{
-        config_server::ConfigServer, resources_server::ResourcesServer,
-        routing_server::RoutingServer, sync_server::SyncServer,
+        config_server::ConfigServer, datastore_server::DatastoreServer,
+        resources_server::ResourcesServer, routing_server::RoutingServer, sync_server::SyncServer,
     },
 };
 use tokio::{
@@ -28,7 +30,10 @@ use tokio::{
     sync::{mpsc, watch},
 };
 use tokio_stream::wrappers::UnixListenerStream;
-use tonic::{Status, transport::Server};
+use tonic::{
+    Request as Call, Status,
+    transport::{Server, server::UdsConnectInfo},
+};
 use tracing::error;
 
 use crate::{datastore::Datastore, mirror::Mirror, reload::Request};
@@ -84,6 +89,7 @@ pub(crate) async fn serve(listener: UnixListener, node: Node, mut stopped: watch
         .build_v1()
         .expect("the descriptor set was made by our own build");
     let store = node.datastore.as_ref().map(|datastore| Arc::clone(&datastore.store));
+    let backups = datastore::Datastore::new(store.clone(), Arc::clone(&node.name));
     let resources = resources::Resources::new(store, Arc::clone(&node.name));
     let resources = ResourcesServer::new(resources)
         .max_decoding_message_size(MAX_MESSAGE)
@@ -93,6 +99,7 @@ pub(crate) async fn serve(listener: UnixListener, node: Node, mut stopped: watch
         .add_service(reflection)
         .add_service(RoutingServer::new(routing::Routing(node.clone())))
         .add_service(resources)
+        .add_service(DatastoreServer::new(backups))
         .add_service(SyncServer::new(sync))
         .add_service(ConfigServer::new(config::Config(node)))
         .serve_with_incoming_shutdown(UnixListenerStream::new(listener), async move {
@@ -103,6 +110,13 @@ pub(crate) async fn serve(listener: UnixListener, node: Node, mut stopped: watch
     if let Err(error) = result {
         error!(err = %error, "the gRPC services ended");
     }
+}
+
+/// Who calls, for the audit log.
+fn actor<T>(service: &str, node: &str, call: &Call<T>) -> Actor {
+    let peer = call.extensions().get::<UdsConnectInfo>();
+    let user = peer.and_then(|info| info.peer_cred).map(|cred| format!("uid {}", cred.uid()));
+    Actor { component: format!("margay-bgpd/{service}"), node: node.to_owned(), user }
 }
 
 /// The answer of everything that needs a datastore where there is none.

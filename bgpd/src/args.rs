@@ -14,6 +14,23 @@ pub(crate) struct Args {
     /// Only check the configuration: exit 0, or 2 with every fault
     #[arg(long)]
     pub(crate) check: bool,
+    /// With the daemon stopped: write everything in its datastore to this file, `-` is standard
+    /// output
+    #[arg(long, value_name = "FILE", group = "task", conflicts_with = "check")]
+    pub(crate) export: Option<PathBuf>,
+    /// With the daemon stopped: make its datastore hold what this file has, `-` is standard input;
+    /// a datastore that holds something else is refused
+    #[arg(long, value_name = "FILE", group = "task", conflicts_with = "check")]
+    pub(crate) import: Option<PathBuf>,
+    /// With the daemon stopped: copy everything to the datastore of this configuration
+    #[arg(long, value_name = "FILE", group = "task", conflicts_with = "check")]
+    pub(crate) migrate_to: Option<PathBuf>,
+    /// With --import: replace or delete what is there
+    #[arg(long, requires = "import")]
+    pub(crate) replace: bool,
+    /// With --import: only say what would be done
+    #[arg(long, requires = "import")]
+    pub(crate) dry_run: bool,
     /// How log lines look
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormat,

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use bgp_desired::{AuditLog as AuditKey, Backend, Desired, Etcd};
 use margay_datastore::{
     AuditLog, Counters, EmbeddedStore, EtcdConfig, EtcdStore, EtcdTls, ObservedStore, Store,
@@ -23,6 +23,18 @@ pub(crate) struct Datastore {
     pub(crate) store: Arc<dyn Store>,
     /// Requests and their times.
     pub(crate) counters: Arc<Counters>,
+}
+
+/// Refuses a datastore of this host that is not there: opening makes one.
+///
+/// # Errors
+/// It is not there.
+pub(crate) fn must_exist(desired: &Desired) -> Result<()> {
+    let path = desired.node.state_dir.join(FILE);
+    if desired.datastore.backend == Backend::Embedded && !path.exists() {
+        bail!("there is no datastore {}", path.display());
+    }
+    Ok(())
 }
 
 /// The datastore; `None` where the configuration file is all there is.

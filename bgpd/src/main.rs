@@ -13,6 +13,7 @@ mod lock;
 mod logging;
 mod metrics;
 mod mirror;
+mod offline;
 mod reload;
 mod resources;
 mod route_lock;
@@ -21,6 +22,7 @@ mod socket;
 use std::process::ExitCode;
 
 use clap::Parser;
+use margay_datastore::Existing;
 
 /// Exit code for usage errors and invalid configurations.
 const INVALID: u8 = 2;
@@ -33,24 +35,52 @@ fn main() -> ExitCode {
     let args = args::Args::parse();
     let mut source = config::Source::new(args.config.clone());
     source.settle();
-    let parsed = match source.load() {
-        Ok(parsed) => parsed,
-        Err(error) => {
-            eprint!("{}", error.render());
-            return ExitCode::from(INVALID);
-        }
-    };
+    let Ok(parsed) = load(&source) else { return ExitCode::from(INVALID) };
     if args.check {
         for warning in &parsed.warnings {
             eprint!("{}", warning.render());
         }
         return ExitCode::SUCCESS;
     }
+    match task(&args) {
+        Ok(None) => {}
+        Ok(Some(task)) => return ended(offline::run(&task, &parsed.desired)),
+        Err(Invalid) => return ExitCode::from(INVALID),
+    }
     logging::start(&args);
     for warning in &parsed.warnings {
         tracing::warn!(file = %warning.file, line = warning.line, key = %warning.path, err = %warning.text, "configuration");
     }
-    match daemon::run(source, parsed.desired) {
+    ended(daemon::run(source, parsed.desired))
+}
+
+/// A configuration that cannot be used, and was told to be so.
+struct Invalid;
+
+fn load(source: &config::Source) -> Result<bgp_desired::Parsed, Invalid> {
+    source.load().map_err(|error| {
+        eprint!("{}", error.render());
+        Invalid
+    })
+}
+
+/// What is to be done with the datastore instead of running.
+fn task(args: &args::Args) -> Result<Option<offline::Task>, Invalid> {
+    if let Some(path) = &args.migrate_to {
+        let to = load(&config::Source::new(Some(path.clone())))?;
+        return Ok(Some(offline::Task::Migrate(Box::new(to.desired))));
+    }
+    let existing = if args.replace { Existing::Replace } else { Existing::Refuse };
+    let import = args.import.clone().map(|from| offline::Task::Import {
+        from,
+        existing,
+        dry_run: args.dry_run,
+    });
+    Ok(args.export.clone().map(offline::Task::Export).or(import))
+}
+
+fn ended(result: anyhow::Result<()>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");

@@ -17,7 +17,7 @@ use margay_model::{
     decode,
 };
 
-pub(crate) use error::ResourceError;
+pub(crate) use error::{ResourceError, store as store_status};
 use rules::Cluster;
 
 /// How often a request without revisions is planned again when others write at the same time.

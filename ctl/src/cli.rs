@@ -160,6 +160,9 @@ pub enum Command {
     Patch(PatchArgs),
     /// Set or remove a label of a resource
     Label(LabelArgs),
+    /// Everything in the datastore at once: backups, and moves to another one
+    #[command(subcommand, subcommand_required = true, arg_required_else_help = false)]
+    Datastore(DatastoreCommand),
     /// Changes as they happen, one JSON object a line
     Monitor {
         /// Only these; both by default
@@ -443,6 +446,68 @@ pub enum ConfigCommand {
         /// This file instead of the daemon's own, until the next reload
         file: Option<PathBuf>,
     },
+}
+
+/// `margay datastore`.
+#[derive(Debug, Subcommand)]
+pub enum DatastoreCommand {
+    /// Write a backup: every resource and block as of one moment
+    #[command(after_help = "Leases are not part of a backup: they say who lives now.")]
+    Export {
+        /// A file that appears when it is whole; standard output by default
+        #[arg(default_value = "-", hide_default_value = true)]
+        file: PathBuf,
+        /// Which datastore.
+        #[command(flatten)]
+        offline: Offline,
+    },
+    /// Make the datastore hold what a backup has, and nothing else
+    #[command(
+        after_help = "A backup is read whole and checked before the first write. What is there \
+                      just so is not written again: an import that was broken off is ended by the \
+                      same command."
+    )]
+    Import(ImportArgs),
+    /// Copy everything to another, empty datastore (both daemons stopped)
+    #[command(
+        after_help = "Afterwards the daemon is started with the other configuration. A migration \
+                      that was broken off is ended by the same command."
+    )]
+    Migrate {
+        /// The configuration of a daemon with the other datastore
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+        /// The configuration of the daemon; /etc/margay/bgpd.toml by default
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+}
+
+/// `margay datastore import`.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// A backup; `-` is standard input
+    pub file: PathBuf,
+    /// Replace or delete what is there; without, anything else than the backup is refused
+    #[arg(long)]
+    pub replace: bool,
+    /// Only tell how much would change
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Which datastore.
+    #[command(flatten)]
+    pub offline: Offline,
+}
+
+/// The datastore of a daemon that does not run.
+#[derive(Debug, Args)]
+pub struct Offline {
+    /// The daemon is stopped: its program does the work (runs `margay-bgpd`)
+    #[arg(long)]
+    pub offline: bool,
+    /// With --offline: the daemon's configuration; /etc/margay/bgpd.toml by default
+    #[arg(long, value_name = "FILE", requires = "offline")]
+    pub config: Option<PathBuf>,
 }
 
 /// `margay selector`.

@@ -3,7 +3,8 @@
 use std::{error::Error, io, path::Path, time::Duration};
 
 use margay_proto::v1::{
-    config_client::ConfigClient, resources_client::ResourcesClient, routing_client::RoutingClient,
+    config_client::ConfigClient, datastore_client::DatastoreClient,
+    resources_client::ResourcesClient, routing_client::RoutingClient,
 };
 use tonic::transport::{Channel, Endpoint};
 
@@ -53,6 +54,11 @@ impl Client {
         ResourcesClient::new(self.channel.clone())
             .max_decoding_message_size(MAX_ANSWER)
             .max_encoding_message_size(MAX_ANSWER)
+    }
+
+    /// The service `Datastore`.
+    pub fn datastore(&self) -> DatastoreClient<Channel> {
+        DatastoreClient::new(self.channel.clone())
     }
 
     /// The service `Config`.

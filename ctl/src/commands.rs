@@ -1,6 +1,7 @@
 //! One function a command: ask, and show the answer.
 
 mod config;
+mod datastore;
 mod monitor;
 mod peers;
 mod resources;
@@ -41,6 +42,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Delete(args) => resources::delete(args, options, out).await,
         Command::Patch(args) => resources::patch(args, options, out).await,
         Command::Label(args) => resources::label(args, options, out).await,
+        Command::Datastore(command) => datastore::run(command, options, out).await,
         Command::Monitor { what } => monitor::run(what, options, out).await,
         Command::Selector(args) => selector::run(&args, out),
         Command::Validate(args) => validate::run(&args, out),

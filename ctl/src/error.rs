@@ -49,6 +49,11 @@ impl Failure {
         Self::failed(format!("cannot read {}: {}", path.display(), plain(error)))
     }
 
+    /// A file that could not be written.
+    pub fn writing(path: &Path, error: &io::Error) -> Self {
+        Self::failed(format!("cannot write {}: {}", path.display(), plain(error)))
+    }
+
     /// What stands on stderr.
     pub fn text(&self) -> String {
         let Self::Told { message, help, .. } = self else { return String::new() };

@@ -28,7 +28,7 @@ mod layout;
 mod lease;
 mod list;
 mod members;
-mod octets;
+pub(crate) mod octets;
 #[allow(missing_docs, unused_qualifications, clippy::all, reason = "generated")]
 mod pb {
     tonic::include_proto!("etcdserverpb");

@@ -33,4 +33,4 @@ pub use store::{
     Committed, Conflict, Cursor, Entry, Lease, LeaseOutcome, LeaseValue, Listing, Outcome, Page,
     Status, Store, list_all,
 };
-pub use transfer::{Existing, TransferError, export, import, migrate};
+pub use transfer::{Backup, Existing, Reader, Restored, TransferError, migrate};

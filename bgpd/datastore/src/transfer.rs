@@ -3,20 +3,26 @@
 //! The form is JSON lines: a head, one line for each value in the order of keys, an end with their
 //! number. Values that are JSON stand as such, others as base64. Leases are not taken along: they
 //! say who lives now. Revisions are the datastore's own and begin anew.
+//!
+//! A backup is read whole before the first write. It may be larger than a transaction, so it is
+//! written in several: who is broken off in the middle leaves a part of it, writes before deletes,
+//! and ends the work by doing the same again. What others wrote meanwhile is not overwritten.
 
 use std::{
     collections::BTreeMap,
-    io::{self, BufRead, Write as _},
+    io::{self, BufRead},
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
-use margay_model::{Actor, Area, IndexEntry, Key, Txn, Write};
+use margay_model::{
+    Actor, Area, Compare, Expect, IndexEntry, Key, Revision, Txn, Versioned, Write,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     error::StoreError,
-    limits,
+    etcd, limits,
     store::{Entry, Outcome, Store, list_all},
 };
 
@@ -29,7 +35,7 @@ pub enum TransferError {
     /// The file could not be read or written.
     #[error("the file: {0}")]
     File(#[from] io::Error),
-    /// The file is not what [`export`] writes. Nothing was changed.
+    /// The file is not what [`Backup::lines`] writes. Nothing was changed.
     #[error("line {line}: {cause}")]
     Form {
         /// Counted from 1.
@@ -37,10 +43,11 @@ pub enum TransferError {
         /// What is wrong with it.
         cause: String,
     },
-    /// The datastore holds values already, and was to be empty. Nothing was changed.
+    /// The datastore holds something else than the backup already, and was to be empty. Nothing was
+    /// changed.
     #[error("the datastore is not empty: it holds {0}")]
     NotEmpty(Key),
-    /// Somebody else wrote to the datastore meanwhile.
+    /// Somebody else wrote to the datastore meanwhile; part of the backup may have been written.
     #[error("{0} was written by somebody else meanwhile")]
     Interfered(Key),
 }
@@ -48,10 +55,43 @@ pub enum TransferError {
 /// What becomes of values that are there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Existing {
-    /// There must not be any.
+    /// There must not be any, but for those the backup holds just so.
     Refuse,
     /// They are replaced, and what the backup does not hold is deleted.
     Replace,
+}
+
+/// What became of the values of a backup.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Restored {
+    /// How many it holds.
+    pub values: usize,
+    /// How many of them had to be written; the others were there just so.
+    pub written: usize,
+    /// How many others were deleted.
+    pub deleted: usize,
+}
+
+/// Everything a datastore holds, but for leases.
+#[derive(Clone, Debug)]
+pub struct Backup {
+    /// In the order of the paths.
+    rows: Vec<Row>,
+    /// Where it comes from, for people only.
+    revision: Revision,
+}
+
+/// Reads a [`Backup`] piece by piece.
+#[derive(Debug, Default)]
+pub struct Reader {
+    /// The beginning of a line whose end has not come yet.
+    rest: Vec<u8>,
+    /// Lines read.
+    lines: usize,
+    octets: usize,
+    revision: Revision,
+    rows: BTreeMap<String, Row>,
+    ended: bool,
 }
 
 /// One value of a backup.
@@ -88,41 +128,245 @@ struct End {
 
 const FORMAT: &str = "margay-datastore";
 const VERSION: u32 = 1;
+/// Octets of a line: the largest value, escaped as badly as can be, and its key.
+const MAX_LINE: usize = 6 * limits::MAX_VALUE + 16 * limits::MAX_KEY;
+/// Octets of a backup. It stands in memory before the first write.
+const MAX_BACKUP: usize = 1 << 30;
 
-/// Writes everything, as of one revision, and returns how many values there were.
-///
-/// # Errors
-/// When the datastore cannot be read or the file not written.
-pub async fn export(store: &dyn Store, to: &mut dyn io::Write) -> Result<usize, TransferError> {
-    let (entries, revision) = list_all(store, &Area::All).await?;
-    let rows = rows(entries);
-    let mut to = io::BufWriter::new(to);
-    let head = Head { format: FORMAT.into(), version: VERSION, revision: revision.0 };
-    line(&mut to, &head)?;
-    for row in &rows {
-        line(&mut to, &form(row))?;
+impl Row {
+    /// Whether it says the same: octets, or JSON whatever the order of its fields.
+    fn same(&self, other: &Self) -> bool {
+        let json = |row: &Self| serde_json::from_slice::<serde_json::Value>(&row.value).ok();
+        self.key == other.key
+            && self.index == other.index
+            && (self.value == other.value || json(self).is_some_and(|own| Some(own) == json(other)))
     }
-    line(&mut to, &End { entries: rows.len() })?;
-    to.flush()?;
-    Ok(rows.len())
 }
 
-/// Reads what [`export`] wrote, whole, and then writes it to the datastore; returns how many
-/// values there are. Broken off in the middle it can be done again with [`Existing::Replace`].
-///
-/// # Errors
-/// A file that is not whole or not right changes nothing.
-pub async fn import(
-    store: &dyn Store,
-    from: &mut dyn BufRead,
-    existing: Existing,
-    actor: &Actor,
-) -> Result<usize, TransferError> {
-    let rows = read(from)?;
-    fill(store, rows, existing, actor).await
+impl Backup {
+    /// All of a datastore as of one revision.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn of(store: &dyn Store) -> Result<Self, StoreError> {
+        let (entries, revision) = list_all(store, &Area::All).await?;
+        Ok(Self { rows: rows(entries), revision })
+    }
+
+    /// Reads all of a backup.
+    ///
+    /// # Errors
+    /// It cannot be read, is not whole or not right.
+    pub fn read(from: &mut dyn BufRead) -> Result<Self, TransferError> {
+        let mut reader = Reader::default();
+        loop {
+            let octets = from.fill_buf()?;
+            if octets.is_empty() {
+                return reader.finish();
+            }
+            reader.feed(octets)?;
+            let size = octets.len();
+            from.consume(size);
+        }
+    }
+
+    /// How many values it holds.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether it holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Its text, line by line, each with its end.
+    pub fn lines(&self) -> impl Iterator<Item = Vec<u8>> + '_ {
+        (0..).map_while(|number| self.line(number))
+    }
+
+    /// A line of its text, counted from 0: the head, the values, the end.
+    pub fn line(&self, number: usize) -> Option<Vec<u8>> {
+        let Some(number) = number.checked_sub(1) else {
+            let head = Head { format: FORMAT.into(), version: VERSION, revision: self.revision.0 };
+            return Some(line(&head));
+        };
+        match self.rows.get(number) {
+            Some(row) => Some(line(&form(row))),
+            None => (number == self.rows.len()).then(|| line(&End { entries: self.rows.len() })),
+        }
+    }
+
+    /// Makes a datastore hold this and nothing else. Broken off in the middle it can be done again.
+    ///
+    /// # Errors
+    /// [`TransferError::NotEmpty`] changes nothing; the others may come after a part was written.
+    pub async fn restore(
+        &self,
+        store: &dyn Store,
+        existing: Existing,
+        actor: &Actor,
+    ) -> Result<Restored, TransferError> {
+        let (writes, restored) = self.plan(store, existing).await?;
+        let mut batch = Txn::default();
+        let mut octets = 0;
+        for (compare, write) in writes {
+            let more = match &write {
+                Write::Put { value, .. } => value.len(),
+                Write::Delete { .. } => 0,
+            };
+            if batch.writes.len() >= limits::MAX_WRITES || octets + more > limits::MAX_TXN {
+                flush(store, std::mem::take(&mut batch), actor).await?;
+                octets = 0;
+            }
+            octets += more;
+            batch.compares.push(compare);
+            batch.writes.push(write);
+        }
+        if !batch.writes.is_empty() {
+            flush(store, batch, actor).await?;
+        }
+        Ok(restored)
+    }
+
+    /// What [`Backup::restore`] would do, without doing it.
+    ///
+    /// # Errors
+    /// [`TransferError::NotEmpty`], or the datastore cannot be read.
+    pub async fn compare(
+        &self,
+        store: &dyn Store,
+        existing: Existing,
+    ) -> Result<Restored, TransferError> {
+        Ok(self.plan(store, existing).await?.1)
+    }
+
+    /// Writes, then deletes, each only if the value is still as it was seen.
+    async fn plan(
+        &self,
+        store: &dyn Store,
+        existing: Existing,
+    ) -> Result<(Vec<(Compare, Write)>, Restored), TransferError> {
+        let (entries, _) = list_all(store, &Area::All).await?;
+        let mut present: BTreeMap<String, (Row, Revision)> = BTreeMap::new();
+        for (row, revision) in entries.into_iter().filter_map(row) {
+            present.insert(row.key.path(), (row, revision));
+        }
+        let mut writes = Vec::new();
+        for row in &self.rows {
+            let expect = match present.remove(&row.key.path()) {
+                // What is there as it should be is not touched.
+                Some((there, _)) if there.same(row) => continue,
+                Some(_) if existing == Existing::Refuse => {
+                    return Err(TransferError::NotEmpty(row.key.clone()));
+                }
+                Some((_, revision)) => Expect::At(revision),
+                None => Expect::Absent,
+            };
+            let Row { key, value, index } = row.clone();
+            writes.push((Compare { key: key.clone(), expect }, Write::Put { key, value, index }));
+        }
+        let written = writes.len();
+        for (there, revision) in present.into_values() {
+            let key = there.key;
+            if existing == Existing::Refuse {
+                return Err(TransferError::NotEmpty(key));
+            }
+            let compare = Compare { key: key.clone(), expect: Expect::At(revision) };
+            writes.push((compare, Write::Delete { key }));
+        }
+        let deleted = writes.len() - written;
+        Ok((writes, Restored { values: self.rows.len(), written, deleted }))
+    }
 }
 
-/// Copies everything from one datastore to another, which must be empty, and compares.
+impl Reader {
+    /// Takes the next piece of the text.
+    ///
+    /// # Errors
+    /// What is wrong with it; the reader is of no use then.
+    pub fn feed(&mut self, octets: &[u8]) -> Result<(), TransferError> {
+        self.octets = self.octets.saturating_add(octets.len());
+        if self.octets > MAX_BACKUP {
+            return Err(self.wrong(format!("larger than {} MiB", MAX_BACKUP >> 20)));
+        }
+        let mut octets = octets;
+        while let Some(at) = octets.iter().position(|octet| *octet == b'\n') {
+            let (line, rest) = octets.split_at(at);
+            octets = rest.get(1..).unwrap_or_default();
+            if self.rest.is_empty() {
+                self.line(line)?;
+            } else {
+                let mut whole = std::mem::take(&mut self.rest);
+                whole.extend_from_slice(line);
+                self.line(&whole)?;
+            }
+        }
+        self.rest.extend_from_slice(octets);
+        if self.rest.len() > MAX_LINE {
+            return Err(self.wrong("longer than any value may be"));
+        }
+        Ok(())
+    }
+
+    /// The backup.
+    ///
+    /// # Errors
+    /// The text is not whole.
+    pub fn finish(mut self) -> Result<Backup, TransferError> {
+        let last = std::mem::take(&mut self.rest);
+        if !last.is_empty() {
+            self.line(&last)?;
+        }
+        match (self.lines, self.ended) {
+            (0, _) => Err(self.wrong("the file is empty")),
+            (_, false) => Err(self.wrong("the file ends without its last line: it was cut")),
+            (_, true) => {
+                Ok(Backup { rows: self.rows.into_values().collect(), revision: self.revision })
+            }
+        }
+    }
+
+    /// A fault of the line that comes next.
+    fn wrong(&self, cause: impl Into<String>) -> TransferError {
+        TransferError::Form { line: self.lines + 1, cause: cause.into() }
+    }
+
+    fn line(&mut self, text: &[u8]) -> Result<(), TransferError> {
+        if self.lines == 0 {
+            self.head(text)?;
+        } else if self.ended {
+            return Err(self.wrong("something follows the last line"));
+        } else if let Ok(End { entries }) = serde_json::from_slice(text) {
+            if entries != self.rows.len() {
+                let found = self.rows.len();
+                return Err(self.wrong(format!("{found} values before an end that says {entries}")));
+            }
+            self.ended = true;
+        } else {
+            let row = parse(text).map_err(|cause| self.wrong(cause))?;
+            let path = row.key.path();
+            if self.rows.insert(path.clone(), row).is_some() {
+                return Err(self.wrong(format!("{path} comes twice")));
+            }
+        }
+        self.lines += 1;
+        Ok(())
+    }
+
+    fn head(&mut self, text: &[u8]) -> Result<(), TransferError> {
+        let head: Head = serde_json::from_slice(text)
+            .map_err(|e| self.wrong(format!("this is no export of a datastore: {e}")))?;
+        if head.format != FORMAT || head.version != VERSION {
+            let cause = format!("{} {} is not known to this version", head.format, head.version);
+            return Err(self.wrong(cause));
+        }
+        self.revision = Revision(head.revision);
+        Ok(())
+    }
+}
+
+/// Copies everything from one datastore to another, which must hold nothing else, and compares.
 ///
 /// # Errors
 /// [`TransferError::Interfered`] when the copy is not the same in the end.
@@ -130,56 +374,16 @@ pub async fn migrate(
     from: &dyn Store,
     to: &dyn Store,
     actor: &Actor,
-) -> Result<usize, TransferError> {
-    let wanted = rows(list_all(from, &Area::All).await?.0);
-    let count = fill(to, wanted.clone(), Existing::Refuse, actor).await?;
-    let found = rows(list_all(to, &Area::All).await?.0);
-    match wanted.iter().zip(&found).find(|(wanted, found)| wanted != found) {
+) -> Result<Restored, TransferError> {
+    let restored = Backup::of(from).await?.restore(to, Existing::Refuse, actor).await?;
+    let (wanted, found) = (Backup::of(from).await?.rows, Backup::of(to).await?.rows);
+    match wanted.iter().zip(&found).find(|(wanted, found)| !wanted.same(found)) {
         Some((wanted, _)) => Err(TransferError::Interfered(wanted.key.clone())),
         None => match wanted.get(found.len()).or(found.get(wanted.len())) {
             Some(odd) => Err(TransferError::Interfered(odd.key.clone())),
-            None => Ok(count),
+            None => Ok(restored),
         },
     }
-}
-
-async fn fill(
-    store: &dyn Store,
-    rows: Vec<Row>,
-    existing: Existing,
-    actor: &Actor,
-) -> Result<usize, TransferError> {
-    let present = self::rows(list_all(store, &Area::All).await?.0);
-    if let (Existing::Refuse, Some(first)) = (existing, present.first()) {
-        return Err(TransferError::NotEmpty(first.key.clone()));
-    }
-    let count = rows.len();
-    let mut present: BTreeMap<String, Row> =
-        present.into_iter().map(|row| (row.key.path(), row)).collect();
-    let mut writes = Vec::new();
-    for row in rows {
-        // What is there as it should be is not touched.
-        if present.remove(&row.key.path()).as_ref() != Some(&row) {
-            writes.push(Write::Put { key: row.key, value: row.value, index: row.index });
-        }
-    }
-    writes.extend(present.into_values().map(|row| Write::Delete { key: row.key }));
-    let mut batch = Txn::default();
-    let mut octets = 0;
-    for write in writes {
-        let more = match &write {
-            Write::Put { value, .. } => value.len(),
-            Write::Delete { .. } => 0,
-        };
-        if batch.writes.len() >= limits::MAX_WRITES || octets + more > limits::MAX_TXN {
-            flush(store, std::mem::take(&mut batch), actor).await?;
-            octets = 0;
-        }
-        octets += more;
-        batch.writes.push(write);
-    }
-    flush(store, batch, actor).await?;
-    Ok(count)
 }
 
 async fn flush(store: &dyn Store, batch: Txn, actor: &Actor) -> Result<(), TransferError> {
@@ -189,17 +393,24 @@ async fn flush(store: &dyn Store, batch: Txn, actor: &Actor) -> Result<(), Trans
     }
 }
 
-fn rows(entries: Vec<Entry>) -> Vec<Row> {
-    entries
-        .into_iter()
-        .filter(|entry| !matches!(entry.key, Key::NodeLease(_)))
-        .map(|entry| Row { key: entry.key, value: entry.value.value, index: entry.index })
-        .collect()
+fn row(entry: Entry) -> Option<(Row, Revision)> {
+    let Entry { key, value: Versioned { value, revision }, index } = entry;
+    // The same from every backend: policies with the annotation that etcd takes off on reading. A
+    // value that is no object stays what it is.
+    let value = etcd::octets::to_etcd(&key, &value).unwrap_or(value);
+    // A lease says who lives now.
+    let lasts = !matches!(key, Key::NodeLease(_));
+    lasts.then_some((Row { key, value, index }, revision))
 }
 
-fn line(to: &mut impl io::Write, value: &impl Serialize) -> io::Result<()> {
-    serde_json::to_writer(&mut *to, value)?;
-    to.write_all(b"\n")
+fn rows(entries: Vec<Entry>) -> Vec<Row> {
+    entries.into_iter().filter_map(|entry| row(entry).map(|(row, _)| row)).collect()
+}
+
+fn line(value: &impl Serialize) -> Vec<u8> {
+    let mut line = serde_json::to_vec(value).expect("strings and numbers are JSON");
+    line.push(b'\n');
+    line
 }
 
 fn form(row: &Row) -> RowForm {
@@ -212,37 +423,8 @@ fn form(row: &Row) -> RowForm {
     RowForm { key: row.key.path(), value, octets, index }
 }
 
-fn read(from: &mut dyn BufRead) -> Result<Vec<Row>, TransferError> {
-    let mut lines = (1..).zip(from.lines());
-    let wrong = |line: usize, cause: String| TransferError::Form { line, cause };
-    let (_, first) = lines.next().ok_or_else(|| wrong(1, "the file is empty".into()))?;
-    let head: Head = serde_json::from_str(&first?)
-        .map_err(|e| wrong(1, format!("this is no export of a datastore: {e}")))?;
-    if head.format != FORMAT || head.version != VERSION {
-        let cause = format!("{} {} is not known to this version", head.format, head.version);
-        return Err(wrong(1, cause));
-    }
-    let mut rows = BTreeMap::new();
-    for (number, text) in lines {
-        let text = text?;
-        if let Ok(End { entries }) = serde_json::from_str(&text) {
-            if entries == rows.len() {
-                return Ok(rows.into_values().collect());
-            }
-            let cause = format!("{} values before an end that says {entries}", rows.len());
-            return Err(wrong(number, cause));
-        }
-        let row = parse(&text).map_err(|cause| wrong(number, cause))?;
-        let path = row.key.path();
-        if rows.insert(path.clone(), row).is_some() {
-            return Err(wrong(number, format!("{path} comes twice")));
-        }
-    }
-    Err(wrong(rows.len() + 2, "the file ends without its last line: it was cut".into()))
-}
-
-fn parse(text: &str) -> Result<Row, String> {
-    let form: RowForm = serde_json::from_str(text).map_err(|e| e.to_string())?;
+fn parse(text: &[u8]) -> Result<Row, String> {
+    let form: RowForm = serde_json::from_slice(text).map_err(|e| e.to_string())?;
     let key = Key::from_path(&form.key).map_err(|e| e.to_string())?;
     if matches!(key, Key::NodeLease(_)) {
         return Err("a lease is not part of a backup".into());

@@ -10,17 +10,17 @@ use std::{
 
 use futures::{Stream, StreamExt};
 use margay_datastore::{Cursor, Page, Store, StoreError, list_all};
-use margay_model::{Actor, Area, Change, Key, Kind, Revision, Scope, Versioned};
+use margay_model::{Area, Change, Key, Kind, Revision, Scope, Versioned};
 use margay_proto::{
     error::invalid_argument,
     v1::{self, resources_server, watch_resources_response::Event},
 };
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request as Call, Response, Status, transport::server::UdsConnectInfo};
+use tonic::{Request as Call, Response, Status};
 use tracing::warn;
 
-use super::no_datastore;
+use super::{actor, no_datastore};
 use crate::resources::{
     ResourceError, Resources as Cluster, WriteMode, WriteOptions, WriteOutcome, read, shown,
 };
@@ -49,12 +49,6 @@ impl Resources {
 
     fn cluster(&self) -> Result<Cluster, Status> {
         Ok(Cluster::new(Arc::clone(self.store()?)))
-    }
-
-    fn actor<T>(&self, call: &Call<T>) -> Actor {
-        let peer = call.extensions().get::<UdsConnectInfo>();
-        let user = peer.and_then(|info| info.peer_cred).map(|cred| format!("uid {}", cred.uid()));
-        Actor { component: "margay-bgpd/resources".to_owned(), node: self.node.to_string(), user }
     }
 }
 
@@ -102,7 +96,7 @@ impl resources_server::Resources for Resources {
         &self,
         call: Call<v1::WriteResourcesRequest>,
     ) -> Result<Response<v1::WriteResourcesResponse>, Status> {
-        let actor = self.actor(&call);
+        let actor = actor("resources", &self.node, &call);
         let request = call.into_inner();
         let mode = match request.mode() {
             v1::WriteMode::Create => WriteMode::Create,
@@ -137,7 +131,7 @@ impl resources_server::Resources for Resources {
         &self,
         call: Call<v1::DeleteResourceRequest>,
     ) -> Result<Response<v1::DeleteResourceResponse>, Status> {
-        let actor = self.actor(&call);
+        let actor = actor("resources", &self.node, &call);
         let request = call.into_inner();
         let key = key(request.name)?;
         let revision = request.revision.map(Revision);

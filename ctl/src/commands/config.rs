@@ -19,8 +19,10 @@ use crate::{
     view::{Change, CheckResult},
 };
 
-const DEFAULT_FILE: &str = "/etc/margay/bgpd.toml";
-const DAEMON: &str = "margay-bgpd";
+/// Where a daemon has its configuration.
+pub const DEFAULT_FILE: &str = "/etc/margay/bgpd.toml";
+/// The daemon's program.
+pub const DAEMON: &str = "margay-bgpd";
 
 /// Checks, compares, shows or reloads the configuration.
 pub async fn run(
@@ -121,13 +123,13 @@ async fn check(file: Option<PathBuf>, out: &mut Out<'_>) -> Result<(), Failure> 
 }
 
 /// The daemon beside this program, else whichever PATH has.
-fn daemon(current: Option<&Path>) -> OsString {
+pub fn daemon(current: Option<&Path>) -> OsString {
     let beside = current.map(|current| current.with_file_name(DAEMON));
     beside.filter(|path| path.is_file()).map_or_else(|| DAEMON.into(), PathBuf::into_os_string)
 }
 
 /// Without the `error: ` that is put there again.
-fn unlabelled(text: &str) -> String {
+pub fn unlabelled(text: &str) -> String {
     let lines = text.lines().map(|line| line.strip_prefix("error: ").unwrap_or(line));
     lines.collect::<Vec<_>>().join("\n")
 }

@@ -33,9 +33,21 @@ async fn full() -> MemStore {
 }
 
 async fn exported(store: &MemStore) -> String {
-    let mut out = Vec::new();
-    export(store, &mut out).await.unwrap();
-    String::from_utf8(out).unwrap()
+    let backup = Backup::of(store).await.unwrap();
+    String::from_utf8(backup.lines().flatten().collect()).unwrap()
+}
+
+async fn import(
+    store: &MemStore,
+    text: &str,
+    existing: Existing,
+) -> Result<Restored, TransferError> {
+    Backup::read(&mut text.as_bytes())?.restore(store, existing, &actor()).await
+}
+
+fn put(key: Key, value: &'static [u8]) -> Txn {
+    let put = Write::Put { key, value: Bytes::from_static(value), index: vec![] };
+    Txn { compares: vec![], writes: vec![put] }
 }
 
 /// Without the head, whose revision is the store's own.
@@ -48,19 +60,53 @@ async fn a_backup_restores_to_the_same_state() {
     let text = exported(&full().await).await;
     assert_eq!(text.lines().count(), 58);
     let empty = MemStore::new();
-    let count = import(&empty, &mut text.as_bytes(), Existing::Refuse, &actor()).await.unwrap();
-    assert_eq!(count, 56);
+    let done = import(&empty, &text, Existing::Refuse).await.unwrap();
+    assert_eq!(done, Restored { values: 56, written: 56, deleted: 0 });
     assert_eq!(body(&exported(&empty).await), body(&text));
-    let refused = import(&empty, &mut text.as_bytes(), Existing::Refuse, &actor()).await;
-    assert!(matches!(refused, Err(TransferError::NotEmpty(_))));
     // What came since goes, what changed is put back, what is the same is not written.
     empty.commit_now(Txn::create(block(200), Bytes::new(), vec![]), &actor()).unwrap();
-    let put = Write::Put { key: block(0), value: Bytes::new(), index: vec![] };
-    empty.commit_now(Txn { compares: vec![], writes: vec![put] }, &actor()).unwrap();
+    empty.commit_now(put(block(0), b""), &actor()).unwrap();
+    let refused = import(&empty, &text, Existing::Refuse).await;
+    assert!(matches!(refused, Err(TransferError::NotEmpty(_))));
     let before = empty.revision();
-    import(&empty, &mut text.as_bytes(), Existing::Replace, &actor()).await.unwrap();
+    let backup = Backup::read(&mut text.as_bytes()).unwrap();
+    let compared = backup.compare(&empty, Existing::Replace).await.unwrap();
+    assert_eq!(empty.revision(), before, "a comparison writes nothing");
+    let done = import(&empty, &text, Existing::Replace).await.unwrap();
+    assert_eq!(done, Restored { values: 56, written: 1, deleted: 1 });
+    assert_eq!(done, compared);
     assert_eq!(body(&exported(&empty).await), body(&text));
     assert_eq!(empty.revision().0, before.0 + 1);
+}
+
+#[tokio::test]
+async fn what_broke_off_in_the_middle_is_ended_by_doing_it_again() {
+    let text = exported(&full().await).await;
+    for done in [1, 16, 17, 55] {
+        // As a process leaves it that was killed after so many writes.
+        let store = MemStore::new();
+        let part = Backup::read(&mut text.as_bytes()).unwrap();
+        for Row { key, value, index } in part.rows.into_iter().take(done) {
+            store.commit_now(Txn::create(key, value, index), &actor()).unwrap();
+        }
+        let rest = import(&store, &text, Existing::Refuse).await.unwrap();
+        assert_eq!(rest, Restored { values: 56, written: 56 - done, deleted: 0 });
+        assert_eq!(body(&exported(&store).await), body(&text));
+    }
+}
+
+#[tokio::test]
+async fn a_backup_in_pieces_is_the_same_backup() {
+    let text = exported(&full().await).await;
+    for size in [1, 7, 64, 4096] {
+        let mut reader = Reader::default();
+        text.as_bytes().chunks(size).try_for_each(|piece| reader.feed(piece)).unwrap();
+        let backup = reader.finish().unwrap();
+        assert_eq!(String::from_utf8(backup.lines().flatten().collect()).unwrap(), text);
+    }
+    // The end of the last line is no part of it.
+    let backup = Backup::read(&mut text.trim_end().as_bytes()).unwrap();
+    assert_eq!((backup.len(), backup.is_empty()), (56, false));
 }
 
 #[tokio::test]
@@ -70,12 +116,18 @@ async fn a_file_that_is_not_whole_changes_nothing() {
     let cut = lines[..lines.len() - 1].join("\n");
     let twice = [&lines[..2], &lines[1..]].concat().join("\n");
     let short = [&lines[..3], &lines[4..]].concat().join("\n");
+    let more = format!("{text}{}\n", lines[1]);
     let odd = text.replace("{\"entries\":56}", "{\"key\":\"x\",\"value\":1}");
-    for (what, text) in
-        [("cut", cut), ("twice", twice), ("short", short), ("odd", odd), ("none", String::new())]
-    {
+    for (what, text) in [
+        ("cut", cut),
+        ("twice", twice),
+        ("short", short),
+        ("odd", odd),
+        ("none", String::new()),
+        ("more", more),
+    ] {
         let store = MemStore::new();
-        let refused = import(&store, &mut text.as_bytes(), Existing::Refuse, &actor()).await;
+        let refused = import(&store, &text, Existing::Refuse).await;
         assert!(matches!(refused, Err(TransferError::Form { .. })), "{what}: {refused:?}");
         assert_eq!(store.revision().0, 0, "{what}");
     }
@@ -84,8 +136,11 @@ async fn a_file_that_is_not_whole_changes_nothing() {
 #[tokio::test]
 async fn a_datastore_moves_to_another_with_its_index() {
     let (from, to) = (full().await, MemStore::new());
-    assert_eq!(migrate(&from, &to, &actor()).await.unwrap(), 56);
+    assert_eq!(migrate(&from, &to, &actor()).await.unwrap().written, 56);
     assert_eq!(body(&exported(&to).await), body(&exported(&from).await));
+    // Again is no fault, but something else there is.
+    assert_eq!(migrate(&from, &to, &actor()).await.unwrap().written, 0);
+    to.commit_now(Txn::create(block(200), Bytes::new(), vec![]), &actor()).unwrap();
     let refused = migrate(&from, &to, &actor()).await;
     assert!(matches!(refused, Err(TransferError::NotEmpty(_))));
 }

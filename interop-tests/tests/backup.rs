@@ -1,0 +1,334 @@
+//! Backups of a real datastore: embedded and etcd, live and stopped, broken off in the middle.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use interop_tests::{examples, pair::SOON};
+use serde_json::Value;
+use testkit::{Lab, Margay, etcd::Cluster, have_root, margay::bin, until};
+
+const EMBEDDED: &str = "[datastore]\ntype = \"embedded\"\n\n[fib]\nenabled = false\n";
+
+/// A daemon that never runs: a configuration and a folder of its own.
+struct Stopped {
+    folder: tempfile::TempDir,
+}
+
+impl Stopped {
+    fn new() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let state = folder.path().join("state");
+        let text = format!("[node]\nname = \"node\"\nstate-dir = \"{}\"\n", state.display());
+        fs::write(folder.path().join("bgpd.toml"), text)?;
+        Ok(Self { folder })
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Result<Command> {
+        let mut command = Command::new(bin("margay")?);
+        command.args(["-o", "json", "datastore"]).args(arguments);
+        command.args(["--offline", "--config"]).arg(self.file("bgpd.toml"));
+        Ok(command)
+    }
+
+    fn run(&self, arguments: &[&str]) -> Result<Output> {
+        Ok(self.command(arguments)?.output()?)
+    }
+
+    fn json(&self, arguments: &[&str]) -> Result<Value> {
+        let output = self.run(arguments)?;
+        ensure!(output.status.success(), "{arguments:?}: {}", stderr(&output));
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+
+    /// What the datastore holds, one value a line.
+    fn values(&self) -> Result<Vec<String>> {
+        let output = self.run(&["export"])?;
+        ensure!(output.status.success(), "{}", stderr(&output));
+        Ok(values(&String::from_utf8(output.stdout)?))
+    }
+
+    fn import(&self, file: &Path) -> Result<Child> {
+        let mut command = self.command(&["import", text(file)?])?;
+        Ok(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?)
+    }
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn text(path: &Path) -> Result<&str> {
+    path.to_str().context("UTF-8")
+}
+
+/// The lines of a backup without its head, whose revision is the datastore's own, and its end.
+fn values(backup: &str) -> Vec<String> {
+    let lines: Vec<_> = backup.lines().collect();
+    lines
+        .get(1..lines.len().saturating_sub(1))
+        .unwrap_or_default()
+        .iter()
+        .map(|l| (*l).into())
+        .collect()
+}
+
+/// A backup of `count` network sets, each of some hundred octets.
+fn sets(count: usize) -> String {
+    let mut backup = "{\"format\":\"margay-datastore\",\"version\":1,\"revision\":7}\n".to_owned();
+    for number in 0..count {
+        let name = format!("s{number:06}");
+        let nets: Vec<_> = (0..8).map(|n| format!("\"10.{}.{n}.0/24\"", number % 256)).collect();
+        backup += &format!(
+            "{{\"key\":\"resources/v3/projectcalico.org/globalnetworksets/{name}\",\"value\":\
+             {{\"apiVersion\":\"projectcalico.org/v3\",\"kind\":\"GlobalNetworkSet\",\
+             \"metadata\":{{\"name\":\"{name}\"}},\"spec\":{{\"nets\":[{}]}}}}}}\n",
+            nets.join(",")
+        );
+    }
+    backup + &format!("{{\"entries\":{count}}}\n")
+}
+
+#[test]
+fn an_import_killed_in_the_middle_is_ended_by_the_same_command() -> Result<()> {
+    const COUNT: usize = 4000;
+    let backup = sets(COUNT);
+    let wanted = values(&backup);
+    let mut broken_off = 0;
+    for round in 0..12 {
+        let stopped = Stopped::new()?;
+        let file = stopped.file("backup");
+        fs::write(&file, &backup)?;
+        let mut child = stopped.import(&file)?;
+        thread::sleep(Duration::from_millis(20 + 60 * round));
+        // The program that works is a child of this one, so both are ended.
+        for pid in children(child.id())? {
+            Command::new("kill").args(["-9", &pid]).status()?;
+        }
+        child.kill()?;
+        child.wait()?;
+        until("the killed process is gone", SOON, || Ok(children_of_file(&file)? == 0))?;
+        let made = stopped.file("state/datastore.redb").exists();
+        let part = if made { stopped.values()? } else { Vec::new() };
+        // Never a value that is not in the backup, never a part of a transaction.
+        ensure!(part == wanted.get(..part.len()).unwrap_or_default(), "round {round}");
+        ensure!(part.len() % 16 == 0, "round {round}: {} values", part.len());
+        broken_off += usize::from(!part.is_empty() && part.len() < COUNT);
+        let done = stopped.json(&["import", text(&file)?])?;
+        ensure!(done["values"] == COUNT && done["written"] == COUNT - part.len(), "{done}");
+        ensure!(stopped.values()? == wanted, "round {round}");
+    }
+    ensure!(broken_off > 0, "no round was broken off in the middle");
+    Ok(())
+}
+
+fn children(pid: u32) -> Result<Vec<String>> {
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    Ok(fs::read_to_string(path)?.split_whitespace().map(str::to_owned).collect())
+}
+
+/// How many processes have this path on their command line.
+fn children_of_file(file: &Path) -> Result<usize> {
+    let file = text(file)?.as_bytes();
+    let mut count = 0;
+    for entry in fs::read_dir("/proc")? {
+        let line = fs::read(entry?.path().join("cmdline")).unwrap_or_default();
+        count += usize::from(line.windows(file.len()).any(|window| window == file));
+    }
+    Ok(count)
+}
+
+#[test]
+fn a_datastore_of_a_stopped_daemon_is_filled_and_read() -> Result<()> {
+    let stopped = Stopped::new()?;
+    // Nothing is made by looking for it.
+    let output = stopped.run(&["export"])?;
+    ensure!(output.status.code() == Some(1), "{}", stderr(&output));
+    ensure!(stderr(&output).contains("there is no datastore"), "{}", stderr(&output));
+    ensure!(!stopped.file("state").exists());
+    let file = stopped.file("backup");
+    for (wrong, told) in [
+        (sets(3).replace("\"version\":1", "\"version\":9"), "line 1"),
+        (sets(3).replace("\"entries\":3", "\"entries\":4"), "line 5"),
+        (sets(3).replace("s000001\",", "s000002\","), "comes twice"),
+        (sets(3).lines().take(3).map(|line| format!("{line}\n")).collect(), "it was cut"),
+    ] {
+        fs::write(&file, wrong)?;
+        let output = stopped.run(&["import", text(&file)?])?;
+        let said = stderr(&output);
+        ensure!(!output.status.success() && said.contains(told), "{said}");
+    }
+    ensure!(stopped.values()?.is_empty(), "a faulty file changes nothing");
+    fs::write(&file, sets(3))?;
+    let would = stopped.json(&["import", text(&file)?, "--dry-run"])?;
+    ensure!(would["written"] == 3 && would["dry_run"] == true, "{would}");
+    ensure!(stopped.values()?.is_empty(), "a dry run changes nothing");
+    stopped.json(&["import", text(&file)?])?;
+    // Something else is in the way, unless it is meant to go.
+    fs::write(&file, sets(2))?;
+    let output = stopped.run(&["import", text(&file)?])?;
+    let said = stderr(&output);
+    ensure!(said.contains("not empty") && said.contains("help: --replace"), "{said}");
+    let done = stopped.json(&["import", text(&file)?, "--replace"])?;
+    ensure!(done["written"] == 0 && done["deleted"] == 1, "{done}");
+    let out = stopped.file("again");
+    let exported = stopped.json(&["export", text(&out)?])?;
+    ensure!(exported["values"] == 2, "{exported}");
+    ensure!(values(&fs::read_to_string(&out)?) == values(&sets(2)));
+    Ok(())
+}
+
+/// Every resource there is, kind by kind.
+fn resources(margay: &Margay) -> Result<Vec<(String, Value)>> {
+    let mut all = Vec::new();
+    for (kind, _) in examples::all()? {
+        let namespaced = margay.output(&["get", &kind, "-A"])?.status.success();
+        let arguments: &[&str] = if namespaced { &["get", &kind, "-A"] } else { &["get", &kind] };
+        let list = margay.json(arguments)?;
+        for item in list["items"].as_array().context("a list")? {
+            let mut item = item.clone();
+            item["metadata"]["resourceVersion"] = Value::Null;
+            all.push((kind.clone(), item));
+        }
+    }
+    Ok(all)
+}
+
+#[test]
+fn a_backup_of_a_running_daemon_restores_to_the_same_state() -> Result<()> {
+    if !have_root("a_backup_of_a_running_daemon_restores_to_the_same_state") {
+        return Ok(());
+    }
+    let mut lab = Lab::new("backup")?;
+    let host = lab.host("node")?;
+    let mut margay = Margay::new(&host, EMBEDDED);
+    let result = (|| {
+        margay.start()?;
+        let folder = host.dir().join("examples");
+        examples::into(&folder)?;
+        margay.text(&["apply", "-f", text(&folder)?])?;
+        let before = resources(&margay)?;
+        ensure!(before.len() >= 24, "{} resources", before.len());
+        let file = host.dir().join("backup");
+        let exported = margay.json(&["datastore", "export", text(&file)?])?;
+        ensure!(exported["values"] == before.len(), "{exported}");
+        // While the daemon runs nobody else gets at its datastore.
+        let config = margay.config_file();
+        let output =
+            margay.output(&["datastore", "export", "--offline", "--config", text(&config)?])?;
+        ensure!(stderr(&output).contains("held by another margay-bgpd"), "{}", stderr(&output));
+        // Another life: what came since goes, what went comes back.
+        margay.text(&["delete", "gns", &name_of(&before, "globalnetworkset")?])?;
+        margay.text(&["label", "ippool", &name_of(&before, "ippool")?, "changed=1"])?;
+        let output = margay.output(&["datastore", "import", text(&file)?])?;
+        ensure!(stderr(&output).contains("help: --replace"), "{}", stderr(&output));
+        let done = margay.json(&["datastore", "import", text(&file)?, "--replace"])?;
+        ensure!(done["written"].as_u64() >= Some(2), "{done}");
+        ensure!(resources(&margay)? == before);
+        // A cut file changes nothing.
+        let whole = fs::read_to_string(&file)?;
+        let cut = host.dir().join("cut");
+        fs::write(&cut, whole.trim_end().rsplit_once('\n').context("lines")?.0)?;
+        let output = margay.output(&["datastore", "import", text(&cut)?, "--replace"])?;
+        ensure!(output.status.code() == Some(2), "{}", stderr(&output));
+        ensure!(stderr(&output).contains("it was cut"), "{}", stderr(&output));
+        // A node that lost everything.
+        margay.kill()?;
+        fs::remove_dir_all(host.dir().join("state"))?;
+        margay.start()?;
+        margay.json(&["datastore", "import", text(&file)?, "--replace"])?;
+        ensure!(resources(&margay)? == before);
+        Ok(())
+    })();
+    if result.is_err() {
+        lab.keep();
+        eprintln!("{}", margay.log());
+    }
+    result
+}
+
+fn migrate(margay: &Margay, from: &Path, to: &Path) -> Result<Output> {
+    margay.output(&["datastore", "migrate", "--config", text(from)?, "--to", text(to)?])
+}
+
+fn name_of(resources: &[(String, Value)], kind: &str) -> Result<String> {
+    let found = resources.iter().find(|(of, _)| of == kind).context("one of each kind")?;
+    Ok(found.1["metadata"]["name"].as_str().context("a name")?.to_owned())
+}
+
+#[test]
+fn a_datastore_moves_to_etcd_and_back() -> Result<()> {
+    if !have_root("a_datastore_moves_to_etcd_and_back") {
+        return Ok(());
+    }
+    let mut lab = Lab::new("migrate")?;
+    let mut cluster = Cluster::start(&mut lab)?;
+    let host = cluster.client().clone();
+    let endpoints: Vec<_> = cluster.endpoints().iter().map(|e| format!("\"{e}\"")).collect();
+    let etcd = format!(
+        "[datastore]\ntype = \"etcd\"\nendpoints = [{}]\n\n[fib]\nenabled = false\n",
+        endpoints.join(", ")
+    );
+    let mut margay = Margay::new(&host, EMBEDDED);
+    let result = (|| {
+        margay.start()?;
+        let folder = host.dir().join("examples");
+        examples::into(&folder)?;
+        margay.text(&["apply", "-f", text(&folder)?])?;
+        let before = resources(&margay)?;
+        let old = host.dir().join("old.toml");
+        fs::copy(margay.config_file(), &old)?;
+        margay.reconfigure(&etcd)?;
+        let new = margay.config_file();
+        let output = migrate(&margay, &old, &new)?;
+        ensure!(stderr(&output).contains("help: the daemons of both"), "{}", stderr(&output));
+        margay.terminate()?;
+        let output = migrate(&margay, &old, &new)?;
+        ensure!(output.status.success(), "{}", stderr(&output));
+        margay.start()?;
+        until("etcd is read", SOON, || {
+            Ok(margay.json(&["status"])?["datastore"]["connected"] == true)
+        })?;
+        ensure!(margay.json(&["status"])?["datastore"]["type"] == "etcd");
+        ensure!(resources(&margay)? == before);
+        // Members that go away in the middle break the way back off; again, and it is whole.
+        margay.text(&["label", "ippool", &name_of(&before, "ippool")?, "in=etcd"])?;
+        let after = resources(&margay)?;
+        margay.terminate()?;
+        let back = host.dir().join("back.toml");
+        let state = host.dir().join("back");
+        let text_of = fs::read_to_string(&old)?
+            .replace(&format!("{}/state", host.dir().display()), text(&state)?);
+        fs::write(&back, text_of)?;
+        for member in 0..2 {
+            cluster.kill(member)?;
+        }
+        let output = migrate(&margay, &new, &back)?;
+        ensure!(output.status.code() == Some(1), "{}", stderr(&output));
+        for member in 0..2 {
+            cluster.start_member(member)?;
+        }
+        until("etcd is back", SOON, || Ok(migrate(&margay, &new, &back)?.status.success()))?;
+        fs::remove_dir_all(host.dir().join("state"))?;
+        fs::rename(&state, host.dir().join("state"))?;
+        margay.reconfigure(EMBEDDED)?;
+        margay.start()?;
+        ensure!(margay.json(&["status"])?["datastore"]["type"] == "embedded");
+        ensure!(resources(&margay)? == after);
+        Ok(())
+    })();
+    if result.is_err() {
+        lab.keep();
+        eprintln!("{}", margay.log());
+    }
+    result
+}
