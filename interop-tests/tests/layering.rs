@@ -16,7 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("margay-ipam", &["margay-model"]),
     ("bgp-packet", &[]),
     ("bgp-core", &["bgp-packet"]),
-    ("bgp-desired", &["bgp-packet", "bgp-core"]),
+    ("bgp-desired", &["margay-model", "bgp-packet", "bgp-core"]),
     // shells
     ("margay-proto", &[]),
     ("margay-fib", &[]),
@@ -57,6 +57,7 @@ const CORE_MAY_USE: &[&str] = &[
     "serde",
     "serde_json",
     "sha1",
+    "sha2",
     "smallvec",
     "thiserror",
     "toml",

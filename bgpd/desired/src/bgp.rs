@@ -18,7 +18,8 @@ use crate::{
     settings,
 };
 
-const DEFAULT_HOLD_TIME: Duration = Duration::from_secs(90);
+/// Of peers that say nothing else.
+pub(crate) const DEFAULT_HOLD_TIME: Duration = Duration::from_secs(90);
 
 /// BGP's TCP port.
 pub(crate) const PORT: u16 = 179;
@@ -50,7 +51,7 @@ pub(crate) fn read<'a>(
     };
     let router_id = section.entry("router-id").and_then(|entry| identifier(&entry));
     let cluster_id = section.entry("cluster-id").and_then(|entry| identifier(&entry));
-    let listen = section.entry("listen").map_or_else(default_listen, |entry| listen(&entry));
+    let listen = section.entry("listen").map(|entry| listen(&entry));
     let confederation = section.entry("confederation").and_then(|entry| confederation(&entry, asn));
     let hold_time = section.entry("hold-time").and_then(|entry| settings::hold_time(&entry));
     let hold_time = hold_time.unwrap_or(DEFAULT_HOLD_TIME);
@@ -115,7 +116,8 @@ fn identifier(entry: &Entry<'_>) -> Option<Ipv4Addr> {
     Some(found)
 }
 
-fn default_listen() -> Vec<SocketAddr> {
+/// Where connections are accepted unless configured.
+pub(crate) fn default_listen() -> Vec<SocketAddr> {
     vec![(Ipv4Addr::UNSPECIFIED, PORT).into(), (Ipv6Addr::UNSPECIFIED, PORT).into()]
 }
 

@@ -16,7 +16,7 @@ use bgp_core::{
 };
 use bgp_packet::Asn;
 
-use crate::datastore::Datastore;
+use crate::{bgp, datastore::Datastore};
 
 /// A whole configuration, checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,8 +71,9 @@ pub struct Bgp {
     pub router_id: Option<Ipv4Addr>,
     /// The router id unless configured.
     pub cluster_id: Option<Ipv4Addr>,
-    /// Addresses to accept connections on; none = never accept.
-    pub listen: Vec<SocketAddr>,
+    /// Addresses to accept connections on; an empty list = never accept. Every address of the host
+    /// unless configured.
+    pub listen: Option<Vec<SocketAddr>>,
     /// RFC 5065.
     pub confederation: Option<Confederation>,
     /// Of peers that have none of their own.
@@ -151,7 +152,7 @@ impl Desired {
         GlobalConfig {
             asn: bgp.asn,
             router_id,
-            listen: bgp.listen.clone(),
+            listen: bgp.listen(),
             cluster_id: bgp.cluster_id.unwrap_or(router_id),
             confederation: bgp.confederation.clone(),
             multipath_ebgp: bgp.multipath_ebgp,
@@ -171,6 +172,11 @@ impl Desired {
 }
 
 impl Bgp {
+    /// Addresses to accept connections on.
+    pub fn listen(&self) -> Vec<SocketAddr> {
+        self.listen.clone().unwrap_or_else(bgp::default_listen)
+    }
+
     /// `decision` where nothing is configured.
     pub(crate) const DECISION: DecisionConfig = DecisionConfig {
         always_compare_med: false,

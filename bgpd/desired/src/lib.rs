@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod bgp;
+pub mod cluster;
 mod datastore;
 mod desired;
 mod diff;

@@ -12,7 +12,7 @@ use crate::{
     node::word,
     origin::prefix,
     reader::{At, Entry, Section, quoted},
-    settings::{MAX_PASSWORD, Password, Settings},
+    settings::{self, Password, Settings},
     suggest::nearest,
 };
 
@@ -257,19 +257,13 @@ fn password(
         Password::Text(text) => return (Some(Secret(text.clone().into_bytes())), None),
         Password::File(path) => path,
     };
-    let why = match read_secret(path) {
-        Ok(mut octets) => {
-            while octets.last().is_some_and(|octet| matches!(octet, b'\n' | b'\r')) {
-                octets.pop();
-            }
-            match octets.len() {
-                1..=MAX_PASSWORD => return (Some(Secret(octets)), None),
-                len => {
-                    format!("{} holds {len} octets, allowed: 1 to {MAX_PASSWORD}", path.display())
-                }
-            }
-        }
-        Err(error) => format!("{} cannot be read: {error}", path.display()),
+    let read = match read_secret(path) {
+        Ok(octets) => settings::key_of(octets).map_err(|why| format!("{} {why}", path.display())),
+        Err(error) => Err(format!("{} cannot be read: {error}", path.display())),
+    };
+    let why = match read {
+        Ok(secret) => return (Some(secret), None),
+        Err(why) => why,
     };
     entry.warn(format_args!("{why}; the session stays down"));
     (None, Some(why))

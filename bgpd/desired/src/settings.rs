@@ -5,7 +5,7 @@ use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 use bgp_core::{
     config::{
         AddPathConfig, LocalAsnMode, MaxPrefixAction, MaxPrefixes, NextHopMode, PeerAsn,
-        RemovePrivate,
+        RemovePrivate, Secret,
     },
     policy::RoutePolicy,
 };
@@ -240,6 +240,20 @@ fn password<'a>(section: &mut Section<'a>) -> Option<At<'a, Password>> {
     }
     let entry = file?;
     path(&entry).map(|path| At { value: Password::File(path), entry })
+}
+
+/// The password in a file or secret, without the line end that editors add.
+///
+/// # Errors
+/// What is wrong with it, as the rest of a sentence.
+pub(crate) fn key_of(mut octets: Vec<u8>) -> Result<Secret, String> {
+    while octets.last().is_some_and(|octet| matches!(octet, b'\n' | b'\r')) {
+        octets.pop();
+    }
+    match octets.len() {
+        1..=MAX_PASSWORD => Ok(Secret(octets)),
+        len => Err(format!("holds {len} octets, allowed: 1 to {MAX_PASSWORD}")),
+    }
 }
 
 fn max_prefixes(entry: &Entry<'_>) -> Option<MaxPrefixes> {

@@ -110,7 +110,7 @@ pub(crate) fn datastore(desired: &Desired) -> Keys {
 pub(crate) fn bgp_settings(bgp: &Bgp) -> Keys {
     let mut keys = vec![("asn", bgp.asn.to_string())];
     keys.extend(bgp.router_id.map(|id| ("router-id", string(id))));
-    keys.push(("listen", strings(&bgp.listen)));
+    keys.push(("listen", strings(&bgp.listen())));
     keys.extend(bgp.cluster_id.map(|id| ("cluster-id", string(id))));
     keys.extend(bgp.confederation.as_ref().map(|confederation| {
         let members = list(confederation.members.iter().map(ToString::to_string));

@@ -1,0 +1,231 @@
+//! The cluster's resources and the configuration file, made into one [`Desired`].
+//!
+//! Owns what the resources of a cluster mean for this node's speaker. Promises: the same input
+//! gives the same answer in whatever order it came; what the file says wins over what resources
+//! say; what cannot be done is told in a [`Remark`], never passed over. Leaves to others where
+//! resources, blocks and secrets come from, and taking the answer into force.
+
+mod export;
+mod origin;
+mod peers;
+mod resources;
+mod secrets;
+mod session;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+};
+
+use bgp_core::policy::RoutePolicy;
+use bgp_packet::Asn;
+use ipnet::IpNet;
+use margay_model::kinds::BindMode;
+use sha2::{Digest, Sha256};
+
+pub use resources::{ClusterNode, Resources};
+pub use secrets::{ReadSecretRef, SecretRef};
+
+use crate::{
+    bgp,
+    desired::{Bgp, Desired},
+};
+
+use peers::Own;
+use secrets::Secrets;
+use session::{PATHS, Policies, Terms};
+
+/// What a merge needs to know beside file and resources.
+pub struct Host<'a> {
+    /// The name of our Node.
+    pub node: &'a str,
+    /// The blocks of addresses that this node owns.
+    pub blocks: &'a BTreeSet<IpNet>,
+    /// The highest IPv4 address of the host, if it has one.
+    pub address: Option<Ipv4Addr>,
+    /// Reads a key of a secret.
+    pub read_secret: ReadSecretRef<'a>,
+    /// The policies in force, by name: those that stay the same are shared with them.
+    pub policies: &'a BTreeMap<String, Arc<RoutePolicy>>,
+}
+
+/// What comes of a merge.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Merged {
+    /// What the daemon should be.
+    pub desired: Desired,
+    /// What an operator must know.
+    pub remarks: BTreeSet<Remark>,
+    /// The keys that were read: when one of them changes, it is time to merge again.
+    pub secrets: Vec<SecretRef>,
+}
+
+/// Something that is not as a resource would have it, or as its author may think.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Remark {
+    /// The resource, or what was made from resources.
+    pub subject: String,
+    /// What about it.
+    pub text: String,
+}
+
+impl fmt::Display for Remark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.subject, self.text)
+    }
+}
+
+/// Merges the file with the resources.
+///
+/// Without a Node of our name that speaks BGP only the blocks are added, where the file has a
+/// `[bgp]` to originate them.
+pub fn merge(file: &Desired, resources: &Resources, host: &Host<'_>) -> Merged {
+    let mut desired = file.clone();
+    let mut remarks = Vec::new();
+    let mut secrets = Secrets::new(host.read_secret);
+    if let Some(node) = resources.node(host.node) {
+        let asn = file.bgp.as_ref().map_or_else(|| resources.asn_of(node), |bgp| bgp.asn);
+        let own = Own { name: host.node, node, asn };
+        let mut bgp = speaker(own, file, resources, host.address, &mut remarks);
+        let sessions = peers::choose(own, resources, file.peers(), &mut remarks);
+        let mut policies = BTreeMap::<Terms, Policies>::new();
+        let mut names: BTreeSet<String> = bgp.peers.iter().map(|peer| peer.name.clone()).collect();
+        for session in sessions {
+            if !names.insert(session.name.clone()) {
+                let text = format!("no session with {}: a peer has that name", session.address);
+                remarks.push(Remark { subject: format!("peer {}", session.name), text });
+                continue;
+            }
+            session.remarks(&mut remarks);
+            let terms = session.terms(asn);
+            let policies = policies.entry(terms).or_insert_with(|| {
+                let made = export::policies(resources, host.blocks);
+                Policies { import: known(made.import, host), export: known(made.export, host) }
+            });
+            let hold_time = bgp.hold_time;
+            let config = session.config(own, resources, hold_time, policies, &mut secrets);
+            bgp.peers.push(config);
+        }
+        origin::services(own, resources, &mut bgp.originate, &mut remarks);
+        for Policies { import, export } in policies.into_values() {
+            for policy in [import, export] {
+                // Those that are always there have no table of their own.
+                if !policy.definition().rules.is_empty() {
+                    desired.policies.insert(policy.name().to_owned(), policy);
+                }
+            }
+        }
+        desired.bgp = Some(bgp);
+    }
+    if let Some(bgp) = &mut desired.bgp {
+        origin::blocks(host.blocks, &mut bgp.originate);
+    }
+    let (failed, secrets) = secrets.finish();
+    remarks.extend(failed.into_iter().map(|why| {
+        let text = format!("{why}; sessions that need it stay down");
+        Remark { subject: "password".to_owned(), text }
+    }));
+    Merged { desired, remarks: remarks.into_iter().collect(), secrets }
+}
+
+/// The policy in force, if it is the same: whoever has it already need not compare.
+fn known(policy: Arc<RoutePolicy>, host: &Host<'_>) -> Arc<RoutePolicy> {
+    let known = host.policies.get(policy.name()).filter(|known| **known == policy);
+    known.map_or(policy, Arc::clone)
+}
+
+/// `[bgp]` with the peers of the file only.
+fn speaker(
+    own: Own<'_>,
+    file: &Desired,
+    resources: &Resources,
+    host_address: Option<Ipv4Addr>,
+    remarks: &mut Vec<Remark>,
+) -> Bgp {
+    let remark = |text: String| Remark { subject: format!("Node {}", own.name), text };
+    let meant = resources.asn_of(own.node);
+    if meant != own.asn {
+        remarks.push(remark(format!(
+            "AS {} is in force, as the configuration file has it; other nodes expect AS {meant}",
+            own.asn
+        )));
+    }
+    if own.node.addresses().next().is_none() {
+        remarks.push(remark("no sessions with anybody: it has no address".to_owned()));
+    }
+    let mesh_restart =
+        resources.configuration().and_then(|c| c.node_mesh_max_restart_time.as_ref());
+    if mesh_restart.is_some() {
+        let text = "nodeMeshMaxRestartTime is not in force: graceful restart is not supported yet";
+        remarks
+            .push(Remark { subject: "BGPConfiguration default".to_owned(), text: text.to_owned() });
+    }
+    let mut bgp = file.bgp.clone().unwrap_or_else(|| cluster_bgp(own.asn));
+    bgp.listen.get_or_insert_with(|| listen(own, file, resources));
+    if bgp.router_id.is_none() {
+        let own_v4 = own.node.v4.and_then(|net| match net.addr() {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        });
+        let router_id = own_v4.or(host_address).unwrap_or_else(|| hashed(own.name));
+        bgp.router_id = Some(router_id);
+    }
+    bgp.cluster_id = bgp.cluster_id.or(own.node.cluster_id);
+    bgp
+}
+
+/// `[bgp]` where the file has none.
+fn cluster_bgp(asn: Asn) -> Bgp {
+    Bgp {
+        asn,
+        router_id: None,
+        cluster_id: None,
+        listen: None,
+        confederation: None,
+        hold_time: bgp::DEFAULT_HOLD_TIME,
+        // Two top-of-rack switches may have an AS each.
+        multipath_ebgp: PATHS,
+        multipath_ibgp: PATHS,
+        multipath_relax: true,
+        require_policy: true,
+        decision: Bgp::DECISION,
+        originate: Vec::new(),
+        redistribute: Vec::new(),
+        peers: Vec::new(),
+    }
+}
+
+fn listen(own: Own<'_>, file: &Desired, resources: &Resources) -> Vec<SocketAddr> {
+    let port = resources.port_of(own.name);
+    let bind = resources.configuration().and_then(|config| config.bind_mode);
+    let mut addresses: Vec<IpAddr> = own.node.addresses().collect();
+    if bind != Some(BindMode::NodeIp) {
+        let everywhere = |address: IpAddr| match address {
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        };
+        addresses.iter_mut().for_each(|address| *address = everywhere(*address));
+        // Its peers may be of either family.
+        if file.bgp.is_some() {
+            addresses = vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+        }
+    }
+    addresses.into_iter().map(|address| (address, port).into()).collect()
+}
+
+/// A BGP identifier for a host without an IPv4 address: the beginning of the SHA-256 of the node's
+/// name, below the multicast range, as the cluster's users know it.
+fn hashed(name: &str) -> Ipv4Addr {
+    const FIRST_MULTICAST: u8 = 224;
+    let digest = Sha256::digest(name.as_bytes());
+    let [mut first, second, third, fourth, ..] = <[u8; 32]>::from(digest);
+    if first >= FIRST_MULTICAST {
+        first -= 32;
+    }
+    Ipv4Addr::new(first, second, third, fourth)
+}
+
+#[cfg(test)]
+mod tests;

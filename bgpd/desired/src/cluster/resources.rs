@@ -1,0 +1,221 @@
+//! What the speaker needs to know of the cluster's resources, as they were last heard of.
+//!
+//! Owns the reduction of a resource to that; promises to say whether a change can matter to the
+//! speaker at all, so that a node that only reports its status costs nobody a merge. Leaves to
+//! others where resources come from.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr},
+};
+
+use bgp_packet::Asn;
+use ipnet::IpNet;
+use margay_model::{
+    Kind, Resource,
+    kinds::{BgpConfigurationSpec, BgpFilterSpec, BgpPeerSpec, IpPoolSpec, Node},
+    scalar::AsNumber,
+};
+
+/// The AS of a cluster that has not been given one.
+const DEFAULT_ASN: Asn = Asn(64512);
+/// The object that counts for the whole cluster.
+const DEFAULT: &str = "default";
+
+/// The resources the speaker is made of.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Resources {
+    nodes: BTreeMap<String, ClusterNode>,
+    /// Nodes by their addresses: more than one only while somebody has made a mistake.
+    by_address: BTreeMap<IpAddr, BTreeSet<String>>,
+    configurations: BTreeMap<String, BgpConfigurationSpec>,
+    peers: BTreeMap<String, BgpPeerSpec>,
+    filters: BTreeMap<String, BgpFilterSpec>,
+    pools: BTreeMap<String, IpPoolSpec>,
+}
+
+/// A node that speaks BGP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterNode {
+    /// Its AS, where it is not the cluster's.
+    pub asn: Option<Asn>,
+    /// Its IPv4 address, with the length of its subnet.
+    pub v4: Option<IpNet>,
+    /// Its IPv6 address, with the length of its subnet.
+    pub v6: Option<IpNet>,
+    /// Set on a route reflector.
+    pub cluster_id: Option<Ipv4Addr>,
+    /// Whether it has a WireGuard key for IPv4.
+    pub wireguard_v4: bool,
+    /// Whether it has a WireGuard key for IPv6.
+    pub wireguard_v6: bool,
+    /// What selectors ask.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl ClusterNode {
+    /// Its addresses, IPv4 first.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<> {
+        self.v4.into_iter().chain(self.v6).map(|net| net.addr())
+    }
+
+    /// Its address of the family of `other`.
+    pub fn address_like(&self, other: IpAddr) -> Option<IpAddr> {
+        let net = if other.is_ipv4() { self.v4 } else { self.v6 };
+        net.map(|net| net.addr())
+    }
+
+    /// `None`: it does not speak BGP.
+    fn of(node: &Node) -> Option<Self> {
+        let bgp = node.spec.bgp.as_ref()?;
+        let status = node.status.as_ref();
+        Some(Self {
+            asn: asn(bgp.as_number),
+            v4: bgp.ipv4_address.as_ref().map(|cidr| cidr.net()),
+            v6: bgp.ipv6_address.as_ref().map(|cidr| cidr.net()),
+            cluster_id: bgp.route_reflector_cluster_id,
+            wireguard_v4: status.is_some_and(|status| status.wireguard_public_key.is_some()),
+            wireguard_v6: status.is_some_and(|status| status.wireguard_public_key_v6.is_some()),
+            labels: node.metadata.labels.clone(),
+        })
+    }
+}
+
+impl Resources {
+    /// The kinds that matter.
+    pub const KINDS: [Kind; 5] =
+        [Kind::Node, Kind::BgpConfiguration, Kind::BgpPeer, Kind::BgpFilter, Kind::IpPool];
+
+    /// Takes over a resource; says whether anything that matters has changed.
+    pub fn set(&mut self, resource: Resource) -> bool {
+        let name = resource.name().to_owned();
+        match resource {
+            Resource::Node(node) => self.set_node(name, ClusterNode::of(&node)),
+            Resource::BgpConfiguration(config) => put(&mut self.configurations, name, config.spec),
+            Resource::BgpPeer(peer) => put(&mut self.peers, name, peer.spec),
+            Resource::BgpFilter(filter) => put(&mut self.filters, name, filter.spec),
+            Resource::IpPool(pool) => put(&mut self.pools, name, pool.spec),
+            _ => false,
+        }
+    }
+
+    /// Forgets a resource; says whether anything that matters has changed.
+    pub fn remove(&mut self, kind: Kind, name: &str) -> bool {
+        match kind {
+            Kind::Node => self.set_node(name.to_owned(), None),
+            Kind::BgpConfiguration => self.configurations.remove(name).is_some(),
+            Kind::BgpPeer => self.peers.remove(name).is_some(),
+            Kind::BgpFilter => self.filters.remove(name).is_some(),
+            Kind::IpPool => self.pools.remove(name).is_some(),
+            _ => false,
+        }
+    }
+
+    fn set_node(&mut self, name: String, node: Option<ClusterNode>) -> bool {
+        if self.nodes.get(&name) == node.as_ref() {
+            return false;
+        }
+        let old = match node {
+            Some(node) => {
+                for address in node.addresses() {
+                    self.by_address.entry(address).or_default().insert(name.clone());
+                }
+                let kept: Vec<_> = node.addresses().collect();
+                let old = self.nodes.insert(name.clone(), node);
+                old.map(|old| old.addresses().filter(|a| !kept.contains(a)).collect::<Vec<_>>())
+            }
+            None => self.nodes.remove(&name).map(|old| old.addresses().collect()),
+        };
+        for address in old.into_iter().flatten() {
+            if let Some(names) = self.by_address.get_mut(&address) {
+                names.remove(&name);
+                if names.is_empty() {
+                    self.by_address.remove(&address);
+                }
+            }
+        }
+        true
+    }
+
+    /// A node that speaks BGP.
+    pub fn node(&self, name: &str) -> Option<&ClusterNode> {
+        self.nodes.get(name)
+    }
+
+    /// The nodes that speak BGP, by name.
+    pub fn nodes(&self) -> impl Iterator<Item = (&str, &ClusterNode)> {
+        self.nodes.iter().map(|(name, node)| (name.as_str(), node))
+    }
+
+    /// The nodes with this address, by name.
+    pub fn nodes_at(&self, address: IpAddr) -> impl Iterator<Item = (&str, &ClusterNode)> {
+        let names = self.by_address.get(&address).into_iter().flatten();
+        names.filter_map(|name| Some((name.as_str(), self.nodes.get(name)?)))
+    }
+
+    /// The BGPPeers by name.
+    pub fn peers(&self) -> impl Iterator<Item = (&str, &BgpPeerSpec)> {
+        self.peers.iter().map(|(name, peer)| (name.as_str(), peer))
+    }
+
+    /// A BGPFilter.
+    pub fn filter(&self, name: &str) -> Option<&BgpFilterSpec> {
+        self.filters.get(name)
+    }
+
+    /// The pools by name.
+    pub fn pools(&self) -> impl Iterator<Item = (&str, &IpPoolSpec)> {
+        self.pools.iter().map(|(name, pool)| (name.as_str(), pool))
+    }
+
+    /// The BGPConfiguration of the whole cluster.
+    pub fn configuration(&self) -> Option<&BgpConfigurationSpec> {
+        self.configurations.get(DEFAULT)
+    }
+
+    /// The BGPConfiguration of one node.
+    pub fn node_configuration(&self, node: &str) -> Option<&BgpConfigurationSpec> {
+        // Most clusters have none, and a large one asks for every node.
+        if self.configurations.len() <= usize::from(self.configuration().is_some()) {
+            return None;
+        }
+        self.configurations.get(&format!("node.{node}"))
+    }
+
+    /// The AS of nodes that have none of their own.
+    pub fn cluster_asn(&self) -> Asn {
+        self.configuration().and_then(|config| asn(config.as_number)).unwrap_or(DEFAULT_ASN)
+    }
+
+    /// The AS of a node.
+    pub fn asn_of(&self, node: &ClusterNode) -> Asn {
+        node.asn.unwrap_or_else(|| self.cluster_asn())
+    }
+
+    /// The port that nodes listen on, unless they have their own.
+    pub fn cluster_port(&self) -> u16 {
+        self.configuration().and_then(|config| config.listen_port).unwrap_or(crate::bgp::PORT)
+    }
+
+    /// The port that a node listens on.
+    pub fn port_of(&self, node: &str) -> u16 {
+        let own = self.node_configuration(node).and_then(|config| config.listen_port);
+        own.unwrap_or_else(|| self.cluster_port())
+    }
+}
+
+/// 0 stands for none.
+pub(super) fn asn(number: Option<AsNumber>) -> Option<Asn> {
+    number.filter(|number| number.0 != 0).map(|number| Asn(number.0))
+}
+
+fn put<T: PartialEq>(map: &mut BTreeMap<String, T>, name: String, value: T) -> bool {
+    if map.get(&name) == Some(&value) {
+        return false;
+    }
+    map.insert(name, value);
+    true
+}
+
+#[cfg(test)]
+mod tests;

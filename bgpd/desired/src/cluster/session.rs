@@ -1,0 +1,182 @@
+//! What a session of the cluster is like: a BGPPeer's options as settings of a peer.
+
+use std::{sync::Arc, time::Duration};
+
+use bgp_core::{
+    config::{
+        AddPathConfig, LocalAsnMode, NextHopMode, PeerAddress, PeerAsn, PeerConfig, RemovePrivate,
+    },
+    policy::RoutePolicy,
+};
+use bgp_packet::{Asn, Family};
+use margay_model::kinds::{BgpPassword, BgpPeerSpec, NextHopMode as Mode, SourceAddress};
+
+use super::{
+    Remark,
+    peers::{By, Own, Session, same_cluster},
+    resources::{Resources, asn},
+    secrets::Secrets,
+};
+
+/// Between attempts to connect, as the cluster's users know it.
+const CONNECT_RETRY: Duration = Duration::from_secs(5);
+/// Of what is sent to an eBGP peer: it may be anywhere.
+const TTL: u8 = 64;
+/// Paths for one prefix, as many as the kernel is given.
+pub(super) const PATHS: u16 = 16;
+/// The longest time an OPEN can carry.
+const MAX_HOLD_TIME: u64 = 65_535;
+/// Most hops there can be between two hosts.
+const MAX_HOPS: u8 = 254;
+
+/// What decides the policies of a session: sessions of the same terms share them, and so their
+/// update group.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Terms {
+    /// BGPFilters by name, in order.
+    pub(super) filters: Vec<String>,
+    /// The peer's AS is the one we show it.
+    pub(super) internal: bool,
+}
+
+/// The two policies of a session.
+#[derive(Debug, Clone)]
+pub(super) struct Policies {
+    pub(super) import: Arc<RoutePolicy>,
+    pub(super) export: Arc<RoutePolicy>,
+}
+
+impl Session<'_> {
+    /// The AS we show.
+    fn shown(&self, own: Asn) -> Asn {
+        self.local_asn().unwrap_or(own)
+    }
+
+    /// What the BGPPeer says of this node, where it names an address: of a node at the other end
+    /// it says nothing.
+    fn local_asn(&self) -> Option<Asn> {
+        let spec = self.spec.filter(|_| self.remote.is_none())?;
+        asn(spec.local_as_number)
+    }
+
+    /// See [`Terms`].
+    pub(super) fn terms(&self, own: Asn) -> Terms {
+        let filters = self.spec.map(|spec| spec.filters.clone()).unwrap_or_default();
+        Terms { filters, internal: self.asn == self.shown(own) }
+    }
+
+    /// The settings of the peer. `hold_time` where the BGPPeer says nothing.
+    pub(super) fn config(
+        self,
+        own: Own<'_>,
+        resources: &Resources,
+        hold_time: Duration,
+        policies: &Policies,
+        secrets: &mut Secrets<'_>,
+    ) -> PeerConfig {
+        let internal = self.asn == self.shown(own.asn);
+        let local_asn = self.local_asn().filter(|local| *local != own.asn);
+        let spec = self.spec;
+        let ttl_security = spec.and_then(|spec| spec.ttl_security).filter(|hops| *hops > 0);
+        let reference = match spec {
+            Some(spec) => spec.password.as_ref(),
+            None => resources.configuration().and_then(|c| c.node_mesh_password.as_ref()),
+        };
+        let reference =
+            reference.and_then(|password: &BgpPassword| password.secret_key_ref.as_ref());
+        let (password, password_error) = match reference.map(|reference| secrets.read(reference)) {
+            None => (None, None),
+            Some(Ok(secret)) => (secret, None),
+            Some(Err(why)) => (None, Some(why)),
+        };
+        let use_node_ip = spec.and_then(|spec| spec.source_address) != Some(SourceAddress::None);
+        let family = match self.address.is_ipv4() {
+            true => Family::IPV4_UNICAST,
+            false => Family::IPV6_UNICAST,
+        };
+        let client = own.node.cluster_id.is_some_and(|id| internal && !same_cluster(&self, id));
+        let loops = spec.filter(|_| self.remote.is_none());
+        let loops = loops.and_then(|spec| spec.num_allowed_local_as_numbers).unwrap_or(0);
+        PeerConfig {
+            group: None,
+            address: PeerAddress::Address { address: self.address, interface: None },
+            port: self.port,
+            asn: PeerAsn::OneOf(vec![self.asn]),
+            local_asn,
+            local_asn_mode: match local_asn {
+                Some(_) => LocalAsnMode::Replace,
+                None => LocalAsnMode::Prepend,
+            },
+            local_address: own.node.address_like(self.address).filter(|_| use_node_ip),
+            passive: self.passive,
+            families: Some([family].into_iter().collect()),
+            import: Some(Arc::clone(&policies.import)),
+            export: Some(Arc::clone(&policies.export)),
+            hold_time: spec.and_then(asked_hold_time).unwrap_or(hold_time),
+            connect_retry: CONNECT_RETRY,
+            multihop: (!internal && ttl_security.is_none()).then_some(TTL),
+            ttl_security: ttl_security.map(|hops| hops.min(MAX_HOPS)),
+            min_hold_time: Duration::from_secs(3),
+            enforce_first_as: false,
+            reject_as_set: false,
+            password,
+            password_error,
+            route_reflector_client: client,
+            route_server_client: false,
+            next_hop: spec.map_or(NextHopMode::Auto, |spec| next_hop(spec, internal)),
+            max_prefixes: None,
+            add_path: AddPathConfig { receive: true, send: PATHS },
+            extended_messages: true,
+            extended_next_hop: false,
+            allow_own_asn: u8::try_from(loops).unwrap_or(u8::MAX),
+            remove_private_asn: RemovePrivate::No,
+            as_override: false,
+            enabled: true,
+            description: self.description(),
+            name: self.name,
+        }
+    }
+
+    fn description(&self) -> String {
+        let node = self.remote.map(|(node, _)| format!(", node {node}")).unwrap_or_default();
+        match self.by {
+            By::Mesh => format!("mesh{node}"),
+            By::Peer(name) | By::File(name) => format!("BGPPeer {name}{node}"),
+            By::Reverse(name) => format!("BGPPeer {name} of the other side{node}"),
+        }
+    }
+
+    /// What of the BGPPeer cannot be done yet.
+    pub(super) fn remarks(&self, out: &mut Vec<Remark>) {
+        let (Some(spec), By::Peer(name)) = (self.spec, self.by) else { return };
+        let mut remark = |text: String| {
+            out.push(Remark { subject: format!("BGPPeer {name}"), text });
+        };
+        if spec.max_restart_time.is_some() {
+            remark("maxRestartTime is not in force: graceful restart is not supported yet".into());
+        }
+        if let Some(gateway) = spec.reachable_by {
+            remark(format!(
+                "reachableBy is not in force: no route to {} over {gateway} is made yet",
+                self.address
+            ));
+        }
+    }
+}
+
+/// Three keep-alives.
+fn asked_hold_time(spec: &BgpPeerSpec) -> Option<Duration> {
+    let keepalive = spec.keepalive_time.as_ref()?.rounded_secs();
+    let seconds = keepalive.checked_mul(3).unwrap_or(MAX_HOLD_TIME).min(MAX_HOLD_TIME);
+    (seconds > 0).then(|| Duration::from_secs(seconds))
+}
+
+fn next_hop(spec: &BgpPeerSpec, internal: bool) -> NextHopMode {
+    match spec.next_hop_mode {
+        Some(Mode::OwnAddress) => NextHopMode::SelfAddress,
+        Some(Mode::Keep) => NextHopMode::Unchanged,
+        Some(Mode::Auto) => NextHopMode::Auto,
+        None if spec.keep_original_next_hop == Some(true) && !internal => NextHopMode::Unchanged,
+        None => NextHopMode::Auto,
+    }
+}
