@@ -244,6 +244,7 @@ fn policy() -> Duration {
                 source: RouteSource::Bgp,
                 peer: Some("p1"),
                 peer_asn: Some(Asn(64001)),
+                interface: None,
                 local_address: None,
                 local_asn: Asn(65000),
                 router_id: address(100),

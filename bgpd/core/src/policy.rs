@@ -17,12 +17,14 @@ mod automaton;
 mod community;
 mod compiled;
 pub mod definition;
+mod interface;
 mod prefix;
 
 pub use as_path::{AsPathSet, as_path_len, as_path_text};
 pub use automaton::PatternError;
 pub use community::{CommunityParseError, CommunityPattern, CommunitySet, CommunityValue};
 pub use definition::{Definition, Sets};
+pub use interface::{InterfaceName, InterfacePattern, InterfacePatternError};
 pub use prefix::{PrefixPattern, PrefixPatternError, PrefixSet};
 
 use compiled::{Candidate, Rule};
@@ -69,6 +71,11 @@ pub struct RouteView<'a> {
     pub peer: Option<&'a str>,
     /// AS of the peer it came from.
     pub peer_asn: Option<Asn>,
+    /// The interface it leads out by, for `match.interface`: of a route of the kernel, its own; of
+    /// one learned from a peer, at import the session's where the peer shares the link (the next
+    /// hop is resolved later), afterwards that of the resolved next hop. `None` where there is
+    /// none: for what we originate, for a next hop over several interfaces or none.
+    pub interface: Option<InterfaceName>,
     /// For `next-hop = self` like settings: our address towards the peer, where known.
     pub local_address: Option<IpAddr>,
     /// Our AS, for prepending without a number.
@@ -138,7 +145,7 @@ pub enum CompileError {
     /// `communities` or `add-communities` with a pattern, alone or in a set.
     #[error("{0:?} is a pattern: it can be matched and removed, not added")]
     PatternAdded(String),
-    /// A pattern in `remove-communities` is wrong.
+    /// A pattern in `community` or `remove-communities` is wrong.
     #[error(transparent)]
     Pattern(#[from] PatternError),
 }
@@ -150,6 +157,15 @@ pub struct RoutePolicy {
     /// Only those the definition names.
     sets: Sets,
     rules: Vec<Rule>,
+    looks_at: LooksAt,
+}
+
+/// What the rules of a policy look at, besides attributes.
+#[derive(Debug, Clone, Copy, Default)]
+struct LooksAt {
+    prefix: bool,
+    source: bool,
+    interface: bool,
 }
 
 impl RoutePolicy {
@@ -165,7 +181,8 @@ impl RoutePolicy {
 
     fn built_in(name: &str, default: DefaultAction) -> Self {
         let definition = Definition { name: name.to_owned(), default, rules: Vec::new() };
-        Self { definition, sets: Sets::default(), rules: Vec::new() }
+        let (sets, rules, looks_at) = Default::default();
+        Self { definition, sets, rules, looks_at }
     }
 
     /// Joins rules and the sets they name.
@@ -174,12 +191,17 @@ impl RoutePolicy {
     /// A set that is not defined, or a community pattern where only values make sense.
     pub fn compile(definition: Definition, sets: &Sets) -> Result<Self, CompileError> {
         let mut used = Sets::default();
-        let rules = definition
+        let rules: Vec<Rule> = definition
             .rules
             .iter()
             .map(|rule| Rule::compile(rule, sets, &mut used))
             .collect::<Result<_, _>>()?;
-        Ok(Self { definition, sets: used, rules })
+        let looks_at = LooksAt {
+            prefix: rules.iter().any(Rule::looks_at_prefix),
+            source: rules.iter().any(Rule::looks_at_source),
+            interface: rules.iter().any(Rule::looks_at_interface),
+        };
+        Ok(Self { definition, sets: used, rules, looks_at })
     }
 
     /// Its name in the configuration.
@@ -192,17 +214,22 @@ impl RoutePolicy {
         &self.definition
     }
 
-    /// Whether the verdict can depend on the prefix (or its family); otherwise it may be cached by
+    /// Whether the verdict can depend on the prefix (or its family or interface); otherwise it may be cached by
     /// attribute set, and peer of origin where [`looks_at_source`](Self::looks_at_source). What
     /// else goes in is the same for a whole session: our AS and address; and the local values of
     /// the route, which pass through but for what is set.
     pub fn looks_at_prefix(&self) -> bool {
-        self.rules.iter().any(Rule::looks_at_prefix)
+        self.looks_at.prefix
     }
 
     /// Whether the verdict can depend on the peer the route came from, or on `source`.
     pub fn looks_at_source(&self) -> bool {
-        self.rules.iter().any(Rule::looks_at_source)
+        self.looks_at.source
+    }
+
+    /// Whether the verdict can depend on the interface.
+    pub fn looks_at_interface(&self) -> bool {
+        self.looks_at.interface
     }
 
     /// Applies the rules in order, then the default.

@@ -8,6 +8,7 @@
 mod export;
 mod origin;
 mod peers;
+pub mod policy;
 mod resources;
 mod secrets;
 mod session;

@@ -10,8 +10,8 @@ use bgp_core::{
     policy::{
         RoutePolicy, RuleAction, Sets,
         definition::{
-            CommunityItem, Default as DefaultAction, MatchDefinition, NextHopSetting, Range,
-            RuleDefinition, SetDefinition,
+            CommunityItem, Default as DefaultAction, MatchDefinition, NextHopSetting, Prepend,
+            Range, RuleDefinition, SetDefinition,
         },
     },
 };
@@ -309,16 +309,21 @@ fn matches(matches: &MatchDefinition) -> String {
     let mut keys = Keys::new();
     values(&mut keys, "prefix", &matches.prefix, |v| string(v));
     values(&mut keys, "prefix-set", &matches.prefix_set, |v| string(v));
+    values(&mut keys, "not-prefix", &matches.not_prefix, |v| string(v));
+    values(&mut keys, "not-prefix-set", &matches.not_prefix_set, |v| string(v));
     values(&mut keys, "family", &matches.family, |v| string(v));
     values(&mut keys, "next-hop", &matches.next_hop, |v| string(v));
+    values(&mut keys, "interface", &matches.interface, |v| string(v));
     values(&mut keys, "peer", &matches.peer, |v| string(v));
     values(&mut keys, "peer-asn", &matches.peer_asn, ToString::to_string);
     values(&mut keys, "origin", &matches.origin, |origin| word(&ORIGINS, *origin));
     values(&mut keys, "as-path-set", &matches.as_path_set, |v| string(v));
+    values(&mut keys, "as-path-prefix", &matches.as_path_prefix, ToString::to_string);
     values(&mut keys, "as-path-length", &matches.as_path_length, range);
     values(&mut keys, "med", &matches.med, range);
     values(&mut keys, "local-pref", &matches.local_pref, range);
     values(&mut keys, "community-set", &matches.community_set, |v| string(v));
+    values(&mut keys, "community", &matches.community, |v| string(v));
     values(&mut keys, "source", &matches.source, |source| word(&SOURCES, *source));
     if keys.is_empty() {
         keys.push(("any", "true".to_owned()));
@@ -342,6 +347,13 @@ pub fn rule_settings(rule: &RuleDefinition) -> Vec<String> {
     set_keys(&rule.set).into_iter().map(|(key, value)| format!("{key} = {value}")).collect()
 }
 
+fn prepend(prepend: &Prepend) -> String {
+    let mut keys = Keys::new();
+    keys.extend(prepend.asn.map(|asn| ("asn", asn.to_string())));
+    keys.push(("times", prepend.times.to_string()));
+    inline(&keys)
+}
+
 fn set_keys(set: &SetDefinition) -> Keys {
     let items = |items: &[CommunityItem]| {
         list(items.iter().map(|item| match item {
@@ -357,12 +369,11 @@ fn set_keys(set: &SetDefinition) -> Keys {
         NextHopSetting::Address(address) => ("next-hop", string(address)),
         NextHopSetting::SelfAddress => ("next-hop", string("self")),
     }));
-    keys.extend(set.prepend.map(|prepend| {
-        let mut keys = Keys::new();
-        keys.extend(prepend.asn.map(|asn| ("asn", asn.to_string())));
-        keys.push(("times", prepend.times.to_string()));
-        ("prepend", inline(&keys))
-    }));
+    match set.prepend.as_slice() {
+        [] => {}
+        [one] => keys.push(("prepend", prepend(one))),
+        several => keys.push(("prepend", list(several.iter().map(prepend)))),
+    }
     keys.extend(set.communities.as_ref().map(|list| ("communities", items(list))));
     if !set.remove_communities.is_empty() {
         keys.push(("remove-communities", items(&set.remove_communities)));

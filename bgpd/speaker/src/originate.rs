@@ -195,6 +195,7 @@ impl Originator {
             source,
             peer: None,
             peer_asn: None,
+            interface: None,
             local_address: None,
             local_asn: self.global.asn,
             router_id: self.global.router_id,

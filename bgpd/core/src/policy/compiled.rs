@@ -3,13 +3,14 @@
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use bgp_packet::{
-    AsSegment, Asn, Community, Family, FamilySet, LargeCommunity, NextHop, Origin, PathAttributes,
+    AsPath, AsSegment, Asn, Community, Family, FamilySet, LargeCommunity, NextHop, Origin,
+    PathAttributes,
 };
 
 use super::{
     AsPathSet, Chosen, CommunityPattern, CommunitySet, CommunityValue, CompileError,
-    LocalAttributes, PrefixPattern, PrefixSet, RouteSource, RouteView, RuleAction, Sets, Verdict,
-    as_path_len,
+    InterfacePattern, LocalAttributes, PrefixPattern, PrefixSet, RouteSource, RouteView,
+    RuleAction, Sets, Verdict, as_path_len,
     definition::{
         CommunityItem, MatchDefinition, NextHopSetting, Prepend, Range, RuleDefinition,
         SetDefinition,
@@ -82,6 +83,9 @@ enum Condition {
     AsPathLength(Vec<Range>),
     NextHop(PrefixSet),
     Prefix(Vec<Arc<PrefixSet>>),
+    NotPrefix(Vec<Arc<PrefixSet>>),
+    Interface(Vec<InterfacePattern>),
+    AsPathPrefix(Vec<Asn>),
     Community(Vec<Arc<CommunitySet>>),
     AsPath(Vec<Arc<AsPathSet>>),
 }
@@ -93,7 +97,7 @@ struct Set {
     med: Option<u32>,
     origin: Option<Origin>,
     next_hop: Option<NextHopSetting>,
-    prepend: Option<Prepend>,
+    prepend: Vec<Prepend>,
     communities: Option<Communities>,
     remove: Vec<Arc<CommunitySet>>,
     add: Communities,
@@ -131,7 +135,7 @@ impl Rule {
     }
 
     pub(super) fn looks_at_prefix(&self) -> bool {
-        self.conditions.iter().any(|c| matches!(c, Condition::Prefix(_) | Condition::Family(_)))
+        self.conditions.iter().any(Condition::looks_at_prefix)
             || self.set.as_ref().is_some_and(|set| {
                 // An IPv4 address is set on IPv4 routes only.
                 matches!(set.next_hop, Some(NextHopSetting::Address(IpAddr::V4(_))))
@@ -143,6 +147,10 @@ impl Rule {
         self.conditions.iter().any(|condition| {
             matches!(condition, Condition::Source(_) | Condition::Peer(_) | Condition::PeerAsn(_))
         })
+    }
+
+    pub(super) fn looks_at_interface(&self) -> bool {
+        self.conditions.iter().any(|condition| matches!(condition, Condition::Interface(_)))
     }
 
     pub(super) fn matches(&self, candidate: &Candidate<'_>) -> bool {
@@ -187,6 +195,19 @@ fn conditions(
         let found = find_all("prefix-set", names, &sets.prefix, &mut used.prefix)?;
         out.push(Condition::Prefix(found));
     }
+    if let Some(patterns) = &matches.not_prefix {
+        let set = (!patterns.is_empty()).then(|| Arc::new(PrefixSet::new(patterns.clone())));
+        out.push(Condition::NotPrefix(set.into_iter().collect()));
+    }
+    if let Some(names) = &matches.not_prefix_set {
+        let found = find_all("prefix-set", names, &sets.prefix, &mut used.prefix)?;
+        out.push(Condition::NotPrefix(found));
+    }
+    out.extend(matches.as_path_prefix.clone().map(Condition::AsPathPrefix));
+    out.extend(matches.interface.clone().map(Condition::Interface));
+    if let Some(patterns) = &matches.community {
+        out.push(Condition::Community(vec![Arc::new(CommunitySet::new(patterns.clone())?)]));
+    }
     if let Some(names) = &matches.community_set {
         let found = find_all("community-set", names, &sets.community, &mut used.community)?;
         out.push(Condition::Community(found));
@@ -228,6 +249,11 @@ fn sorted<T: Ord>(mut values: Vec<T>) -> Vec<T> {
 }
 
 impl Condition {
+    /// Interfaces too: routes of our own with the same attributes lead out by different ones.
+    fn looks_at_prefix(&self) -> bool {
+        matches!(self, Self::Prefix(_) | Self::NotPrefix(_) | Self::Family(_) | Self::Interface(_))
+    }
+
     fn holds(&self, candidate: &Candidate<'_>) -> bool {
         let route = candidate.route;
         let attributes = candidate.attributes();
@@ -255,6 +281,14 @@ impl Condition {
             ),
             Self::NextHop(networks) => networks.contains(&attributes.next_hop.address.into()),
             Self::Prefix(sets) => sets.iter().any(|set| set.contains(&route.prefix)),
+            // An empty list matches nothing here either.
+            Self::NotPrefix(sets) => {
+                !sets.is_empty() && !sets.iter().any(|set| set.contains(&route.prefix))
+            }
+            Self::Interface(patterns) => {
+                patterns.iter().any(|pattern| pattern.matches(route.interface))
+            }
+            Self::AsPathPrefix(asns) => begins_with(&attributes.as_path, asns),
             Self::Community(sets) => sets.iter().any(|set| set.matches(attributes)),
             Self::AsPath(sets) => sets.iter().any(|set| set.contains(&attributes.as_path)),
         }
@@ -281,7 +315,7 @@ impl Set {
             med: set.med,
             origin: set.origin,
             next_hop: set.next_hop,
-            prepend: set.prepend,
+            prepend: set.prepend.clone(),
             communities: set
                 .communities
                 .as_ref()
@@ -309,7 +343,7 @@ impl Set {
         if let Some(setting) = self.next_hop {
             set_next_hop(setting, candidate);
         }
-        if let Some(prepend) = self.prepend {
+        for prepend in self.prepend.iter().rev() {
             let asn = prepend.asn.unwrap_or(candidate.route.local_asn);
             prepend_asn(candidate, asn, usize::from(prepend.times));
         }
@@ -356,6 +390,27 @@ fn set_next_hop(setting: NextHopSetting, candidate: &mut Candidate<'_>) {
         candidate.write(next_hop, |a| &a.next_hop, |a| &mut a.next_hop);
         candidate.chosen.next_hop = true;
     }
+}
+
+/// Whether these numbers come first. An empty list matches nothing.
+fn begins_with(path: &AsPath, asns: &[Asn]) -> bool {
+    let mut wanted = asns.iter().peekable();
+    for segment in &path.0 {
+        match segment {
+            AsSegment::Sequence(found) => {
+                for asn in found {
+                    match wanted.next() {
+                        Some(next) if next == asn => {}
+                        Some(_) => return false,
+                        None => return !asns.is_empty(),
+                    }
+                }
+            }
+            AsSegment::Set(_) => break,
+            AsSegment::ConfedSequence(_) | AsSegment::ConfedSet(_) => {}
+        }
+    }
+    !asns.is_empty() && wanted.peek().is_none()
 }
 
 fn prepend_asn(candidate: &mut Candidate<'_>, asn: Asn, times: usize) {

@@ -6,7 +6,8 @@ use bgp_packet::{Asn, Family, Origin};
 use ipnet::IpNet;
 
 use super::{
-    AsPathSet, CommunityPattern, CommunitySet, PrefixPattern, PrefixSet, RouteSource, RuleAction,
+    AsPathSet, CommunityPattern, CommunitySet, InterfacePattern, PrefixPattern, PrefixSet,
+    RouteSource, RuleAction,
 };
 
 /// The compiled sets a policy may name.
@@ -61,10 +62,19 @@ pub struct MatchDefinition {
     pub prefix: Option<Vec<PrefixPattern>>,
     /// `prefix-set`: names.
     pub prefix_set: Option<Vec<String>>,
+    /// `not-prefix`: holds where none of them does. The prefixes of the other family are among
+    /// those.
+    pub not_prefix: Option<Vec<PrefixPattern>>,
+    /// `not-prefix-set`: names; likewise.
+    pub not_prefix_set: Option<Vec<String>>,
     /// `family`, of the prefix.
     pub family: Option<Vec<Family>>,
     /// `next-hop`: lies in one of these (an address is its host prefix).
     pub next_hop: Option<Vec<IpNet>>,
+    /// `interface`: the one the route leads out by; see [`RouteView::interface`].
+    ///
+    /// [`RouteView::interface`]: super::RouteView::interface
+    pub interface: Option<Vec<InterfacePattern>>,
     /// `peer`: name of the peer it came from; routes of our own have none.
     pub peer: Option<Vec<String>>,
     /// `peer-asn`: of the peer it came from.
@@ -73,6 +83,9 @@ pub struct MatchDefinition {
     pub origin: Option<Vec<Origin>>,
     /// `as-path-set`: names.
     pub as_path_set: Option<Vec<String>>,
+    /// `as-path-prefix`: the path begins with these numbers, in this order: the one list that is
+    /// a sequence, not a choice. Confederation segments are passed over; an AS_SET is no number.
+    pub as_path_prefix: Option<Vec<Asn>>,
     /// `as-path-length`, counted as the decision process does ([`as_path_len`](super::as_path_len)).
     pub as_path_length: Option<Vec<Range>>,
     /// `med`; a route without one does not match.
@@ -81,6 +94,8 @@ pub struct MatchDefinition {
     pub local_pref: Option<Vec<Range>>,
     /// `community-set`: names.
     pub community_set: Option<Vec<String>>,
+    /// `community`: the same for a few, without a set.
+    pub community: Option<Vec<CommunityPattern>>,
     /// `source`.
     pub source: Option<Vec<RouteSource>>,
 }
@@ -112,8 +127,8 @@ pub struct SetDefinition {
     pub origin: Option<Origin>,
     /// `next-hop`.
     pub next_hop: Option<NextHopSetting>,
-    /// `prepend`.
-    pub prepend: Option<Prepend>,
+    /// `prepend`: so that they stand in front of the path in this order.
+    pub prepend: Vec<Prepend>,
     /// `communities`: these instead of all plain, large and extended ones (RFC 8642 §3: well-known
     /// ones are no exception). IPv6-specific extended ones (RFC 5701) stay.
     pub communities: Option<Vec<CommunityItem>>,
@@ -138,7 +153,7 @@ pub enum NextHopSetting {
     SelfAddress,
 }
 
-/// `prepend` of a `set`.
+/// One of `prepend` of a `set`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Prepend {
     /// Which AS; ours when absent.

@@ -30,6 +30,7 @@ fn view(attributes: &PathAttributes) -> RouteView<'_> {
         source: RouteSource::Bgp,
         peer: Some("tor1"),
         peer_asn: Some(Asn(65000)),
+        interface: InterfaceName::new("eth0"),
         local_address: Some("192.0.2.1".parse().expect("an address")),
         local_asn: Asn(65001),
         router_id: Ipv4Addr::new(192, 0, 2, 1),
@@ -153,7 +154,7 @@ fn communities_replaces_all_kinds_before_removing_and_adding() {
 #[test]
 fn prepending_extends_the_first_sequence_until_it_is_full() {
     let prepend = |asn, times| {
-        let prepend = Some(Prepend { asn, times });
+        let prepend = vec![Prepend { asn, times }];
         let set = SetDefinition { prepend, ..Default::default() };
         compile(vec![rule(MatchDefinition::default(), set, RuleAction::Accept)])
     };
@@ -288,6 +289,15 @@ fn naive_match(
         && any(&matches.prefix_set, |name| {
             sets.prefix[name].patterns().iter().any(|p| p.contains(&route.prefix))
         })
+        && none(&matches.not_prefix, |p| p.contains(&route.prefix))
+        && none(&matches.not_prefix_set, |name| {
+            sets.prefix[name].patterns().iter().any(|p| p.contains(&route.prefix))
+        })
+        && any(&matches.interface, |pattern| naive_interface(&pattern.to_string(), route))
+        && naive_as_path_prefix(&matches.as_path_prefix, now)
+        && any(&matches.community, |pattern| {
+            values(now).iter().any(|value| naive_community(pattern, value))
+        })
         && any(&matches.family, |f| *f == family)
         && any(&matches.next_hop, |network| network.contains(&now.next_hop.address))
         && any(&matches.peer, |name| route.peer == Some(name))
@@ -305,6 +315,30 @@ fn naive_match(
             values(now).iter().any(|value| patterns.iter().any(|p| naive_community(p, value)))
         })
         && any(&matches.source, |source| *source == route.source)
+}
+
+fn none<T>(list: &Option<Vec<T>>, holds: impl Fn(&T) -> bool) -> bool {
+    list.as_ref().is_none_or(|list| !list.is_empty() && !list.iter().any(holds))
+}
+
+fn naive_interface(pattern: &str, route: &RouteView<'_>) -> bool {
+    let regex = format!("^{}$", pattern.replace('.', r"\.").replace('*', ".*"));
+    let name = route.interface.map(|name| name.to_string()).unwrap_or_default();
+    Regex::new(&regex).expect("compiles").is_match(&name)
+}
+
+fn naive_as_path_prefix(asns: &Option<Vec<Asn>>, now: &PathAttributes) -> bool {
+    let Some(asns) = asns else { return true };
+    let mut path = Vec::new();
+    for segment in &now.as_path.0 {
+        match segment {
+            AsSegment::Sequence(asns) => path.extend(asns.iter().map(|asn| Some(*asn))),
+            AsSegment::Set(_) => path.push(None),
+            _ => {}
+        }
+    }
+    let asns: Vec<_> = asns.iter().copied().map(Some).collect();
+    !asns.is_empty() && path.starts_with(&asns)
 }
 
 fn values(now: &PathAttributes) -> Vec<CommunityValue> {
@@ -369,7 +403,7 @@ fn naive_set(
     {
         now.next_hop = NextHop { address, link_local: None };
     }
-    if let Some(Prepend { asn, times }) = set.prepend {
+    for &Prepend { asn, times } in set.prepend.iter().rev() {
         for _ in 0..times {
             let asn = asn.unwrap_or(route.local_asn);
             match now.as_path.0.first_mut() {
@@ -444,8 +478,15 @@ fn matches() -> impl Strategy<Value = MatchDefinition> {
         (list(select(&["tor1", "tor2"][..]).prop_map(str::to_owned)), list(number().prop_map(Asn))),
         (name("paths"), ranges(), ranges(), ranges(), name("tags")),
         list(select(&[RouteSource::Bgp, RouteSource::Originate][..])),
+        (list(parsed(patterns)), name("nets"), list(parsed(&["eth0", "*.cali", "*", "e*0"]))),
+        (list(number().prop_map(Asn)), list(parsed(&VALUES).prop_map(CommunityPattern::Value))),
     )
-        .prop_map(|(a, b, c, d, source)| MatchDefinition {
+        .prop_map(|(a, b, c, d, source, e, f)| MatchDefinition {
+            not_prefix: e.0,
+            not_prefix_set: e.1,
+            interface: e.2,
+            as_path_prefix: f.0,
+            community: f.1,
             prefix: a.0,
             prefix_set: a.1,
             family: a.2,
@@ -477,10 +518,11 @@ fn sets() -> impl Strategy<Value = SetDefinition> {
         parsed(&ADDRESSES).prop_map(NextHopSetting::Address),
         Just(NextHopSetting::SelfAddress)
     ];
-    let prepend = (option::of(number().prop_map(Asn)), 0u8..4);
+    let prepend = (option::of(number().prop_map(Asn)), 0u8..4)
+        .prop_map(|(asn, times)| Prepend { asn, times });
     (
         (optional(0.2), optional(0.2), option::weighted(0.2, origins())),
-        (option::weighted(0.2, next_hop), option::weighted(0.2, prepend)),
+        (option::weighted(0.2, next_hop), option::weighted(0.2, vec(prepend, 0..3))),
         (option::weighted(0.2, items(false)), items(true), items(false)),
         (optional(0.2), optional(0.2), option::weighted(0.2, parsed(&ADDRESSES))),
     )
@@ -489,7 +531,7 @@ fn sets() -> impl Strategy<Value = SetDefinition> {
             med: a.1,
             origin: a.2,
             next_hop: b.0,
-            prepend: b.1.map(|(asn, times)| Prepend { asn, times }),
+            prepend: b.1.unwrap_or_default(),
             communities: c.0,
             remove_communities: c.1,
             add_communities: c.2,
@@ -571,7 +613,9 @@ proptest! {
         let policy = RoutePolicy::compile(definition.clone(), &sets).expect("compiles");
         for (attributes, prefix, mood) in &routes {
             let from_peer = mood & 1 == 0;
+            let interfaces = ["eth0", "vxlan.cali", "e0"];
             let route = RouteView {
+                interface: interfaces.get(usize::from(*mood)).and_then(|n| InterfaceName::new(n)),
                 prefix: prefix.parse().expect("a prefix"),
                 peer: from_peer.then_some("tor1"),
                 peer_asn: from_peer.then_some(Asn(1)),
@@ -616,6 +660,10 @@ proptest! {
                 ..view(&attributes)
             };
             prop_assert_eq!(policy.evaluate(&own), policy.evaluate(&view(&attributes)));
+        }
+        if !policy.looks_at_interface() {
+            let other = RouteView { interface: None, ..view(&attributes) };
+            prop_assert_eq!(policy.evaluate(&other), policy.evaluate(&view(&attributes)));
         }
     }
 }

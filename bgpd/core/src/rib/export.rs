@@ -54,6 +54,7 @@ fn view<'a>(
         source: source_of(path.session),
         peer: peer.map(|peer| &*peer.name),
         peer_asn: peer.map(|peer| peer.negotiated.peer_asn),
+        interface: None,
         local_address: own_next_hop(key, family_of(prefix)).map(|next_hop| next_hop.address),
         local_asn: key.local_asn,
         router_id: core.config.global.router_id,

@@ -53,7 +53,7 @@ pub fn parse(words: &[&str]) -> RuleDefinition {
             "prepend" => {
                 let (asn, times) = value.split_once('x').expect("ASNxTIMES");
                 let asn = (asn != "own").then(|| one::<Asn>(asn));
-                set.prepend = Some(Prepend { asn, times: one(times) });
+                set.prepend = vec![Prepend { asn, times: one(times) }];
             }
             "communities" => set.communities = Some(communities(value)),
             "add-communities" => set.add_communities = communities(value),

@@ -109,16 +109,21 @@ fn match_definition<'a>(entry: &Entry<'a>, sets: &NamedSets<'a>) -> Option<Match
     let out = MatchDefinition {
         prefix: lists.get("prefix", |item| item.parsed(prefix)),
         prefix_set: lists.get("prefix-set", |item| set_name(item, &sets.prefix)),
+        not_prefix: lists.get("not-prefix", |item| item.parsed(prefix)),
+        not_prefix_set: lists.get("not-prefix-set", |item| set_name(item, &sets.prefix)),
         family: lists.get("family", family),
         next_hop: lists.get("next-hop", address_or_prefix),
+        interface: lists.get("interface", |item| item.parsed("the name of an interface, * in it")),
         peer: lists.get("peer", peer),
         peer_asn: lists.get("peer-asn", asn),
         origin: lists.get("origin", |item| item.one_of(&ORIGINS)),
         as_path_set: lists.get("as-path-set", |item| set_name(item, &sets.as_path)),
+        as_path_prefix: lists.get("as-path-prefix", asn),
         as_path_length: lists.get("as-path-length", range),
         med: lists.get("med", range),
         local_pref: lists.get("local-pref", range),
         community_set: lists.get("community-set", |item| set_name(item, &sets.community)),
+        community: lists.get("community", community),
         source: lists.get("source", |item| item.one_of(&SOURCES)),
     };
     let faulty = lists.faulty;
@@ -136,6 +141,13 @@ fn set_name<T>(entry: &Entry<'_>, sets: &Named<'_, T>) -> Option<String> {
             None
         }
     }
+}
+
+fn community(entry: &Entry<'_>) -> Option<CommunityPattern> {
+    let allowed = "\"A:B\", \"large:A:B:C\", \"ext:rt:A:N\", \"ext:ro:A:N\" or \"re:PATTERN\"";
+    let pattern: CommunityPattern = entry.parsed(allowed)?;
+    CommunitySet::check(&pattern).map_err(|error| entry.fault(error)).ok()?;
+    Some(pattern)
 }
 
 fn address_or_prefix(entry: &Entry<'_>) -> Option<IpNet> {
@@ -210,7 +222,7 @@ fn set_definition(entry: &Entry<'_>, sets: &NamedSets<'_>) -> Option<SetDefiniti
         med: values.get("med", any),
         origin: values.get("origin", |entry| entry.one_of(&ORIGINS)),
         next_hop: values.get("next-hop", next_hop),
-        prepend: values.get("prepend", prepend),
+        prepend: values.get("prepend", prepends).unwrap_or_default(),
         communities: values.get("communities", |entry| items(entry, sets, false)),
         remove_communities: values
             .get("remove-communities", |entry| items(entry, sets, true))
@@ -236,6 +248,12 @@ fn next_hop(entry: &Entry<'_>) -> Option<NextHopSetting> {
         return None;
     }
     entry.unicast().map(NextHopSetting::Address)
+}
+
+/// One, or several in the order in which they are to stand.
+fn prepends(entry: &Entry<'_>) -> Option<Vec<Prepend>> {
+    let read: Vec<Option<Prepend>> = entry.one_or_more().iter().map(prepend).collect();
+    read.into_iter().collect()
 }
 
 fn prepend(entry: &Entry<'_>) -> Option<Prepend> {

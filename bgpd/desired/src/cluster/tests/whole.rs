@@ -24,6 +24,7 @@ fn exported(peer: &PeerConfig, prefixes: &[&str]) -> Vec<String> {
             source: RouteSource::Originate,
             peer: None,
             peer_asn: None,
+            interface: None,
             local_address: None,
             local_asn: Asn(64512),
             router_id: Ipv4Addr::new(10, 0, 0, 1),
