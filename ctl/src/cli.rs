@@ -176,12 +176,18 @@ pub enum Command {
     Completions {
         /// Which shell
         shell: clap_complete::Shell,
+        /// For the name calicoctl instead
+        #[arg(long)]
+        calicoctl: bool,
     },
     /// The manual page: `margay man | man -l -`
     Man {
         /// Write one page for each command into this directory instead
         #[arg(long, value_name = "PATH")]
         dir: Option<PathBuf>,
+        /// For the name calicoctl instead
+        #[arg(long)]
+        calicoctl: bool,
     },
 }
 
@@ -307,18 +313,25 @@ pub enum RoutesCommand {
 #[derive(Debug, Args)]
 pub struct GetArgs {
     /// A kind, singular, plural or short: ippool, ippools, pool
-    pub kind: String,
+    #[arg(conflicts_with = "file", required_unless_present = "file")]
+    pub kind: Option<String>,
     /// Only these; all by default
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
+    /// What.
+    #[command(flatten)]
+    pub files: Files,
     /// Where they are.
     #[command(flatten)]
     pub space: Space,
     /// Of every namespace
-    #[arg(short = 'A', long, conflicts_with_all = ["namespace", "names"])]
+    #[arg(short = 'A', long, conflicts_with_all = ["namespace", "names", "file"])]
     pub all_namespaces: bool,
+    /// Only those whose labels match: "role == 'db' && has(rack)"
+    #[arg(short = 'l', long, value_name = "SELECTOR", conflicts_with_all = ["names", "file"])]
+    pub selector: Option<String>,
     /// Go on with what changes
-    #[arg(short, long)]
+    #[arg(short, long, conflicts_with = "file")]
     pub watch: bool,
     /// Without what only this cluster has: uid, resourceVersion, creationTimestamp, namespace
     #[arg(long)]
@@ -597,7 +610,8 @@ impl FromStr for ExactPrefix {
     }
 }
 
-const SOCKET: &str = "/run/margay/bgpd.sock";
+/// Where the node daemon listens.
+pub const SOCKET: &str = "/run/margay/bgpd.sock";
 const POLICY_SOCKET: &str = "/run/margay/policy-dp.sock";
 
 /// An empty variable in the environment is as good as none.

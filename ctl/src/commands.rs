@@ -4,7 +4,7 @@ mod config;
 mod datastore;
 mod monitor;
 mod peers;
-mod resources;
+pub mod resources;
 mod routes;
 mod selector;
 mod shell;
@@ -46,8 +46,8 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Monitor { what } => monitor::run(what, options, out).await,
         Command::Selector(args) => selector::run(&args, out),
         Command::Validate(args) => validate::run(&args, out),
-        Command::Completions { shell } => shell::completions(shell),
-        Command::Man { dir } => shell::man(dir.as_deref()),
+        Command::Completions { shell, calicoctl } => shell::completions(shell, calicoctl),
+        Command::Man { dir, calicoctl } => shell::man(dir.as_deref(), calicoctl),
     }
 }
 

@@ -54,6 +54,14 @@ impl Failure {
         Self::failed(format!("cannot write {}: {}", path.display(), plain(error)))
     }
 
+    /// What went wrong, without remedies.
+    pub fn message(&self) -> &str {
+        match self {
+            Self::Told { message, .. } => message,
+            Self::Silent { .. } | Self::ReaderGone => "",
+        }
+    }
+
     /// What stands on stderr.
     pub fn text(&self) -> String {
         let Self::Told { message, help, .. } = self else { return String::new() };

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod calicoctl;
 mod cli;
 mod client;
 mod commands;
@@ -16,6 +17,7 @@ mod values;
 mod view;
 
 use std::{
+    env,
     io::{self, Write},
     process::ExitCode,
 };
@@ -25,6 +27,9 @@ use clap::{Parser, error::ErrorKind};
 use crate::{cli::Cli, error::Failure};
 
 fn main() -> ExitCode {
+    if calicoctl::is_meant(env::args_os().next().as_deref()) {
+        return calicoctl::main();
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use margay_model::{Document, Mode, decode};
+use margay_model::{Document, Fault, Mode, decode};
 
 use crate::{cli::Files, error::Failure};
 
@@ -21,9 +21,17 @@ pub struct Found {
     pub document: Document,
 }
 
+/// A fault of a file, for people.
+pub type Told<'a> = &'a dyn Fn(&str, &Fault) -> String;
+
+/// As `margay` tells a fault.
+pub fn plainly(file: &str, fault: &Fault) -> String {
+    format!("{file}: {fault}")
+}
+
 /// Every object of the files, in their order. All faults of all files are told at once, and then
 /// nothing was read; what is only odd is told on stderr.
-pub fn read(files: &Files) -> Result<Vec<Found>, Failure> {
+pub fn read(files: &Files, told: Told<'_>) -> Result<Vec<Found>, Failure> {
     if files.file.is_empty() {
         return Err(
             Failure::usage("no file given").with_help("-f FILE, or -f - for standard input")
@@ -47,7 +55,7 @@ pub fn read(files: &Files) -> Result<Vec<Found>, Failure> {
                 let documents = manifest.documents.into_iter();
                 found.extend(documents.map(|document| Found { file: file.clone(), document }));
             }
-            Err(told) => faults.extend(told.iter().map(|fault| format!("{file}: {fault}"))),
+            Err(found) => faults.extend(found.iter().map(|fault| told(&file, fault))),
         }
     }
     if !faults.is_empty() {

@@ -230,3 +230,41 @@ fn watch_goes_on_with_what_changes() {
     assert_eq!(types, ["ADDED", "ADDED", "ADDED", "MODIFIED", "DELETED"]);
     assert_eq!(output.status.code(), Some(1));
 }
+
+#[test]
+fn resources_that_files_name_are_shown_as_they_are_stored() {
+    let daemon = with_pools();
+    let policy = File::new(POLICY);
+    daemon.text(&["apply", "-f", policy.path()]);
+    daemon.text(&["label", "ippool", "red", "rack=a"]);
+    let file = File::new(&format!("{POOLS}---\n{POLICY}"));
+    let text = daemon.text(&["get", "-f", file.path()]);
+    let headers: Vec<_> = text.lines().filter(|line| line.contains("NAME")).collect();
+    assert_eq!(headers.len(), 2, "a table for each kind: {text}");
+    assert!(text.contains("\n\nNAMESPACE"), "{text}");
+    let all = daemon.json(&["get", "-f", file.path()]);
+    assert_eq!(all.as_array().map(Vec::len), Some(4));
+    assert_eq!(all[2]["metadata"]["labels"]["rack"], "a");
+    let one = daemon.json(&["get", "-f", policy.path(), "--export"]);
+    assert_eq!(one["metadata"].get("resourceVersion"), None);
+    let unknown = File::new(&POLICY.replace("name: web", "name: other"));
+    fails(&daemon, &["get", "-f", unknown.path()], 1, "does not exist");
+    fails(&daemon, &["get", "ippool", "-f", policy.path()], 2, "cannot be used with");
+    fails(&daemon, &["get"], 2, "KIND");
+}
+
+#[test]
+fn a_selector_picks_by_labels() {
+    let daemon = with_pools();
+    daemon.text(&["label", "ippool", "red", "rack=a"]);
+    daemon.text(&["label", "ippool", "blue", "rack=b"]);
+    let names = |selector: &str| daemon.text(&["get", "ippool", "-o", "name", "-l", selector]);
+    assert_eq!(names("rack == 'a'"), "ippool/red\n");
+    assert_eq!(names("has(rack)"), "ippool/blue\nippool/red\n");
+    assert_eq!(names("!has(rack)"), "ippool/green\n");
+    let list = daemon.json(&["get", "ippool", "-l", "rack in {'a', 'b'}"]);
+    assert_eq!(list["items"].as_array().map(Vec::len), Some(2));
+    fails(&daemon, &["get", "ippool", "-l", "rack=a"], 2, "margay selector");
+    let output = daemon.margay(&["get", "ippool", "-w", "-o", "json", "-l", "rack == 'a'"]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 1, "only what matches");
+}

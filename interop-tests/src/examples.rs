@@ -39,15 +39,17 @@ pub fn all() -> Result<Vec<(String, PathBuf)>> {
     Ok(found)
 }
 
-/// Puts everything that is needed into this folder, which is made.
+/// Puts everything that is needed into this folder, which is made; in the order of the names each
+/// resource finds what it needs.
 ///
 /// # Errors
 /// When it cannot be written.
 pub fn into(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder)?;
     for (kind, file) in all()? {
-        fs::copy(file, folder.join(format!("{kind}.yaml")))?;
+        let order = if kind == "tier" { "0-" } else { "" };
+        fs::copy(file, folder.join(format!("{order}{kind}.yaml")))?;
     }
-    fs::write(folder.join("named.yaml"), NAMED)?;
+    fs::write(folder.join("0-named.yaml"), NAMED)?;
     Ok(())
 }

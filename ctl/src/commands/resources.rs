@@ -1,13 +1,13 @@
 //! `margay get`, `apply`, `create`, `replace`, `delete`, `patch`, `label`.
 
 mod change;
-mod documents;
+pub mod documents;
 mod get;
 mod write;
 
-pub use change::{delete, label, patch};
-pub use get::get;
-pub use write::write;
+pub use change::{change_one, delete, label, merge, patch, relabel, remove};
+pub use get::{context, fetch, get, list, strip};
+pub use write::{send, write};
 
 use margay_model::{Kind, Scope};
 use margay_proto::v1;
@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::{cli::Space, error::Failure};
 
 /// The kind a user means by a word.
-fn kind(word: &str) -> Result<Kind, Failure> {
+pub fn kind(word: &str) -> Result<Kind, Failure> {
     Kind::from_word(word).ok_or_else(|| {
         let known: Vec<_> = Kind::ALL.iter().map(|kind| kind.plural()).collect();
         Failure::usage(format!("resource type {word:?} is not supported"))
@@ -25,7 +25,7 @@ fn kind(word: &str) -> Result<Kind, Failure> {
 }
 
 /// The namespace of a resource that names none: empty for a kind without namespaces.
-fn namespace(kind: Kind, space: &Space) -> Result<String, Failure> {
+pub fn namespace(kind: Kind, space: &Space) -> Result<String, Failure> {
     match (kind.scope(), &space.namespace) {
         (Scope::Cluster, Some(_)) => Err(Failure::usage(format!("{kind} is not namespaced"))),
         (Scope::Cluster, None) => Ok(String::new()),
@@ -36,7 +36,7 @@ fn namespace(kind: Kind, space: &Space) -> Result<String, Failure> {
 }
 
 /// What an object is called.
-fn name_of(object: &Value) -> v1::ResourceName {
+pub fn name_of(object: &Value) -> v1::ResourceName {
     let text =
         |pointer| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     v1::ResourceName {
@@ -47,7 +47,7 @@ fn name_of(object: &Value) -> v1::ResourceName {
 }
 
 /// `IPPool(pool1)`, `NetworkPolicy(prod/web)`.
-fn shown(name: &v1::ResourceName) -> String {
+pub fn shown(name: &v1::ResourceName) -> String {
     match name.namespace.as_str() {
         "" => format!("{}({})", name.kind, name.name),
         namespace => format!("{}({namespace}/{})", name.kind, name.name),
@@ -55,7 +55,7 @@ fn shown(name: &v1::ResourceName) -> String {
 }
 
 /// An object out of an answer.
-fn parsed(text: &str) -> Result<Value, Failure> {
+pub fn parsed(text: &str) -> Result<Value, Failure> {
     serde_json::from_str(text)
         .map_err(|error| Failure::failed(format!("the daemon sent what is not JSON: {error}")))
 }

@@ -5,31 +5,39 @@ use std::{fs, io, path::Path};
 use clap::CommandFactory;
 
 use crate::{
+    calicoctl,
     cli::Cli,
     error::{Failure, plain},
 };
 
 /// Prints the completions for a shell.
-pub fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
+pub fn completions(shell: clap_complete::Shell, calicoctl: bool) -> Result<(), Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "margay", &mut script);
+    let (mut command, name) = definition(calicoctl);
+    clap_complete::generate(shell, &mut command, name, &mut script);
     print(&script)
 }
 
 /// Prints the manual page, or writes one page for each command into a directory.
-pub fn man(dir: Option<&Path>) -> Result<(), Failure> {
+pub fn man(dir: Option<&Path>, calicoctl: bool) -> Result<(), Failure> {
+    let (command, name) = definition(calicoctl);
     let Some(dir) = dir else {
         let mut page = Vec::new();
-        pages(Cli::command(), &mut page)?;
+        pages(command, name, &mut page)?;
         return print(&page);
     };
-    fs::create_dir_all(dir).and_then(|()| clap_mangen::generate_to(Cli::command(), dir)).map_err(
-        |error| Failure::failed(format!("cannot write to {}: {}", dir.display(), plain(&error))),
-    )
+    fs::create_dir_all(dir).and_then(|()| clap_mangen::generate_to(command, dir)).map_err(|error| {
+        Failure::failed(format!("cannot write to {}: {}", dir.display(), plain(&error)))
+    })
+}
+
+/// The command line under one of the program's names.
+fn definition(calicoctl: bool) -> (clap::Command, &'static str) {
+    if calicoctl { (calicoctl::command(), calicoctl::NAME) } else { (Cli::command(), "margay") }
 }
 
 /// The page of the program, then the options of each command in sections of their own.
-fn pages(mut command: clap::Command, page: &mut Vec<u8>) -> io::Result<()> {
+fn pages(mut command: clap::Command, name: &str, page: &mut Vec<u8>) -> io::Result<()> {
     command.build();
     let man = clap_mangen::Man::new(command.clone());
     man.render_title(page)?;
@@ -37,7 +45,7 @@ fn pages(mut command: clap::Command, page: &mut Vec<u8>) -> io::Result<()> {
     man.render_synopsis_section(page)?;
     man.render_description_section(page)?;
     man.render_options_section(page)?;
-    commands(&command, "margay", page)?;
+    commands(&command, name, page)?;
     man.render_extra_section(page)?;
     man.render_version_section(page)
 }

@@ -46,7 +46,7 @@ impl Row for Valid {
 
 /// Tells every fault of every file; lists the objects if there is none.
 pub fn run(files: &Files, out: &mut Out<'_>) -> Result<(), Failure> {
-    let found = manifests::read(files)?.into_iter();
+    let found = manifests::read(files, &manifests::plainly)?.into_iter();
     let valid: Vec<_> = found
         .map(|Found { file, document }| Valid {
             file,

@@ -3,6 +3,8 @@
 //! Owns which group, version and kind is what, lists, arrays and several documents in one text.
 //! Promises that either every object of a text is valid or all its faults are told.
 
+use serde_json::Value as Json;
+
 use crate::{
     fault::{Fault, Faults, Path, Position, Problem, Step},
     kind::Kind,
@@ -11,7 +13,7 @@ use crate::{
     object::API_VERSION,
     resource::Resource,
     text::{self, Node, Value, shorten},
-    wire::{Mode, Reader, Wire},
+    wire::{Mode, Raw, Reader, Wire},
 };
 
 /// The group and version of Calico's custom resources.
@@ -50,6 +52,32 @@ pub struct Manifest {
 /// objects. All faults of all documents are told at once.
 pub fn decode(octets: &[u8], mode: Mode) -> Result<Manifest, Faults> {
     read(octets, mode, false)
+}
+
+/// Reads a text of YAML or JSON that holds something else than resources: the documents as JSON. A
+/// plain scalar is what YAML 1.2 takes it for.
+pub fn decode_json(octets: &[u8]) -> Result<Vec<Json>, Faults> {
+    let text =
+        std::str::from_utf8(octets).map_err(|error| not_utf8(octets, error.valid_up_to()))?;
+    let (mut documents, mut faults) = (Vec::new(), Faults::default());
+    for part in text::parse(text) {
+        match part.root {
+            Ok(None) => {}
+            Ok(Some(root)) => {
+                let mut reader = Reader::new(Mode::Strict, part.number);
+                reader.duplicates(&root);
+                documents.extend(Raw::read(&root, &mut reader).map(|raw| raw.0));
+                faults.0.extend(reader.finish().0);
+            }
+            Err(error) => faults.0.push(Fault {
+                document: part.number,
+                position: Some(error.at),
+                path: Path::default(),
+                problem: Problem::Syntax(error.reason),
+            }),
+        }
+    }
+    if faults.is_empty() { Ok(documents) } else { Err(faults) }
 }
 
 /// Reads one resource as stores keep it.

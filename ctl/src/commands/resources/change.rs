@@ -2,9 +2,9 @@
 
 use margay_proto::v1::{self, WriteMode, resources_client::ResourcesClient};
 use serde_json::{Map, Value};
-use tonic::{Code, transport::Channel};
+use tonic::{Code, Status, transport::Channel};
 
-use super::{documents, kind, name_of, namespace, parsed, shown, write::Written};
+use super::{documents, fetch, kind, name_of, namespace, parsed, send, shown, write::Written};
 use crate::{
     cli::{DeleteArgs, Files, Global, LabelArgs, PatchArgs, Space},
     commands::connect,
@@ -34,9 +34,8 @@ pub async fn delete(args: DeleteArgs, options: &Global, out: &mut Out<'_>) -> Re
     let mut done = Vec::new();
     let mut failed = Vec::new();
     for name in names {
-        let request = v1::DeleteResourceRequest { name: Some(name.clone()), revision: None };
-        match client.delete_resource(request).await {
-            Ok(answer) => done.push(Written::of(&parsed(&answer.into_inner().object)?, "deleted")),
+        match remove(name.clone(), &mut client).await {
+            Ok(object) => done.push(Written::of(&parsed(&object)?, "deleted")),
             Err(status) if status.code() == Code::NotFound && args.skip_not_exists => {}
             Err(status) => failed.push(format!("{}: {}", shown(&name), status.message())),
         }
@@ -45,6 +44,15 @@ pub async fn delete(args: DeleteArgs, options: &Global, out: &mut Out<'_>) -> Re
         out.all(&done)?;
     }
     if failed.is_empty() { Ok(()) } else { Err(Failure::failed(failed.join("\n"))) }
+}
+
+/// Has the daemon remove a resource; how it was last.
+pub async fn remove(
+    name: v1::ResourceName,
+    client: &mut ResourcesClient<Channel>,
+) -> Result<String, Status> {
+    let request = v1::DeleteResourceRequest { name: Some(name), revision: None };
+    Ok(client.delete_resource(request).await?.into_inner().object)
 }
 
 /// Merges fields into resources.
@@ -83,32 +91,39 @@ pub async fn label(args: LabelArgs, options: &Global, out: &mut Out<'_>) -> Resu
         (Some(_), true) => return Err(Failure::usage("--remove takes the key of a label alone")),
         (None, false) => return Err(Failure::usage(format!("{label:?} is not KEY=VALUE"))),
     };
-    change(names, options, out, |object| {
-        let name = shown(&name_of(object));
-        let labels = object
-            .get_mut("metadata")
-            .and_then(Value::as_object_mut)
-            .map(|metadata| metadata.entry("labels").or_insert_with(|| Map::new().into()))
-            .and_then(Value::as_object_mut)
-            .ok_or_else(|| Failure::failed(format!("{name} has no metadata")))?;
-        match (value, labels.get(key).and_then(Value::as_str)) {
-            (None, None) => {
-                return Err(Failure::failed(format!("{name} has no label {key}")));
-            }
-            (None, Some(_)) => {
-                labels.remove(key);
-            }
-            (Some(new), Some(old)) if new != old && !args.overwrite => {
-                return Err(Failure::failed(format!("{name} has {key}={old} already"))
-                    .with_help("--overwrite gives it the new value"));
-            }
-            (Some(new), _) => {
-                labels.insert(key.to_owned(), new.into());
-            }
+    change(names, options, out, |object| relabel(object, key, value, args.overwrite).map(drop))
+        .await
+}
+
+/// Gives an object a label, or takes one away where there is no value; how it was before.
+pub fn relabel(
+    object: &mut Value,
+    key: &str,
+    value: Option<&str>,
+    overwrite: bool,
+) -> Result<Option<String>, Failure> {
+    let name = shown(&name_of(object));
+    let labels = object
+        .get_mut("metadata")
+        .and_then(Value::as_object_mut)
+        .map(|metadata| metadata.entry("labels").or_insert_with(|| Map::new().into()))
+        .and_then(Value::as_object_mut)
+        .ok_or_else(|| Failure::failed(format!("{name} has no metadata")))?;
+    let before = labels.get(key).and_then(Value::as_str).map(str::to_owned);
+    match (value, &before) {
+        (None, None) => return Err(Failure::failed(format!("{name} has no label {key}"))),
+        (None, Some(_)) => {
+            labels.remove(key);
         }
-        Ok(())
-    })
-    .await
+        (Some(new), Some(old)) if new != old && !overwrite => {
+            return Err(Failure::failed(format!("{name} has {key}={old} already"))
+                .with_help("--overwrite gives it the new value"));
+        }
+        (Some(new), _) => {
+            labels.insert(key.to_owned(), new.into());
+        }
+    }
+    Ok(before)
 }
 
 fn one(word: &str, name: &str, space: &Space) -> Result<v1::ResourceName, Failure> {
@@ -137,24 +152,17 @@ async fn change(
     Ok(out.all(&done)?)
 }
 
-async fn change_one(
+/// Reads a resource, changes it, and writes it back unless somebody else was faster; then again.
+pub async fn change_one(
     name: &v1::ResourceName,
     client: &mut ResourcesClient<Channel>,
     edit: &mut impl FnMut(&mut Value) -> Result<(), Failure>,
 ) -> Result<Written, Failure> {
     for _ in 0..TRIES {
-        let request = v1::GetResourceRequest { name: Some(name.clone()) };
-        let mut object = parsed(&client.get_resource(request).await?.into_inner().object)?;
+        let mut object = parsed(&fetch(name.clone(), client).await?)?;
         edit(&mut object)?;
-        let request = v1::WriteResourcesRequest {
-            mode: WriteMode::Replace.into(),
-            objects: vec![object.to_string()],
-            lenient: false,
-            dry_run: false,
-        };
-        match client.write_resources(request).await {
-            Ok(answer) => {
-                let written = answer.into_inner().written;
+        match send(WriteMode::Replace, vec![object.to_string()], false, false, client).await {
+            Ok(written) => {
                 let written = written.first().ok_or_else(|| {
                     Failure::failed("the daemon did not say what became of the resource")
                 })?;
@@ -169,7 +177,7 @@ async fn change_one(
 }
 
 /// RFC 7396: a null removes a field, a mapping goes into a mapping, all else replaces.
-fn merge(object: &mut Value, patch: &Value) {
+pub fn merge(object: &mut Value, patch: &Value) {
     let Value::Object(patch) = patch else {
         *object = patch.clone();
         return;

@@ -5,15 +5,20 @@ use margay_model::{Item, Resource, Scope};
 use crate::{
     cli::{Files, Space},
     error::Failure,
-    manifests::{self, Found},
+    manifests::{self, Found, Told},
 };
 
 /// Every resource of the files, in their order. All faults are told at once, and then nothing was
 /// read.
 pub fn read(files: &Files, space: &Space) -> Result<Vec<Resource>, Failure> {
+    read_as(files, space, &manifests::plainly)
+}
+
+/// The same, with faults told in other words.
+pub fn read_as(files: &Files, space: &Space, told: Told<'_>) -> Result<Vec<Resource>, Failure> {
     let mut resources = Vec::new();
     let mut faults = Vec::new();
-    for Found { file, document } in manifests::read(files)? {
+    for Found { file, document } in manifests::read(files, told)? {
         let place = format!("{file}: line {}", document.position.line);
         match in_namespace(document.item, &place, space) {
             Ok(resource) => resources.push(resource),

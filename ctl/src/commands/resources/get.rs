@@ -1,18 +1,18 @@
 //! `margay get`.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     env,
     io::{self, IsTerminal, Write},
 };
 
-use margay_model::{Kind, Scope};
+use margay_model::{Kind, Scope, Selector};
 use margay_proto::v1::{self, resources_client::ResourcesClient};
 use serde_json::{Value, json};
 use serde_json_path::JsonPath;
-use tonic::{Code, transport::Channel};
+use tonic::{Code, Status, transport::Channel};
 
-use super::{kind, namespace, parsed};
+use super::{documents, kind, namespace, parsed};
 use crate::{
     cli::{Format, GetArgs, Global, Output},
     commands::connect,
@@ -35,7 +35,8 @@ const DEFAULT_ASN: u64 = 64512;
 
 /// Lists resources, shows some, or goes on with what changes.
 pub async fn get(args: GetArgs, options: &Global) -> Result<(), Failure> {
-    let kind = kind(&args.kind)?;
+    let Some(word) = &args.kind else { return in_files(&args, options).await };
+    let kind = kind(word)?;
     let namespaced = kind.scope() == Scope::Namespaced;
     let space = if args.all_namespaces && !namespaced {
         return Err(Failure::usage(format!("{kind} is not namespaced")));
@@ -47,41 +48,80 @@ pub async fn get(args: GetArgs, options: &Global) -> Result<(), Failure> {
     if args.watch && args.names.len() > 1 {
         return Err(Failure::usage("--watch takes one name, or none"));
     }
+    let wanted = args.selector.as_deref().map(selector).transpose()?;
+    let with_namespace = namespaced && (args.all_namespaces || args.space.namespace.is_some());
     let shape = Shape::of(&options.output, kind)?;
     let mut client = connect(options).await?.resources();
-    let context = context(kind, &shape, &mut client).await?;
-    let with_namespace = namespaced && (args.all_namespaces || args.space.namespace.is_some());
-    let colour = io::stdout().is_terminal()
-        && !options.no_color
-        && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let mut printer = Printer {
-        columns: shape.columns(with_namespace),
-        shape,
-        context,
-        paint: Paint(colour),
-        to: io::BufWriter::new(io::stdout()),
-        table: None,
-    };
+    let mut printer = Printer::new(shape, kind, with_namespace, options, &mut client).await?;
     if args.watch {
         let name = args.names.first().cloned().unwrap_or_default();
-        return watch(kind, space, name, &mut client, &mut printer).await;
+        let name = v1::ResourceName { kind: kind.name().to_owned(), namespace: space, name };
+        return watch(name, wanted.as_ref(), &mut client, &mut printer).await;
     }
     if args.names.is_empty() {
-        let (objects, revision) = list(kind, &space, &mut client).await?;
+        let (mut objects, revision) = list(kind, &space, &mut client).await?;
+        objects.retain(|object| wanted.as_ref().is_none_or(|wanted| selects(wanted, object)));
         return printer.list(kind, objects, revision);
     }
-    let mut objects = Vec::new();
-    let mut missing = Vec::new();
-    for name in &args.names {
-        let name = v1::ResourceName {
-            kind: kind.name().to_owned(),
-            namespace: space.clone(),
-            name: name.clone(),
-        };
-        match client.get_resource(v1::GetResourceRequest { name: Some(name) }).await {
-            Ok(answer) => {
-                let mut object = parsed(&answer.into_inner().object)?;
-                if args.export {
+    let name = |name: &String| v1::ResourceName {
+        kind: kind.name().to_owned(),
+        namespace: space.clone(),
+        name: name.clone(),
+    };
+    let names = args.names.iter().map(name).collect();
+    let (objects, missing) = found(names, args.export, &mut client).await?;
+    if !objects.is_empty() || missing.is_empty() {
+        printer.some(objects, args.names.len() > 1)?;
+    }
+    told(&missing)
+}
+
+/// Shows the resources that files name, as the datastore has them.
+async fn in_files(args: &GetArgs, options: &Global) -> Result<(), Failure> {
+    let read = documents::read(&args.files, &args.space)?;
+    let names: Vec<_> = read.iter().map(|resource| super::name_of(&resource.to_json())).collect();
+    let several = names.len() > 1;
+    let mut client = connect(options).await?.resources();
+    let (objects, missing) = found(names, args.export, &mut client).await?;
+    let mut objects = objects.into_iter().peekable();
+    let mut first = true;
+    while let Some(next) = objects.peek() {
+        let name = super::name_of(next).kind;
+        let kind = Kind::from_name(&name).ok_or_else(|| {
+            Failure::failed(format!("the daemon sent a {name}, which is unknown"))
+        })?;
+        let shape = Shape::of(&options.output, kind)?;
+        // Each kind has columns of its own; data stands together.
+        let together = !matches!(shape, Shape::Table(_) | Shape::Paths(_));
+        let mut part = Vec::new();
+        while let Some(object) =
+            objects.next_if(|object| together || super::name_of(object).kind == name)
+        {
+            part.push(object);
+        }
+        if !first {
+            io::stdout().write_all(b"\n")?;
+        }
+        first = false;
+        let namespaced = kind.scope() == Scope::Namespaced;
+        let mut printer = Printer::new(shape, kind, namespaced, options, &mut client).await?;
+        printer.some(part, several)?;
+    }
+    told(&missing)
+}
+
+/// Objects by name, and what there is to say of those that do not exist.
+async fn found(
+    names: Vec<v1::ResourceName>,
+    export: bool,
+    client: &mut ResourcesClient<Channel>,
+) -> Result<(Vec<Value>, Vec<String>), Failure> {
+    let (mut objects, mut missing) = (Vec::new(), Vec::new());
+    for name in names {
+        match fetch(name, client).await {
+            Ok(object) => {
+                let mut object = parsed(&object)?;
+                if export {
                     strip(&mut object);
                 }
                 objects.push(object);
@@ -92,14 +132,42 @@ pub async fn get(args: GetArgs, options: &Global) -> Result<(), Failure> {
             Err(status) => return Err(status.into()),
         }
     }
-    if !objects.is_empty() || missing.is_empty() {
-        printer.some(objects, args.names.len() > 1)?;
-    }
+    Ok((objects, missing))
+}
+
+fn told(missing: &[String]) -> Result<(), Failure> {
     if missing.is_empty() { Ok(()) } else { Err(Failure::failed(missing.join("\n"))) }
 }
 
+fn selector(text: &str) -> Result<Selector, Failure> {
+    text.parse().map_err(|error| {
+        Failure::usage(format!("selector: {error}"))
+            .with_help("a selector looks like role == 'db' && has(rack): margay selector --help")
+    })
+}
+
+/// Whether the labels of an object match.
+fn selects(selector: &Selector, object: &Value) -> bool {
+    let labels = object.pointer("/metadata/labels").and_then(Value::as_object);
+    let labels: BTreeMap<String, String> = labels
+        .into_iter()
+        .flatten()
+        .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
+        .collect();
+    selector.matches(&labels)
+}
+
+/// One object, as text.
+pub async fn fetch(
+    name: v1::ResourceName,
+    client: &mut ResourcesClient<Channel>,
+) -> Result<String, Status> {
+    let request = v1::GetResourceRequest { name: Some(name) };
+    Ok(client.get_resource(request).await?.into_inner().object)
+}
+
 /// All objects of a kind, and the revision of the list.
-async fn list(
+pub async fn list(
     kind: Kind,
     namespace: &str,
     client: &mut ResourcesClient<Channel>,
@@ -125,14 +193,14 @@ async fn list(
 }
 
 async fn watch(
-    kind: Kind,
-    namespace: String,
-    name: String,
+    name: v1::ResourceName,
+    wanted: Option<&Selector>,
     client: &mut ResourcesClient<Channel>,
     printer: &mut Printer,
 ) -> Result<(), Failure> {
     use v1::watch_resources_response::Event;
-    let request = v1::WatchResourcesRequest { kind: kind.name().to_owned(), namespace, name };
+    let v1::ResourceName { kind, namespace, name } = name;
+    let request = v1::WatchResourcesRequest { kind, namespace, name };
     let mut stream = client.watch_resources(request).await?.into_inner();
     let mut known = BTreeSet::new();
     while let Some(answer) = stream.message().await? {
@@ -140,17 +208,22 @@ async fn watch(
             Some(Event::Object(text)) => {
                 let object = parsed(&text)?;
                 let name = super::name_of(&object);
-                let new = known.insert((name.namespace, name.name));
+                let key = (name.namespace.clone(), name.name.clone());
+                if wanted.is_some_and(|wanted| !selects(wanted, &object)) {
+                    // For who asked, it is gone with its labels.
+                    if known.remove(&key) {
+                        printer.event("DELETED", gone(name))?;
+                    }
+                    continue;
+                }
+                let new = known.insert(key);
                 printer.event(if new { "ADDED" } else { "MODIFIED" }, object)?;
             }
             Some(Event::Deleted(name)) => {
-                known.remove(&(name.namespace.clone(), name.name.clone()));
-                let object = json!({
-                    "apiVersion": "projectcalico.org/v3",
-                    "kind": name.kind,
-                    "metadata": { "namespace": name.namespace, "name": name.name },
-                });
-                printer.event("DELETED", object)?;
+                let told = known.remove(&(name.namespace.clone(), name.name.clone()));
+                if told || wanted.is_none() {
+                    printer.event("DELETED", gone(name))?;
+                }
             }
             Some(Event::InSync(_)) => printer.settle()?,
             None => {}
@@ -159,23 +232,30 @@ async fn watch(
     Err(Failure::failed("the daemon ended the stream"))
 }
 
-/// The cluster's AS, where a column needs it.
-async fn context(
+/// All that is known of an object that went away.
+fn gone(name: v1::ResourceName) -> Value {
+    json!({
+        "apiVersion": "projectcalico.org/v3",
+        "kind": name.kind,
+        "metadata": { "namespace": name.namespace, "name": name.name },
+    })
+}
+
+/// The cluster's AS, where a column of the kind needs it.
+pub async fn context(
     kind: Kind,
-    shape: &Shape,
     client: &mut ResourcesClient<Channel>,
 ) -> Result<Context, Failure> {
     let mut context = Context { default_asn: DEFAULT_ASN };
-    if kind == Kind::Node && matches!(shape, Shape::Table(_)) {
+    if kind == Kind::Node {
         let name = v1::ResourceName {
             kind: Kind::BgpConfiguration.name().to_owned(),
             namespace: String::new(),
             name: "default".to_owned(),
         };
-        match client.get_resource(v1::GetResourceRequest { name: Some(name) }).await {
-            Ok(answer) => {
-                let object = parsed(&answer.into_inner().object)?;
-                let asn = object.pointer("/spec/asNumber").and_then(Value::as_u64);
+        match fetch(name, client).await {
+            Ok(object) => {
+                let asn = parsed(&object)?.pointer("/spec/asNumber").and_then(Value::as_u64);
                 context.default_asn = asn.unwrap_or(DEFAULT_ASN);
             }
             Err(status) if status.code() == Code::NotFound => {}
@@ -186,7 +266,7 @@ async fn context(
 }
 
 /// Without what only this cluster has.
-fn strip(object: &mut Value) {
+pub fn strip(object: &mut Value) {
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         for field in [
             "namespace",
@@ -284,6 +364,30 @@ struct Printer {
 }
 
 impl Printer {
+    async fn new(
+        shape: Shape,
+        kind: Kind,
+        with_namespace: bool,
+        options: &Global,
+        client: &mut ResourcesClient<Channel>,
+    ) -> Result<Self, Failure> {
+        let context = match shape {
+            Shape::Table(_) => context(kind, client).await?,
+            _ => Context::default(),
+        };
+        let colour = io::stdout().is_terminal()
+            && !options.no_color
+            && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Ok(Self {
+            columns: shape.columns(with_namespace),
+            shape,
+            context,
+            paint: Paint(colour),
+            to: io::BufWriter::new(io::stdout()),
+            table: None,
+        })
+    }
+
     /// A whole list.
     fn list(&mut self, kind: Kind, objects: Vec<Value>, revision: u64) -> Result<(), Failure> {
         if matches!(self.shape, Shape::Json | Shape::Yaml | Shape::Template(_)) {

@@ -1,8 +1,9 @@
 //! `margay apply`, `create`, `replace`.
 
-use margay_proto::v1::{self, WriteMode, WriteOutcome};
+use margay_proto::v1::{self, WriteMode, WriteOutcome, resources_client::ResourcesClient};
 use serde::Serialize;
 use serde_json::Value;
+use tonic::{Status, transport::Channel};
 
 use super::{documents, name_of, parsed};
 use crate::{
@@ -23,16 +24,23 @@ pub async fn write(
     out: &mut Out<'_>,
 ) -> Result<(), Failure> {
     let resources = documents::read(&args.files, &args.space)?;
-    let request = v1::WriteResourcesRequest {
-        mode: mode.into(),
-        objects: resources.iter().map(|resource| resource.to_json().to_string()).collect(),
-        lenient: args.files.lenient,
-        dry_run: args.dry_run,
-    };
+    let objects = resources.iter().map(|resource| resource.to_json().to_string()).collect();
     let mut client = connect(options).await?.resources();
-    let answer = client.write_resources(request).await?.into_inner();
-    let rows = answer.written.iter().map(Written::read).collect::<Result<Vec<_>, _>>()?;
+    let written = send(mode, objects, args.files.lenient, args.dry_run, &mut client).await?;
+    let rows = written.iter().map(Written::read).collect::<Result<Vec<_>, _>>()?;
     Ok(out.all(&rows)?)
+}
+
+/// Has the daemon write all objects, or none.
+pub async fn send(
+    mode: WriteMode,
+    objects: Vec<String>,
+    lenient: bool,
+    dry_run: bool,
+    client: &mut ResourcesClient<Channel>,
+) -> Result<Vec<v1::WrittenResource>, Status> {
+    let request = v1::WriteResourcesRequest { mode: mode.into(), objects, lenient, dry_run };
+    Ok(client.write_resources(request).await?.into_inner().written)
 }
 
 /// What became of a resource.

@@ -215,3 +215,19 @@ fn assert_kept(given: &serde_json::Value, found: &serde_json::Value, path: &str)
         _ => assert_eq!(given, found, "{path}"),
     }
 }
+
+#[test]
+fn a_text_of_something_else_is_read_as_json() {
+    let read = |text: &str| decode_json(text.as_bytes());
+    let text = "a: 1\nb: [x, 'true', true, ~]\n---\n# nothing\n---\nc: {}\n";
+    let expected = [
+        serde_json::json!({ "a": 1, "b": ["x", "true", true, null] }),
+        serde_json::json!({ "c": {} }),
+    ];
+    assert_eq!(read(text).as_deref(), Ok(&expected[..]));
+    assert_eq!(read("").as_deref(), Ok(&[][..]));
+    for wrong in ["a: 1\na: 2\n", "{"] {
+        assert!(read(wrong).is_err(), "{wrong}");
+    }
+    assert!(decode_json(b"\xff").is_err());
+}

@@ -1,0 +1,59 @@
+//! What this tool has and the daemon has not, refused by name.
+
+use super::refused::Refused;
+
+fn refused(command: &str, words: &[String], why: &str) -> Refused {
+    let words: Vec<_> = words.iter().take_while(|word| !word.starts_with('-')).collect();
+    let words: String = words.iter().map(|word| format!(" {word}")).collect();
+    Refused::new(format!("operation {command}{words} is not supported: {why}"))
+}
+
+/// `calicoctl ipam`.
+pub fn ipam(words: &[String]) -> Refused {
+    refused("ipam", words, "there is no address management in this version")
+}
+
+/// `calicoctl node`.
+pub fn node(words: &[String]) -> Refused {
+    match words.first().map(String::as_str) {
+        Some("run") => refused(
+            "node",
+            words,
+            "margay-bgpd is a service of the host and no container: systemctl start margay-bgpd",
+        ),
+        Some("status") => refused("node", words, "see margay status and margay peers"),
+        _ => refused("node", words, "there is no such command in this version"),
+    }
+}
+
+/// `calicoctl cluster`.
+pub fn cluster(words: &[String]) -> Refused {
+    refused("cluster", words, "it collects from a Kubernetes API, which is not used")
+}
+
+/// `calicoctl datastore`.
+pub fn datastore(words: &[String]) -> Refused {
+    let migrate = words.first().is_some_and(|word| word == "migrate");
+    match words.get(1).map(String::as_str) {
+        Some("export" | "import") if migrate => refused(
+            "datastore",
+            words,
+            "it prepares a move to a Kubernetes datastore; margay datastore export and import keep \
+             everything, margay datastore migrate moves it",
+        ),
+        Some("lock" | "unlock") if migrate => refused(
+            "datastore",
+            words,
+            "margay-bgpd does not look at a lock; to keep everybody out, stop it and use margay \
+             datastore --offline",
+        ),
+        _ => refused(
+            "datastore",
+            words,
+            "names of policies are stored without their tier already, and read in both forms",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests;
