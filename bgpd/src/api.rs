@@ -36,7 +36,7 @@ use tonic::{
 };
 use tracing::error;
 
-use crate::{datastore::Datastore, mirror::Mirror, reload::Request};
+use crate::{datastore::Datastore, mirror::Mirror, node::Standing, reload::Request};
 
 /// Largest request and answer about resources: manifests of a whole cluster.
 const MAX_MESSAGE: usize = 64 << 20;
@@ -62,6 +62,8 @@ pub(crate) struct Node {
     pub(crate) datastore: Option<Datastore>,
     /// A copy of the resources; empty without a datastore.
     pub(crate) mirror: Mirror,
+    /// How it stands with our own Node.
+    pub(crate) standing: watch::Receiver<Standing>,
     /// The owner of the configuration.
     pub(crate) requests: mpsc::Sender<Request>,
 }
@@ -71,14 +73,6 @@ impl Node {
     pub(crate) fn router_id(&self) -> Ipv4Addr {
         let configured = self.desired.borrow().bgp.as_ref().and_then(|bgp| bgp.router_id);
         configured.unwrap_or(self.router_id)
-    }
-
-    /// The name configured, else that of the host.
-    pub(crate) fn name_of(desired: &Desired) -> String {
-        desired.node.name.clone().unwrap_or_else(|| {
-            nix::unistd::gethostname()
-                .map_or_else(|_| "localhost".to_owned(), |name| name.to_string_lossy().into_owned())
-        })
     }
 }
 

@@ -11,12 +11,12 @@ use std::{
 use anyhow::{Context, Result, bail};
 use bgp_desired::Desired;
 use bgp_speaker::{KernelEvents, Speaker};
-use margay_fib::{Fib, FibHandle};
+use margay_fib::{Fib, FibEvent, FibHandle};
 use tokio::{
     net::TcpListener,
     runtime::Builder,
     signal::unix::{SignalKind, signal},
-    sync::{mpsc, watch},
+    sync::{Notify, mpsc, watch},
     task::JoinSet,
     time::timeout,
 };
@@ -28,7 +28,9 @@ use crate::{
     datastore, http,
     lock::StateLock,
     mirror::Mirror,
+    node::{self, Registrar, Standing},
     reload::{Reloader, Request},
+    resources::Resources,
     route_lock::RouteLock,
     socket::ApiSocket,
 };
@@ -83,7 +85,8 @@ async fn serve(source: Source, desired: Desired) -> Result<()> {
     let mirror = Mirror::new();
     let kernel_events = Arc::new(KernelEvents::default());
     let route_lock = RouteLock::take(&config::fib(&desired))?;
-    let fib = start_fib(&desired, &kernel_events)?;
+    let links_changed = Arc::new(Notify::new());
+    let fib = start_fib(&desired, &kernel_events, &links_changed)?;
     let router_id = router_id(&desired, &fib)?;
     let config = config::speaker(&desired, router_id);
     let shards = available_parallelism().map_or(1, |cores| (cores.get() / 2).clamp(1, MAX_SHARDS));
@@ -94,22 +97,34 @@ async fn serve(source: Source, desired: Desired) -> Result<()> {
 
     let (requests_sender, requests) = mpsc::channel(REQUESTS);
     let (stopping, stopped) = watch::channel(false);
-    let name = Node::name_of(&desired);
+    let name: Arc<str> = node::settle(&desired).into();
+    let (standing_sender, standing) = watch::channel(Standing::default());
     let (desired, in_force) = watch::channel(Arc::new(desired));
     let node = Node {
-        name: name.into(),
+        name: Arc::clone(&name),
         router_id,
         started: Instant::now(),
-        desired: in_force,
+        desired: in_force.clone(),
         speaker: speaker.clone(),
         fib: fib.clone(),
         config_file: source.path().exists().then(|| source.path().display().to_string().into()),
         datastore: datastore.clone(),
         mirror: mirror.clone(),
+        standing,
         requests: requests_sender.clone(),
     };
     let mut tasks = JoinSet::new();
     if let Some(datastore) = datastore {
+        let registrar = Registrar::new(
+            name,
+            Resources::new(Arc::clone(&datastore.store)),
+            mirror.clone(),
+            fib.clone(),
+            in_force,
+            links_changed,
+            standing_sender,
+        );
+        tasks.spawn(registrar.run());
         tasks.spawn(mirror.follow(datastore.store));
     }
     let reloader =
@@ -160,11 +175,21 @@ async fn stop(speaker: bgp_speaker::SpeakerHandle, fib: FibHandle) {
     }
 }
 
-fn start_fib(desired: &Desired, events: &Arc<KernelEvents>) -> Result<FibHandle> {
-    let events = Arc::clone(events);
+fn start_fib(
+    desired: &Desired,
+    events: &Arc<KernelEvents>,
+    links_changed: &Arc<Notify>,
+) -> Result<FibHandle> {
+    let (events, links_changed) = (Arc::clone(events), Arc::clone(links_changed));
     // What it may not do, it says itself.
-    Fib::start(config::fib(desired), move |facts| events.put(facts))
-        .context("cannot follow the kernel's routes")
+    Fib::start(config::fib(desired), move |facts| {
+        let of_links = |fact: &FibEvent| matches!(fact, FibEvent::Link(_) | FibEvent::LinkGone(_));
+        if facts.iter().any(of_links) {
+            links_changed.notify_one();
+        }
+        events.put(facts);
+    })
+    .context("cannot follow the kernel's routes")
 }
 
 fn router_id(desired: &Desired, fib: &FibHandle) -> Result<Ipv4Addr> {

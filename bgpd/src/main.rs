@@ -13,6 +13,7 @@ mod lock;
 mod logging;
 mod metrics;
 mod mirror;
+mod node;
 mod offline;
 mod reload;
 mod resources;

@@ -13,6 +13,7 @@ use crate::{
     api::Node,
     datastore::Datastore,
     exposition::{Exposition, Kind},
+    node::Problem,
 };
 
 /// A metric's name, its help, and where its value comes from.
@@ -30,8 +31,22 @@ pub(crate) async fn render(node: &Node) -> String {
     kernel(&mut out, node);
     if let Some(datastore) = &node.datastore {
         self::datastore(&mut out, datastore);
+        registration(&mut out, node);
     }
     out.finish()
+}
+
+fn registration(out: &mut Exposition, node: &Node) {
+    let standing = node.standing.borrow();
+    let help = "Whether there is a Node of this host in the datastore.";
+    let registered = u8::from(standing.registered);
+    out.metric("margay_node_registered", Kind::Gauge, help).value(registered);
+    let help = "Whether another node has the address that this one should have.";
+    let taken = |problem: &Problem| matches!(problem, Problem::Taken { .. });
+    let conflict = u8::from(standing.problems.iter().any(taken));
+    out.metric("margay_node_address_conflict", Kind::Gauge, help).value(conflict);
+    let help = "What keeps the Node of this host from being as configured.";
+    out.metric("margay_node_problems", Kind::Gauge, help).value(standing.problems.len());
 }
 
 fn datastore(out: &mut Exposition, datastore: &Datastore) {

@@ -17,9 +17,9 @@ use margay_datastore::{Backup, Existing, Restored, migrate};
 use margay_model::Actor;
 
 use crate::{
-    api::Node,
     datastore::{self, Datastore},
     lock::StateLock,
+    node,
 };
 
 /// What is to be done.
@@ -72,7 +72,7 @@ pub(crate) fn run(task: &Task, desired: &Desired) -> Result<()> {
 async fn work(task: &Task, desired: &Desired) -> Result<()> {
     let actor = Actor {
         component: "margay-bgpd/offline".to_owned(),
-        node: Node::name_of(desired),
+        node: node::name_of(desired),
         user: Some(format!("uid {}", nix::unistd::getuid())),
     };
     let store = open(desired)?.store;

@@ -137,7 +137,8 @@ impl Reloader {
         let old = self.in_force();
         let steps = diff(&old, &new);
         // Only a restart takes these over; until then they say what is in force.
-        new.node.clone_from(&old.node);
+        new.node.name.clone_from(&old.node.name);
+        new.node.state_dir.clone_from(&old.node.state_dir);
         new.api.clone_from(&old.api);
         new.http.clone_from(&old.http);
         new.datastore.clone_from(&old.datastore);

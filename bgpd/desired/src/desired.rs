@@ -16,7 +16,7 @@ use bgp_core::{
 };
 use bgp_packet::Asn;
 
-use crate::{bgp, datastore::Datastore};
+use crate::{bgp, datastore::Datastore, registration::Registration};
 
 /// A whole configuration, checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,6 +46,8 @@ pub struct Node {
     pub name: Option<String>,
     /// What survives a restart is kept here.
     pub state_dir: PathBuf,
+    /// What it says about itself in the datastore.
+    pub registration: Registration,
 }
 
 /// `[api]`.
@@ -204,7 +206,11 @@ impl Default for Desired {
 
 impl Default for Node {
     fn default() -> Self {
-        Self { name: None, state_dir: "/var/lib/margay".into() }
+        Self {
+            name: None,
+            state_dir: "/var/lib/margay".into(),
+            registration: Registration::default(),
+        }
     }
 }
 

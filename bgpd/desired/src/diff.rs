@@ -127,7 +127,12 @@ impl fmt::Display for Step {
 pub fn diff(old: &Desired, new: &Desired) -> Vec<Step> {
     let mut steps = Steps(Vec::new());
     let daemon = |_: &str| Impact::Restart;
-    steps.keys(StepKind::Daemon, "node", show::node(old), show::node(new), daemon);
+    // The daemon is called what it was called at its start; what it registers may change.
+    let node = |key: &str| match key {
+        "name" | "state-dir" => Impact::Restart,
+        _ => Impact::Live,
+    };
+    steps.keys(StepKind::Daemon, "node", show::node(old), show::node(new), node);
     steps.keys(StepKind::Daemon, "api", show::api(old), show::api(new), daemon);
     steps.keys(StepKind::Daemon, "http", show::http(old), show::http(new), daemon);
     let (before, after) = (show::datastore(old), show::datastore(new));

@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod autodetect;
 mod bgp;
 pub mod cluster;
 mod datastore;
@@ -20,6 +21,7 @@ mod origin;
 mod peer;
 mod policy;
 mod reader;
+mod registration;
 mod settings;
 mod show;
 mod suggest;
@@ -32,6 +34,7 @@ pub use datastore::{AuditLog, Backend, Datastore, Etcd, User};
 pub use desired::{Api, Bgp, Desired, Fib, Http, NexthopObjects, Node};
 pub use diff::{Impact, Step, StepKind, diff};
 pub use fault::{Fault, Severity, Snippet};
+pub use registration::{FamilyWish, NodeAddress, PoolWish, Registration};
 pub use show::{rule_settings, show};
 
 use reader::{Section, Source};
@@ -86,10 +89,10 @@ fn read<'a>(
     let mut root = Section::root(source, document);
     // Policies first: everything else names them.
     let policies = policy::read(&mut root);
-    let node = node::node(&mut root);
+    let datastore = datastore::read(&mut root, read_secret);
+    let node = node::node(&mut root, datastore.as_ref());
     let api = node::api(&mut root);
     let http = node::http(&mut root);
-    let datastore = datastore::read(&mut root, read_secret);
     let bgp = bgp::read(&mut root, &policies, read_secret);
     if let Some(Some(bgp)) = &bgp {
         policies.check_peers(&bgp.peers);

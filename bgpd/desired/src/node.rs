@@ -3,18 +3,27 @@
 use std::path::PathBuf;
 
 use crate::{
+    datastore::Datastore,
     desired::{Api, Http, Node},
     reader::{Entry, Section},
+    registration,
 };
 
 /// Octets of a Unix socket's path, without the closing zero.
 const MAX_SOCKET_PATH: usize = 107;
 
-pub(crate) fn node(root: &mut Section<'_>) -> Option<Node> {
+/// `datastore` decides whether the node registers by itself; `None` where it could not be read.
+pub(crate) fn node(root: &mut Section<'_>, datastore: Option<&Datastore>) -> Option<Node> {
     let mut node = Node::default();
+    node.registration.enabled = registration::by_default(datastore);
     let Some(entry) = root.entry("node") else { return Some(node) };
     let mut section = entry.section()?;
-    node.name = section.entry("name").and_then(|entry| word(&entry, "a name"));
+    let name = section.entry("name");
+    node.name = name.as_ref().and_then(|entry| word(entry, "a name"));
+    node.registration = registration::read(&mut section, datastore);
+    if node.registration.enabled {
+        registration::check_name(name.as_ref(), node.name.as_deref());
+    }
     if let Some(path) = section.entry("state-dir").and_then(|entry| path(&entry)) {
         node.state_dir = path;
     }

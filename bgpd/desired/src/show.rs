@@ -17,11 +17,13 @@ use bgp_core::{
 };
 
 use crate::{
+    autodetect::AddressFamily,
     datastore::{AuditLog, Backend},
     desired::{Bgp, Desired, Fib, NexthopObjects},
     origin::source_text,
     policy::{ACTIONS, ORIGINS, SOURCES},
     reader::is_bare,
+    registration::{NodeAddress, PoolWish, Registration},
     settings::{HIDDEN, LOCAL_ASN_MODES, NEXT_HOP_MODES},
 };
 
@@ -72,7 +74,48 @@ pub(crate) fn node(desired: &Desired) -> Keys {
     let mut keys = Keys::new();
     keys.extend(desired.node.name.as_deref().map(|name| ("name", string(name))));
     keys.push(("state-dir", string(desired.node.state_dir.display())));
+    registration(&mut keys, &desired.node.registration);
     keys
+}
+
+/// Of a node that does not register only what is set.
+fn registration(keys: &mut Keys, registration: &Registration) {
+    let usual = Registration::default();
+    let Registration { enabled, .. } = *registration;
+    keys.push(("register", enabled.to_string()));
+    let detected = [
+        ("ipv4", "ipv4-autodetection", AddressFamily::V4),
+        ("ipv6", "ipv6-autodetection", AddressFamily::V6),
+    ];
+    for (address, method, family) in detected {
+        let (wish, usual) = (registration.family(family), usual.family(family));
+        if (enabled || wish.address != usual.address)
+            && let Some(text) = wish.address.text()
+        {
+            keys.push((address, string(text)));
+        }
+        if wish.method != usual.method || (enabled && wish.address == NodeAddress::Autodetect) {
+            keys.push((method, string(&wish.method)));
+        }
+    }
+    keys.extend(registration.asn.map(|asn| ("asn", asn.to_string())));
+    if !registration.labels.is_empty() {
+        let labels = registration.labels.iter();
+        let labels: Vec<_> = labels.map(|(k, v)| format!("{} = {}", key(k), string(v))).collect();
+        keys.push(("labels", format!("{{ {} }}", labels.join(", "))));
+    }
+    keys.extend(registration.cluster_id.map(|id| ("route-reflector-cluster-id", string(id))));
+    let pools = [
+        ("default-ipv4-pool", "default-ipv4-block-size", AddressFamily::V4),
+        ("default-ipv6-pool", "default-ipv6-block-size", AddressFamily::V6),
+    ];
+    for (pool, size, family) in pools {
+        let wish = registration.family(family);
+        if enabled || wish.pool != PoolWish::None {
+            keys.push((pool, string(wish.pool)));
+        }
+        keys.extend(wish.block_size.map(|bits| (size, bits.to_string())));
+    }
 }
 
 pub(crate) fn api(desired: &Desired) -> Keys {

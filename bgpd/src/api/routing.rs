@@ -3,6 +3,7 @@
 use std::{pin::Pin, time::Duration};
 
 use bgp_core::{config::default_families, fsm::State, policy::CommunityValue, rib::SoftReset};
+use bgp_desired::autodetect::AddressFamily;
 use bgp_packet::{Family, FamilySet};
 use bgp_speaker::{AddedRoute, AdminState, NoSuchPeer};
 use futures::Stream;
@@ -34,6 +35,19 @@ pub(super) fn prefix(field: &str, text: &str) -> Result<IpNet, Status> {
         .parse()
         .map_err(|_| invalid_argument(field, format!("{text:?} is no prefix, as 10.0.0.0/8")))?;
     Ok(net.trunc())
+}
+
+impl Routing {
+    fn registration(&self) -> v1::RegistrationStatus {
+        let standing = self.0.standing.borrow();
+        let address = |family| standing.addresses.get(&family).map(ToString::to_string);
+        v1::RegistrationStatus {
+            registered: standing.registered,
+            ipv4: address(AddressFamily::V4),
+            ipv6: address(AddressFamily::V6),
+            problems: standing.problems.iter().map(ToString::to_string).collect(),
+        }
+    }
 }
 
 #[tonic::async_trait]
@@ -86,6 +100,7 @@ impl routing_server::Routing for Routing {
                 r#type: desired.datastore.kind().to_owned(),
                 connected: self.0.datastore.as_ref().map(|d| d.store.status().connected),
             }),
+            registration: desired.node.registration.enabled.then(|| self.registration()),
         }))
     }
 

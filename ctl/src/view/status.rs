@@ -28,6 +28,23 @@ pub struct Status {
     peers: Peers,
     routes: BTreeMap<&'static str, Routes>,
     datastore: Datastore,
+    registration: Option<Registration>,
+}
+
+/// The node's own Node in the datastore.
+#[derive(Debug, Serialize)]
+struct Registration {
+    registered: bool,
+    ipv4: Option<String>,
+    ipv6: Option<String>,
+    problems: Vec<String>,
+}
+
+impl From<v1::RegistrationStatus> for Registration {
+    fn from(status: v1::RegistrationStatus) -> Self {
+        let v1::RegistrationStatus { registered, ipv4, ipv6, problems } = status;
+        Self { registered, ipv4, ipv6, problems }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -67,6 +84,7 @@ impl From<v1::GetStatusResponse> for Status {
             peers: Peers { total: peers.total, established: peers.established },
             routes: routes.collect(),
             datastore: Datastore { r#type: datastore.r#type, connected: datastore.connected },
+            registration: status.registration.map(Registration::from),
         }
     }
 }
@@ -92,6 +110,21 @@ impl Sheet for Status {
             Some(false) => paint.tone(Tone::Bad, ", not connected"),
             None => "".into(),
         };
-        labels.line(to, "Datastore", format!("{}{connection}", self.datastore.r#type))
+        labels.line(to, "Datastore", format!("{}{connection}", self.datastore.r#type))?;
+        let Some(registration) = &self.registration else { return Ok(()) };
+        let addresses = [&registration.ipv4, &registration.ipv6];
+        let addresses: Vec<_> = addresses.into_iter().flatten().map(String::as_str).collect();
+        let text = match (registration.registered, addresses.as_slice()) {
+            (false, _) => paint.tone(Tone::Bad, "not registered"),
+            (true, []) => paint.tone(Tone::Good, "registered, without an address"),
+            (true, addresses) => {
+                paint.tone(Tone::Good, format!("registered as {}", addresses.join(", ")))
+            }
+        };
+        labels.line(to, "Cluster", text)?;
+        for problem in &registration.problems {
+            labels.line(to, "", paint.tone(Tone::Warn, problem.as_str()))?;
+        }
+        Ok(())
     }
 }

@@ -21,6 +21,12 @@ pub fn status() -> GetStatusResponse {
             totals(Family::Ipv6Unicast, 2, 1, 1),
         ],
         datastore: Some(DatastoreStatus { r#type: "none".to_owned(), connected: None }),
+        registration: Some(RegistrationStatus {
+            registered: true,
+            ipv4: Some("10.0.0.1/24".to_owned()),
+            ipv6: None,
+            problems: vec!["the host has no IPv6 address that auto finds".to_owned()],
+        }),
     }
 }
 

@@ -21,6 +21,7 @@ const SOON: Duration = Duration::from_secs(30);
 pub struct Cluster {
     members: Vec<Member>,
     client: Host,
+    switch: Host,
     tls: bool,
 }
 
@@ -80,7 +81,7 @@ impl Cluster {
         if tls {
             make_certificates(lab, &members)?;
         }
-        let mut cluster = Self { members, client, tls };
+        let mut cluster = Self { members, client, switch, tls };
         for number in 0..3 {
             cluster.start_member(number)?;
         }
@@ -92,6 +93,11 @@ impl Cluster {
     pub fn endpoints(&self) -> Vec<String> {
         let scheme = if self.tls { "https" } else { "http" };
         self.members.iter().map(|member| format!("{scheme}://{}:2379", member.address)).collect()
+    }
+
+    /// Where more hosts can be plugged in, with addresses of 10.99.0.0/24 from .101 on.
+    pub fn switch(&self) -> &Host {
+        &self.switch
     }
 
     /// Where a client has to run.

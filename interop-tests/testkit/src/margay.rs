@@ -27,6 +27,7 @@ pub struct Margay {
     host: Host,
     dir: PathBuf,
     config: String,
+    node_keys: String,
     daemon: Option<Daemon>,
 }
 
@@ -38,8 +39,14 @@ impl Margay {
             host: host.clone(),
             dir: host.dir().to_path_buf(),
             config: config.into(),
+            node_keys: String::new(),
             daemon: None,
         }
+    }
+
+    /// More keys for its `[node]` table, at the next start or [`Margay::reconfigure`].
+    pub fn set_node_keys(&mut self, keys: &str) {
+        keys.clone_into(&mut self.node_keys);
     }
 
     /// Starts the daemon (again); returns when it answers.
@@ -198,9 +205,10 @@ impl Margay {
     fn file_text(&self) -> String {
         let dir = self.dir.display();
         format!(
-            "[node]\nname = \"{}\"\nstate-dir = \"{dir}/state\"\n\n[api]\nsocket = \
+            "[node]\nname = \"{}\"\nstate-dir = \"{dir}/state\"\n{}\n[api]\nsocket = \
              \"{dir}/bgpd.sock\"\n\n[http]\nlisten = \"127.0.0.1:9179\"\n\n{}{}",
             self.host.name(),
+            self.node_keys,
             // A router without a cluster, unless the test says otherwise.
             if self.config.contains("[datastore]") {
                 ""

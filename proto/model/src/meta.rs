@@ -129,8 +129,13 @@ impl ObjectMeta {
 }
 
 /// Whether objects of a kind may be called so.
-pub(crate) fn is_name(kind: Kind, name: &String) -> bool {
-    name_rule(kind, name).is_ok()
+pub fn is_name(kind: Kind, name: &str) -> bool {
+    name_rule(kind, &name.to_owned()).is_ok()
+}
+
+/// Whether an object may have this label.
+pub fn is_label(key: &str, value: &str) -> bool {
+    names::is_label_key(key) && names::is_label_value(value)
 }
 
 /// The rule for names of a kind.
