@@ -2,9 +2,10 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-const FILES: [&str; 5] = [
+const FILES: [&str; 6] = [
     "margay/v1/config.proto",
     "margay/v1/datastore.proto",
+    "margay/v1/ipam.proto",
     "margay/v1/resources.proto",
     "margay/v1/routing.proto",
     "margay/v1/sync.proto",

@@ -5,6 +5,7 @@ mod convert;
 mod datastore;
 mod explain;
 mod fib;
+mod ipam;
 mod monitor;
 mod peers;
 mod resources;
@@ -21,7 +22,7 @@ use margay_model::Actor;
 use margay_proto::{
     FILE_DESCRIPTOR_SET,
     v1::{
-        config_server::ConfigServer, datastore_server::DatastoreServer,
+        config_server::ConfigServer, datastore_server::DatastoreServer, ipam_server::IpamServer,
         resources_server::ResourcesServer, routing_server::RoutingServer, sync_server::SyncServer,
     },
 };
@@ -36,7 +37,7 @@ use tonic::{
 };
 use tracing::error;
 
-use crate::{datastore::Datastore, mirror::Mirror, node::Standing, reload::Request};
+use crate::{datastore::Datastore, ipam::Ipam, mirror::Mirror, node::Standing, reload::Request};
 
 /// Largest request and answer about resources: manifests of a whole cluster.
 const MAX_MESSAGE: usize = 64 << 20;
@@ -64,6 +65,8 @@ pub(crate) struct Node {
     pub(crate) mirror: Mirror,
     /// How it stands with our own Node.
     pub(crate) standing: watch::Receiver<Standing>,
+    /// Addresses; `None` without a datastore.
+    pub(crate) ipam: Option<Ipam>,
     /// The owner of the configuration.
     pub(crate) requests: mpsc::Sender<Request>,
 }
@@ -88,6 +91,7 @@ pub(crate) async fn serve(listener: UnixListener, node: Node, mut stopped: watch
     let resources = ResourcesServer::new(resources)
         .max_decoding_message_size(MAX_MESSAGE)
         .max_encoding_message_size(MAX_MESSAGE);
+    let ipam = ipam::Ipam::new(&node);
     let sync = sync::Sync { mirror: node.mirror.clone(), there: node.datastore.is_some() };
     let result = Server::builder()
         .add_service(reflection)
@@ -95,6 +99,7 @@ pub(crate) async fn serve(listener: UnixListener, node: Node, mut stopped: watch
         .add_service(resources)
         .add_service(DatastoreServer::new(backups))
         .add_service(SyncServer::new(sync))
+        .add_service(IpamServer::new(ipam))
         .add_service(ConfigServer::new(config::Config(node)))
         .serve_with_incoming_shutdown(UnixListenerStream::new(listener), async move {
             // A sender that is gone means the same.

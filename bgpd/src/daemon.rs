@@ -26,6 +26,7 @@ use crate::{
     api::{self, Node},
     config::{self, Source},
     datastore, http,
+    ipam::Ipam,
     lock::StateLock,
     mirror::Mirror,
     node::{self, Registrar, Standing},
@@ -82,7 +83,6 @@ async fn serve(source: Source, desired: Desired) -> Result<()> {
     let mut signals = signals()?;
 
     let datastore = datastore::open(&desired)?;
-    let mirror = Mirror::new();
     let kernel_events = Arc::new(KernelEvents::default());
     let route_lock = RouteLock::take(&config::fib(&desired))?;
     let links_changed = Arc::new(Notify::new());
@@ -99,6 +99,17 @@ async fn serve(source: Source, desired: Desired) -> Result<()> {
     let (stopping, stopped) = watch::channel(false);
     let name: Arc<str> = node::settle(&desired).into();
     let (standing_sender, standing) = watch::channel(Standing::default());
+    let mirror = Mirror::new();
+    let mut tasks = JoinSet::new();
+    let ipam = match &datastore {
+        Some(datastore) => {
+            let store = Arc::clone(&datastore.store);
+            let (ipam, task) = Ipam::new(store, &mirror, &name, &desired.node.state_dir)?;
+            tasks.spawn(task);
+            Some(ipam)
+        }
+        None => None,
+    };
     let (desired, in_force) = watch::channel(Arc::new(desired));
     let node = Node {
         name: Arc::clone(&name),
@@ -111,9 +122,9 @@ async fn serve(source: Source, desired: Desired) -> Result<()> {
         datastore: datastore.clone(),
         mirror: mirror.clone(),
         standing,
+        ipam: ipam.clone(),
         requests: requests_sender.clone(),
     };
-    let mut tasks = JoinSet::new();
     if let Some(datastore) = datastore {
         let registrar = Registrar::new(
             name,
@@ -158,7 +169,7 @@ async fn serve(source: Source, desired: Desired) -> Result<()> {
     };
     info!(why, "stopping");
     stopping.send_replace(true);
-    if timeout(STOP_TIME, stop(speaker, fib)).await.is_err() {
+    if timeout(STOP_TIME, stop(speaker, fib, ipam)).await.is_err() {
         warn!("not everything was cleared away in time; the next start sweeps the rest");
     }
     tasks.shutdown().await;
@@ -167,8 +178,13 @@ async fn serve(source: Source, desired: Desired) -> Result<()> {
 }
 
 /// Ends sessions, then takes our routes out of the kernel: nobody keeps them up to date any more.
-async fn stop(speaker: bgp_speaker::SpeakerHandle, fib: FibHandle) {
-    speaker.stop(String::new()).await;
+async fn stop(speaker: bgp_speaker::SpeakerHandle, fib: FibHandle, ipam: Option<Ipam>) {
+    let farewell = async {
+        if let Some(ipam) = ipam {
+            ipam.stop().await;
+        }
+    };
+    tokio::join!(speaker.stop(String::new()), farewell);
     let stopped = tokio::task::spawn_blocking(move || fib.stop(false)).await;
     if let Err(error) = stopped {
         error!(err = %error, "the kernel side did not stop");

@@ -9,6 +9,7 @@ mod daemon;
 mod datastore;
 mod exposition;
 mod http;
+mod ipam;
 mod lock;
 mod logging;
 mod metrics;

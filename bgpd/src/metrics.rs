@@ -8,11 +8,16 @@ use bgp_core::{
 };
 use bgp_packet::{Family, attribute_name};
 use bgp_speaker::{MessageKind, Peer, ShardGauge};
+use margay_ipam::{
+    allocator::Counters as IpamCounters,
+    show::{UseRow, usage},
+};
 
 use crate::{
     api::Node,
     datastore::Datastore,
     exposition::{Exposition, Kind},
+    ipam::{Ipam, Sight},
     node::Problem,
 };
 
@@ -33,6 +38,9 @@ pub(crate) async fn render(node: &Node) -> String {
         self::datastore(&mut out, datastore);
         registration(&mut out, node);
     }
+    if let Some(ipam) = &node.ipam {
+        self::ipam(&mut out, ipam).await;
+    }
     out.finish()
 }
 
@@ -47,6 +55,83 @@ fn registration(out: &mut Exposition, node: &Node) {
     out.metric("margay_node_address_conflict", Kind::Gauge, help).value(conflict);
     let help = "What keeps the Node of this host from being as configured.";
     out.metric("margay_node_problems", Kind::Gauge, help).value(standing.problems.len());
+}
+
+async fn ipam(out: &mut Exposition, ipam: &Ipam) {
+    let Some(figures) = ipam.look(IpamFigures::of).await else { return };
+    let own = ipam.own().borrow().clone();
+    let gauges = [
+        (
+            "margay_ipam_ready",
+            "1 while addresses can be assigned here.",
+            usize::from(figures.ready),
+        ),
+        ("margay_ipam_own_blocks", "Blocks of this node.", own.blocks.len()),
+        (
+            "margay_ipam_borrowed_addresses",
+            "Addresses used on this node out of blocks of others.",
+            own.borrowed.len(),
+        ),
+        ("margay_ipam_blocks", "Blocks of the cluster.", figures.blocks),
+        ("margay_ipam_pending_requests", "Requests waiting for the datastore.", figures.pending),
+        ("margay_ipam_gc_candidates", "What looks unused here and waits.", figures.suspects),
+    ];
+    for (metric, help, value) in gauges {
+        out.metric(metric, Kind::Gauge, help).value(value);
+    }
+    let counters: [Figure<&IpamCounters>; 7] = [
+        ("margay_ipam_commits_total", "Changes of blocks sent to the datastore.", |c| c.commits),
+        ("margay_ipam_lost_commits_total", "Of these, lost to another node.", |c| c.lost),
+        ("margay_ipam_claims_total", "Claims of new blocks sent.", |c| c.claims),
+        ("margay_ipam_claimed_total", "Claims that made a block ours.", |c| c.claimed),
+        ("margay_ipam_assigned_total", "Addresses assigned.", |c| c.assigned),
+        ("margay_ipam_released_total", "Addresses released.", |c| c.released),
+        ("margay_ipam_gc_reclamations_total", "Of these, collected.", |c| c.collected),
+    ];
+    for (metric, help, pick) in counters {
+        out.metric(metric, Kind::Counter, help).value(pick(&figures.counters));
+    }
+    let pools: [Figure<&UseRow>; 4] = [
+        ("margay_ipam_pool_addresses", "Addresses of a pool.", |row| least(row.total)),
+        ("margay_ipam_pool_in_use", "Of these, held.", |row| least(row.in_use)),
+        ("margay_ipam_pool_reserved", "Of these, reserved.", |row| least(row.reserved)),
+        ("margay_ipam_pool_free", "Of these, free to be assigned.", |row| least(row.free)),
+    ];
+    for (metric, help, pick) in pools {
+        let mut metric = out.metric(metric, Kind::Gauge, help);
+        for row in &figures.pools {
+            metric.sample(&[("pool", row.pool.as_deref().unwrap_or_default())], pick(row));
+        }
+    }
+}
+
+/// What the allocator has at one moment.
+struct IpamFigures {
+    ready: bool,
+    blocks: usize,
+    pending: usize,
+    suspects: usize,
+    counters: IpamCounters,
+    pools: Vec<UseRow>,
+}
+
+impl IpamFigures {
+    fn of(sight: Sight<'_>) -> Self {
+        let all = sight.allocator();
+        Self {
+            ready: all.is_ready(),
+            blocks: all.view().len(),
+            pending: all.pending(),
+            suspects: all.suspects(),
+            counters: all.counters(),
+            pools: usage(all.view(), all.pools(), all.reservations(), false),
+        }
+    }
+}
+
+/// An IPv6 pool has more addresses than a figure can say.
+fn least(count: u128) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
 }
 
 fn datastore(out: &mut Exposition, datastore: &Datastore) {

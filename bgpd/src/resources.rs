@@ -6,6 +6,7 @@
 //! `margay-model` what a single resource may say, and to the store what is durable.
 
 mod error;
+mod ipam;
 mod rules;
 
 use std::{sync::Arc, time::SystemTime};
@@ -18,6 +19,7 @@ use margay_model::{
 };
 
 pub(crate) use error::{ResourceError, store as store_status};
+pub(crate) use ipam::Configure;
 use rules::Cluster;
 
 /// How often a request without revisions is planned again when others write at the same time.

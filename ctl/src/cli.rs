@@ -1,5 +1,7 @@
 //! The command line: what can be said, before anything is done.
 
+pub mod ipam;
+
 use std::{convert::Infallible, net::IpAddr, path::PathBuf, str::FromStr};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -146,6 +148,9 @@ pub enum Command {
     /// The daemon's configuration
     #[command(subcommand, subcommand_required = true, arg_required_else_help = false)]
     Config(ConfigCommand),
+    /// Addresses and blocks of the cluster
+    #[command(subcommand, subcommand_required = true, arg_required_else_help = false)]
+    Ipam(ipam::IpamCommand),
     /// Resources as the datastore has them
     Get(GetArgs),
     /// Create resources, or replace those that exist

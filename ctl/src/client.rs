@@ -3,7 +3,7 @@
 use std::{error::Error, io, path::Path, time::Duration};
 
 use margay_proto::v1::{
-    config_client::ConfigClient, datastore_client::DatastoreClient,
+    config_client::ConfigClient, datastore_client::DatastoreClient, ipam_client::IpamClient,
     resources_client::ResourcesClient, routing_client::RoutingClient,
 };
 use tonic::transport::{Channel, Endpoint};
@@ -59,6 +59,11 @@ impl Client {
     /// The service `Datastore`.
     pub fn datastore(&self) -> DatastoreClient<Channel> {
         DatastoreClient::new(self.channel.clone())
+    }
+
+    /// The service `Ipam`.
+    pub fn ipam(&self) -> IpamClient<Channel> {
+        IpamClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER)
     }
 
     /// The service `Config`.

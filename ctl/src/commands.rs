@@ -2,6 +2,7 @@
 
 mod config;
 mod datastore;
+mod ipam;
 mod monitor;
 mod peers;
 pub mod resources;
@@ -35,6 +36,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Routes(args) => routes::run(*args, options, out).await,
         Command::Fib { destination } => fib(destination, options, out).await,
         Command::Config(command) => config::run(command, options, out).await,
+        Command::Ipam(command) => ipam::run(command, options, out).await,
         Command::Get(args) => resources::get(args, options).await,
         Command::Apply(args) => resources::write(args, WriteMode::Apply, options, out).await,
         Command::Create(args) => resources::write(args, WriteMode::Create, options, out).await,

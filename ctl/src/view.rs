@@ -5,6 +5,7 @@ mod event;
 mod explain;
 mod explain_text;
 mod fib;
+pub mod ipam;
 mod peer;
 mod peer_detail;
 mod route;

@@ -27,6 +27,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "margay-proto",
             "margay-model",
+            "margay-ipam",
             "margay-datastore",
             "bgp-packet",
             "bgp-core",

@@ -21,7 +21,7 @@ use crate::{
     error::IpamError,
     gc::{Collector, Evidence, Scene},
     lease::Leases,
-    plan::{Answer, Ask},
+    plan::{Answer, Ask, Grant},
     pool::{Pools, Reservations, Settings},
     time::Now,
     view::View,
@@ -49,7 +49,8 @@ pub struct Ticket(pub u64);
 pub struct Config {
     /// The node and the instance id kept in its state directory.
     pub host: Owner,
-    /// How long the node may stay silent before it counts as dead. Renewed three times as often.
+    /// How long the lease of the node lasts without being kept; it is kept three times as often.
+    /// For as long again after its end the node still counts as alive.
     pub lease_ttl: Duration,
     /// How long something must be seen unused before it is released; zero turns collection off.
     pub grace: Duration,
@@ -70,13 +71,24 @@ pub enum CommitEnd {
     Unknown(String),
 }
 
+/// What became of the wish to keep the lease of this node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LeaseEnd {
+    /// It is ours for its time from now; taken by this commit, now or earlier.
+    Held(Revision),
+    /// Another daemon has it.
+    Taken,
+    /// The store did not answer.
+    Failed(String),
+}
+
 /// A complete list of what an allocator watches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// Every block.
     pub blocks: Vec<(IpNet, Revision, Bytes)>,
     /// Every node lease.
-    pub leases: Vec<(NodeName, Revision, Bytes)>,
+    pub leases: Vec<(NodeName, Revision)>,
     /// The revision it was read at.
     pub at: Revision,
 }
@@ -86,19 +98,21 @@ pub struct Snapshot {
 pub enum Input {
     /// Everything, at the start and whenever a watch could not be continued.
     Snapshot(Snapshot),
-    /// One change, in the order of revisions; blocks and leases from one watch. A watch that
-    /// gathers changes by key is fed sorted by revision, each batch whole: a claim counts as checked
-    /// once a change as young as itself has come.
-    Change(Change),
+    /// Changes of blocks and leases out of one watch, with which everything up to the youngest of
+    /// them has been told. A watch that gathers changes by key tells the latest of each key only, so
+    /// a block may come as it became after a claim was made: all that waits is fed together, because
+    /// a claim counts as checked once a change as young as itself was among them.
+    Changes(Vec<Change>),
     /// The watch is broken: the view is not kept up to date until the next snapshot. Work goes on.
     WatchLost,
-    /// The pools, selectors evaluated for this node.
+    /// The pools, selectors evaluated for this node. To be told before the first snapshot: without
+    /// its pool an empty block of ours is given up.
     Pools(Pools),
     /// The reservations.
     Reservations(Reservations),
     /// The settings.
     Settings(Settings),
-    /// The nodes that exist. Until told, no node counts as gone.
+    /// The nodes that exist. Until told, or told of none, no node counts as gone.
     Nodes(BTreeSet<NodeName>),
     /// Addresses live on this node that nobody assigned.
     Busy(BTreeSet<IpAddr>),
@@ -115,6 +129,8 @@ pub enum Input {
     },
     /// A caller does not wait any more. What is assigned to it later is released.
     Cancel(AskId),
+    /// Nobody took the answer that told of these: they are released.
+    Unwanted(Vec<Grant>),
     /// A commit ended.
     Committed {
         /// Which.
@@ -122,6 +138,8 @@ pub enum Input {
         /// How.
         end: CommitEnd,
     },
+    /// The answer to an [`Output::KeepLease`].
+    Lease(LeaseEnd),
     /// Keys were read again, not older than the [`Output::Read`] that asked for it.
     Read {
         /// The revision of the read.
@@ -145,6 +163,8 @@ pub enum Output {
         /// What.
         txn: Txn,
     },
+    /// Take the lease of this node, or keep it, and tell what came of it.
+    KeepLease,
     /// Read these keys, not from a cache.
     Read(Vec<Key>),
     /// An answer to a caller.
@@ -230,7 +250,7 @@ struct Waiting {
     deadline: Option<Duration>,
     attempts: u32,
     /// What earlier attempts already got: counts for the answer, is not asked for again.
-    kept: Vec<crate::plan::Grant>,
+    kept: Vec<Grant>,
     /// What earlier attempts released, or may have.
     released: BTreeSet<IpAddr>,
 }
@@ -275,6 +295,7 @@ impl Allocator {
     /// An allocator that knows nothing yet.
     pub fn new(config: Config) -> Self {
         let jitter = Jitter::new(config.seed);
+        let leases = Leases::new(config.lease_ttl);
         Self {
             config,
             view: View::default(),
@@ -284,7 +305,7 @@ impl Allocator {
             busy: BTreeSet::new(),
             nodes: None,
             evidence: None,
-            leases: Leases::default(),
+            leases,
             tenure: Tenure::default(),
             collector: Collector::default(),
             watched: Revision::default(),
@@ -344,6 +365,11 @@ impl Allocator {
         self.queue.len() + self.flight.as_ref().map_or(0, Flight::len)
     }
 
+    /// Whether the view was complete once. What is ours was told then.
+    pub fn is_in_sync(&self) -> bool {
+        self.in_sync
+    }
+
     /// Whether requests can be met: the view is complete and the lease is ours.
     pub fn is_ready(&self) -> bool {
         self.not_ready().is_none()
@@ -361,12 +387,18 @@ impl Allocator {
     pub fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
         match input {
             Input::Snapshot(snapshot) => self.snapshot(now, snapshot, out),
-            Input::Change(change) => self.change(now, &change, out),
+            Input::Changes(changes) => self.changes(now, &changes, out),
             Input::WatchLost => {}
-            Input::Pools(pools) => self.pools = pools,
+            Input::Pools(pools) => {
+                self.pools = pools;
+                self.look_soon(now);
+            }
             Input::Reservations(reservations) => self.reservations = reservations,
             Input::Settings(settings) => self.settings = settings,
-            Input::Nodes(nodes) => self.nodes = Some(nodes),
+            Input::Nodes(nodes) => {
+                self.nodes = Some(nodes).filter(|nodes| !nodes.is_empty());
+                self.look_soon(now);
+            }
             Input::Busy(busy) => self.busy = busy,
             Input::Evidence(evidence) => self.evidence = Some(evidence),
             Input::Ask { id, ask, deadline } => {
@@ -374,6 +406,8 @@ impl Allocator {
                 self.enqueue(Asker::Caller(id), ask, Some(deadline));
             }
             Input::Cancel(id) => self.cancel(id),
+            Input::Unwanted(grants) => self.undo(&grants),
+            Input::Lease(end) => self.lease_answered(now, end, out),
             Input::Committed { ticket, end } => self.committed(now, ticket, end, out),
             Input::Read { at, values } => self.read(now, at, values, out),
             Input::ReadFailed(error) => {
@@ -391,8 +425,8 @@ impl Allocator {
         let waiting = self.queue.iter().filter_map(|waiting| waiting.deadline).min();
         let flying = self.flight.as_ref().and_then(Flight::next_deadline);
         let pause = self.pause.filter(|_| !self.queue.is_empty());
-        let collection = self.is_ready().then_some(self.next_collection);
-        let lease = self.tenure.next_deadline(&self.leases, &self.config);
+        let collection = self.next_look();
+        let lease = self.tenure.next_deadline().filter(|_| self.in_sync);
         let times = [waiting, flying, pause, self.read_again, collection, lease];
         times.into_iter().flatten().min()
     }
@@ -420,37 +454,36 @@ impl Allocator {
     fn snapshot(&mut self, now: Now, snapshot: Snapshot, out: &mut Vec<Output>) {
         let changed = self.view.replace(&snapshot.blocks, snapshot.at);
         self.leases.replace(&snapshot.leases, snapshot.at, now.steady);
+        self.look_at_ends(now);
         self.watched = self.watched.max(snapshot.at);
         self.in_sync = true;
         self.confirm(now, out);
         self.announce(&changed, out);
     }
 
-    fn change(&mut self, now: Now, change: &Change, out: &mut Vec<Output>) {
-        match &change.key {
-            Key::Block(cidr) => {
-                let changed = self.view.apply(change);
-                self.settle(now, change.revision, out);
-                if changed {
-                    self.announce(&[*cidr], out);
+    fn changes(&mut self, now: Now, changes: &[Change], out: &mut Vec<Output>) {
+        let mut changed = Vec::new();
+        for change in changes {
+            match &change.key {
+                Key::Block(cidr) => {
+                    if self.view.apply(change) {
+                        changed.push(*cidr);
+                    }
                 }
-            }
-            Key::NodeLease(node) => {
-                if let Ok(node) = NodeName::try_from(node.as_str()) {
-                    let value = change.value.as_ref();
-                    let value = value.map(|there| (there.revision, there.value.as_ref()));
-                    self.leases.apply(&node, value, change.revision, now.steady);
+                Key::NodeLease(node) => {
+                    if let Ok(node) = NodeName::try_from(node.as_str()) {
+                        let held = change.value.as_ref().map(|there| there.revision);
+                        self.leases.apply(&node, held, change.revision, now.steady);
+                        self.look_at_ends(now);
+                    }
                 }
-                self.settle(now, change.revision, out);
+                Key::Resource(_) => {}
             }
-            Key::Resource(_) => {}
+            self.watched = self.watched.max(change.revision);
         }
-    }
-
-    fn settle(&mut self, now: Now, revision: Revision, out: &mut Vec<Output>) {
-        self.watched = self.watched.max(revision);
         self.view.settle(self.watched);
         self.confirm(now, out);
+        self.announce(&changed, out);
     }
 
     fn read(
@@ -472,15 +505,7 @@ impl Allocator {
                         changed.push(*cidr);
                     }
                 }
-                Key::NodeLease(node) => {
-                    if let Ok(node) = NodeName::try_from(node.as_str()) {
-                        let value =
-                            value.as_ref().map(|there| (there.revision, there.value.as_ref()));
-                        self.leases.apply(&node, value, at, now.steady);
-                    }
-                    self.tenure.reread();
-                }
-                Key::Resource(_) => {}
+                Key::NodeLease(_) | Key::Resource(_) => {}
             }
         }
         self.announce(&changed, out);

@@ -48,6 +48,8 @@ impl std::fmt::Display for Unfit {
 pub enum Consequence {
     /// The request itself is wrong.
     Invalid,
+    /// Pools or settings do not allow it.
+    Forbidden,
     /// It names something that is not there.
     NotFound,
     /// It wants what somebody has.
@@ -166,8 +168,8 @@ pub enum IpamError {
     /// Others were faster until time ran out.
     #[error("{0} commits in a row were lost to others")]
     Contention(u32),
-    /// The datastore did not take the commit in time.
-    #[error("the datastore does not answer: {0}")]
+    /// The datastore did not take the commit in time; why, in words.
+    #[error("{0}")]
     Store(String),
 }
 
@@ -178,11 +180,10 @@ impl IpamError {
     /// What the caller makes of it.
     pub fn consequence(&self) -> Consequence {
         match self {
-            Self::NoPool { .. }
-            | Self::UnfitPool { .. }
-            | Self::Count(_)
-            | Self::OutsidePools(_)
-            | Self::Affinity { .. } => Consequence::Invalid,
+            Self::Count(_) | Self::OutsidePools(_) => Consequence::Invalid,
+            Self::NoPool { .. } | Self::UnfitPool { .. } | Self::Affinity { .. } => {
+                Consequence::Forbidden
+            }
             Self::UnknownPool(_) => Consequence::NotFound,
             Self::Taken { .. } | Self::InUse(_) => Consequence::AlreadyExists,
             Self::Full { .. } | Self::BlockLimit { .. } | Self::NoAutoAllocate(_) => {

@@ -166,8 +166,7 @@ impl Collector {
     /// first of the living by name looks; two that both think they are it do no harm.
     pub fn departed(&self, scene: Scene<'_>, nodes: &BTreeSet<NodeName>) -> Vec<Ask> {
         let Scene { host, view, leases, now, .. } = scene;
-        let mut alive = leases.alive(now.steady);
-        if alive.next() != Some(&host.node) {
+        if leases.alive(now.steady).next() != Some(&host.node) {
             return Vec::new();
         }
         let is_gone = |node: &NodeName| {

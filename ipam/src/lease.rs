@@ -1,161 +1,113 @@
-//! Node leases: how a daemon proves that its node lives, and how others judge that it does not.
+//! Node leases: which nodes live, as this node sees it.
 //!
-//! A lease ends by what its observer sees on its own steady clock: a value that did not change for
-//! as long as it promised to. No two clocks are ever compared. Nothing about addresses rests on a
-//! lease: a block is changed under a compare, whoever changes it. A lease only decides who may
-//! clean up behind whom.
+//! A living daemon keeps a key in the datastore, which the datastore deletes when the daemon falls
+//! silent. Owns the judgement: a node counts as alive while its key is there and for as long again
+//! afterwards, by this node's own steady clock. So when the datastore was away for everybody and
+//! all keys ended together, whoever lives has the time to come back before anybody cleans up
+//! behind it. No two clocks are ever compared. Nothing about addresses rests on a lease: a block
+//! is changed under a compare, whoever changes it. Leaves to the datastore who holds a lease.
 
 use std::{collections::BTreeMap, time::Duration};
 
-use bytes::Bytes;
 use margay_model::Revision;
-use serde::{Deserialize, Serialize};
 
-use crate::block::{Instance, NodeName};
-
-/// The stored form of a lease.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lease {
-    /// Which life of the node holds it.
-    pub instance: Instance,
-    /// Grows with each renewal, so that each one is a change.
-    pub renewals: u64,
-    /// How long the holder may stay silent.
-    pub ttl: Duration,
-}
-
-/// Why octets are no lease.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the lease cannot be read: {0}")]
-pub struct LeaseError(String);
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Form {
-    version: u32,
-    instance: String,
-    renewals: u64,
-    ttl_ms: u64,
-}
-
-const VERSION: u32 = 1;
-
-/// The longest silence believed: a lease that asks for more would never end.
-const MOST: Duration = Duration::from_secs(600);
-
-impl Lease {
-    /// The stored form.
-    pub fn to_json(&self) -> Bytes {
-        let form = Form {
-            version: VERSION,
-            instance: self.instance.to_string(),
-            renewals: self.renewals,
-            ttl_ms: u64::try_from(self.ttl.as_millis()).unwrap_or(u64::MAX),
-        };
-        serde_json::to_vec(&form).expect("text and numbers are always JSON").into()
-    }
-
-    /// Reads the stored form.
-    pub fn from_json(octets: &[u8]) -> Result<Self, LeaseError> {
-        let form: Form =
-            serde_json::from_slice(octets).map_err(|error| LeaseError(error.to_string()))?;
-        if form.version != VERSION {
-            return Err(LeaseError(format!("version {}", form.version)));
-        }
-        let instance = Instance::try_from(form.instance.as_str())
-            .map_err(|error| LeaseError(error.to_string()))?;
-        Ok(Self { instance, renewals: form.renewals, ttl: Duration::from_millis(form.ttl_ms) })
-    }
-}
-
-/// A lease as this node sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
-    /// What it says; `None` if it cannot be read, which somebody of another version wrote.
-    pub lease: Option<Lease>,
-    /// The commit that wrote it.
-    pub revision: Revision,
-    /// When this node first saw that commit, on its steady clock.
-    pub since: Duration,
-}
+use crate::block::NodeName;
 
 /// All leases as this node sees them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Leases {
-    seen: BTreeMap<NodeName, Seen>,
-    /// Leases known to be gone, and since when.
-    gone: BTreeMap<NodeName, Revision>,
+    grace: Duration,
+    held: BTreeMap<NodeName, Revision>,
+    /// Leases known to have ended.
+    ended: BTreeMap<NodeName, Ended>,
+    /// When the first list of all leases came: a node without one may be about to come.
+    known_since: Option<Duration>,
+}
+
+/// The end of a lease.
+#[derive(Clone, Copy, Debug)]
+struct Ended {
+    at: Revision,
+    /// When this node heard of it, on its steady clock.
+    since: Duration,
 }
 
 impl Leases {
-    /// What is known of a node.
-    pub fn of(&self, node: &NodeName) -> Option<&Seen> {
-        self.seen.get(node)
+    /// None yet. A node whose lease ended counts as alive for `grace` more.
+    pub fn new(grace: Duration) -> Self {
+        Self { grace, held: BTreeMap::new(), ended: BTreeMap::new(), known_since: None }
+    }
+
+    /// The commit by which the present holder of a node's lease took it.
+    pub fn of(&self, node: &NodeName) -> Option<Revision> {
+        self.held.get(node).copied()
+    }
+
+    /// The latest commit known to have changed a node's lease.
+    pub fn news(&self, node: &NodeName) -> Revision {
+        let ended = self.ended.get(node).map(|ended| ended.at);
+        self.of(node).or(ended).unwrap_or_default()
     }
 
     /// Takes in what lies under a node's lease key as of `at`; old news change nothing.
-    pub fn apply(
-        &mut self,
-        node: &NodeName,
-        value: Option<(Revision, &[u8])>,
-        at: Revision,
-        now: Duration,
-    ) {
-        let known = self.seen.get(node).map(|seen| seen.revision);
-        let gone = self.gone.get(node).copied();
-        match value {
-            Some((revision, octets)) => {
-                let stale = known.is_some_and(|known| known >= revision)
-                    || gone.is_some_and(|gone| gone >= revision);
-                if !stale {
-                    let lease = Lease::from_json(octets).ok();
-                    self.gone.remove(node);
-                    self.seen.insert(node.clone(), Seen { lease, revision, since: now });
-                }
+    pub fn apply(&mut self, node: &NodeName, held: Option<Revision>, at: Revision, now: Duration) {
+        match held {
+            Some(revision) if revision > self.news(node) => {
+                self.ended.remove(node);
+                self.held.insert(node.clone(), revision);
             }
-            None if known.is_none_or(|known| known <= at) => {
-                self.seen.remove(node);
-                let since = self.gone.entry(node.clone()).or_insert(at);
-                *since = (*since).max(at);
+            None if self.news(node) < at || self.of(node) == Some(at) => {
+                self.held.remove(node);
+                self.ended.insert(node.clone(), Ended { at, since: now });
             }
-            None => {}
+            Some(_) | None => {}
         }
+        let grace = self.grace;
+        self.ended.retain(|_, ended| {
+            // What is that old is told by nobody any more, and nobody waits for it.
+            now < ended.since.saturating_add(grace) || ended.at >= at
+        });
     }
 
     /// Takes in a list of all leases as of `at`.
-    pub fn replace(&mut self, all: &[(NodeName, Revision, Bytes)], at: Revision, now: Duration) {
+    pub fn replace(&mut self, all: &[(NodeName, Revision)], at: Revision, now: Duration) {
+        self.known_since.get_or_insert(now);
         let missing: Vec<NodeName> = self
-            .seen
+            .held
             .keys()
-            .filter(|node| !all.iter().any(|(listed, ..)| listed == *node))
+            .filter(|node| !all.iter().any(|(listed, _)| listed == *node))
             .cloned()
             .collect();
         for node in missing {
             self.apply(&node, None, at, now);
         }
-        for (node, revision, octets) in all {
-            self.apply(node, Some((*revision, octets)), at, now);
+        for (node, revision) in all {
+            self.apply(node, Some(*revision), at, now);
         }
-        self.gone.retain(|_, since| *since > at);
-    }
-
-    /// When a lease will have ended if nothing is heard of it; `None` if there is none.
-    ///
-    /// Twice the promised silence: a renewal may be on its way.
-    pub fn ends(&self, node: &NodeName) -> Option<Duration> {
-        let seen = self.seen.get(node)?;
-        let ttl = seen.lease.as_ref().map_or(MOST, |lease| lease.ttl.min(MOST));
-        Some(seen.since.saturating_add(ttl.saturating_mul(2)))
     }
 
     /// Whether a node can be taken for alive.
     pub fn is_alive(&self, node: &NodeName, now: Duration) -> bool {
-        self.ends(node).is_some_and(|end| now < end)
+        let since = match self.ended.get(node) {
+            Some(ended) => Some(ended.since),
+            None => self.known_since,
+        };
+        self.held.contains_key(node)
+            || since.is_none_or(|since| now < since.saturating_add(self.grace))
     }
 
-    /// All nodes that can be taken for alive, by name.
+    /// All nodes that have a lease or lately had one, by name.
     pub fn alive(&self, now: Duration) -> impl Iterator<Item = &NodeName> {
-        self.seen.keys().filter(move |node| self.is_alive(node, now))
+        let ended = self.ended.keys().filter(move |node| self.is_alive(node, now));
+        let mut all: Vec<&NodeName> = self.held.keys().chain(ended).collect();
+        all.sort();
+        all.into_iter()
+    }
+
+    /// When the next node stops counting as alive, if nothing is heard of it before.
+    pub fn next_end(&self, now: Duration) -> Option<Duration> {
+        let since = self.ended.values().map(|ended| ended.since).chain(self.known_since);
+        since.map(|since| since.saturating_add(self.grace)).filter(|end| *end > now).min()
     }
 }
 

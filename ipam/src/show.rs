@@ -18,6 +18,8 @@ use crate::{
 pub struct UseRow {
     /// Its addresses.
     pub cidr: IpNet,
+    /// Whether it is a block.
+    pub is_block: bool,
     /// The pool; `None` for a block in no pool.
     pub pool: Option<String>,
     /// The node that owns the block; `None` for a pool and for a block of nobody.
@@ -74,6 +76,7 @@ fn pool_row(pool: &Pool, reservations: &Reservations, blocks: &[UseRow]) -> UseR
     let reserved_outside = reserved.saturating_sub(sum(|row| row.reserved));
     UseRow {
         cidr: pool.cidr,
+        is_block: false,
         pool: Some(pool.name.clone()),
         node: None,
         state: if pool.disabled { "disabled" } else { "active" },
@@ -91,11 +94,25 @@ fn block_row(view: &View, pools: &Pools, reservations: &Reservations, cidr: IpNe
     let Some((_, block)) = view.block(cidr) else {
         let state = "unreadable";
         let node = None;
-        return UseRow { cidr, pool, node, state, total, in_use: 0, cooling: 0, reserved, free: 0 };
+        let (in_use, cooling, free) = (0, 0, 0);
+        let is_block = true;
+        return UseRow {
+            cidr,
+            is_block,
+            pool,
+            node,
+            state,
+            total,
+            in_use,
+            cooling,
+            reserved,
+            free,
+        };
     };
     let free = block.free().filter(|at| !reservations.contains(block.address(*at))).count();
     UseRow {
         cidr,
+        is_block: true,
         pool,
         node: block.owner().map(|owner| owner.node.to_string()),
         state: state(view, block),

@@ -264,7 +264,7 @@ fn a_mismatch_touches_nothing_12508() {
 fn one_live_address_of_a_handle_saves_all_of_them_5044() {
     let mut lab = Lab::new();
     let grants = lab.grants("n1", assign("h", 2));
-    let (host, leases) = (owner("n1"), Leases::default());
+    let (host, leases) = (owner("n1"), Leases::new(Duration::from_secs(10)));
     let mut collector = Collector::default();
     let mut look = |seconds: u64, live: &[IpAddr]| {
         let steady = Duration::from_secs(seconds);

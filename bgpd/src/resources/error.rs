@@ -53,6 +53,12 @@ pub(crate) enum ResourceError {
         /// What is wrong with it.
         faults: Faults,
     },
+    /// Settings of IPAM that contradict each other.
+    #[error("{0}")]
+    Settings(String),
+    /// A pool that cannot be split so.
+    #[error("{0}")]
+    Split(String),
     /// The datastore.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -81,6 +87,8 @@ impl From<ResourceError> for Status {
             ResourceError::NotOne | ResourceError::Nothing | ResourceError::Invalid { .. } => {
                 invalid_argument("objects", text)
             }
+            ResourceError::Settings(_) => invalid_argument("settings", text),
+            ResourceError::Split(_) => invalid_argument("parts", text),
             ResourceError::NotFound(_) => Status::not_found(text),
             ResourceError::AlreadyExists(_) => Status::already_exists(text),
             ResourceError::Changed(_) | ResourceError::Contended => Status::aborted(text),

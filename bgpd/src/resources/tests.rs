@@ -6,20 +6,20 @@ use serde_json::{Value, json};
 use super::*;
 
 /// The cluster of a test, asked synchronously.
-struct Bench {
-    resources: Resources,
+pub(super) struct Bench {
+    pub(super) resources: Resources,
     store: MemStore,
-    runtime: tokio::runtime::Runtime,
+    pub(super) runtime: tokio::runtime::Runtime,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let store = MemStore::new();
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         Self { resources: Resources::new(Arc::new(store.clone())), store, runtime }
     }
 
-    fn write(
+    pub(super) fn write(
         &self,
         mode: WriteMode,
         objects: &[Value],
@@ -48,13 +48,13 @@ impl Bench {
         self.runtime.block_on(self.resources.delete(key, None, &actor()))
     }
 
-    fn get(&self, key: &Key) -> Result<Value, ResourceError> {
+    pub(super) fn get(&self, key: &Key) -> Result<Value, ResourceError> {
         let text = self.runtime.block_on(self.resources.get(key))?;
         Ok(serde_json::from_str(&text).expect("JSON"))
     }
 }
 
-fn actor() -> Actor {
+pub(super) fn actor() -> Actor {
     Actor { component: "test".into(), node: "n1".into(), user: None }
 }
 

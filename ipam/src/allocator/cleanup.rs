@@ -11,8 +11,13 @@ const LEAST: Duration = Duration::from_secs(1);
 const UNHURRIED: Duration = Duration::from_secs(60);
 
 impl Allocator {
-    /// Asks for what the collector finds, twice in each grace, once the last findings are worked
-    /// off.
+    /// Something changed that may have left something behind: the collector looks soon.
+    pub(super) fn look_soon(&mut self, now: Now) {
+        self.next_collection = self.next_collection.min(now.steady.saturating_add(LEAST));
+    }
+
+    /// Asks for what the collector finds, twice in each grace and when a node stops counting as
+    /// alive, once the last findings are worked off.
     pub(super) fn collect(&mut self, now: Now) {
         if !self.is_ready() || now.steady < self.next_collection || self.is_collecting() {
             return;
@@ -20,6 +25,7 @@ impl Allocator {
         let grace = self.config.grace;
         let pause = if grace.is_zero() { UNHURRIED } else { (grace / 2).max(LEAST) };
         self.next_collection = now.steady.saturating_add(pause);
+        self.look_at_ends(now);
         let spared = self.spared();
         let scene = Scene {
             host: &self.config.host,
@@ -46,6 +52,18 @@ impl Allocator {
         for ask in asks {
             self.enqueue(Asker::Collector, ask, None);
         }
+    }
+
+    /// Looks no later than when the next node stops counting as alive.
+    pub(super) fn look_at_ends(&mut self, now: Now) {
+        if let Some(end) = self.leases.next_end(now.steady) {
+            self.next_collection = self.next_collection.min(end);
+        }
+    }
+
+    /// When the collector looks next; `None` while it cannot.
+    pub(super) fn next_look(&self) -> Option<Duration> {
+        (self.is_ready() && !self.is_collecting()).then_some(self.next_collection)
     }
 
     fn is_collecting(&self) -> bool {

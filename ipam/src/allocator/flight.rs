@@ -45,6 +45,9 @@ struct Flown {
     fate: Fate,
 }
 
+/// Told whom the store keeps waiting without saying why.
+const LATE: &str = "the datastore did not answer in time";
+
 /// What is known of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
@@ -168,9 +171,6 @@ impl Allocator {
         end: CommitEnd,
         out: &mut Vec<Output>,
     ) {
-        if self.lease_committed(now, ticket, &end, out) {
-            return;
-        }
         let Some(flight) = &mut self.flight else { return };
         let Some(cidr) = flight.tickets.remove(&ticket) else { return };
         let Some(flown) = flight.steps.get_mut(&cidr) else { return };
@@ -399,7 +399,7 @@ impl Allocator {
             }
         }
         for (id, _) in answers {
-            let why = self.store_error.clone().unwrap_or_else(|| "no answer in time".into());
+            let why = self.store_error.clone().unwrap_or_else(|| LATE.into());
             out.push(Output::Answer { id, answer: Err(IpamError::Store(why)) });
         }
     }
@@ -412,7 +412,7 @@ impl Allocator {
             return error;
         }
         match waiting.attempts {
-            0 => IpamError::Store("no answer in time".into()),
+            0 => IpamError::Store(LATE.into()),
             attempts => IpamError::Contention(attempts),
         }
     }

@@ -48,8 +48,8 @@ impl Lab {
     fn awake() -> Self {
         let mut lab = Self::asleep();
         lab.input(Input::Snapshot(Snapshot { at: Revision(10), ..Snapshot::default() }));
-        let (ticket, _) = lab.commit();
-        lab.done(ticket);
+        assert!(lab.is_lease_wanted());
+        lab.input(Input::Lease(LeaseEnd::Held(Revision(10))));
         assert!(lab.allocator.is_ready());
         lab.out.clear();
         lab
@@ -83,6 +83,14 @@ impl Lab {
         }
     }
 
+    /// Whether the store is to keep the lease; told once.
+    fn is_lease_wanted(&mut self) -> bool {
+        let wanted = self.out.iter().filter(|output| **output == Output::KeepLease).count();
+        self.out.retain(|output| *output != Output::KeepLease);
+        assert!(wanted < 2, "one question at a time");
+        wanted == 1
+    }
+
     fn has_commit(&self) -> bool {
         self.out.iter().any(|output| matches!(output, Output::Commit { .. }))
     }
@@ -101,7 +109,17 @@ impl Lab {
     /// What the watch tells of a commit.
     fn watch(&mut self, txn: &Txn, revision: Revision) {
         let (key, value) = written(txn, revision);
-        self.input(Input::Change(Change { key, value, revision }));
+        self.input(Input::Changes(vec![Change { key, value, revision }]));
+    }
+
+    /// What the watch tells of the lease of this node.
+    fn watch_lease(&mut self, at: u64, held: Option<u64>) {
+        let value = held.map(|revision| Versioned {
+            value: Bytes::from_static(b"{}"),
+            revision: Revision(revision),
+        });
+        let key = Key::NodeLease("n1".into());
+        self.input(Input::Changes(vec![Change { key, value, revision: Revision(at) }]));
     }
 
     fn answers(&mut self) -> Vec<(u64, Result<Answer, IpamError>)> {
@@ -133,10 +151,9 @@ fn nothing_is_planned_before_the_list_is_whole_and_the_lease_is_taken() {
     assert!(!lab.has_commit());
     assert_eq!(lab.allocator.not_ready(), Some(IpamError::NotInSync));
     lab.input(Input::Snapshot(Snapshot::default()));
-    let (ticket, txn) = lab.commit();
-    assert_eq!(txn.writes[0].key(), &Key::NodeLease("n1".into()));
+    assert!(lab.is_lease_wanted());
     assert!(!lab.has_commit(), "the lease first");
-    lab.done(ticket);
+    lab.input(Input::Lease(LeaseEnd::Held(Revision(11))));
     assert!(matches!(lab.commit().1.writes[0].key(), Key::Block(_)));
     // Whoever cannot be served is told why in time.
     let mut lab = Lab::asleep();
@@ -251,6 +268,41 @@ fn who_does_not_wait_any_more_keeps_nothing() {
 }
 
 #[test]
+fn an_answer_that_nobody_took_is_taken_back() {
+    let mut lab = Lab::awake();
+    lab.assign(1);
+    let (ticket, txn) = lab.commit();
+    let revision = lab.done(ticket);
+    lab.watch(&txn, revision);
+    let Some((1, Ok(Answer::Assigned(grants)))) = lab.answers().pop() else { panic!() };
+    lab.input(Input::Unwanted(grants));
+    let (_, undo) = lab.commit();
+    let Write::Put { value, .. } = &undo.writes[0] else { panic!("{undo:?}") };
+    assert_eq!(Block::from_json(value).unwrap().held_len(), 0);
+}
+
+#[test]
+fn an_older_block_that_the_watch_tells_late_is_seen_before_a_claim_counts() {
+    let mut lab = Lab::awake();
+    lab.assign(1);
+    let (ticket, txn) = lab.commit();
+    let Key::Block(cidr) = txn.writes[0].key().clone() else { panic!() };
+    let revision = lab.done(ticket);
+    // Claimed before ours and written again since: only the later write is told.
+    let wide = IpNet::new(cidr.addr(), 29).unwrap().trunc();
+    let older = Block::new("old", wide, owner("n2", "x"), UnixMillis(1)).unwrap();
+    let later = Revision(revision.0 + 1);
+    let value = Some(Versioned { value: older.to_json(), revision: later });
+    let (key, ours) = written(&txn, revision);
+    lab.input(Input::Changes(vec![
+        Change { key, value: ours, revision },
+        Change { key: Key::Block(wide), value, revision: later },
+    ]));
+    assert!(lab.out.contains(&Output::Event(Event::Contested(cidr))));
+    assert!(!lab.answers().iter().any(|(_, answer)| answer.is_ok()));
+}
+
+#[test]
 fn a_block_that_turns_out_to_overlap_an_older_one_is_not_used() {
     let mut lab = Lab::awake();
     lab.assign(1);
@@ -263,7 +315,7 @@ fn a_block_that_turns_out_to_overlap_an_older_one_is_not_used() {
     lab.revision = 11;
     let revision = lab.done(ticket);
     let change = Change { key: Key::Block(wide), value: Some(value), revision: Revision(11) };
-    lab.input(Input::Change(change));
+    lab.input(Input::Changes(vec![change]));
     assert_eq!(lab.answers(), []);
     lab.watch(&txn, revision);
     assert!(lab.out.contains(&Output::Event(Event::Contested(cidr))));
@@ -274,8 +326,6 @@ fn a_block_that_turns_out_to_overlap_an_older_one_is_not_used() {
 #[test]
 fn a_release_goes_through_although_the_name_is_taken_by_another_daemon() {
     let mut lab = Lab::asleep();
-    let lease =
-        crate::lease::Lease { instance: "two".try_into().unwrap(), renewals: 1, ttl: secs(30) };
     let mut block =
         Block::new("a", "10.0.0.0/30".parse().unwrap(), owner("n1", "one"), UnixMillis(1)).unwrap();
     block.begin(UnixMillis(1), Duration::ZERO);
@@ -289,9 +339,11 @@ fn a_release_goes_through_although_the_name_is_taken_by_another_daemon() {
     block.assign(1, &held, |_| false);
     lab.input(Input::Snapshot(Snapshot {
         blocks: vec![(block.cidr(), Revision(3), block.to_json())],
-        leases: vec![("n1".try_into().unwrap(), Revision(4), lease.to_json())],
+        leases: vec![("n1".try_into().unwrap(), Revision(4))],
         at: Revision(10),
     }));
+    assert!(lab.is_lease_wanted());
+    lab.input(Input::Lease(LeaseEnd::Taken));
     assert!(lab.out.contains(&Output::Event(Event::Displaced)));
     lab.assign(1);
     lab.ask(2, Ask::Release(vec![Release::Handle("h".try_into().unwrap())]));
@@ -301,22 +353,45 @@ fn a_release_goes_through_although_the_name_is_taken_by_another_daemon() {
     lab.pass(secs(5));
     let node = "n1".try_into().unwrap();
     assert_eq!(lab.answers(), [(1, Err(IpamError::Displaced(node)))]);
-    // Silent for twice its time, the other one is taken for dead.
-    lab.pass(secs(55));
-    let (_, txn) = lab.commit();
-    assert_eq!(txn.writes[0].key(), &Key::NodeLease("n1".into()));
+    // The other one fell silent: its lease is taken over as soon as it has ended.
+    lab.watch_lease(20, None);
+    assert!(lab.is_lease_wanted());
+    lab.input(Input::Lease(LeaseEnd::Held(Revision(21))));
+    assert!(lab.allocator.is_ready());
 }
 
 #[test]
-fn the_lease_is_renewed_in_time() {
+fn the_lease_is_kept_in_time_and_outlives_a_store_that_is_away() {
     let mut lab = Lab::awake();
     let due = lab.allocator.next_deadline().unwrap();
     assert!(due <= secs(10), "{due:?}");
     lab.pass(secs(10));
-    let (ticket, txn) = lab.commit();
-    assert_eq!(txn.writes[0].key(), &Key::NodeLease("n1".into()));
-    lab.input(Input::Committed { ticket, end: CommitEnd::Lost });
-    assert!(!lab.has_commit(), "it is read first");
+    assert!(lab.is_lease_wanted());
+    lab.pass(secs(60));
+    assert!(!lab.is_lease_wanted(), "an answer is due first");
+    lab.input(Input::Lease(LeaseEnd::Failed("no route".into())));
+    assert!(lab.allocator.is_ready(), "no address rests on it");
+    lab.pass(secs(2));
+    assert!(lab.is_lease_wanted());
+    lab.input(Input::Lease(LeaseEnd::Held(Revision(12))));
+    // Its own commit comes by the watch: nothing to ask.
+    lab.watch_lease(12, Some(12));
+    assert!(!lab.is_lease_wanted());
+}
+
+#[test]
+fn a_lease_that_ended_or_went_to_another_is_asked_for_at_once_and_once() {
+    let mut lab = Lab::awake();
+    lab.watch_lease(20, None);
+    assert!(lab.is_lease_wanted());
+    lab.input(Input::Lease(LeaseEnd::Held(Revision(21))));
+    lab.watch_lease(21, Some(21));
+    assert!(!lab.is_lease_wanted());
+    lab.watch_lease(30, Some(30));
+    assert!(lab.is_lease_wanted());
+    lab.input(Input::Lease(LeaseEnd::Taken));
+    assert!(lab.out.contains(&Output::Event(Event::Displaced)));
+    assert!(!lab.is_lease_wanted(), "not before it is time or something is heard");
 }
 
 #[test]

@@ -3,7 +3,6 @@ use std::{sync::Arc, time::Duration};
 use super::*;
 use crate::{
     block::{Block, Held},
-    lease::Lease,
     pool::Pool,
     time::UnixMillis,
     view::Stored,
@@ -48,20 +47,26 @@ impl Lab {
             view: View::default(),
             pools: Pools::new([pool]),
             settings: Settings { cooldown: Duration::ZERO, ..Settings::default() },
-            leases: Leases::default(),
+            leases: none(),
             revision: 0,
             collector: Collector::default(),
         };
-        lab.lease("n1", 0);
+        lab.lease("n1");
         lab
     }
 
-    fn lease(&mut self, node: &str, at: u64) {
+    /// A node takes its lease.
+    fn lease(&mut self, node: &str) {
         self.revision += 1;
-        let lease = Lease { instance: "one".try_into().unwrap(), renewals: 1, ttl: secs(1000) };
-        let revision = Revision(self.revision);
-        let octets = lease.to_json();
-        self.leases.apply(&node.try_into().unwrap(), Some((revision, &octets)), revision, secs(at));
+        let at = Revision(self.revision);
+        self.leases.apply(&node.try_into().unwrap(), Some(at), at, secs(0));
+    }
+
+    /// Its lease ends then.
+    fn lease_ends(&mut self, node: &str, now: u64) {
+        self.revision += 1;
+        let at = Revision(self.revision);
+        self.leases.apply(&node.try_into().unwrap(), None, at, secs(now));
     }
 
     fn block(&mut self, cidr: &str, node: &str, helds: &[Held]) {
@@ -97,6 +102,13 @@ impl Lab {
         }
         asks.iter().flat_map(addresses).collect()
     }
+}
+
+/// It is known for long that there are no leases; one that ends lasts a thousand seconds more.
+fn none() -> Leases {
+    let mut leases = Leases::new(secs(1000));
+    leases.replace(&[], Revision(0), secs(0));
+    leases
 }
 
 fn addresses(ask: &Ask) -> Vec<String> {
@@ -206,12 +218,12 @@ fn a_gone_node_is_cleaned_up_behind_by_the_first_of_the_living() {
     lab.block("10.0.0.4/30", "n1", &[pod("i", "gone"), held("cli", "gone", &[])]);
     let nodes = ["n1".try_into().unwrap()].into();
     let collector = Collector::default();
-    let asks = collector.departed(lab.scene(1), &nodes);
+    let asks = collector.departed(lab.scene(1001), &nodes);
     let released: Vec<String> = asks.iter().flat_map(addresses).collect();
     assert_eq!(released, ["10.0.0.0", "10.0.0.4", "10.0.0.1"]);
     assert!(asks.contains(&Ask::ReleaseNode("gone".try_into().unwrap())));
-    lab.lease("a-first", 0);
-    assert_eq!(collector.departed(lab.scene(1), &nodes), [], "another one does it");
+    lab.lease("a-first");
+    assert_eq!(collector.departed(lab.scene(1001), &nodes), [], "another one does it");
 }
 
 #[test]
@@ -220,12 +232,13 @@ fn a_deleted_node_whose_lease_lives_keeps_everything_and_so_does_a_dead_one_that
     lab.block("10.0.0.0/30", "n2", &[pod("h", "n2")]);
     let collector = Collector::default();
     let alone: BTreeSet<NodeName> = ["n1".try_into().unwrap()].into();
-    lab.lease("n2", 0);
-    assert_eq!(collector.departed(lab.scene(1999), &alone), []);
-    lab.lease("n1", 1999);
-    assert_eq!(collector.departed(lab.scene(2000), &alone).len(), 2);
+    lab.lease("n2");
+    assert_eq!(collector.departed(lab.scene(9000), &alone), []);
+    lab.lease_ends("n2", 9000);
+    assert_eq!(collector.departed(lab.scene(9999), &alone), [], "it may come back");
+    assert_eq!(collector.departed(lab.scene(10_000), &alone).len(), 2);
     let both: BTreeSet<NodeName> = ["n1".try_into().unwrap(), "n2".try_into().unwrap()].into();
-    assert_eq!(collector.departed(lab.scene(2000), &both), []);
+    assert_eq!(collector.departed(lab.scene(10_000), &both), []);
 }
 
 #[test]

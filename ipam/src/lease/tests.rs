@@ -1,47 +1,65 @@
 use super::*;
 
-fn lease(instance: &str) -> Lease {
-    Lease { instance: instance.try_into().unwrap(), renewals: 3, ttl: Duration::from_secs(10) }
-}
-
 fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-#[test]
-fn a_lease_is_read_as_it_was_written_and_nothing_else_is() {
-    assert_eq!(Lease::from_json(&lease("one").to_json()), Ok(lease("one")));
-    assert!(Lease::from_json(br#"{"version":2,"instance":"a","renewals":1,"ttl_ms":1}"#).is_err());
-    assert!(Lease::from_json(br#"{"version":1,"instance":"","renewals":1,"ttl_ms":1}"#).is_err());
-    assert!(
-        Lease::from_json(br#"{"version":1,"instance":"a","renewals":1,"ttl_ms":1,"x":1}"#).is_err()
-    );
+fn node(name: &str) -> NodeName {
+    name.try_into().unwrap()
+}
+
+/// Knows since the beginning that there is no lease.
+fn none() -> Leases {
+    let mut leases = Leases::new(secs(10));
+    leases.replace(&[], Revision(0), secs(0));
+    leases
 }
 
 #[test]
-fn a_lease_ends_when_its_observer_saw_no_renewal_for_twice_its_time() {
-    let (mut leases, node) = (Leases::default(), "n1".try_into().unwrap());
-    let octets = lease("one").to_json();
-    leases.apply(&node, Some((Revision(1), &octets)), Revision(1), secs(100));
-    assert!(leases.is_alive(&node, secs(119)));
-    // The same value seen again is no renewal.
-    leases.apply(&node, Some((Revision(1), &octets)), Revision(5), secs(119));
-    assert!(!leases.is_alive(&node, secs(120)));
-    leases.apply(&node, Some((Revision(6), &octets)), Revision(6), secs(121));
-    assert_eq!(leases.alive(secs(122)).collect::<Vec<_>>(), [&node]);
-    leases.apply(&node, None, Revision(7), secs(122));
-    assert!(!leases.is_alive(&node, secs(122)));
-    leases.apply(&node, Some((Revision(6), &octets)), Revision(6), secs(123));
-    assert!(leases.of(&node).is_none(), "news from before it was deleted");
+fn a_node_counts_as_alive_while_its_lease_is_there_and_for_its_grace_afterwards() {
+    let (mut leases, n1) = (none(), node("n1"));
+    leases.apply(&n1, Some(Revision(1)), Revision(1), secs(100));
+    assert!(leases.is_alive(&n1, secs(1_000_000)));
+    leases.apply(&n1, None, Revision(7), secs(200));
+    assert!(leases.is_alive(&n1, secs(209)));
+    assert_eq!(leases.alive(secs(209)).collect::<Vec<_>>(), [&n1]);
+    assert_eq!(leases.next_end(secs(209)), Some(secs(210)));
+    assert!(!leases.is_alive(&n1, secs(210)));
+    assert_eq!(leases.alive(secs(210)).count(), 0);
+    assert_eq!(leases.next_end(secs(210)), None);
 }
 
 #[test]
-fn a_lease_that_cannot_be_read_or_promises_forever_ends_too() {
-    let (mut leases, node) = (Leases::default(), "n1".try_into().unwrap());
-    leases.apply(&node, Some((Revision(1), b"?")), Revision(1), secs(0));
-    assert!(leases.is_alive(&node, secs(1199)));
-    assert!(!leases.is_alive(&node, secs(1200)));
-    let endless = Lease { ttl: Duration::MAX, ..lease("one") };
-    leases.apply(&node, Some((Revision(2), &endless.to_json())), Revision(2), secs(0));
-    assert!(!leases.is_alive(&node, secs(1200)));
+fn news_from_before_a_lease_ended_change_nothing() {
+    let (mut leases, n1) = (none(), node("n1"));
+    leases.apply(&n1, Some(Revision(6)), Revision(6), secs(100));
+    leases.apply(&n1, None, Revision(7), secs(101));
+    leases.apply(&n1, Some(Revision(6)), Revision(6), secs(102));
+    assert_eq!((leases.of(&n1), leases.news(&n1)), (None, Revision(7)));
+    leases.apply(&n1, Some(Revision(8)), Revision(8), secs(103));
+    leases.apply(&n1, None, Revision(7), secs(104));
+    assert_eq!(leases.of(&n1), Some(Revision(8)));
+}
+
+#[test]
+fn after_all_leases_ended_together_everybody_has_time_to_come_back() {
+    let (mut leases, n1, n2) = (none(), node("n1"), node("n2"));
+    let held = [(n1.clone(), Revision(1)), (n2.clone(), Revision(2))];
+    leases.replace(&held, Revision(2), secs(100));
+    // The datastore was away for an hour and comes back without any.
+    leases.replace(&[], Revision(9), secs(3700));
+    assert_eq!(leases.alive(secs(3709)).count(), 2);
+    leases.apply(&n2, Some(Revision(10)), Revision(10), secs(3705));
+    assert_eq!(leases.alive(secs(3710)).collect::<Vec<_>>(), [&n2]);
+    assert!(!leases.is_alive(&n1, secs(3710)));
+}
+
+#[test]
+fn a_node_never_heard_of_counts_as_alive_for_a_while_after_the_first_list() {
+    let mut leases = Leases::new(secs(10));
+    assert!(leases.is_alive(&node("n1"), secs(1000)), "nothing is known yet");
+    leases.replace(&[], Revision(1), secs(1000));
+    leases.replace(&[], Revision(2), secs(1009));
+    assert!(leases.is_alive(&node("n1"), secs(1009)));
+    assert!(!leases.is_alive(&node("n1"), secs(1010)));
 }

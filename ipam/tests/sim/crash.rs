@@ -57,9 +57,8 @@ fn scenario(crash: Option<CrashPoint>, cooldown: u64) -> World {
 fn a_daemon_may_die_at_any_write() {
     for cooldown in [0, 5] {
         let commits = scenario(None, cooldown).commits;
-        assert!(commits > 60, "the scenario writes: {commits}");
-        // What comes later is lease renewals, each like the one before.
-        for commit in 1..=commits.min(120) {
+        assert!(commits > 25, "the scenario writes: {commits}");
+        for commit in 1..=commits {
             for after in [false, true] {
                 let point = CrashPoint { commit, after };
                 let world = scenario(Some(point), cooldown);

@@ -51,12 +51,12 @@ fn once_the_lease_has_ended_a_new_life_of_the_node_takes_over() {
         let again = world.add_node("node0", "second");
         world.run(secs(2));
         world.add_pod(again, "early", 1);
-        world.run(ms(5500));
-        assert_eq!(world.nodes[again].pods.len(), 0, "seed {seed}: the old lease may be alive");
+        world.run(ms(1500));
+        assert_eq!(world.nodes[again].pods.len(), 0, "seed {seed}: the old lease is alive");
         world.run(secs(15));
         world.add_pod(again, "later", 1);
         world.run(secs(2));
-        assert_eq!(world.nodes[again].pods.len(), 1, "seed {seed}");
+        assert!(world.nodes[again].pods.contains_key("later"), "seed {seed}");
         assert!(world.nodes[again].owned.is_superset(&blocks), "seed {seed}: blocks are adopted");
         settle(&mut world);
         assert_whole(&world, &format!("seed {seed}"));

@@ -1,8 +1,12 @@
-//! A datastore in a few lines: compares, writes, a log to watch.
+//! A datastore in a few lines: compares, writes, leases, a log to watch.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use margay_ipam::{NodeName, allocator::Snapshot};
+use bytes::Bytes;
+use margay_ipam::{
+    NodeName, Owner,
+    allocator::{LeaseEnd, Snapshot},
+};
 use margay_model::{Change, Expect, Key, Revision, Txn, Versioned, Write};
 
 /// All values and every change ever made.
@@ -10,6 +14,8 @@ use margay_model::{Change, Expect, Key, Revision, Txn, Versioned, Write};
 pub struct Store {
     pub values: BTreeMap<Key, Versioned>,
     pub log: Vec<Change>,
+    /// Who holds the lease of a node, and until when.
+    leases: BTreeMap<NodeName, (Owner, Duration)>,
 }
 
 impl Store {
@@ -41,13 +47,47 @@ impl Store {
                 }
                 Write::Delete { key } => (key.clone(), None),
             };
-            match &value {
-                Some(value) => self.values.insert(key.clone(), value.clone()),
-                None => self.values.remove(&key),
-            };
-            self.log.push(Change { key, value, revision });
+            self.write(key, value);
         }
         Ok(revision)
+    }
+
+    fn write(&mut self, key: Key, value: Option<Versioned>) {
+        let revision = Revision(self.revision().0 + 1);
+        match &value {
+            Some(value) => self.values.insert(key.clone(), value.clone()),
+            None => self.values.remove(&key),
+        };
+        self.log.push(Change { key, value, revision });
+    }
+
+    /// Takes the lease of a node for its first asker, or keeps it; keeping it is no change.
+    pub fn keep_lease(&mut self, host: &Owner, until: Duration) -> LeaseEnd {
+        let key = Key::NodeLease(host.node.to_string());
+        if let Some((holder, _)) = self.leases.get(&host.node)
+            && holder != host
+        {
+            return LeaseEnd::Taken;
+        }
+        if self.leases.insert(host.node.clone(), (host.clone(), until)).is_none() {
+            let value = Bytes::copy_from_slice(host.instance.as_str().as_bytes());
+            let revision = Revision(self.revision().0 + 1);
+            self.write(key.clone(), Some(Versioned { value, revision }));
+        }
+        LeaseEnd::Held(self.values[&key].revision)
+    }
+
+    /// Ends what was not kept; whether there was something.
+    pub fn end_leases(&mut self, now: Duration) -> bool {
+        let over = |(node, (_, until)): (&NodeName, &(Owner, Duration))| {
+            (*until <= now).then(|| node.clone())
+        };
+        let over: Vec<NodeName> = self.leases.iter().filter_map(over).collect();
+        for node in &over {
+            self.leases.remove(node);
+            self.write(Key::NodeLease(node.to_string()), None);
+        }
+        !over.is_empty()
     }
 
     pub fn snapshot(&self) -> Snapshot {
@@ -59,7 +99,7 @@ impl Store {
                 }
                 Key::NodeLease(node) => {
                     let node = NodeName::try_from(node.as_str()).unwrap();
-                    snapshot.leases.push((node, there.revision, there.value.clone()));
+                    snapshot.leases.push((node, there.revision));
                 }
                 Key::Resource(_) => {}
             }

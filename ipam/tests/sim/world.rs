@@ -10,7 +10,7 @@ use std::{
 use margay_ipam::{
     Allocator, Answer, Ask, Handle, Instance, NodeName, Now, Owner, Pools, Release, Request,
     Settings, UnixMillis,
-    allocator::{AskId, CommitEnd, Config, Counters, Event, Input, Output, Ticket},
+    allocator::{AskId, CommitEnd, Config, Counters, Event, Input, LeaseEnd, Output, Ticket},
     gc::Evidence,
 };
 use margay_model::{Key, Revision, Txn};
@@ -78,6 +78,8 @@ enum What {
     Deliver { node: usize, life: u64, input: Box<Input> },
     AtStore { node: usize, life: u64, ticket: Ticket, txn: Txn, reply: bool },
     Read { node: usize, life: u64, keys: Vec<Key> },
+    KeepLease { node: usize, life: u64, reply: bool },
+    EndLeases,
     Watch { node: usize, life: u64 },
     Tick { node: usize, life: u64 },
     Look { node: usize, life: u64 },
@@ -330,6 +332,7 @@ impl World {
         let life = self.nodes[node].life;
         match output {
             Output::Commit { ticket, txn } => self.send_commit(node, ticket, txn),
+            Output::KeepLease => self.send_keep_lease(node),
             Output::Read(keys) => self.after(ms(1), ms(15), What::Read { node, life, keys }),
             Output::Answer { id, answer } => self.answer(node, id, answer),
             Output::Owned { block, ours } => {
@@ -370,6 +373,22 @@ impl World {
             self.after(ms(1), ms(9), What::AtStore { node, life, ticket, txn, reply: false });
         } else {
             self.after(ms(1), ms(9), What::AtStore { node, life, ticket, txn, reply: true });
+        }
+    }
+
+    fn send_keep_lease(&mut self, node: usize) {
+        let life = self.nodes[node].life;
+        let failed = Input::Lease(LeaseEnd::Failed("timeout".into()));
+        let give_up = What::Deliver { node, life, input: Box::new(failed) };
+        let wire = self.wire;
+        if self.rng.chance(wire.commit_lost) {
+            self.after(ms(200), ms(400), give_up);
+        } else {
+            let reply = !self.rng.chance(wire.answer_lost);
+            if !reply {
+                self.after(ms(200), ms(400), give_up);
+            }
+            self.after(ms(1), ms(9), What::KeepLease { node, life, reply });
         }
     }
 
@@ -488,6 +507,25 @@ impl World {
                 let input = Box::new(Input::Read { at, values });
                 self.after(ms(1), ms(15), What::Deliver { node, life, input });
             }
+            What::KeepLease { node, life, reply } => {
+                let there = &self.nodes[node];
+                let host = Owner { node: there.name.clone(), instance: there.instance.clone() };
+                let (until, before) = (self.now + self.ttl, self.store.revision());
+                let end = self.store.keep_lease(&host, until);
+                self.at(until, What::EndLeases);
+                if self.store.revision() > before {
+                    self.wake_watches();
+                }
+                if reply {
+                    let input = Box::new(Input::Lease(end));
+                    self.after(ms(1), ms(6), What::Deliver { node, life, input });
+                }
+            }
+            What::EndLeases => {
+                if self.store.end_leases(self.now) {
+                    self.wake_watches();
+                }
+            }
             What::Watch { node, life } => self.pump(node, life),
             What::Tick { node, life } => {
                 if self.lives(node, life) && self.nodes[node].next_tick == Some(self.now) {
@@ -537,13 +575,14 @@ impl World {
         } else {
             let upto = self.store.log.len();
             let from = std::mem::replace(&mut self.nodes[node].watched, upto);
-            for at in from..upto {
-                let change = self.store.log[at].clone();
-                self.input(node, Input::Change(change));
-                if !self.lives(node, life) {
-                    return;
-                }
+            // The latest of each key, in the order of revisions.
+            let mut latest = BTreeMap::new();
+            for change in &self.store.log[from..upto] {
+                latest.insert(change.key.clone(), change.clone());
             }
+            let mut changes: Vec<_> = latest.into_values().collect();
+            changes.sort_by_key(|change| change.revision);
+            self.input(node, Input::Changes(changes));
         }
     }
 

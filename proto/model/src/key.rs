@@ -41,6 +41,8 @@ pub enum Area {
     Blocks,
     /// Every node lease.
     NodeLeases,
+    /// Every IPAM block and every node lease: what an allocator follows, in the order of commits.
+    Ipam,
 }
 
 impl Area {
@@ -50,7 +52,8 @@ impl Area {
             (Self::All, _)
             | (Self::Resources, Key::Resource(_))
             | (Self::Blocks, Key::Block(_))
-            | (Self::NodeLeases, Key::NodeLease(_)) => true,
+            | (Self::NodeLeases, Key::NodeLease(_))
+            | (Self::Ipam, Key::Block(_) | Key::NodeLease(_)) => true,
             (Self::Kind(kind, namespace), Key::Resource(key)) => {
                 *kind == key.kind && namespace.as_ref().is_none_or(|name| *name == key.namespace)
             }
@@ -70,6 +73,7 @@ impl Area {
             }
             Self::Blocks => vec![BLOCKS.into()],
             Self::NodeLeases => vec![LEASES.into()],
+            Self::Ipam => vec![BLOCKS.into(), LEASES.into()],
         }
     }
 }

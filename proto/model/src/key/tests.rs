@@ -81,6 +81,7 @@ fn the_paths_of_an_area_begin_as_it_says_and_those_of_others_do_not() {
         Area::Kind(Kind::NetworkPolicy, Some("ns".into())),
         Area::Blocks,
         Area::NodeLeases,
+        Area::Ipam,
     ];
     for area in areas {
         let prefixes = area.path_prefixes();

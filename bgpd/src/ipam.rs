@@ -1,0 +1,194 @@
+//! Addresses of this node: `margay_ipam::Allocator` at work.
+//!
+//! Owns: the one task that feeds the allocator (blocks and leases of the datastore, resources of
+//! the mirror, requests, time) and does what it wants done; the id of this instance. Promises: an
+//! address is answered only once it is committed; what is committed for a caller that went away is
+//! released again; while the datastore is away requests fail with the cause and nothing is
+//! forgotten. Leaves to `margay-ipam` every decision, to [`crate::api`] the calls.
+//!
+//! What lives on this node nobody tells yet: there are no workloads. So the allocator is given no
+//! [`margay_ipam::gc::Evidence`], and no address of this node is ever collected as leaked. What
+//! nodes that are gone left is taken back all the same.
+
+mod cluster;
+mod feed;
+mod instance;
+mod task;
+
+use std::{
+    collections::BTreeSet,
+    future::Future,
+    net::IpAddr,
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context, Result};
+use ipnet::IpNet;
+use margay_datastore::{Lease, Store};
+use margay_ipam::{
+    Allocator, Answer, Ask, IpamError, NodeName, Now, Owner, UnixMillis, allocator::Config,
+};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::timeout,
+};
+
+use crate::mirror::Mirror;
+use cluster::Cluster;
+use task::Task;
+
+/// How long the node's lease lasts without being kept. A node counts as dead twice as long after
+/// its daemon fell silent; only what a *deleted* node left is then taken back.
+const LEASE: Duration = Duration::from_secs(10);
+/// How long something must be seen unused before it is released.
+const GRACE: Duration = Duration::from_secs(15 * 60);
+/// How long a request may take: it must fail within five seconds while the datastore is away.
+const PATIENCE: Duration = Duration::from_millis(4500);
+/// Requests waiting for the task.
+const REQUESTS: usize = 1024;
+/// How long giving back the lease may take at the end; otherwise it ends by itself.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// What of the cluster's addresses is announced from here. Nothing before `in_sync`: until then
+/// what an earlier run announced is to be left as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct OwnAddresses {
+    /// The blocks of the datastore are known. Never false again: while the datastore is away, what
+    /// was known stays.
+    pub(crate) in_sync: bool,
+    /// Blocks of this instance of the node, proven by what is committed: to be originated as they
+    /// are, each with a blackhole behind it.
+    pub(crate) blocks: BTreeSet<IpNet>,
+    /// Addresses used on this node out of blocks of others: each needs a route of its own.
+    pub(crate) borrowed: BTreeSet<IpAddr>,
+}
+
+/// The way to the allocator.
+#[derive(Debug, Clone)]
+pub(crate) struct Ipam {
+    node: NodeName,
+    requests: mpsc::Sender<Request>,
+    own: watch::Receiver<OwnAddresses>,
+}
+
+/// A request to the task.
+enum Request {
+    /// Something is wanted of the allocator.
+    Ask(Ask, oneshot::Sender<Result<Answer, IpamError>>),
+    /// Something is looked at.
+    Look(Box<dyn FnOnce(Sight<'_>) + Send>),
+    /// The daemon ends.
+    Stop(oneshot::Sender<()>),
+}
+
+/// What can be looked at.
+#[derive(Clone, Copy)]
+pub(crate) struct Sight<'a> {
+    allocator: &'a Allocator,
+    cluster: &'a Cluster,
+    nodes_known: bool,
+    now: Now,
+}
+
+impl Sight<'_> {
+    /// The allocator.
+    pub(crate) fn allocator(&self) -> &Allocator {
+        self.allocator
+    }
+
+    /// The nodes that exist or whose daemon lives; `None` while that is not known: none counts as
+    /// gone then.
+    pub(crate) fn nodes(&self) -> Option<BTreeSet<NodeName>> {
+        let mut nodes = self.cluster.nodes();
+        if !self.nodes_known || nodes.is_empty() {
+            return None;
+        }
+        nodes.extend(self.allocator.leases().alive(self.now.steady).cloned());
+        Some(nodes)
+    }
+
+    /// The names of the pools that a namespace may not use.
+    pub(crate) fn not_for_namespace(&self, namespace: &str) -> BTreeSet<String> {
+        self.cluster.not_for_namespace(namespace)
+    }
+}
+
+impl Ipam {
+    /// The allocator of `node`, and the task to be run for it.
+    ///
+    /// # Errors
+    /// The instance id in the state directory; a name that no node can have.
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        mirror: &Mirror,
+        node: &str,
+        state_dir: &Path,
+    ) -> Result<(Self, impl Future<Output = ()> + Send + use<>)> {
+        let instance = instance::of(state_dir)?;
+        let node = NodeName::try_from(node).context("node.name cannot be the name of a node")?;
+        let lease = Lease { node: node.to_string(), holder: instance.to_string(), ttl: LEASE };
+        let config = Config {
+            host: Owner { node: node.clone(), instance },
+            lease_ttl: LEASE,
+            grace: GRACE,
+            patience: PATIENCE,
+            seed: uuid::Uuid::new_v4().as_u64_pair().0,
+        };
+        let (requests, receiver) = mpsc::channel(REQUESTS);
+        let (sender, own) = watch::channel(OwnAddresses::default());
+        let task = Task::new(config, store, lease, mirror, receiver, sender);
+        Ok((Self { node, requests, own }, task.run()))
+    }
+
+    /// The name of this node.
+    pub(crate) fn node(&self) -> &NodeName {
+        &self.node
+    }
+
+    /// What is to be announced from here, now and whenever it changes.
+    pub(crate) fn own(&self) -> watch::Receiver<OwnAddresses> {
+        self.own.clone()
+    }
+
+    /// Asks, and waits for the answer: at most as long as requests may take.
+    pub(crate) async fn ask(&self, ask: Ask) -> Result<Answer, IpamError> {
+        let (reply, answer) = oneshot::channel();
+        let gone = || IpamError::Store("the daemon is stopping".into());
+        self.requests.send(Request::Ask(ask, reply)).await.map_err(|_| gone())?;
+        answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// Looks at what the task has; `None` while the daemon is stopping.
+    pub(crate) async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(Sight<'_>) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        let look = Box::new(move |sight: Sight<'_>| {
+            // Nobody may wait for it any more.
+            let _ = reply.send(look(sight));
+        });
+        self.requests.send(Request::Look(look)).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// Gives the lease of the node back and ends the task.
+    pub(crate) async fn stop(&self) {
+        let (reply, done) = oneshot::channel();
+        if self.requests.send(Request::Stop(reply)).await.is_ok() {
+            // At the latest when it is late: the lease ends by itself.
+            let _ = timeout(FAREWELL, done).await;
+        }
+    }
+}
+
+/// The wall clock; 1970 for a clock that is before.
+pub(crate) fn wall() -> UnixMillis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests;

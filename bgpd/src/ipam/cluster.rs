@@ -1,0 +1,202 @@
+//! What the allocator must know of resources: pools, reservations, settings, nodes.
+//!
+//! Owns the copy as types, and what of it changed. Leaves to `margay_ipam::resources` what a
+//! resource means, to the mirror how it comes here.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use margay_ipam::{
+    NodeName, Pools, Reservations, Settings,
+    resources::{self, Labels},
+};
+use margay_model::{
+    Key, Kind, Resource,
+    kinds::{IpPool, IpReservation, IpamConfiguration},
+};
+use tracing::warn;
+
+use crate::mirror::News;
+
+/// The kinds it is made from.
+pub(super) const KINDS: [Kind; 5] =
+    [Kind::IpPool, Kind::IpReservation, Kind::IpamConfiguration, Kind::Node, Kind::Profile];
+
+/// The profile that carries the labels of a namespace is named so, and its labels begin so.
+const NAMESPACE_PROFILE: &str = "kns.";
+const NAMESPACE_LABEL: &str = "pcns.";
+/// The one object that counts.
+const CONFIGURATION: &str = "default";
+
+/// The resources that matter for addresses.
+#[derive(Debug)]
+pub(super) struct Cluster {
+    node: NodeName,
+    pools: BTreeMap<String, IpPool>,
+    reservations: BTreeMap<String, IpReservation>,
+    configuration: Option<IpamConfiguration>,
+    nodes: BTreeMap<NodeName, Labels>,
+    namespaces: BTreeMap<String, Labels>,
+    in_sync: bool,
+}
+
+/// What some news came to.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Changed {
+    /// The pools, or the labels that their selectors look at.
+    pub(super) pools: bool,
+    /// The reservations.
+    pub(super) reservations: bool,
+    /// The settings.
+    pub(super) settings: bool,
+    /// Which nodes there are.
+    pub(super) nodes: bool,
+    /// Everything that there was has been told, just now.
+    pub(super) in_sync: bool,
+    /// Nodes whose resource is gone, or can no longer be read: which of the two must be asked.
+    pub(super) doubtful: Vec<NodeName>,
+}
+
+impl Cluster {
+    /// Nothing yet, as seen from this node.
+    pub(super) fn new(node: NodeName) -> Self {
+        Self {
+            node,
+            pools: BTreeMap::new(),
+            reservations: BTreeMap::new(),
+            configuration: None,
+            nodes: BTreeMap::new(),
+            namespaces: BTreeMap::new(),
+            in_sync: false,
+        }
+    }
+
+    /// Whether everything that there was has been told.
+    pub(super) fn is_in_sync(&self) -> bool {
+        self.in_sync
+    }
+
+    /// Takes in what the mirror tells.
+    pub(super) fn apply(&mut self, news: Vec<News>) -> Changed {
+        let mut changed = Changed::default();
+        for news in news {
+            match news {
+                // Comes once, before anything else.
+                News::Reset => {}
+                News::Resource(mirrored) => match Resource::decode(mirrored.text.as_bytes()) {
+                    Ok(resource) => self.put(resource, &mut changed),
+                    Err(faults) => warn!(err = %faults, "a resource cannot be read again"),
+                },
+                News::Gone(key, _) => self.remove(&key, &mut changed),
+                News::InSync(_) => {
+                    self.in_sync = true;
+                    changed.in_sync = true;
+                }
+            }
+        }
+        changed
+    }
+
+    fn put(&mut self, resource: Resource, changed: &mut Changed) {
+        match resource {
+            Resource::IpPool(pool) => {
+                self.pools.insert(pool.name().to_owned(), *pool);
+                changed.pools = true;
+            }
+            Resource::IpReservation(reservation) => {
+                self.reservations.insert(reservation.name().to_owned(), *reservation);
+                changed.reservations = true;
+            }
+            Resource::IpamConfiguration(configuration) if configuration.name() == CONFIGURATION => {
+                self.configuration = Some(*configuration);
+                changed.settings = true;
+            }
+            Resource::Node(node) => {
+                let Ok(name) = NodeName::try_from(node.name()) else { return };
+                let labels = node.metadata.labels.clone();
+                changed.pools |= name == self.node && self.nodes.get(&name) != Some(&labels);
+                changed.nodes |= self.nodes.insert(name, labels).is_none();
+            }
+            Resource::Profile(profile) => {
+                let Some(namespace) = profile.name().strip_prefix(NAMESPACE_PROFILE) else {
+                    return;
+                };
+                let plain = |(key, value): (&String, &String)| {
+                    Some((key.strip_prefix(NAMESPACE_LABEL)?.to_owned(), value.clone()))
+                };
+                let labels = profile.spec.labels_to_apply.iter().filter_map(plain).collect();
+                self.namespaces.insert(namespace.to_owned(), labels);
+            }
+            _ => {}
+        }
+    }
+
+    fn remove(&mut self, key: &Key, changed: &mut Changed) {
+        let Key::Resource(key) = key else { return };
+        match key.kind {
+            Kind::IpPool => changed.pools |= self.pools.remove(&key.name).is_some(),
+            Kind::IpReservation => {
+                changed.reservations |= self.reservations.remove(&key.name).is_some();
+            }
+            Kind::IpamConfiguration if key.name == CONFIGURATION => {
+                changed.settings |= self.configuration.take().is_some();
+            }
+            Kind::Node => {
+                if let Ok(name) = NodeName::try_from(key.name.as_str()) {
+                    changed.doubtful.push(name);
+                }
+            }
+            Kind::Profile => {
+                if let Some(namespace) = key.name.strip_prefix(NAMESPACE_PROFILE) {
+                    self.namespaces.remove(namespace);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The datastore was asked which nodes there are, those included that cannot be read: a node
+    /// whose resource is of a newer version is no node that is gone.
+    pub(super) fn nodes_listed(&mut self, listed: BTreeSet<NodeName>) {
+        for name in listed {
+            self.nodes.entry(name).or_default();
+        }
+    }
+
+    /// The datastore was asked and has no such node; whether that is news for the pools too.
+    pub(super) fn node_gone(&mut self, name: &NodeName) -> Changed {
+        let was = self.nodes.remove(name).is_some();
+        Changed { nodes: was, pools: was && *name == self.node, ..Changed::default() }
+    }
+
+    /// The pools as they are for this node; without a resource of its own it has no labels.
+    pub(super) fn pools(&self) -> Pools {
+        let none = Labels::new();
+        let labels = self.nodes.get(&self.node).unwrap_or(&none);
+        resources::pools(self.pools.values(), labels)
+    }
+
+    /// The pools that a namespace may not use; one that is not known has no labels.
+    pub(super) fn not_for_namespace(&self, namespace: &str) -> BTreeSet<String> {
+        let none = Labels::new();
+        let labels = self.namespaces.get(namespace).unwrap_or(&none);
+        resources::not_for_namespace(self.pools.values(), labels)
+    }
+
+    /// The reservations.
+    pub(super) fn reservations(&self) -> Reservations {
+        resources::reservations(self.reservations.values())
+    }
+
+    /// The settings.
+    pub(super) fn settings(&self) -> Settings {
+        resources::settings(self.configuration.as_ref())
+    }
+
+    /// The nodes that exist.
+    pub(super) fn nodes(&self) -> BTreeSet<NodeName> {
+        self.nodes.keys().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

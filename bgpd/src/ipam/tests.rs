@@ -1,0 +1,136 @@
+use std::future::Future;
+
+use margay_datastore::MemStore;
+use margay_ipam::{Handle, Release, Request as Wish};
+use margay_model::{Actor, Area, Key, Kind, Txn};
+use tokio::task::JoinSet;
+
+use super::*;
+
+/// A daemon's allocator on a store in memory.
+struct Bench {
+    store: MemStore,
+    ipam: Ipam,
+    folder: std::path::PathBuf,
+    _tasks: JoinSet<()>,
+}
+
+impl Bench {
+    async fn new(name: &str) -> Self {
+        let store = MemStore::new();
+        let pool = "{\"apiVersion\":\"projectcalico.org/v3\",\"kind\":\"IPPool\",\"metadata\":\
+                    {\"name\":\"a\"},\"spec\":{\"cidr\":\"10.0.0.0/24\",\"blockSize\":26}}";
+        let cooldown = "{\"apiVersion\":\"projectcalico.org/v3\",\"kind\":\"IPAMConfiguration\",\
+                        \"metadata\":{\"name\":\"default\"},\"spec\":{\"ipCooldownSeconds\":0}}";
+        for (key, text) in [
+            (Key::cluster(Kind::IpPool, "a"), pool),
+            (Key::cluster(Kind::IpamConfiguration, "default"), cooldown),
+        ] {
+            let txn = Txn::create(key, text.as_bytes().to_vec().into(), vec![]);
+            store.commit(txn, &actor()).await.expect("it is written");
+        }
+        let folder =
+            std::env::temp_dir().join(format!("margay-ipam-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let mirror = Mirror::new();
+        let shared: Arc<dyn Store> = Arc::new(store.clone());
+        let (ipam, task) =
+            Ipam::new(Arc::clone(&shared), &mirror, "n1", &folder).expect("it starts");
+        let mut tasks = JoinSet::new();
+        tasks.spawn(task);
+        tasks.spawn(mirror.follow(shared));
+        Self { store, ipam, folder, _tasks: tasks }
+    }
+
+    async fn assign(&self, handle: &str) -> Result<IpAddr, IpamError> {
+        let wish = Wish::any(Handle::try_from(handle).expect("a handle"), 1, 0);
+        match self.ipam.ask(Ask::Assign(wish)).await? {
+            Answer::Assigned(grants) => Ok(grants[0].address),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn blocks(&self) -> usize {
+        let (entries, _) =
+            margay_datastore::list_all(&self.store, &Area::Blocks).await.expect("it is there");
+        entries.len()
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        // Only litter is left behind if it fails.
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn actor() -> Actor {
+    Actor { component: "test".into(), node: "n1".into(), user: None }
+}
+
+fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let in_time = async { timeout(Duration::from_secs(20), test).await };
+    runtime.expect("a runtime").block_on(in_time).expect("in time");
+}
+
+#[test]
+fn an_address_is_assigned_its_block_is_told_and_goes_with_its_pool() {
+    run(async {
+        let bench = Bench::new("life").await;
+        let mut own = bench.ipam.own();
+        let address = bench.assign("h").await.expect("an address");
+        let told = own.wait_for(|own| own.in_sync && own.blocks.len() == 1).await.expect("told");
+        assert!(told.blocks.iter().all(|block| block.contains(&address)));
+        drop(told);
+        let ask = Ask::Release(vec![Release::Handle("h".try_into().expect("a handle"))]);
+        let released = bench.ipam.ask(ask).await.expect("released");
+        assert_eq!(released, Answer::Released { addresses: vec![address], absent: vec![] });
+        assert_eq!(bench.blocks().await, 1, "it is kept for the next one");
+        let key = Key::cluster(Kind::IpPool, "a");
+        let pool = bench.store.get(&key).await.expect("it answers").expect("it is there");
+        bench.store.commit(Txn::delete(key, pool.revision), &actor()).await.expect("deleted");
+        own.wait_for(|own| own.blocks.is_empty()).await.expect("told");
+        assert_eq!(bench.blocks().await, 0);
+        assert!(matches!(bench.assign("h").await, Err(IpamError::NoPool { .. })));
+    });
+}
+
+#[test]
+fn what_a_caller_that_went_away_was_given_is_taken_back() {
+    run(async {
+        let bench = Bench::new("gone").await;
+        bench.assign("first").await.expect("an address");
+        for round in 0..20 {
+            let wish = Wish::any(Handle::try_from("gone").expect("a handle"), 1, 0);
+            let (reply, answer) = oneshot::channel();
+            bench.ipam.requests.send(Request::Ask(Ask::Assign(wish), reply)).await.expect("room");
+            drop(answer);
+            bench.assign(&format!("h{round}")).await.expect("an address");
+        }
+        loop {
+            let held = bench.ipam.look(|sight| {
+                let (all, gone) = (sight.allocator(), Handle::try_from("gone").expect("a handle"));
+                all.pending() > 0 || all.view().is_held_by(&gone)
+            });
+            if !held.await.expect("it runs") {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+}
+
+#[test]
+fn a_lease_is_held_and_given_back_at_the_end() {
+    run(async {
+        let bench = Bench::new("lease").await;
+        bench.assign("h").await.expect("an address");
+        let key = Key::NodeLease("n1".into());
+        assert!(bench.store.get(&key).await.expect("it answers").is_some());
+        bench.ipam.stop().await;
+        assert!(bench.store.get(&key).await.expect("it answers").is_none());
+        let stopping = Err(IpamError::Store("the daemon is stopping".into()));
+        assert_eq!(bench.assign("i").await, stopping);
+    });
+}
