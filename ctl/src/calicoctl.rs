@@ -5,9 +5,11 @@
 //! exit code 1. Where the original leaves half of a set of files written, this does as it does:
 //! object by object; but only after every file was read and found valid.
 
+mod boxed;
 mod cli;
 mod config;
 mod convert;
+mod node;
 mod refused;
 mod resources;
 mod session;
@@ -32,6 +34,7 @@ use self::{
     session::Session,
     tally::Action,
 };
+use crate::cli::usage_failure;
 
 /// Under this name the program is this tool.
 pub const NAME: &str = "calicoctl";
@@ -79,7 +82,7 @@ async fn run(cli: Cli) -> Result<(), Refused> {
         Command::Convert(args) => convert::run(&args),
         Command::Version(args) => version::run(&args, &session).await,
         Command::Ipam(args) => Err(unsupported::ipam(&args.words)),
-        Command::Node(args) => Err(unsupported::node(&args.words)),
+        Command::Node(command) => node::run(command, &session).await,
         Command::Cluster(args) => Err(unsupported::cluster(&args.words)),
         Command::Datastore(args) => Err(unsupported::datastore(&args.words)),
     }
@@ -99,9 +102,8 @@ fn answer(error: &clap::Error) -> ExitCode {
 
 /// The original's words for a command line that is none, then the reason.
 fn usage(words: &str, error: &clap::Error) -> String {
-    let rendered = error.render().to_string();
-    let reason = rendered.lines().next().unwrap_or_default();
-    let reason = reason.strip_prefix("error: ").unwrap_or(reason);
+    let failure = usage_failure(error);
+    let reason = failure.message();
     format!(
         "Invalid option: '{NAME} {words}'. Use flag '--help' to read about a specific \
          subcommand.\n{reason}"

@@ -54,7 +54,8 @@ pub struct Global {
         value_parser = |text: &str| Ok::<_, Infallible>(or_default(text, POLICY_SOCKET))
     )]
     pub policy_socket: PathBuf,
-    /// How to print: table, wide, json, yaml; of `get` also name, custom-columns=… and jsonpath=…
+    /// How to print: table, wide, json, yaml; of `get` also name, custom-columns=…, jsonpath=… and
+    /// go-template=…
     #[arg(short, long, global = true, value_name = "FORMAT", default_value = "table")]
     pub output: Output,
     /// No colours, even on a terminal (also: NO_COLOR in the environment)
@@ -73,6 +74,10 @@ pub enum Output {
     CustomColumns(String),
     /// A template.
     JsonPath(String),
+    /// A template of Go.
+    GoTemplate(String),
+    /// A file with one.
+    GoTemplateFile(PathBuf),
 }
 
 /// How every command can print.
@@ -103,6 +108,8 @@ impl FromStr for Output {
             },
             Some(("custom-columns", columns)) => Self::CustomColumns(columns.to_owned()),
             Some(("jsonpath", template)) => Self::JsonPath(template.to_owned()),
+            Some(("go-template", template)) => Self::GoTemplate(template.to_owned()),
+            Some(("go-template-file", file)) => Self::GoTemplateFile(file.into()),
             Some(_) => return Err(OUTPUTS.to_owned()),
         })
     }
@@ -123,12 +130,13 @@ impl Output {
             Self::Name => Err(only_get("name")),
             Self::CustomColumns(_) => Err(only_get("custom-columns")),
             Self::JsonPath(_) => Err(only_get("jsonpath")),
+            Self::GoTemplate(_) | Self::GoTemplateFile(_) => Err(only_get("go-template")),
         }
     }
 }
 
-const OUTPUTS: &str =
-    "possible values: table, wide, json, yaml, name, custom-columns=COLUMNS, jsonpath=TEMPLATE";
+const OUTPUTS: &str = "possible values: table, wide, json, yaml, name, custom-columns=COLUMNS, jsonpath=TEMPLATE, \
+     go-template=TEMPLATE, go-template-file=FILE";
 
 /// What to do.
 #[derive(Debug, Subcommand)]

@@ -299,6 +299,19 @@ fn data_is_bare_a_list_or_an_array() {
         "Successfully replaced 1 'IPPool' resource(s)\n",
         "",
     );
+    let template = "{{range .}}{{range .Items}}{{.ObjectMeta.Name}} {{.Spec.CIDR}}\n{{end}}{{end}}";
+    let form = format!("go-template={template}");
+    let expected = "blue 10.0.0.0/16\nred 10.1.0.0/16\n";
+    says(&daemon, &["get", "ippool", "-o", &form], 0, expected, "");
+    let form = format!("go-template-file={}", folder.file("template", template));
+    says(&daemon, &["get", "ippool", "-o", &form], 0, expected, "");
+    says(
+        &daemon,
+        &["get", "ippool", "-o", "go-template={{"],
+        1,
+        "",
+        "-o go-template: an action is not closed\n",
+    );
     let one = "NAME   CIDR          \n";
     says(
         &daemon,

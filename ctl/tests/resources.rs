@@ -155,6 +155,9 @@ fn a_list_is_a_list_object_and_one_resource_is_itself() {
     assert_eq!(two.as_array().map(Vec::len), Some(2));
     let names = daemon.text(&["get", "ippool", "-o", "jsonpath={.items[*].metadata.name}"]);
     assert_eq!(names, "blue green red");
+    let template = "go-template={{range .items}}{{.metadata.name}},{{end}}{{config \"asnumber\"}}";
+    assert_eq!(daemon.text(&["get", "ippool", "-o", template]), "blue,green,red,64512");
+    fails(&daemon, &["get", "ippool", "-o", "go-template={{if}}"], 2, "missing");
     fails(&daemon, &["get", "ippool", "violet"], 1, "does not exist");
     fails(&daemon, &["get", "teapot"], 2, "teapot");
 }

@@ -166,7 +166,19 @@ fn flows(tool: &Tool<'_>) -> Result<()> {
          IPPool(default-ipv4-ippool) with error: ",
     )?;
     tool.says(&["delete", "-f", setup], "Successfully deleted 2 resource(s)\n")?;
-    tool.says(&["get", "ippools"], "NAME   CIDR   SELECTOR   \n\n")
+    tool.says(&["get", "ippools"], "NAME   CIDR   SELECTOR   \n\n")?;
+    // A name that looks like one of an older release.
+    let policy = folder.join("policy.yaml");
+    let text = "apiVersion: projectcalico.org/v3\nkind: GlobalNetworkPolicy\nmetadata:\n  name: \
+                default.web\nspec:\n  selector: all()\n";
+    fs::write(&policy, text)?;
+    for _ in 0..2 {
+        let applied = "Successfully applied 1 'GlobalNetworkPolicy' resource(s)\n";
+        tool.says(&["apply", "-f", utf8(&policy)?], applied)?;
+        tool.says(&["get", "gnp"], "NAME          TIER      \ndefault.web   default   \n\n")?;
+    }
+    let deleted = "Successfully deleted 1 'GlobalNetworkPolicy' resource(s)\n";
+    tool.says(&["delete", "gnp", "default.web"], deleted)
 }
 
 fn resources(octets: &[u8]) -> Result<Vec<Resource>> {
@@ -272,6 +284,7 @@ fn an_operator_works_as_ever_with_etcd() -> Result<()> {
         endpoints.join(", ")
     );
     let mut margay = Margay::new(&host, &config);
+    margay.set_node_keys("register = false\n");
     let result = (|| {
         margay.start()?;
         until("etcd answers", SOON, || {

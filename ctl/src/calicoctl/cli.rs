@@ -90,8 +90,8 @@ pub enum Command {
     #[command(disable_help_flag = true)]
     Ipam(Words),
     /// This node
-    #[command(disable_help_flag = true)]
-    Node(Words),
+    #[command(subcommand, subcommand_required = true, arg_required_else_help = false)]
+    Node(NodeCommand),
     /// The cluster
     #[command(disable_help_flag = true)]
     Cluster(Words),
@@ -100,6 +100,16 @@ pub enum Command {
     Datastore(Words),
     /// Versions of this tool and of the cluster
     Version(VersionArgs),
+}
+
+/// `node`.
+#[derive(Debug, Subcommand)]
+pub enum NodeCommand {
+    /// The sessions of this node
+    Status,
+    /// What is not supported.
+    #[command(external_subcommand)]
+    Other(Vec<String>),
 }
 
 /// Arguments that another command understands.

@@ -46,20 +46,22 @@ impl Session {
         Ok(client)
     }
 
-    /// The same, whatever version the cluster has.
+    /// The daemon itself.
+    ///
+    /// # Errors
+    /// It cannot be reached.
+    pub async fn client(&self) -> Result<Client, Failure> {
+        Client::connect(&self.socket).await
+    }
+
+    /// The same as [`Session::resources`], whatever version the cluster has.
     ///
     /// # Errors
     /// No daemon, or another datastore.
     pub async fn connect(&self) -> Result<ResourcesClient<Channel>, Refused> {
         let wanted = config::wanted(&self.config, |name| std::env::var(name).ok())
             .map_err(|error| unreachable(&error))?;
-        let client = Client::connect(&self.socket).await.map_err(|failure| {
-            let text = match &failure {
-                Failure::Told { message, .. } => message.clone(),
-                _ => "no connection".to_owned(),
-            };
-            unreachable(&text)
-        })?;
+        let client = self.client().await.map_err(|failure| unreachable(failure.message()))?;
         let mut client = client.resources();
         if let Some(wanted) = wanted {
             let there = client

@@ -30,6 +30,9 @@ fn what_is_no_command_line_is_answered_as_by_the_original() {
         "{text}"
     );
     assert!(text.contains("'--bogus'"), "{text}");
+    let error = Cli::try_parse_from(["calicoctl", "delete", "ippool"]).expect_err("no name");
+    let text = usage("delete ippool", &error);
+    assert!(text.ends_with("not provided: <NAME>..."), "{text}");
 }
 
 #[test]

@@ -21,7 +21,6 @@ pub fn node(words: &[String]) -> Refused {
             words,
             "margay-bgpd is a service of the host and no container: systemctl start margay-bgpd",
         ),
-        Some("status") => refused("node", words, "see margay status and margay peers"),
         _ => refused("node", words, "there is no such command in this version"),
     }
 }
@@ -44,8 +43,8 @@ pub fn datastore(words: &[String]) -> Refused {
         Some("lock" | "unlock") if migrate => refused(
             "datastore",
             words,
-            "margay-bgpd does not look at a lock; to keep everybody out, stop it and use margay \
-             datastore --offline",
+            "not all of margay-bgpd waits while the datastore is locked; to keep everybody out, stop \
+             it and use margay datastore --offline",
         ),
         _ => refused(
             "datastore",

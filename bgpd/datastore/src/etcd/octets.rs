@@ -54,6 +54,13 @@ pub(crate) fn from_etcd(key: &Key, value: Bytes) -> Bytes {
     let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else {
         return value;
     };
+    // Whoever decodes it must know by the annotation that this `default.` belongs to the name.
+    let note = metadata.get("annotations").and_then(|all| all.get(NAME_ANNOTATION)?.as_str());
+    let note = note.and_then(|note| serde_json::from_str::<Value>(note).ok());
+    let given = note.as_ref().and_then(|note| note.get("name")?.as_str());
+    if given.is_some_and(|given| given.starts_with("default.")) {
+        return value;
+    }
     match take_annotation(metadata) {
         Some(note) => {
             let note = serde_json::from_str::<Value>(&note).unwrap_or_default();

@@ -146,8 +146,8 @@ pub async fn a_resource_version_is_not_stored(rig: &dyn Rig) {
         kept,
         r#"{"apiVersion":"projectcalico.org/v3","kind":"IPPool","metadata":{"name":"a"}}"#
     );
-    let policy = Key::cluster(Kind::GlobalNetworkPolicy, "default.allow");
-    let given = r#"{"metadata":{"name":"default.allow"},"spec":{"tier":"default"}}"#;
+    let policy = Key::cluster(Kind::GlobalNetworkPolicy, "allow");
+    let given = r#"{"metadata":{"name":"allow"},"spec":{"tier":"default"}}"#;
     commit(store, put(policy.clone(), given)).await;
     assert_eq!(value(store, &policy).await.unwrap().0, given);
     let refused = store.commit(put(pool("b"), "no JSON"), &actor()).await.unwrap_err();

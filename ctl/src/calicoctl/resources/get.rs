@@ -1,6 +1,10 @@
 //! `calicoctl get`.
 
-use std::io::{self, Write};
+use std::{
+    fs,
+    io::{self, Write},
+    path::Path,
+};
 
 use margay_model::{Kind, Scope};
 use margay_proto::v1::{ResourceName, resources_client::ResourcesClient};
@@ -18,7 +22,10 @@ use crate::{
     },
     commands::resources as margay,
     error::Failure,
-    objects::columns::{Context, Heading, NAMESPACE, headings},
+    objects::{
+        columns::{Context, Heading, NAMESPACE, headings},
+        go_template::GoTemplate,
+    },
     output,
 };
 
@@ -30,6 +37,21 @@ struct Found {
     revision: Option<u64>,
 }
 
+impl Found {
+    /// The object, or the list as one.
+    fn value(&self) -> Value {
+        match self.revision {
+            Some(revision) => json!({
+                "apiVersion": "projectcalico.org/v3",
+                "kind": format!("{}List", self.kind),
+                "metadata": { "resourceVersion": revision.to_string() },
+                "items": self.objects,
+            }),
+            None => self.objects.first().cloned().unwrap_or_default(),
+        }
+    }
+}
+
 /// In which form answers are printed.
 enum Form {
     Ps,
@@ -37,6 +59,7 @@ enum Form {
     Columns(Vec<String>),
     Json,
     Yaml,
+    Template(GoTemplate),
 }
 
 /// Shows what is named by kind, by name or by files. What is missing does not keep the rest from
@@ -141,10 +164,11 @@ fn form(text: &str) -> Result<Form, Refused> {
         Some(("custom-columns", columns)) => {
             Form::Columns(columns.split(',').map(|column| column.trim().to_owned()).collect())
         }
-        Some((template @ ("go-template" | "go-template-file"), _)) => {
-            return Err(Refused::new(format!(
-                "output format '{template}' is not supported: margay get has -o jsonpath=…"
-            )));
+        Some(("go-template", template)) => Form::Template(margay::go_template(template)?),
+        Some(("go-template-file", file)) => {
+            let text = fs::read_to_string(file)
+                .map_err(|error| Failure::reading(Path::new(file), &error))?;
+            Form::Template(margay::go_template(&text)?)
         }
         Some(_) => return Err(unrecognized(text)),
     })
@@ -159,7 +183,7 @@ impl Form {
     fn headings(&self, kind: Kind) -> Result<Vec<Heading>, Refused> {
         let known = headings(kind);
         Ok(match self {
-            Self::Json | Self::Yaml => Vec::new(),
+            Self::Json | Self::Yaml | Self::Template(_) => Vec::new(),
             Self::Ps => known.table,
             Self::Wide => known.wide,
             Self::Columns(titles) => {
@@ -184,8 +208,15 @@ async fn show(
     with_namespace: bool,
     client: &mut ResourcesClient<Channel>,
 ) -> Result<(), Refused> {
-    if matches!(form, Form::Json | Form::Yaml) {
-        return Ok(data(form, found)?);
+    match form {
+        Form::Template(template) => {
+            let context = margay::context(Kind::Node, client).await?;
+            // Templates of the original go over all answers, even if there is but one.
+            let all = Value::Array(found.iter().map(Found::value).collect());
+            return print(&margay::rendered(template, &all, &context)?);
+        }
+        Form::Json | Form::Yaml => return Ok(data(form, found)?),
+        Form::Ps | Form::Wide | Form::Columns(_) => {}
     }
     for found in found {
         let context = margay::context(found.kind, client).await?;
@@ -211,18 +242,9 @@ fn rows(titles: &[Heading], space: bool, objects: &[Value], context: &Context) -
 
 /// One answer bare, several as an array.
 fn data(form: &Form, found: &[Found]) -> io::Result<()> {
-    let value = |found: &Found| match found.revision {
-        Some(revision) => json!({
-            "apiVersion": "projectcalico.org/v3",
-            "kind": format!("{}List", found.kind),
-            "metadata": { "resourceVersion": revision.to_string() },
-            "items": found.objects,
-        }),
-        None => found.objects.first().cloned().unwrap_or_default(),
-    };
     let value = match found {
-        [only] => value(only),
-        several => Value::Array(several.iter().map(value).collect()),
+        [only] => only.value(),
+        several => Value::Array(several.iter().map(Found::value).collect()),
     };
     let mut stdout = io::BufWriter::new(io::stdout());
     match form {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    env,
+    env, fs,
     io::{self, IsTerminal, Write},
 };
 
@@ -19,6 +19,7 @@ use crate::{
     error::Failure,
     objects::{
         columns::{Context, Heading, NAMESPACE, headings},
+        go_template::GoTemplate,
         template::{Template, find, path},
     },
     output::{
@@ -288,7 +289,8 @@ enum Shape {
     Json,
     Yaml,
     Name,
-    Template(Template),
+    JsonPath(Template),
+    GoTemplate(GoTemplate),
 }
 
 impl Shape {
@@ -299,13 +301,22 @@ impl Shape {
             Output::Format(Format::Json) => Self::Json,
             Output::Format(Format::Yaml) => Self::Yaml,
             Output::Name => Self::Name,
-            Output::JsonPath(text) => Self::Template(
+            Output::GoTemplate(text) => Self::GoTemplate(go_template(text)?),
+            Output::GoTemplateFile(path) => Self::GoTemplate(go_template(
+                &fs::read_to_string(path).map_err(|error| Failure::reading(path, &error))?,
+            )?),
+            Output::JsonPath(text) => Self::JsonPath(
                 Template::parse(text)
                     .map_err(|error| Failure::usage(format!("-o jsonpath: {error}")))?,
             ),
             Output::CustomColumns(text) if text.contains(':') => Self::Paths(paths(text)?),
             Output::CustomColumns(text) => Self::Table(named(text, kind)?),
         })
+    }
+
+    /// Whether a list is shown as one value.
+    fn is_data(&self) -> bool {
+        matches!(self, Self::Json | Self::Yaml | Self::JsonPath(_) | Self::GoTemplate(_))
     }
 
     fn columns(&self, with_namespace: bool) -> Vec<Column> {
@@ -317,6 +328,11 @@ impl Shape {
             _ => Vec::new(),
         }
     }
+}
+
+/// A template of Go.
+pub fn go_template(text: &str) -> Result<GoTemplate, Failure> {
+    GoTemplate::parse(text).map_err(|error| Failure::usage(format!("-o go-template: {error}")))
 }
 
 /// Columns by the headings of the kind.
@@ -353,6 +369,17 @@ fn paths(text: &str) -> Result<Vec<(String, JsonPath)>, Failure> {
         .collect()
 }
 
+/// What a template of Go makes of a value.
+pub fn rendered(
+    template: &GoTemplate,
+    value: &Value,
+    context: &Context,
+) -> Result<String, Failure> {
+    template
+        .render(value, context.default_asn)
+        .map_err(|error| Failure::failed(format!("-o go-template: {error}")))
+}
+
 /// What prints.
 struct Printer {
     shape: Shape,
@@ -373,6 +400,8 @@ impl Printer {
     ) -> Result<Self, Failure> {
         let context = match shape {
             Shape::Table(_) => context(kind, client).await?,
+            // It may ask for it whatever the kind.
+            Shape::GoTemplate(_) => context(Kind::Node, client).await?,
             _ => Context::default(),
         };
         let colour = io::stdout().is_terminal()
@@ -390,7 +419,7 @@ impl Printer {
 
     /// A whole list.
     fn list(&mut self, kind: Kind, objects: Vec<Value>, revision: u64) -> Result<(), Failure> {
-        if matches!(self.shape, Shape::Json | Shape::Yaml | Shape::Template(_)) {
+        if self.shape.is_data() {
             let list = json!({
                 "apiVersion": "projectcalico.org/v3",
                 "kind": format!("{kind}List"),
@@ -404,7 +433,7 @@ impl Printer {
 
     /// Objects that were named: one alone, several as an array.
     fn some(&mut self, objects: Vec<Value>, several: bool) -> Result<(), Failure> {
-        if !matches!(self.shape, Shape::Json | Shape::Yaml | Shape::Template(_)) {
+        if !self.shape.is_data() {
             return self.rows(objects);
         }
         if several {
@@ -417,7 +446,11 @@ impl Printer {
         match &self.shape {
             Shape::Json => json::object(value, &mut self.to)?,
             Shape::Yaml => yaml::object(value, &mut self.to)?,
-            Shape::Template(template) => self.to.write_all(template.render(value).as_bytes())?,
+            Shape::JsonPath(template) => self.to.write_all(template.render(value).as_bytes())?,
+            Shape::GoTemplate(template) => {
+                let text = rendered(template, value, &self.context)?;
+                self.to.write_all(text.as_bytes())?;
+            }
             _ => {}
         }
         Ok(self.to.flush()?)
@@ -475,9 +508,7 @@ impl Printer {
             Shape::Yaml => {
                 yaml::document(&json!({ "type": kind, "object": object }), &mut self.to)?;
             }
-            Shape::Template(template) => {
-                self.to.write_all(template.render(&object).as_bytes())?;
-            }
+            Shape::JsonPath(_) | Shape::GoTemplate(_) => return self.value(&object),
             // What is gone has no columns.
             _ if kind == "DELETED" => {
                 self.settle()?;

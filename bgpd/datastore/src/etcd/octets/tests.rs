@@ -1,3 +1,5 @@
+use margay_model::Resource;
+
 use super::*;
 
 fn pool() -> Key {
@@ -14,7 +16,7 @@ fn read(value: &'static str) -> String {
 }
 
 #[test]
-fn a_policy_carries_its_name_in_etcd_and_nowhere_else() {
+fn a_policy_carries_its_name_so_that_it_is_not_taken_for_an_old_one() {
     let given = r#"{"metadata":{"name":"default.allow"},"spec":{"tier":"default"}}"#;
     let in_etcd = to_etcd(&policy(), &Bytes::from_static(given.as_bytes())).unwrap();
     let object: Value = serde_json::from_slice(&in_etcd).unwrap();
@@ -22,7 +24,15 @@ fn a_policy_carries_its_name_in_etcd_and_nowhere_else() {
         object["metadata"]["annotations"]["projectcalico.org/metadata"],
         r#"{"name":"default.allow"}"#
     );
-    assert_eq!(from_etcd(&policy(), in_etcd), given.as_bytes());
+    assert_eq!(from_etcd(&policy(), in_etcd.clone()), in_etcd);
+    let plain = Bytes::from_static(br#"{"metadata":{"name":"allow"},"spec":{"tier":"default"}}"#);
+    let in_etcd = to_etcd(&policy(), &plain).unwrap();
+    assert_eq!(from_etcd(&policy(), in_etcd), plain, "everybody else does without");
+    let resource = br#"{"apiVersion":"projectcalico.org/v3","kind":"NetworkPolicy",
+        "metadata":{"name":"default.allow","namespace":"ns"},"spec":{"tier":"default"}}"#;
+    let in_etcd = to_etcd(&policy(), &Bytes::from_static(resource)).unwrap();
+    let read = Resource::decode(&from_etcd(&policy(), in_etcd)).unwrap();
+    assert_eq!(read.key(), policy());
     let other = Bytes::from_static(given.as_bytes());
     assert_eq!(to_etcd(&pool(), &other).unwrap(), other);
 }
