@@ -120,6 +120,8 @@ pub struct Resolution {
     pub direct: bool,
     /// It is one of our own addresses: routes over it are not eligible.
     pub local: bool,
+    /// The link it is reached by, where it is one.
+    pub interface: Option<u32>,
 }
 
 /// A route of the kernel that is not ours, for redistribution.
@@ -135,6 +137,8 @@ pub struct Learned {
     pub metric: u32,
     /// Gateway, if it has one.
     pub gateway: Option<IpAddr>,
+    /// Its link, where it is one; none for an own address of a single host.
+    pub interface: Option<u32>,
     /// Directly attached (link scope, or protocol kernel).
     pub connected: bool,
 }

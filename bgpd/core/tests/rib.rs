@@ -7,6 +7,7 @@ mod rib {
 
     mod clients;
     mod explain;
+    mod interfaces;
     mod kernel;
     mod lag;
     mod limits;

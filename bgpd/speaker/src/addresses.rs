@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use bgp_core::rib::SessionAddresses;
+use bgp_core::{policy::InterfaceName, rib::SessionAddresses};
 use ipnet::IpNet;
 use margay_fib::Link;
 
@@ -38,6 +38,7 @@ pub(crate) fn session_addresses(
     let on_link = |net: &IpNet| net.contains(&remote.ip()) && !is_host(net);
     if scope.is_some() || link.addresses.iter().any(on_link) {
         addresses.interface = Some(link.index);
+        addresses.interface_name = InterfaceName::new(&link.name);
         addresses.link_local = match local.ip() {
             IpAddr::V6(v6) if scope.is_some() => Some(v6),
             _ => first_v6(link, true),

@@ -9,11 +9,11 @@ use std::{
 
 use bgp_core::{
     config::{GlobalConfig, KernelSource, Origination},
-    policy::{CommunityValue, LocalAttributes, RouteSource, RouteView, Verdict},
+    policy::{CommunityValue, InterfaceName, LocalAttributes, RouteSource, RouteView, Verdict},
 };
 use bgp_packet::{NextHop, Origin, PathAttributes};
 use ipnet::IpNet;
-use margay_fib::Learned;
+use margay_fib::{Learned, Link};
 
 /// RTPROT_BOOT and RTPROT_STATIC.
 const STATIC_PROTOCOLS: [u8; 2] = [3, 4];
@@ -35,6 +35,7 @@ pub(crate) struct OwnRoute {
     pub(crate) attributes: PathAttributes,
     pub(crate) local: LocalAttributes,
     pub(crate) blackhole: bool,
+    pub(crate) interface: Option<InterfaceName>,
 }
 
 /// What tells the kernel's routes for one prefix apart: table, metric, protocol, gateway.
@@ -53,6 +54,8 @@ pub(crate) struct Originator {
     /// Taken back by hand, until the next reload.
     withdrawn: BTreeSet<IpNet>,
     learned: BTreeMap<IpNet, BTreeMap<LearnedKey, Learned>>,
+    /// Names of links by index.
+    links: BTreeMap<u32, InterfaceName>,
     /// What the RIB has.
     told: BTreeMap<Slot, OwnRoute>,
 }
@@ -65,6 +68,7 @@ impl Originator {
             added: BTreeMap::new(),
             withdrawn: BTreeSet::new(),
             learned: BTreeMap::new(),
+            links: BTreeMap::new(),
             told: BTreeMap::new(),
         }
     }
@@ -115,6 +119,17 @@ impl Originator {
         self.update(prefix)
     }
 
+    /// Links as they are now; all changes that follow from their names.
+    pub(crate) fn set_links(&mut self, links: &[Link]) -> Vec<(Slot, Option<OwnRoute>)> {
+        let name = |link: &Link| Some((link.index, InterfaceName::new(&link.name)?));
+        let links = links.iter().filter_map(name).collect();
+        if self.links == links {
+            return Vec::new();
+        }
+        self.links = links;
+        self.changes()
+    }
+
     /// Everything that differs from what was told before.
     pub(crate) fn changes(&mut self) -> Vec<(Slot, Option<OwnRoute>)> {
         let mut prefixes: BTreeSet<IpNet> = self.told.keys().map(|(prefix, _)| *prefix).collect();
@@ -163,7 +178,8 @@ impl Originator {
         for community in communities {
             community.add_to(&mut attributes);
         }
-        Some(OwnRoute { attributes, local: LocalAttributes::default(), blackhole })
+        let local = LocalAttributes::default();
+        Some(OwnRoute { attributes, local, blackhole, interface: None })
     }
 
     /// The best of the kernel's routes for a prefix that an entry of `redistribute` takes.
@@ -185,8 +201,9 @@ impl Originator {
         let mut attributes = own(learned.prefix, None);
         attributes.origin = Origin::Incomplete;
         let local = LocalAttributes::default();
+        let interface = learned.interface.and_then(|index| self.links.get(&index).copied());
         let Some(policy) = &entry.policy else {
-            return Some(OwnRoute { attributes, local, blackhole: false });
+            return Some(OwnRoute { attributes, local, blackhole: false, interface });
         };
         let view = RouteView {
             prefix: learned.prefix,
@@ -195,7 +212,7 @@ impl Originator {
             source,
             peer: None,
             peer_asn: None,
-            interface: None,
+            interface,
             local_address: None,
             local_asn: self.global.asn,
             router_id: self.global.router_id,
@@ -203,7 +220,7 @@ impl Originator {
         match policy.evaluate(&view) {
             Verdict::Accept { attributes: changed, local, .. } => {
                 let attributes = changed.map_or(attributes, |changed| *changed);
-                Some(OwnRoute { attributes, local, blackhole: false })
+                Some(OwnRoute { attributes, local, blackhole: false, interface })
             }
             Verdict::Reject => None,
         }

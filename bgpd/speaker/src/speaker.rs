@@ -17,6 +17,7 @@ use std::{
 use bgp_core::{
     config::{GlobalConfig, PeerAddress, PeerConfig},
     fsm::StopReason,
+    policy::InterfaceName,
     rib::{AttrKey, Event, Install, LocalRoute, PeerId, Resolved, ShardConfig, TrackedNextHop},
 };
 use tokio::{
@@ -173,7 +174,8 @@ impl Speaker {
             resting_ids: VecDeque::new(),
             seed: seed(),
         };
-        let own = speaker.originator.changes();
+        let mut own = speaker.originator.set_links(&speaker.kernel.links());
+        own.extend(speaker.originator.changes());
         speaker.originate(own).await;
         for peer in speaker.config.peers.clone() {
             speaker.add_configured(peer);
@@ -449,14 +451,18 @@ impl Speaker {
                 attrs: self.shards.intern(&AttrKey::new(&route.attributes)).0,
                 local: route.local,
                 blackhole: route.blackhole,
+                interface: route.interface,
             });
             self.shards.event_for(prefix, Event::Local { source, prefix, route }).await;
         }
     }
 
     async fn kernel_changed(&mut self, changes: Changes) {
+        let links = self.kernel.links();
         if changes.links {
             self.links.send_replace(());
+            let changed = self.originator.set_links(&links);
+            self.originate(changed).await;
         }
         for (next_hop, resolution) in changes.next_hops {
             let next_hop = TrackedNextHop {
@@ -468,6 +474,10 @@ impl Speaker {
                 cost: resolution.cost,
                 direct: resolution.direct,
                 local: resolution.local,
+                interface: resolution.interface.and_then(|index| {
+                    let link = links.iter().find(|link| link.index == index)?;
+                    InterfaceName::new(&link.name)
+                }),
             });
             self.shards.event(|| Event::NextHop { next_hop, state }).await;
         }

@@ -12,7 +12,7 @@ use crate::plan::fact::{
 };
 use crate::plan::foreign::ForeignRoute;
 use crate::plan::links::LinkChange;
-use crate::plan::resolve::{MAIN, is_link_local};
+use crate::plan::resolve::{MAIN, is_link_local, only_link};
 use crate::plan::routes::{Have, Want};
 use crate::plan::state::State;
 
@@ -382,6 +382,7 @@ impl State {
             protocol: kind.protocol,
             metric: kind.form.metric,
             gateway,
+            interface: only_link(&hops),
             connected: leads && gateway.is_none() && (kind.link_scope || kind.protocol == KERNEL),
         })
     }

@@ -47,6 +47,7 @@ fn told(prefix: IpNet, there: bool) -> FibEvent {
         protocol: KERNEL,
         metric: 0,
         gateway: None,
+        interface: None,
         connected: true,
     };
     FibEvent::Learned(learned, there)

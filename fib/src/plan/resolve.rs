@@ -61,7 +61,7 @@ fn member(
 ) -> Option<Resolved> {
     let address = next_hop.address;
     if view.links.is_own(address) || address.is_loopback() {
-        let told = Resolution { cost: 0, direct: true, local: true };
+        let told = Resolution { cost: 0, direct: true, local: true, interface: None };
         return Some(Resolved { hops: Hops::new(), discard: None, told });
     }
     if let Some(oif) = next_hop.interface {
@@ -87,7 +87,7 @@ fn on_link(view: View<'_>, next_hop: &BgpNextHop, oif: u32) -> Option<Resolved> 
     }
     let gateway = next_hop.link_local.map_or(next_hop.address, IpAddr::V6);
     let hop = Hop { gateway: Some(gateway), oif, onlink: !is_link_local(gateway) };
-    let told = Resolution { cost: 0, direct: true, local: false };
+    let told = Resolution { cost: 0, direct: true, local: false, interface: Some(oif) };
     Some(Resolved { hops: vec![(hop, 1)], discard: None, told })
 }
 
@@ -208,7 +208,8 @@ fn foreign(view: View<'_>, via: &Via, metric: u32, address: IpAddr, host: bool) 
         return Answer::No;
     }
     usable.sort_unstable();
-    let told = Resolution { cost: if direct { 0 } else { metric }, direct, local: false };
+    let (cost, interface) = (if direct { 0 } else { metric }, only_link(&usable));
+    let told = Resolution { cost, direct, local: false, interface };
     Answer::Yes(Resolved { hops: usable, discard: None, told })
 }
 
@@ -247,7 +248,8 @@ fn ours(
             None => Answer::Pass, // not in the kernel: what is behind it decides
         };
     }
-    let told = Resolution { cost: metric, direct: false, local: false };
+    let interface = only_link(&hops);
+    let told = Resolution { cost: metric, direct: false, local: false, interface };
     Answer::Yes(Resolved { hops, discard: None, told })
 }
 
@@ -257,7 +259,7 @@ fn discarded(via: Via, metric: u32, host: bool) -> Answer {
     if !host {
         return Answer::No;
     }
-    let told = Resolution { cost: metric, direct: false, local: false };
+    let told = Resolution { cost: metric, direct: false, local: false, interface: None };
     Answer::Yes(Resolved { hops: Hops::new(), discard: Some(via), told })
 }
 
@@ -265,6 +267,12 @@ fn discarded(via: Via, metric: u32, host: bool) -> Answer {
 fn tables(config: &FibConfig) -> impl Iterator<Item = u32> {
     let own = (config.table != MAIN).then_some(config.table);
     [MAIN].into_iter().chain(own)
+}
+
+/// The link that all of these use.
+pub fn only_link(hops: &[(Hop, u16)]) -> Option<u32> {
+    let (first, _) = hops.first()?;
+    hops.iter().all(|(hop, _)| hop.oif == first.oif).then_some(first.oif)
 }
 
 /// Whether an address means nothing without its link.

@@ -14,33 +14,37 @@ fn answer(fib: &mut Running, address: &str) -> Option<Resolution> {
     }
 }
 
-fn direct() -> Option<Resolution> {
-    Some(Resolution { cost: 0, direct: true, local: false })
+fn direct(link: u32) -> Option<Resolution> {
+    Some(Resolution { cost: 0, direct: true, local: false, interface: Some(link) })
 }
 
-fn over(cost: u32) -> Option<Resolution> {
-    Some(Resolution { cost, direct: false, local: false })
+fn over(link: u32, cost: u32) -> Option<Resolution> {
+    Some(Resolution { cost, direct: false, local: false, interface: Some(link) })
 }
 
 #[test]
 fn next_hops_resolve_through_what_the_kernel_has() {
     let Some(net) = enter() else { return };
-    net.link("v0", &["10.0.0.1/24", "2001:db8::1/64"]);
+    let v0 = net.link("v0", &["10.0.0.1/24", "2001:db8::1/64"]);
+    net.link("v1", &["10.0.1.1/24"]);
     net.ip("route add 10.9.0.0/16 via 10.0.0.9 metric 70");
     net.ip("route add default via 10.0.0.254 metric 5");
     net.ip("route add blackhole 10.8.0.0/16");
     net.ip("route add blackhole 10.7.0.1/32");
+    net.ip("route add 10.6.0.0/16 metric 90 nexthop via 10.0.0.2 nexthop via 10.0.1.2");
     let mut fib = start(FibConfig::default());
+    let dropped = Some(Resolution { cost: 0, direct: false, local: false, interface: None });
     let cases = [
-        ("10.0.0.2", direct()),
-        ("2001:db8::2", direct()),
-        ("10.9.1.1", over(70)),
-        ("172.16.0.1", over(5)),
+        ("10.0.0.2", direct(v0)),
+        ("2001:db8::2", direct(v0)),
+        ("10.9.1.1", over(v0, 70)),
+        ("172.16.0.1", over(v0, 5)),
         ("10.8.1.1", None),
-        ("10.7.0.1", over(0)),
+        ("10.7.0.1", dropped),
+        ("10.6.0.1", Some(Resolution { interface: None, ..over(v0, 90).expect("one") })),
         ("2001:db8:ffff::1", None),
         ("fe80::1", None),
-        ("10.0.0.1", Some(Resolution { cost: 0, direct: true, local: true })),
+        ("10.0.0.1", Some(Resolution { cost: 0, direct: true, local: true, interface: None })),
     ];
     for (address, expected) in cases {
         fib.handle.track(nh(address));
@@ -50,7 +54,7 @@ fn next_hops_resolve_through_what_the_kernel_has() {
     fib.forget();
     net.ip("route replace 10.9.0.0/16 via 10.0.0.8 metric 70");
     net.ip("route add 10.9.1.0/24 via 10.0.0.7 metric 80");
-    assert_eq!(answer(&mut fib, "10.9.1.1"), over(80));
+    assert_eq!(answer(&mut fib, "10.9.1.1"), over(v0, 80));
     net.ip("route del default");
     assert_eq!(answer(&mut fib, "172.16.0.1"), None);
     net.ip("route del 10.9.0.0/16");
@@ -65,13 +69,13 @@ fn next_hops_resolve_through_what_the_kernel_has() {
 #[test]
 fn the_default_route_resolves_only_where_it_may() {
     let Some(net) = enter() else { return };
-    net.link("v0", &["10.0.0.1/24"]);
+    let v0 = net.link("v0", &["10.0.0.1/24"]);
     net.ip("route add default via 10.0.0.254");
     let mut fib = start(FibConfig { resolve_default: false, ..FibConfig::default() });
     fib.handle.track(nh("172.16.0.1"));
     assert_eq!(answer(&mut fib, "172.16.0.1"), None);
     fib.handle.reconfigure(FibConfig::default()).expect("taken");
-    assert_eq!(answer(&mut fib, "172.16.0.1"), over(0));
+    assert_eq!(answer(&mut fib, "172.16.0.1"), over(v0, 0));
     fib.handle.stop(true);
 }
 
@@ -103,13 +107,13 @@ fn a_change_below_a_recursive_next_hop_rewrites_one_object() {
 #[test]
 fn next_hops_resolve_through_our_own_routes_but_never_through_themselves() {
     let Some(net) = enter() else { return };
-    net.link("v0", &["10.0.0.1/24"]);
+    let v0 = net.link("v0", &["10.0.0.1/24"]);
     let mut fib = start(FibConfig::default());
     fib.handle.in_sync();
     // eBGP brings the loopback, iBGP routes lead there.
     fib.handle.set(prefix("10.255.0.0/24"), via(&["10.0.0.2"]));
     fib.handle.track(nh("10.255.0.1"));
-    assert_eq!(answer(&mut fib, "10.255.0.1"), over(32));
+    assert_eq!(answer(&mut fib, "10.255.0.1"), over(v0, 32));
     fib.handle.set(prefix("192.0.2.0/24"), via(&["10.255.0.1"]));
     // And the peer announces that very loopback over itself.
     fib.handle.set(prefix("10.255.0.1/32"), via(&["10.255.0.1"]));
@@ -132,7 +136,7 @@ fn next_hops_resolve_through_our_own_routes_but_never_through_themselves() {
 #[test]
 fn routes_of_others_are_learned_and_ours_are_not() {
     let Some(net) = enter() else { return };
-    net.link("v0", &["10.0.0.1/24", "2001:db8::1/64"]);
+    let v0 = net.link("v0", &["10.0.0.1/24", "2001:db8::1/64"]);
     net.ip("route add 10.9.0.0/16 via 10.0.0.9 metric 70 proto static");
     net.ip("route add 10.7.0.0/16 via 10.0.0.9 table 100 proto static");
     net.ip("route add 10.6.0.0/16 via 10.0.0.9 table 101 proto static");
@@ -144,6 +148,8 @@ fn routes_of_others_are_learned_and_ours_are_not() {
         protocol,
         metric,
         gateway: gateway.map(|g| g.parse().expect("address")),
+        // Host addresses are known by themselves only.
+        interface: (!p.ends_with("/32")).then_some(v0),
         connected: gateway.is_none(),
     };
     let mut first = Vec::new();
@@ -188,7 +194,7 @@ fn routes_of_others_are_learned_and_ours_are_not() {
 #[test]
 fn a_table_learned_from_later_is_told_whole_and_taken_back_whole() {
     let Some(net) = enter() else { return };
-    net.link("v0", &["10.0.0.1/24"]);
+    let v0 = net.link("v0", &["10.0.0.1/24"]);
     net.ip("route add 10.9.0.0/16 via 10.0.0.9 proto static");
     net.ip("route add 10.7.0.0/16 via 10.0.0.9 table 100 proto static");
     let learning = |tables: &[u32]| FibConfig {
@@ -203,6 +209,7 @@ fn a_table_learned_from_later_is_told_whole_and_taken_back_whole() {
         protocol: 4,
         metric: 0,
         gateway: Some("10.0.0.9".parse().expect("address")),
+        interface: Some(v0),
         connected: false,
     };
     for (tables, there) in [(&[254, 100][..], true), (&[], false), (&[254, 100], true)] {
@@ -225,13 +232,13 @@ fn foreign_objects_are_followed_whatever_the_compat_mode() {
     for compat in ["0", "1"] {
         let Some(net) = enter() else { return };
         std::fs::write("/proc/sys/net/ipv4/nexthop_compat_mode", compat).expect("written");
-        net.link("v0", &["10.0.0.1/24"]);
+        let v0 = net.link("v0", &["10.0.0.1/24"]);
         net.ip("nexthop add id 7 via 10.0.0.9 dev v0");
         net.ip("nexthop add id 8 group 7");
         net.ip("route add 10.9.0.0/16 nhid 8");
         let mut fib = start(FibConfig::default());
         fib.handle.track(nh("10.9.1.1"));
-        assert_eq!(answer(&mut fib, "10.9.1.1"), over(0));
+        assert_eq!(answer(&mut fib, "10.9.1.1"), over(v0, 0));
         fib.handle.set(prefix("192.0.2.0/24"), via(&["10.9.1.1"]));
         fib.settle();
         let nexthops = net.ip("nexthop show");
@@ -270,7 +277,7 @@ fn child_without_rights() {
     let mut fib = start(FibConfig::default());
     fib.handle.set(prefix("192.0.2.0/24"), via(&["10.0.0.2"]));
     fib.handle.track(nh("10.0.0.2"));
-    assert_eq!(answer(&mut fib, "10.0.0.2"), direct());
+    assert!(answer(&mut fib, "10.0.0.2").is_some_and(|it| it.direct && !it.local));
     fib.settle();
     let status = fib.handle.status();
     assert!(status.degraded.is_some_and(|why| why.contains("CAP_NET_ADMIN")));

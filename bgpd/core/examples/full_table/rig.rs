@@ -155,7 +155,7 @@ impl Rig {
                 _ => {}
             }
         }
-        let state = Some(Resolved { cost: 0, direct: true, local: false });
+        let state = Some(Resolved { cost: 0, direct: true, local: false, interface: None });
         for next_hop in tracked {
             self.event(Event::NextHop { next_hop, state });
         }

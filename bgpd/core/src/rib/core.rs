@@ -1,7 +1,10 @@
 //! What both address families of a shard share: configuration, sessions, attribute sets; and
 //! whether a path is eligible.
 
+use std::collections::BTreeMap;
+
 use bgp_packet::SessionKind;
+use ipnet::IpNet;
 
 use super::{
     decision::{Candidate, DEFAULT_LOCAL_PREF, LOCAL_WEIGHT},
@@ -11,7 +14,10 @@ use super::{
     session::{Origin, Sessions},
     table::{AS_LOOP, BAD_NEXT_HOP, INELIGIBLE, NONE, ORIGINATOR_LOOP, Path, REJECTED},
 };
-use crate::config::DecisionConfig;
+use crate::{
+    config::DecisionConfig,
+    policy::{InterfaceName, RoutePolicy},
+};
 
 /// The shared part of a shard.
 #[derive(Debug)]
@@ -25,6 +31,8 @@ pub(crate) struct Core {
     pub effects: Vec<Effect>,
     /// [`Effect::Changed`] is wanted.
     pub watched: bool,
+    /// Which interfaces routes of our own lead out by, by session and prefix: few have one.
+    pub local_interfaces: BTreeMap<(u16, IpNet), InterfaceName>,
 }
 
 impl Core {
@@ -36,6 +44,7 @@ impl Core {
             now: 0,
             effects: Vec::new(),
             watched: false,
+            local_interfaces: BTreeMap::new(),
         }
     }
 
@@ -52,6 +61,36 @@ impl Core {
     /// Whether anything goes to the kernel.
     pub fn installs(&self) -> bool {
         !matches!(self.config.install, Install::Nothing)
+    }
+
+    /// The interface a route leads out by, where policies look at it.
+    pub fn interface(
+        &self,
+        policy: &RoutePolicy,
+        path: &Path,
+        prefix: IpNet,
+    ) -> Option<InterfaceName> {
+        if !policy.looks_at_interface() {
+            return None;
+        }
+        let own = self.local_interfaces.get(&(path.session, prefix));
+        own.copied().or_else(|| {
+            let hop = self.sets.hop(path.attrs);
+            (hop != NONE).then(|| self.sets.resolved(hop).1?.interface)?
+        })
+    }
+
+    /// Whether an export policy, or that of the kernel, looks at interfaces.
+    pub fn looks_at_interfaces(&self) -> bool {
+        let kernel = match &self.config.install {
+            Install::Policy(policy) => policy.looks_at_interface(),
+            Install::Nothing | Install::All => false,
+        };
+        kernel
+            || self.sessions.alive().any(|session| {
+                let export = self.sessions.peer(session).and_then(|s| s.config.export.as_ref());
+                export.is_some_and(|policy| policy.looks_at_interface())
+            })
     }
 
     /// The cost of a path's next hop, or why the path is out of the decision.

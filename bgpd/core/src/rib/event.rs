@@ -18,7 +18,7 @@ use super::{
 use crate::{
     config::{GlobalConfig, PeerConfig},
     fsm::Negotiated,
-    policy::{LocalAttributes, RoutePolicy, RouteSource},
+    policy::{InterfaceName, LocalAttributes, RoutePolicy, RouteSource},
 };
 
 /// A peer as the RIB knows it: a small number, given by the shell, reused after the peer is gone.
@@ -98,6 +98,8 @@ pub struct SessionAddresses {
     /// The interface of the session where the peer shares the link: scope of its link-local next
     /// hops.
     pub interface: Option<u32>,
+    /// The name of that interface, for import policies.
+    pub interface_name: Option<InterfaceName>,
     /// The network of the session's local address on that interface, where the peer's address lies
     /// in it and both are global: third-party next hops are from here (RFC 4271 §5.1.3).
     pub subnet: Option<IpNet>,
@@ -129,6 +131,8 @@ pub struct Resolved {
     pub direct: bool,
     /// One of our own addresses: routes over it are not eligible.
     pub local: bool,
+    /// The interface it is reached by, where it is one, for policies.
+    pub interface: Option<InterfaceName>,
 }
 
 /// A route of our own.
@@ -140,6 +144,8 @@ pub struct LocalRoute {
     pub local: LocalAttributes,
     /// Installed in the kernel as a blackhole.
     pub blackhole: bool,
+    /// The interface it leads out by, where it is one, for policies.
+    pub interface: Option<InterfaceName>,
 }
 
 /// What a shard is told.

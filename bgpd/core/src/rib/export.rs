@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     config::{LocalAsnMode, NextHopMode, RemovePrivate},
-    policy::{Chosen, RouteView, RuleHit, Verdict},
+    policy::{Chosen, RoutePolicy, RouteView, RuleHit, Verdict},
 };
 
 /// Whether a route may go to a group at all, before any policy.
@@ -42,6 +42,7 @@ pub(crate) fn allowed(core: &Core, key: &GroupKey, path: &Path) -> Result<(), No
 fn view<'a>(
     core: &'a Core,
     key: &GroupKey,
+    policy: &RoutePolicy,
     path: &Path,
     attributes: &'a PathAttributes,
     prefix: IpNet,
@@ -54,7 +55,7 @@ fn view<'a>(
         source: source_of(path.session),
         peer: peer.map(|peer| &*peer.name),
         peer_asn: peer.map(|peer| peer.negotiated.peer_asn),
-        interface: None,
+        interface: core.interface(policy, path, prefix),
         local_address: own_next_hop(key, family_of(prefix)).map(|next_hop| next_hop.address),
         local_asn: key.local_asn,
         router_id: core.config.global.router_id,
@@ -105,7 +106,7 @@ pub(crate) fn policy(
 ) -> Result<ByPolicy, NotSent> {
     match &key.export {
         None => Ok(ByPolicy::default()),
-        Some(policy) => match policy.evaluate(&view(core, key, path, attributes, prefix)) {
+        Some(policy) => match policy.evaluate(&view(core, key, policy, path, attributes, prefix)) {
             Verdict::Accept { attributes, chosen, .. } => Ok(ByPolicy { attributes, chosen }),
             Verdict::Reject => Err(NotSent::Policy),
         },
@@ -121,7 +122,7 @@ pub(crate) fn explain_policy(
 ) -> Option<(String, Vec<RuleHit>)> {
     let policy = key.export.as_deref()?;
     let attributes = stored(core, key, path);
-    let (_, hits) = policy.explain(&view(core, key, path, &attributes, prefix));
+    let (_, hits) = policy.explain(&view(core, key, policy, path, &attributes, prefix));
     Some((policy.name().to_owned(), hits))
 }
 

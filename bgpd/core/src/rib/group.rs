@@ -71,6 +71,7 @@ impl GroupKey {
             addresses: SessionAddresses {
                 // Own next hops go without their scope.
                 interface: None,
+                interface_name: None,
                 subnet: addresses.subnet.filter(|_| third_party),
                 ..*addresses
             },

@@ -191,7 +191,7 @@ fn view<'a>(
         source: RouteSource::Bgp,
         peer: Some(&peer.name),
         peer_asn: Some(peer.negotiated.peer_asn),
-        interface: None,
+        interface: peer.addresses.interface_name,
         local_address: match prefix {
             IpNet::V4(_) => peer.addresses.v4.map(Into::into),
             IpNet::V6(_) => peer.addresses.v6.map(Into::into),

@@ -104,7 +104,7 @@ fn accepted<N: Net>(core: &Core, path: &Path, net: N) -> Option<LocalAttributes>
         source: source_of(path.session),
         peer: peer.map(|peer| &*peer.name),
         peer_asn: peer.map(|peer| peer.negotiated.peer_asn),
-        interface: None,
+        interface: core.interface(policy, path, net.to_ip()),
         local_address: None,
         local_asn: core.config.global.asn,
         router_id: core.config.global.router_id,

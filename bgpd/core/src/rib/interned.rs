@@ -178,11 +178,17 @@ impl Interned {
         (&hop.key, hop.state)
     }
 
-    /// Notes a change of a next hop. Its number, if decisions may depend on it.
-    pub fn resolve(&mut self, key: &TrackedNextHop, state: Option<Resolved>) -> Option<u32> {
+    /// Notes a change of a next hop. Its number, if decisions may depend on it, and how it was
+    /// reached.
+    pub fn resolve(
+        &mut self,
+        key: &TrackedNextHop,
+        state: Option<Resolved>,
+    ) -> Option<(u32, Option<Resolved>)> {
         let number = *self.hop_index.get(key)?;
         let hop = &mut self.hops[number as usize];
-        (std::mem::replace(&mut hop.state, state) != state).then_some(number)
+        let was = std::mem::replace(&mut hop.state, state);
+        (was != state).then_some((number, was))
     }
 
     /// Next hops to follow, or no longer.

@@ -28,6 +28,8 @@ struct Work {
     sessions: Vec<u8>,
     /// Decide again where a path has one of these next hops.
     hops: BitSet,
+    /// Export again where a path has one of these next hops: another interface leads there.
+    moved: BitSet,
     /// Decide again everywhere.
     decide: bool,
     /// Ask for every wish for the kernel again.
@@ -36,7 +38,11 @@ struct Work {
 
 impl Work {
     fn is_empty(&self) -> bool {
-        self.sessions.is_empty() && self.hops.is_empty() && !self.decide && !self.install
+        self.sessions.is_empty()
+            && self.hops.is_empty()
+            && self.moved.is_empty()
+            && !self.decide
+            && !self.install
     }
 
     fn of(&self, session: u16) -> u8 {
@@ -66,6 +72,11 @@ impl Scan {
     /// A next hop has changed.
     pub fn hop(&mut self, hop: u32) {
         self.next.hops.set(hop);
+    }
+
+    /// A next hop that has changed is reached by another interface, and policies look at those.
+    pub fn moved(&mut self, hop: u32) {
+        self.next.moved.set(hop);
     }
 
     /// The decision process has changed.
@@ -126,7 +137,7 @@ impl<N: Net> Rib<N> {
         importer: &mut Option<(u16, u32, Importer)>,
     ) {
         let mut before: Option<Option<Held>> = None;
-        let mut again = false;
+        let (mut again, mut moved) = (false, false);
         let paths: Few<u32> = self.table.paths(slot).collect();
         for path in paths {
             let record = *self.table.path(path);
@@ -168,20 +179,22 @@ impl<N: Net> Rib<N> {
                 before.get_or_insert_with(|| self.held(core, slot));
                 again = true;
             }
-            if work.hops.test(core.sets.hop(self.table.path(path).attrs)) {
+            let hop = core.sets.hop(self.table.path(path).attrs);
+            if work.hops.test(hop) || work.moved.test(hop) {
                 before.get_or_insert_with(|| self.held(core, slot));
+                moved |= work.moved.test(hop);
             }
         }
         if work.decide {
             before.get_or_insert_with(|| self.held(core, slot));
         }
         if let Some(before) = before {
-            if again {
+            if again || moved {
                 self.tell_again(slot, before);
             }
             self.settle(core, slot, before, Change::Any);
         }
-        if work.install && (core.installs() || self.installed.test(slot)) {
+        if (work.install || moved) && (core.installs() || self.installed.test(slot)) {
             self.kernel.note(slot, NOBODY);
         }
     }
@@ -207,6 +220,7 @@ impl<N: Net> Rib<N> {
 /// Whether the rest of a pass can find anything to do.
 fn worth_while<N: Net>(core: &Core, work: &Work) -> bool {
     !work.hops.is_empty()
+        || !work.moved.is_empty()
         || work.decide
         || work.install
         || (work.sessions.iter().zip(0..)).any(|(action, session)| {

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::{
     core::Core,
-    event::{Batch, Effect, Event, LocalRoute, PeerId, ShardConfig, SoftReset},
+    event::{Batch, Effect, Event, LocalRoute, PeerId, Resolved, ShardConfig, SoftReset},
     family::{Rib, report},
     import::Importer,
     interned::Extra,
@@ -200,9 +200,8 @@ impl Shard {
             }
             Event::Local { source, prefix, route } => self.local(source, prefix, route),
             Event::NextHop { next_hop, state } => {
-                if let Some(hop) = core.sets.resolve(&next_hop, state) {
-                    self.v4.scan.hop(hop);
-                    self.v6.scan.hop(hop);
+                if let Some((hop, was)) = core.sets.resolve(&next_hop, state) {
+                    self.next_hop(hop, was, state);
                 }
             }
             Event::Reconfigure { config, peers } => self.reconfigure(config, peers),
@@ -285,6 +284,22 @@ impl Shard {
                 }
             }
             RefreshKind::Other(_) => {}
+        }
+    }
+
+    fn next_hop(&mut self, hop: u32, was: Option<Resolved>, is: Option<Resolved>) {
+        let interface = |state: Option<Resolved>| state.and_then(|state| state.interface);
+        let moved = was.is_some() && is.is_some() && interface(was) != interface(is);
+        if moved && self.core.looks_at_interfaces() {
+            self.v4.scan.moved(hop);
+            self.v6.scan.moved(hop);
+        }
+        // The decision does not look at interfaces.
+        let decisive =
+            |state: Option<Resolved>| state.map(|state| Resolved { interface: None, ..state });
+        if decisive(was) != decisive(is) {
+            self.v4.scan.hop(hop);
+            self.v6.scan.hop(hop);
         }
     }
 
@@ -422,7 +437,17 @@ fn local<N: Net>(
     net: N,
     route: Option<LocalRoute>,
 ) {
+    let at = (session, net.to_ip());
+    let interface = route.as_ref().and_then(|route| route.interface);
+    let was = match interface {
+        Some(interface) => core.local_interfaces.insert(at, interface),
+        None => core.local_interfaces.remove(&at),
+    };
     let Some(route) = route else { return rib.withdraw(core, net, session, 0) };
+    if was != interface && core.looks_at_interfaces() {
+        // Its attributes may be the same as before, and policies see another route all the same.
+        rib.withdraw(core, net, session, 0);
+    }
     let extra = Extra { local: route.local, interface: None };
     let attrs = core.sets.acquire(&route.attrs, extra);
     core.sets.retain(attrs);

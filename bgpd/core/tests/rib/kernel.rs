@@ -129,7 +129,12 @@ fn routes_of_our_own_stay_out_but_for_blackholes() {
     rig.settle();
     assert!(rig.kernel.is_empty());
     let attrs = Attrs::new(&PathAttributes::local(NextHop::new([10, 0, 0, 77])));
-    let route = LocalRoute { attrs: attrs.into(), local: Default::default(), blackhole: false };
+    let route = LocalRoute {
+        attrs: attrs.into(),
+        local: Default::default(),
+        blackhole: false,
+        interface: None,
+    };
     let source = RouteSource::Kernel;
     rig.event(Event::Local { source, prefix: net(P), route: Some(route) });
     rig.settle();
@@ -166,13 +171,16 @@ fn an_unreachable_next_hop_takes_the_route_away_until_it_returns() {
     rig.announce(1, P, |_| {});
     rig.resolve("10.0.0.1", None);
     assert!(rig.kernel.is_empty());
-    rig.resolve("10.0.0.1", Some(Resolved { cost: 0, direct: true, local: false }));
+    rig.resolve(
+        "10.0.0.1",
+        Some(Resolved { cost: 0, direct: true, local: false, interface: None }),
+    );
     assert_eq!(gateways(&rig), ["10.0.0.1"]);
 }
 
 #[test]
 fn only_a_peer_on_our_link_must_name_a_next_hop_on_our_link() {
-    let far = Resolved { cost: 5, direct: false, local: false };
+    let far = Resolved { cost: 5, direct: false, local: false, interface: None };
     for (multihop, ttl_security, eligible) in
         [(None, None, false), (None, Some(1), false), (None, Some(2), true), (Some(2), None, true)]
     {

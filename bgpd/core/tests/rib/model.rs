@@ -188,7 +188,12 @@ impl Model {
             }
             Op::NextHop(peer, up) => {
                 self.hops.insert(peer, up);
-                let state = bgp_core::rib::Resolved { cost: 0, direct: true, local: false };
+                let state = bgp_core::rib::Resolved {
+                    cost: 0,
+                    direct: true,
+                    local: false,
+                    interface: None,
+                };
                 rig.resolve(&format!("10.0.0.{peer}"), up.then_some(state));
             }
             Op::Policy(peer, number) => {
@@ -211,7 +216,8 @@ impl Model {
     fn fresh(&self) -> Rig {
         let mut rig = Rig::with(|global| global.require_policy = false, Install::All);
         for (peer, up) in &self.hops {
-            let state = bgp_core::rib::Resolved { cost: 0, direct: true, local: false };
+            let state =
+                bgp_core::rib::Resolved { cost: 0, direct: true, local: false, interface: None };
             rig.resolve(&format!("10.0.0.{peer}"), up.then_some(state));
         }
         for id in 1..=PEERS {

@@ -156,6 +156,7 @@ impl Rig {
                 v6: Some("2001:db8::100".parse().unwrap()),
                 link_local: None,
                 interface: None,
+                interface_name: None,
                 subnet: None,
             },
         };
@@ -278,6 +279,7 @@ impl Rig {
             attrs: Arc::new(Attrs::new(&PathAttributes::local(NextHop::new(unspecified)))),
             local: Default::default(),
             blackhole: false,
+            interface: None,
         };
         change(&mut route);
         self.event(Event::Local { source: RouteSource::Originate, prefix, route: Some(route) });
@@ -335,7 +337,8 @@ impl Rig {
                 }
                 Effect::Track(next_hop) => {
                     self.tracked.push(next_hop);
-                    let on_link = Some(Resolved { cost: 0, direct: true, local: false });
+                    let on_link =
+                        Some(Resolved { cost: 0, direct: true, local: false, interface: None });
                     let state = *self.hops.get(&next_hop.address).unwrap_or(&on_link);
                     self.event(Event::NextHop { next_hop, state });
                 }

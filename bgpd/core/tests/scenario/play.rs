@@ -151,6 +151,7 @@ impl Player {
                     attrs: self.attrs.intern(Attrs::new(&own.attributes)),
                     local: LocalAttributes::default(),
                     blackhole: own.blackhole,
+                    interface: None,
                 });
                 let shard = shard_of(*prefix, self.shards.len());
                 self.tell(shard, Event::Local { source: *source, prefix: *prefix, route });

@@ -245,6 +245,7 @@ impl Topology {
             v6: Some(LOCAL_V6),
             link_local: shares_link.then_some(LOCAL_LINK),
             interface: shares_link.then_some(1),
+            interface_name: None,
             subnet: peer.subnet,
         }
     }
@@ -258,7 +259,7 @@ impl Topology {
             None if direct => 0,
             None => 10,
         };
-        Some(Resolved { cost, direct, local })
+        Some(Resolved { cost, direct, local, interface: None })
     }
 }
 

@@ -8,7 +8,7 @@ fn hop(last: u8) -> BgpNextHop {
 #[tokio::test]
 async fn a_flapping_next_hop_costs_one_entry_and_the_last_word_wins() {
     let events = KernelEvents::default();
-    let up = Some(Resolution { cost: 0, direct: true, local: false });
+    let up = Some(Resolution { cost: 0, direct: true, local: false, interface: None });
     for _ in 0..100 {
         events.put(vec![FibEvent::NextHop(hop(1), up.clone()), FibEvent::NextHop(hop(2), None)]);
         events.put(vec![FibEvent::NextHop(hop(1), None), FibEvent::NextHop(hop(2), up.clone())]);
@@ -23,7 +23,15 @@ async fn routes_that_differ_in_more_than_the_prefix_stay_apart() {
     let route = |metric, there| {
         let prefix = "10.0.0.0/8".parse().expect("a prefix");
         let (table, protocol) = (254, 4);
-        let learned = Learned { prefix, table, protocol, metric, gateway: None, connected: false };
+        let learned = Learned {
+            prefix,
+            table,
+            protocol,
+            metric,
+            gateway: None,
+            interface: None,
+            connected: false,
+        };
         FibEvent::Learned(learned, there)
     };
     events.put(vec![route(1, true), route(2, true), route(1, false)]);

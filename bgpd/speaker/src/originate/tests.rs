@@ -50,6 +50,7 @@ fn learned(prefix: &str, protocol: u8, metric: u32) -> Learned {
         protocol,
         metric,
         gateway: None,
+        interface: None,
         connected: protocol == 2,
     }
 }
@@ -109,6 +110,30 @@ fn kernel_routes_are_redistributed_by_kind() {
     assert!(own.learned(learned("10.4.0.0/24", 4, 5), false).is_empty());
     assert_eq!(text(&own.learned(learned("10.4.0.0/24", 4, 9), false)), ["-10.4.0.0/24 Static"]);
     assert_eq!(text(&own.reconfigure(global(&[], &[]))), ["-10.3.0.0/24 Connected"]);
+}
+
+#[test]
+fn a_kernel_route_has_the_name_of_its_link() {
+    let link = |index, name: &str| Link {
+        index,
+        name: name.to_owned(),
+        up: true,
+        mac: None,
+        addresses: Vec::new(),
+    };
+    let interface = |changes: &[(Slot, Option<OwnRoute>)]| match changes {
+        [(_, Some(route))] => route.interface.map(|name| name.to_string()),
+        other => panic!("{other:?}"),
+    };
+    let mut own = Originator::new(global(&["10.1.0.0/16"], &[KernelSource::Static]));
+    own.changes();
+    let route = Learned { interface: Some(7), ..learned("10.4.0.0/24", 4, 5) };
+    // The route may be told before the link is known.
+    assert_eq!(interface(&own.learned(route, true)), None);
+    let changes = own.set_links(&[link(7, "vxlan.calico"), link(8, "eth0")]);
+    assert_eq!(interface(&changes).as_deref(), Some("vxlan.calico"));
+    assert!(own.set_links(&[link(8, "eth0"), link(7, "vxlan.calico")]).is_empty());
+    assert_eq!(interface(&own.set_links(&[link(7, "vx1")])).as_deref(), Some("vx1"));
 }
 
 #[test]

@@ -50,7 +50,7 @@ impl Kernel for YesKernel {
     fn source_down(&self, _: Source) {}
 
     fn track(&self, next_hop: BgpNextHop) {
-        let resolution = Resolution { cost: 0, direct: true, local: false };
+        let resolution = Resolution { cost: 0, direct: true, local: false, interface: None };
         self.events.put(vec![FibEvent::NextHop(next_hop, Some(resolution))]);
     }
 

@@ -193,7 +193,7 @@ fn a_next_hop_that_comes_back_is_told_late_one_that_goes_at_once() {
     let mut bench = Bench::new(true);
     bench.state.track(nh("10.0.1.2"));
     bench.state.settle(bench.now);
-    let up = Some(Resolution { cost: 0, direct: true, local: false });
+    let up = Some(Resolution { cost: 0, direct: true, local: false, interface: Some(1) });
     let told = |to: &Option<Resolution>| vec![("10.0.1.2".to_owned(), to.clone())];
     assert_eq!(bench.next_hop_events(), told(&up));
     bench.link(1, false);
@@ -469,7 +469,7 @@ fn a_next_hop_with_a_host_route_that_drops_makes_routes_that_drop() {
         };
         assert_eq!(kinds(&bench), [("blackhole", true), ("unicast", true)]);
         bench.pass(1000);
-        let cost = Resolution { cost: 32, direct: false, local: false };
+        let cost = Resolution { cost: 32, direct: false, local: false, interface: None };
         bench.state.settle(bench.now);
         assert_eq!(bench.next_hop_events(), [("192.0.2.1".to_owned(), Some(cost))]);
         // The kernel has them for as long as the host route is there, and no longer.

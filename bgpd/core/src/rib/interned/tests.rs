@@ -53,8 +53,8 @@ fn next_hops_are_tracked_from_first_to_last_use() {
     assert_eq!(sets.hop(own), NONE);
     sets.drain(&mut out);
     let [Effect::Track(key)] = out[..] else { panic!("{out:?}") };
-    let state = Some(Resolved { cost: 3, direct: false, local: false });
-    assert_eq!(sets.resolve(&key, state), Some(sets.hop(a)));
+    let state = Some(Resolved { cost: 3, direct: false, local: false, interface: None });
+    assert_eq!(sets.resolve(&key, state), Some((sets.hop(a), None)));
     assert_eq!(sets.resolve(&key, state), None, "no change");
     sets.release(a);
     sets.drain(&mut out);

@@ -8,10 +8,11 @@ use super::*;
 
 mod filters;
 mod kernel;
+mod oracle;
 mod steps;
 
 /// Resources, as a cluster has them.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct World {
     pools: Vec<IpPool>,
     configurations: Vec<BgpConfiguration>,
