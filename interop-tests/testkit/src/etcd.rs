@@ -105,6 +105,16 @@ impl Cluster {
         &self.client
     }
 
+    /// Another host for a client, `name` at 10.99.0.`number`.
+    ///
+    /// # Errors
+    /// When the name or the address is taken.
+    pub fn host(&self, lab: &mut Lab, name: &str, number: u8) -> Result<Host> {
+        let host = lab.host(name)?;
+        lab.plug(&self.switch, &host, "eth0", &[&format!("10.99.0.{number}/24")])?;
+        Ok(host)
+    }
+
     /// kill -9 of a member (0 to 2).
     ///
     /// # Errors

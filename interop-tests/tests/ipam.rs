@@ -1,0 +1,372 @@
+//! Addresses of real daemons: one alone through kill -9, three on real etcd.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    net::Ipv4Addr,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use testkit::{Host, Lab, Margay, etcd::Cluster, have_root, until};
+
+/// How long something may take that needs no lease to end.
+const SOON: Duration = Duration::from_secs(20);
+/// A lease, its grace, and some time on top.
+const ENDED: Duration = Duration::from_secs(35);
+const EMBEDDED: &str = "[datastore]\ntype = \"embedded\"\n\n[fib]\nenabled = false\n";
+/// Clients that assign at once.
+const CLIENTS: usize = 8;
+/// kill -9 so often.
+const KILLS: u64 = 5;
+
+fn pool(name: &str, cidr: &str, block_size: u8) -> String {
+    format!(
+        "apiVersion: projectcalico.org/v3\nkind: IPPool\nmetadata:\n  name: {name}\nspec:\n  \
+         cidr: {cidr}\n  blockSize: {block_size}\n---\n"
+    )
+}
+
+fn node(name: &str) -> String {
+    format!("apiVersion: projectcalico.org/v3\nkind: Node\nmetadata:\n  name: {name}\n---\n")
+}
+
+fn apply(margay: &Margay, text: &str) -> Result<()> {
+    let file = margay.host().dir().join("resources.yaml");
+    fs::write(&file, text)?;
+    margay.text(&["apply", "-f", file.to_str().context("UTF-8")?]).map(drop)
+}
+
+/// Assigns until it works, and tells the addresses.
+fn assign(margay: &Margay, arguments: &[&str]) -> Result<Vec<String>> {
+    let all = [&["ipam", "assign"], arguments].concat();
+    let rows = margay.json(&all)?;
+    let rows = rows.as_array().context("an array")?;
+    rows.iter().map(|row| Ok(row["address"].as_str().context("an address")?.to_owned())).collect()
+}
+
+/// What a command that fails says.
+fn refusal(margay: &Margay, arguments: &[&str]) -> Result<(i32, String)> {
+    let output = margay.output(arguments)?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(!output.status.success(), "margay {} should fail", arguments.join(" "));
+    Ok((output.status.code().unwrap_or_default(), said))
+}
+
+/// The blocks of each node; those of nobody under "".
+fn blocks(margay: &Margay) -> Result<BTreeMap<String, BTreeSet<String>>> {
+    let rows = margay.json(&["ipam", "show", "--show-blocks"])?;
+    let mut blocks: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for row in rows.as_array().context("an array")? {
+        if !matches!(row["state"].as_str(), Some("active" | "disabled")) {
+            let node = row["node"].as_str().unwrap_or_default().to_owned();
+            let cidr = row["cidr"].as_str().context("a CIDR")?.to_owned();
+            blocks.entry(node).or_default().insert(cidr);
+        }
+    }
+    Ok(blocks)
+}
+
+fn check_clean(margay: &Margay) -> Result<()> {
+    let output = margay.output(&["-o", "json", "ipam", "check"])?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(output.status.success(), "ipam check: {said}");
+    let problems: Value = serde_json::from_str(&said)?;
+    ensure!(problems["problems"] == Value::Array(vec![]), "{said}");
+    Ok(())
+}
+
+/// Runs a test; keeps the logs if it fails.
+fn told(lab: &mut Lab, daemons: &[Margay], result: Result<()>) -> Result<()> {
+    if result.is_err() {
+        lab.keep();
+        daemons.iter().for_each(|daemon| eprintln!("{}\n", daemon.log()));
+    }
+    result
+}
+
+/// SplitMix64: when the daemon dies.
+fn random(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = *state;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z ^ (z >> 27)
+}
+
+/// Assigns and now and then releases until told to stop: what it was answered, by address.
+fn client(margay: &Margay, number: usize, stop: &AtomicBool) -> BTreeMap<String, String> {
+    let mut held: BTreeMap<String, String> = BTreeMap::new();
+    for round in 0.. {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let handle = format!("c{number}-{round}");
+        // While the daemon is dead nothing is answered.
+        if let Ok(addresses) = assign(margay, &["--handle", &handle]) {
+            held.extend(addresses.into_iter().map(|address| (address, handle.clone())));
+        }
+        if round % 4 == 3
+            && let Some((address, handle)) = held.pop_first()
+        {
+            let released = ["ipam", "release", "--ip", &address, "--handle", &handle];
+            if margay.text(&released).is_err() {
+                // It may be released and may not: nothing is known of it any more.
+                continue;
+            }
+        }
+    }
+    held
+}
+
+#[test]
+fn no_answered_address_is_lost_when_the_daemon_is_killed_at_random_moments() -> Result<()> {
+    if !have_root("no_answered_address_is_lost_when_the_daemon_is_killed_at_random_moments") {
+        return Ok(());
+    }
+    let mut lab = Lab::new("ipam")?;
+    let host = lab.host("node1")?;
+    let mut margay = Margay::new(&host, EMBEDDED);
+    let result = through_kills(&host, &mut margay);
+    told(&mut lab, &[margay], result)
+}
+
+fn through_kills(host: &Host, margay: &mut Margay) -> Result<()> {
+    margay.start()?;
+    apply(margay, &pool("blue", "10.10.0.0/16", 26))?;
+    margay.text(&["ipam", "configure", "--ip-cooldown-seconds", "0"])?;
+    let stop = AtomicBool::new(false);
+    let answered = Mutex::new(Vec::new());
+    let mut seed = u64::from(std::process::id());
+    println!("seed {seed}");
+    thread::scope(|scope| -> Result<()> {
+        for number in 0..CLIENTS {
+            let (stop, answered) = (&stop, &answered);
+            scope.spawn(move || {
+                // Only its command line is used.
+                let held = client(&Margay::new(host, EMBEDDED), number, stop);
+                answered.lock().expect("nobody panics with it").push(held);
+            });
+        }
+        let killed = (0..KILLS).try_for_each(|_| {
+            thread::sleep(Duration::from_millis(500 + random(&mut seed) % 1500));
+            margay.kill()?;
+            margay.start()
+        });
+        stop.store(true, Ordering::Relaxed);
+        killed
+    })?;
+    let mut all: BTreeMap<String, String> = BTreeMap::new();
+    for held in answered.into_inner().expect("nobody panics with it") {
+        for (address, handle) in held {
+            let other = all.insert(address.clone(), handle);
+            ensure!(other.is_none(), "{address} was given to two");
+        }
+    }
+    println!("{} addresses were answered and are held", all.len());
+    ensure!(all.len() > 50, "only {} addresses", all.len());
+    margay.kill()?;
+    margay.start()?;
+    until("the blocks are known again", SOON, || Ok(blocks(margay).is_ok()))?;
+    for (address, handle) in &all {
+        let shown = margay.json(&["ipam", "show", "--ip", address])?;
+        ensure!(shown["handle"] == handle.as_str() && shown["node"] == "node1", "{shown}");
+    }
+    check_clean(margay)?;
+    // A lease ended by an orderly stop, and the same instance after it.
+    margay.terminate()?;
+    margay.start()?;
+    until("it assigns again", SOON, || Ok(assign(margay, &[]).is_ok()))?;
+    let metrics = host.run("curl", &["-sf", "http://127.0.0.1:9179/metrics"])?;
+    ensure!(metrics.contains("margay_ipam_ready 1\n"), "{metrics}");
+    // A few more may be held: their answers were lost with the daemon.
+    let pools = margay.json(&["ipam", "show"])?;
+    let in_use = pools[0]["in_use"].as_u64().context("a count")?;
+    ensure!(in_use >= u64::try_from(all.len())?, "{pools}");
+    Ok(())
+}
+
+#[test]
+fn what_cannot_be_is_refused_with_the_reason_and_what_to_do() -> Result<()> {
+    if !have_root("what_cannot_be_is_refused_with_the_reason_and_what_to_do") {
+        return Ok(());
+    }
+    let mut lab = Lab::new("ipambad")?;
+    let host = lab.host("node1")?;
+    let mut margay = Margay::new(&host, EMBEDDED);
+    let result = (|| {
+        margay.start()?;
+        let (_, said) = refusal(&margay, &["ipam", "assign"])?;
+        ensure!(said.contains("no pool gives node node1") && said.contains("help: "), "{said}");
+        apply(&margay, &pool("small", "10.10.0.0/28", 28))?;
+        until("the pool is known", SOON, || Ok(assign(&margay, &["--handle", "one"]).is_ok()))?;
+        assign(&margay, &["--v4", "15", "--handle", "rest"])?;
+        let (code, said) = refusal(&margay, &["ipam", "assign"])?;
+        ensure!(code == 1 && said.contains("pool small is full"), "{code}: {said}");
+        ensure!(said.contains("help: add an IPPool"), "{said}");
+        let (code, said) = refusal(&margay, &["ipam", "assign", "--ip", "192.0.2.1"])?;
+        ensure!(code == 2 && said.contains("192.0.2.1 is in no pool"), "{code}: {said}");
+        let (_, said) = refusal(&margay, &["ipam", "assign", "--ip", "10.10.0.3"])?;
+        ensure!(said.contains("already assigned to"), "{said}");
+        let (_, said) = refusal(&margay, &["ipam", "assign", "--pool", "red"])?;
+        ensure!(said.contains("pool red does not exist"), "{said}");
+        let (_, said) = refusal(&margay, &["ipam", "assign", "--node", "node2"])?;
+        ensure!(said.contains("run `margay ipam assign` on node2"), "{said}");
+        let (_, said) = refusal(&margay, &["ipam", "configure", "--max-blocks-per-host", "3"])?;
+        ensure!(said.contains("needs strictAffinity"), "{said}");
+        let (_, said) = refusal(&margay, &["ipam", "split", "32", "--name", "small"])?;
+        ensure!(said.contains("smaller than its blocks"), "{said}");
+        // A released address rests; then the pool goes, and with it what is empty.
+        margay.text(&["ipam", "release", "--handle", "rest"])?;
+        let (_, said) = refusal(&margay, &["ipam", "assign"])?;
+        ensure!(said.contains("15 cooling down"), "{said}");
+        margay.text(&["ipam", "configure", "--ip-cooldown-seconds", "0"])?;
+        until("they are free", SOON, || Ok(assign(&margay, &["--handle", "two"]).is_ok()))?;
+        for handle in ["one", "two"] {
+            margay.text(&["ipam", "release", "--handle", handle])?;
+        }
+        margay.text(&["delete", "ippool", "small"])?;
+        until("its block goes", SOON, || Ok(blocks(&margay)?.is_empty()))?;
+        check_clean(&margay)?;
+        margay.reconfigure("[datastore]\ntype = \"none\"\n\n[fib]\nenabled = false\n")?;
+        margay.terminate()?;
+        margay.start()?;
+        let (_, said) = refusal(&margay, &["ipam", "assign"])?;
+        ensure!(said.contains("there is no datastore"), "{said}");
+        Ok(())
+    })();
+    told(&mut lab, &[margay], result)
+}
+
+/// Three daemons on etcd.
+fn three(lab: &mut Lab, cluster: &Cluster) -> Result<Vec<Margay>> {
+    let endpoints: Vec<_> = cluster.endpoints().iter().map(|e| format!("\"{e}\"")).collect();
+    let config = format!(
+        "[datastore]\ntype = \"etcd\"\nendpoints = [{}]\n\n[fib]\nenabled = false\n",
+        endpoints.join(", ")
+    );
+    (1..=3)
+        .map(|number| {
+            let host = cluster.host(lab, &format!("node{number}"), 10 + number)?;
+            Ok(Margay::new(&host, &config))
+        })
+        .collect()
+}
+
+#[test]
+fn three_nodes_share_a_pool_and_what_a_deleted_one_left_is_taken_back() -> Result<()> {
+    if !have_root("three_nodes_share_a_pool_and_what_a_deleted_one_left_is_taken_back") {
+        return Ok(());
+    }
+    let mut lab = Lab::new("ipam3")?;
+    let cluster = Cluster::start(&mut lab)?;
+    let mut daemons = three(&mut lab, &cluster)?;
+    let result = share(&mut daemons);
+    told(&mut lab, &daemons, result)
+}
+
+fn share(daemons: &mut [Margay]) -> Result<()> {
+    daemons.iter_mut().try_for_each(Margay::start)?;
+    let [one, two, three] = daemons else { anyhow::bail!("three daemons") };
+    let nodes = ["node1", "node2", "node3"].map(node).concat();
+    until("etcd takes it", SOON, || {
+        Ok(apply(one, &(pool("blue", "10.20.0.0/24", 28) + &nodes)).is_ok())
+    })?;
+    one.text(&["ipam", "configure", "--ip-cooldown-seconds", "0"])?;
+    // Each takes a block of its own, all at once; the third one fills its first.
+    thread::scope(|scope| {
+        let all = [(&*one, "3"), (&*two, "3"), (&*three, "16")].map(|(daemon, count)| {
+            scope.spawn(move || {
+                until("it knows the pool", SOON, || {
+                    Ok(assign(daemon, &["--v4", count, "--handle", "first"]).is_ok())
+                })
+            })
+        });
+        all.into_iter().try_for_each(|one| one.join().expect("no panic"))
+    })?;
+    let kept = assign(three, &["--handle", "second"])?.concat();
+    let of = |blocks: &BTreeMap<String, BTreeSet<String>>, node: &str| {
+        blocks.get(node).cloned().unwrap_or_default()
+    };
+    until("all see all", SOON, || {
+        let seen = blocks(one)?;
+        Ok(of(&seen, "node3").len() == 2 && seen.len() == 3 && seen == blocks(two)?)
+    })?;
+    let seen = blocks(one)?;
+    ensure!(of(&seen, "node1").len() == 1 && of(&seen, "node2").len() == 1, "{seen:?}");
+    let distinct: BTreeSet<_> = seen.values().flatten().collect();
+    ensure!(distinct.len() == 4, "{seen:?}");
+    // Any of them releases what another one holds.
+    let full = three.json(&["ipam", "show", "--ip", &kept])?;
+    let block = full["block"].as_str().context("a block")?.to_owned();
+    let filled = of(&seen, "node3").into_iter().find(|other| *other != block);
+    let filled = filled.context("another block")?;
+    let first: Ipv4Addr = filled.trim_end_matches("/28").parse()?;
+    for number in 0..16 {
+        let address = Ipv4Addr::from(u32::from(first) + number);
+        two.text(&["ipam", "release", "--ip", &address.to_string()])?;
+    }
+    // Dead alone is not gone.
+    three.kill()?;
+    let died = Instant::now();
+    thread::sleep(Duration::from_secs(2));
+    ensure!(of(&blocks(one)?, "node3").len() == 2);
+    one.text(&["delete", "node", "node3"])?;
+    until("its blocks are taken back", ENDED, || Ok(of(&blocks(two)?, "node3").is_empty()))?;
+    println!("taken back {:?} after it died", died.elapsed());
+    ensure!(died.elapsed() > Duration::from_secs(8), "before its lease had ended");
+    // The empty one is gone; the one in use belongs to nobody, and the address is still held.
+    until("the empty one goes", SOON, || {
+        Ok(of(&blocks(two)?, "").into_iter().collect::<Vec<_>>() == [block.clone()])
+    })?;
+    let shown = one.json(&["ipam", "show", "--ip", &kept])?;
+    ensure!(shown["handle"] == "second" && shown["node"] == "node3", "{shown}");
+    check_clean(one)?;
+    check_clean(two)
+}
+
+#[test]
+fn while_etcd_is_away_requests_fail_soon_with_the_cause_and_go_on_afterwards() -> Result<()> {
+    if !have_root("while_etcd_is_away_requests_fail_soon_with_the_cause_and_go_on_afterwards") {
+        return Ok(());
+    }
+    let mut lab = Lab::new("ipamaway")?;
+    let mut cluster = Cluster::start(&mut lab)?;
+    let mut daemons = three(&mut lab, &cluster)?;
+    let result = (|| {
+        let [margay, ..] = daemons.as_mut_slice() else { anyhow::bail!("three daemons") };
+        margay.start()?;
+        until("etcd takes it", SOON, || {
+            Ok(apply(margay, &pool("blue", "10.20.0.0/24", 28)).is_ok())
+        })?;
+        until("it assigns", SOON, || Ok(assign(margay, &["--handle", "before"]).is_ok()))?;
+        let before = blocks(margay)?;
+        for member in 0..3 {
+            cluster.kill(member)?;
+        }
+        for _ in 0..2 {
+            let start = Instant::now();
+            let (code, said) = refusal(margay, &["ipam", "assign", "--handle", "away"])?;
+            let took = start.elapsed();
+            println!("after {took:?}: {said}");
+            ensure!(code == 1 && said.contains("datastore at http://10.99.0."), "{code}: {said}");
+            ensure!(took < Duration::from_secs(5), "took {took:?}");
+        }
+        ensure!(blocks(margay)? == before, "what was known is shown");
+        for member in 0..3 {
+            cluster.start_member(member)?;
+        }
+        until("it assigns again", SOON, || Ok(assign(margay, &["--handle", "after"]).is_ok()))?;
+        // What was asked for while it was away was never given to anybody.
+        let released = margay.json(&["ipam", "release", "--handle", "away"])?;
+        ensure!(released["released"] == Value::Array(vec![]), "{released}");
+        ensure!(blocks(margay)? == before, "the same block");
+        check_clean(margay)
+    })();
+    told(&mut lab, &daemons, result)
+}
