@@ -9,6 +9,7 @@ mod boxed;
 mod cli;
 mod config;
 mod convert;
+mod ipam;
 mod node;
 mod refused;
 mod resources;
@@ -81,7 +82,7 @@ async fn run(cli: Cli) -> Result<(), Refused> {
         Command::Validate(args) => resources::validate(&args),
         Command::Convert(args) => convert::run(&args),
         Command::Version(args) => version::run(&args, &session).await,
-        Command::Ipam(args) => Err(unsupported::ipam(&args.words)),
+        Command::Ipam(command) => ipam::run(command, &session).await,
         Command::Node(command) => node::run(command, &session).await,
         Command::Cluster(args) => Err(unsupported::cluster(&args.words)),
         Command::Datastore(args) => Err(unsupported::datastore(&args.words)),

@@ -192,6 +192,49 @@ fn resources(octets: &[u8]) -> Result<Vec<Resource>> {
         .collect()
 }
 
+/// What an operator asks about addresses.
+fn addresses(tool: &Tool<'_>) -> Result<()> {
+    let pool = tool.margay.host().dir().join("addresses.yaml");
+    fs::write(&pool, POOL.replace("192.168.0.0/16", "10.65.0.0/24"))?;
+    tool.says(&["apply", "-f", utf8(&pool)?], "Successfully applied 1 'IPPool' resource(s)\n")?;
+    let assigned = tool.margay.json(&["ipam", "assign", "--v4", "1", "--handle", "h1"])?;
+    let address = assigned[0]["address"].as_str().context("an address")?.to_owned();
+    tool.says(
+        &["ipam", "show"],
+        "\
++----------+--------------+-----------+------------+--------------+------------+
+| GROUPING |     CIDR     | IPS TOTAL | IPS IN USE | IPS RESERVED |  IPS FREE  |
++----------+--------------+-----------+------------+--------------+------------+
+| IP Pool  | 10.65.0.0/24 |       256 | 1 (0%)     | 0 (0%)       | 255 (100%) |
++----------+--------------+-----------+------------+--------------+------------+
+",
+    )?;
+    let blocks = tool.run(&["ipam", "show", "--show-blocks"])?;
+    ensure!(text(&blocks.stdout).contains("| Block    | 10.65.0."), "{}", text(&blocks.stdout));
+    let output = tool.run(&["ipam", "show", &format!("--ip={address}")])?;
+    let said = text(&output.stdout);
+    let who = format!("IP {address} is in use\nHandle ID: h1\n");
+    ensure!(output.status.success() && said.starts_with(&who), "{said}");
+    tool.says(
+        &["ipam", "check"],
+        "Checking IPAM for inconsistencies...\n\nCheck complete; found 0 problems.\n",
+    )?;
+    tool.says(
+        &["ipam", "configure", "--strictaffinity=true"],
+        "Successfully set StrictAffinity to: true\n",
+    )?;
+    let settings = tool.run(&["ipam", "show", "--show-configuration"])?;
+    ensure!(text(&settings.stdout).contains("| StrictAffinity "), "{}", text(&settings.stdout));
+    let released = format!("Successfully released IP address {address}\n");
+    tool.says(&["ipam", "release", "--ip", &address], &released)?;
+    tool.refuses(
+        &["ipam", "release", "--ip", &address],
+        &format!("IP address {address} is not assigned"),
+    )?;
+    tool.refuses(&["ipam", "configure"], "Invalid option: 'calicoctl ipam configure'")?;
+    tool.refuses(&["ipam", "release", "--from-report=x"], "--from-report is not supported")
+}
+
 /// What the documentation has of each kind is applied, shown as YAML, and is what it was.
 fn round_trip(tool: &Tool<'_>) -> Result<()> {
     let margay = tool.margay;
@@ -256,6 +299,8 @@ fn an_operator_works_as_ever_with_the_embedded_datastore() -> Result<()> {
         margay.start()?;
         let tool = Tool::new(&margay, None)?;
         flows(&tool)?;
+        addresses(&tool)?;
+        margay.text(&["delete", "ipamconfig", "default", "--skip-not-exists"])?;
         round_trip(&tool)?;
         let output = Tool::new(&margay, Some("etcdv3"))?.run(&["get", "nodes"])?;
         let said = text(&output.stdout);

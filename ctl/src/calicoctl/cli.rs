@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::ipam::IpamCommand;
 use crate::cli::{Files, Space};
 
 /// Margay's command line under the name and with the arguments of calicoctl.
@@ -87,8 +88,8 @@ pub enum Command {
     /// Kubernetes policies as resources of this API (needs no daemon)
     Convert(ConvertArgs),
     /// IP address management
-    #[command(disable_help_flag = true)]
-    Ipam(Words),
+    #[command(subcommand, subcommand_required = true, arg_required_else_help = false)]
+    Ipam(IpamCommand),
     /// This node
     #[command(subcommand, subcommand_required = true, arg_required_else_help = false)]
     Node(NodeCommand),

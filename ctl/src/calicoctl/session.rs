@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use margay_proto::v1::{self, resources_client::ResourcesClient};
+use margay_proto::v1::{self, ipam_client::IpamClient, resources_client::ResourcesClient};
 use tonic::transport::Channel;
 
 use super::{cli::Global, config, refused::Refused, version};
@@ -39,9 +39,21 @@ impl Session {
     /// # Errors
     /// No daemon, another datastore, or a cluster of an unknown version.
     pub async fn resources(&self) -> Result<ResourcesClient<Channel>, Refused> {
-        let mut client = self.connect().await?;
+        Ok(self.checked().await?.resources())
+    }
+
+    /// The daemon's addresses, likewise.
+    ///
+    /// # Errors
+    /// As [`Session::resources`].
+    pub async fn ipam(&self) -> Result<IpamClient<Channel>, Refused> {
+        Ok(self.checked().await?.ipam())
+    }
+
+    async fn checked(&self) -> Result<Client, Refused> {
+        let client = self.connect().await?;
         if !self.allow_version_mismatch {
-            version::check(&mut client).await?;
+            version::check(&mut client.resources()).await?;
         }
         Ok(client)
     }
@@ -58,13 +70,13 @@ impl Session {
     ///
     /// # Errors
     /// No daemon, or another datastore.
-    pub async fn connect(&self) -> Result<ResourcesClient<Channel>, Refused> {
+    pub async fn connect(&self) -> Result<Client, Refused> {
         let wanted = config::wanted(&self.config, |name| std::env::var(name).ok())
             .map_err(|error| unreachable(&error))?;
         let client = self.client().await.map_err(|failure| unreachable(failure.message()))?;
-        let mut client = client.resources();
         if let Some(wanted) = wanted {
             let there = client
+                .resources()
                 .get_datastore(v1::GetDatastoreRequest {})
                 .await
                 .map_err(Failure::from)?

@@ -8,11 +8,6 @@ fn refused(command: &str, words: &[String], why: &str) -> Refused {
     Refused::new(format!("operation {command}{words} is not supported: {why}"))
 }
 
-/// `calicoctl ipam`.
-pub fn ipam(words: &[String]) -> Refused {
-    refused("ipam", words, "there is no address management in this version")
-}
-
 /// `calicoctl node`.
 pub fn node(words: &[String]) -> Refused {
     match words.first().map(String::as_str) {

@@ -52,7 +52,7 @@ pub async fn run(args: &VersionArgs, session: &Session) -> Result<(), Refused> {
     print(&ours)?;
     let mut told = None;
     loop {
-        let mut client = session.connect().await?;
+        let mut client = session.connect().await?.resources();
         let cluster = cluster(&mut client).await.map_err(|failure| {
             let text = failure.text();
             let text = text.trim_end().trim_start_matches("error: ");

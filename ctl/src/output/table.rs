@@ -36,6 +36,11 @@ impl Column {
         self
     }
 
+    /// What stands above it.
+    pub fn title(&self) -> &str {
+        &self.title
+    }
+
     /// Text under a title that a user chose.
     pub fn named(title: &str) -> Self {
         Self { title: Cow::Owned(title.to_owned()), right: false, wide: false }
@@ -103,6 +108,11 @@ impl Cell {
     /// A value that may be absent.
     pub fn maybe<T: ToString>(value: Option<T>) -> Self {
         Self::new(value.map(|value| value.to_string()).unwrap_or_default())
+    }
+
+    /// What stands in it.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// With a colour.

@@ -1,0 +1,279 @@
+//! `calicoctl ipam`: what that tool asks about addresses, asked of the daemon.
+
+use std::net::IpAddr;
+
+use clap::{ArgGroup, Args, Subcommand};
+use margay_proto::v1;
+
+use super::{boxed, print, refused::Refused, session::Session};
+use crate::{error::Failure, output::Row, view::ipam as view};
+
+/// What can be asked.
+#[derive(Debug, Subcommand)]
+pub enum IpamCommand {
+    /// How full pools and blocks are; who has an address
+    Show(ShowArgs),
+    /// Everything that should not be so
+    Check(CheckArgs),
+    /// Give an address back
+    Release(ReleaseArgs),
+    /// Change how addresses are given out
+    Configure(ConfigureArgs),
+    /// Put equal smaller pools in the place of a pool
+    Split(SplitArgs),
+}
+
+/// `ipam show`; of several options the first of this list counts.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// Only who has this address
+    #[arg(long, value_name = "IP")]
+    pub ip: Option<String>,
+    /// Also each block
+    #[arg(long)]
+    pub show_blocks: bool,
+    /// Only addresses used on another node than that of their block
+    #[arg(long)]
+    pub show_borrowed: bool,
+    /// Only the settings in force
+    #[arg(long)]
+    pub show_configuration: bool,
+}
+
+/// `ipam check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Every address: not supported
+    #[arg(long)]
+    pub show_all_ips: bool,
+    /// What is wrong with addresses: always shown
+    #[arg(long)]
+    pub show_problem_ips: bool,
+    /// A report for `release --from-report`: not supported
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<String>,
+    /// Where a Kubernetes API is: not supported
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<String>,
+}
+
+/// `ipam release`.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("what").required(true).args(["ip", "from_report"]))]
+pub struct ReleaseArgs {
+    /// This address
+    #[arg(long, value_name = "IP")]
+    pub ip: Option<String>,
+    /// What a report of `check` calls leaked: not supported
+    #[arg(long, value_name = "FILE")]
+    pub from_report: Vec<String>,
+    /// Without some checks of reports: not supported
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `ipam configure`.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("field").required(true).multiple(true).args([
+    "strictaffinity", "max_blocks_per_host", "kubevirt_ip_persistence", "ip_cooldown_seconds",
+]))]
+pub struct ConfigureArgs {
+    /// Whether nodes take addresses from their own blocks only
+    #[arg(long, value_name = "true|false")]
+    pub strictaffinity: Option<bool>,
+    /// How many blocks of a family a node may own; 0 is no limit
+    #[arg(long, value_name = "N")]
+    pub max_blocks_per_host: Option<u32>,
+    /// Whether virtual machines keep their addresses: not supported
+    #[arg(long, value_name = "Enabled|Disabled")]
+    pub kubevirt_ip_persistence: Option<String>,
+    /// How long a released address rests
+    #[arg(long, value_name = "SECONDS")]
+    pub ip_cooldown_seconds: Option<u32>,
+}
+
+/// `ipam split`.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("which").required(true).args(["name", "cidr"]))]
+pub struct SplitArgs {
+    /// Into so many; a power of two
+    #[arg(value_name = "NUMBER")]
+    pub number: u32,
+    /// The pool by its CIDR
+    #[arg(long, value_name = "CIDR")]
+    pub cidr: Option<String>,
+    /// The pool by its name
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+}
+
+/// Asks, and shows the answer.
+///
+/// # Errors
+/// What the daemon refuses, and what it does not have.
+pub async fn run(command: IpamCommand, session: &Session) -> Result<(), Refused> {
+    match command {
+        IpamCommand::Show(args) => show(&args, session).await,
+        IpamCommand::Check(args) => check(&args, session).await,
+        IpamCommand::Release(args) => release(&args, session).await,
+        IpamCommand::Configure(args) => configure(&args, session).await,
+        IpamCommand::Split(args) => split(args, session).await,
+    }
+}
+
+async fn show(args: &ShowArgs, session: &Session) -> Result<(), Refused> {
+    if let Some(text) = &args.ip {
+        let address = address(text)?.to_string();
+        let request = v1::ShowAddressRequest { address };
+        let answer = session.ipam().await?.show_address(request).await;
+        return print(&who(&answer.map_err(Failure::from)?.into_inner()));
+    }
+    let request = v1::ShowIpamRequest { blocks: args.show_blocks };
+    let answer = session.ipam().await?.show_ipam(request).await.map_err(Failure::from)?;
+    let answer = answer.into_inner();
+    if args.show_blocks || !(args.show_borrowed || args.show_configuration) {
+        let rows: Vec<_> = answer.rows.into_iter().map(view::Use::from).collect();
+        return print(&table(USE, &rows));
+    }
+    if args.show_borrowed {
+        let rows: Vec<_> = answer.borrowed.into_iter().map(view::Borrowed::from).collect();
+        return print(&table(usize::MAX, &rows));
+    }
+    let settings = view::Settings::from(answer.settings.unwrap_or_default());
+    print(&table(usize::MAX, &settings.rows()))
+}
+
+/// As many of the first columns of `margay ipam show` does the original have, too.
+const USE: usize = 6;
+
+/// The first columns of these rows in a box.
+fn table<R: Row>(columns: usize, rows: &[R]) -> String {
+    let titles: Vec<_> = R::COLUMNS.iter().take(columns).map(|column| column.title()).collect();
+    let cells = |row: &R| {
+        row.cells().iter().take(columns).map(|cell| cell.text().to_owned()).collect::<Vec<_>>()
+    };
+    boxed::draw(&titles, &rows.iter().map(cells).collect::<Vec<_>>())
+}
+
+/// Who has an address.
+fn who(answer: &v1::ShowAddressResponse) -> String {
+    let address = &answer.address;
+    if answer.state != "in-use" {
+        return format!("{address} is not assigned\n");
+    }
+    let mut text = format!("IP {address} is in use\n");
+    if let Some(handle) = &answer.handle {
+        text += &format!("Handle ID: {handle}\n");
+    }
+    let mut attributes: Vec<_> = answer.attributes.iter().collect();
+    attributes.sort();
+    if !attributes.is_empty() {
+        text += "Active Owner Attributes:\n";
+    }
+    for (name, value) in attributes {
+        text += &format!("  {name}: {value}\n");
+    }
+    text
+}
+
+async fn check(args: &CheckArgs, session: &Session) -> Result<(), Refused> {
+    unsupported(
+        "ipam check",
+        &[
+            (args.show_all_ips, "--show-all-ips"),
+            (args.output.is_some(), "--output"),
+            (args.kubeconfig.is_some(), "--kubeconfig"),
+        ],
+        "see margay ipam check --fix and margay ipam show",
+    )?;
+    let request = v1::CheckIpamRequest { fix: false };
+    let answer = session.ipam().await?.check_ipam(request).await.map_err(Failure::from)?;
+    print(&found(&answer.into_inner()))
+}
+
+/// What a check found; finding something is no error.
+fn found(answer: &v1::CheckIpamResponse) -> String {
+    let mut text = "Checking IPAM for inconsistencies...\n\n".to_owned();
+    for problem in &answer.problems {
+        let place = problem.address.as_ref().or(problem.block.as_ref());
+        let place = place.map(|place| format!("{place}: ")).unwrap_or_default();
+        text += &format!("  {place}{}: {}\n", problem.kind, problem.detail);
+    }
+    if !answer.problems.is_empty() {
+        text.push('\n');
+    }
+    text + &format!("Check complete; found {} problems.\n", answer.problems.len())
+}
+
+async fn release(args: &ReleaseArgs, session: &Session) -> Result<(), Refused> {
+    unsupported(
+        "ipam release",
+        &[(!args.from_report.is_empty(), "--from-report"), (args.force, "--force")],
+        "leaked addresses are found and released by margay ipam check --fix",
+    )?;
+    let address = address(args.ip.as_deref().unwrap_or_default())?.to_string();
+    let request = v1::ReleaseAddressesRequest {
+        addresses: vec![address.clone()],
+        ..v1::ReleaseAddressesRequest::default()
+    };
+    let answer = session.ipam().await?.release_addresses(request).await.map_err(Failure::from)?;
+    if answer.into_inner().released.is_empty() {
+        return Err(Refused::new(format!("IP address {address} is not assigned")));
+    }
+    print(&format!("Successfully released IP address {address}\n"))
+}
+
+async fn configure(args: &ConfigureArgs, session: &Session) -> Result<(), Refused> {
+    unsupported(
+        "ipam configure",
+        &[(args.kubevirt_ip_persistence.is_some(), "--kubevirt-ip-persistence")],
+        "there are no virtual machines",
+    )?;
+    let request = v1::ConfigureIpamRequest {
+        strict_affinity: args.strictaffinity,
+        auto_allocate_blocks: None,
+        max_blocks_per_host: args.max_blocks_per_host,
+        ip_cooldown_seconds: args.ip_cooldown_seconds,
+    };
+    session.ipam().await?.configure_ipam(request).await.map_err(Failure::from)?;
+    let set = |name: &str, value: Option<String>| {
+        value.map(|value| format!("Successfully set {name} to: {value}\n")).unwrap_or_default()
+    };
+    print(
+        &[
+            set("StrictAffinity", args.strictaffinity.map(|value| value.to_string())),
+            set("MaxBlocksPerHost", args.max_blocks_per_host.map(|value| value.to_string())),
+            set("IPCooldownSeconds", args.ip_cooldown_seconds.map(|value| value.to_string())),
+        ]
+        .concat(),
+    )
+}
+
+async fn split(args: SplitArgs, session: &Session) -> Result<(), Refused> {
+    let pool = args.name.or(args.cidr).unwrap_or_default();
+    let request = v1::SplitPoolRequest { pool: pool.clone(), parts: args.number };
+    let answer = session.ipam().await?.split_pool(request).await.map_err(Failure::from)?;
+    let parts = answer.into_inner().pools;
+    let mut text = format!("Successfully split pool {pool} into {} pools:\n", parts.len());
+    for part in parts {
+        text += &format!("  {} {}\n", part.name, part.cidr);
+    }
+    print(&text)
+}
+
+fn address(text: &str) -> Result<IpAddr, Refused> {
+    // The original tells this where it tells that nothing works at all.
+    text.parse().map_err(|_| Refused::fatal(format!("Invalid IP address specified: {text}")))
+}
+
+fn unsupported(command: &str, options: &[(bool, &str)], instead: &str) -> Result<(), Refused> {
+    match options.iter().find(|(given, _)| *given) {
+        Some((_, option)) => {
+            Err(Refused::new(format!("{command} {option} is not supported: {instead}")))
+        }
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
