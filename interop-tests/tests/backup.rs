@@ -245,6 +245,49 @@ fn a_backup_of_a_running_daemon_restores_to_the_same_state() -> Result<()> {
     result
 }
 
+#[test]
+fn a_daemon_killed_in_the_middle_of_an_import_takes_the_rest_afterwards() -> Result<()> {
+    const COUNT: usize = 2000;
+    if !have_root("a_daemon_killed_in_the_middle_of_an_import_takes_the_rest_afterwards") {
+        return Ok(());
+    }
+    let mut lab = Lab::new("killed")?;
+    let host = lab.host("node")?;
+    let mut margay = Margay::new(&host, EMBEDDED);
+    let (backup, file) = (sets(COUNT), host.dir().join("backup"));
+    let wanted = values(&backup);
+    let result = (|| {
+        fs::write(&file, &backup)?;
+        let mut broken_off = 0;
+        for round in 0..5 {
+            margay.start()?;
+            let socket = host.dir().join("bgpd.sock");
+            let mut command = Command::new(bin("margay")?);
+            command.arg("--socket").arg(socket).args(["datastore", "import", text(&file)?]);
+            let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+            thread::sleep(Duration::from_millis(40 + 80 * round));
+            margay.kill()?;
+            child.wait()?;
+            margay.start()?;
+            let part = values(&margay.text(&["datastore", "export"])?);
+            ensure!(part == wanted.get(..part.len()).unwrap_or_default(), "round {round}");
+            broken_off += usize::from(!part.is_empty() && part.len() < COUNT);
+            let done = margay.json(&["datastore", "import", text(&file)?])?;
+            ensure!(done["written"] == COUNT - part.len(), "{done}");
+            ensure!(values(&margay.text(&["datastore", "export"])?) == wanted, "round {round}");
+            margay.kill()?;
+            fs::remove_dir_all(host.dir().join("state"))?;
+        }
+        ensure!(broken_off > 0, "no round was broken off in the middle");
+        Ok(())
+    })();
+    if result.is_err() {
+        lab.keep();
+        eprintln!("{}", margay.log());
+    }
+    result
+}
+
 fn migrate(margay: &Margay, from: &Path, to: &Path) -> Result<Output> {
     margay.output(&["datastore", "migrate", "--config", text(from)?, "--to", text(to)?])
 }
