@@ -159,6 +159,9 @@ pub enum Command {
     /// Addresses and blocks of the cluster
     #[command(subcommand, subcommand_required = true, arg_required_else_help = false)]
     Ipam(ipam::IpamCommand),
+    /// This host as a node of its cluster
+    #[command(subcommand, subcommand_required = true, arg_required_else_help = false)]
+    Node(NodeCommand),
     /// Resources as the datastore has them
     Get(GetArgs),
     /// Create resources, or replace those that exist
@@ -202,6 +205,27 @@ pub enum Command {
         #[arg(long)]
         calicoctl: bool,
     },
+}
+
+/// `margay node`.
+#[derive(Debug, Subcommand)]
+pub enum NodeCommand {
+    /// Sessions by what makes them: the mesh, BGPPeers, the configuration file
+    Status,
+    /// Whether the kernel of this host can do what a node needs (needs no daemon)
+    Checksystem,
+    /// Everything worth knowing about this node in one archive; secrets are left out
+    Diags {
+        /// Write it here; into the folder for temporary files by default
+        #[arg(value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// Install the CNI plugin (not supported in this version)
+    #[command(hide = true)]
+    InstallCni,
+    /// Remove the CNI plugin (not supported in this version)
+    #[command(hide = true)]
+    UninstallCni,
 }
 
 /// `margay peers`.

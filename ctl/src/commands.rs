@@ -4,6 +4,7 @@ mod config;
 mod datastore;
 mod ipam;
 mod monitor;
+mod node;
 mod peers;
 pub mod resources;
 mod routes;
@@ -37,6 +38,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Fib { destination } => fib(destination, options, out).await,
         Command::Config(command) => config::run(command, options, out).await,
         Command::Ipam(command) => ipam::run(command, options, out).await,
+        Command::Node(command) => node::run(command, options, out).await,
         Command::Get(args) => resources::get(args, options).await,
         Command::Apply(args) => resources::write(args, WriteMode::Apply, options, out).await,
         Command::Create(args) => resources::write(args, WriteMode::Create, options, out).await,

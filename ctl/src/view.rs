@@ -6,6 +6,7 @@ mod explain;
 mod explain_text;
 mod fib;
 pub mod ipam;
+mod node_status;
 mod peer;
 mod peer_detail;
 mod route;
@@ -16,6 +17,7 @@ pub use self::{
     event::Event,
     explain::Explanation,
     fib::FibRoute,
+    node_status::NodeStatus,
     peer::Peer,
     peer_detail::PeerDetail,
     route::Route,

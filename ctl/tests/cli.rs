@@ -265,7 +265,7 @@ fn own_routes_are_added_and_withdrawn() {
 fn mistakes_on_the_command_line_exit_2_and_say_what_is_possible() {
     for (arguments, parts) in [
         (&["frob"][..], &["'frob'"][..]),
-        (&[], &["status, peers, routes, fib, config, ipam, get, apply"]),
+        (&[], &["status, peers, routes, fib, config, ipam, node, get, apply"]),
         (&["config"], &["check, diff, show, reload"]),
         (&["statu"], &["help: a similar subcommand exists: 'status'"]),
         (&["-o", "xml", "status"], &["table, wide, json, yaml"]),

@@ -225,3 +225,59 @@ fn one_host_alone_becomes_a_node_with_a_pool_and_writes_it_once() -> Result<()> 
     }
     result
 }
+
+#[test]
+fn the_tools_of_a_node_see_the_real_host_and_keep_secrets() -> Result<()> {
+    if !have_root("the_tools_of_a_node_see_the_real_host_and_keep_secrets") {
+        return Ok(());
+    }
+    let mut lab = Lab::new("node-tools")?;
+    let host = lab.host("tools")?;
+    let config = "[bgp]\nasn = 65001\nrouter-id = \"10.0.0.1\"\n\n[[bgp.peer]]\nname = \
+                  \"Global_10_9_9_9\"\naddress = \"10.9.9.9\"\nasn = 65002\npassword = \
+                  \"hunter2hunter2\"\nmultihop = 2\n";
+    let mut margay = Margay::new(&host, config);
+    let result = (|| {
+        margay.start()?;
+        let status = margay.json(&["node", "status"])?;
+        ensure!(status["ipv4"][0]["type"] == "global", "{status}");
+        ensure!(status["ipv4"][0]["state"] == "start", "{status}");
+
+        // The lab forwards; a host that does not is told.
+        let checks = margay.json(&["node", "checksystem"])?;
+        let forward = |checks: &Value| {
+            let rows = checks.as_array().into_iter().flatten();
+            rows.into_iter().find(|row| row["name"] == "net.ipv4.ip_forward").cloned()
+        };
+        ensure!(forward(&checks).is_some_and(|row| row["result"] == "ok"), "{checks}");
+        host.enter(|| Ok(fs::write("/proc/sys/net/ipv4/ip_forward", "0")?))?;
+        let output = margay.output(&["-o", "json", "node", "checksystem"])?;
+        ensure!(output.status.code() == Some(1), "{output:?}");
+        let checks: Value = serde_json::from_slice(&output.stdout)?;
+        ensure!(forward(&checks).is_some_and(|row| row["result"] == "missing"), "{checks}");
+
+        let file = host.dir().join("diags.tar.gz");
+        let collected = margay.json(&["node", "diags", file.to_str().context("UTF-8")?])?;
+        let entries = collected["entries"].as_array().context("entries")?;
+        ensure!(entries.iter().any(|entry| entry["name"] == "status.json"), "{collected}");
+        let all = host.run("tar", &["-xzOf", file.to_str().context("UTF-8")?])?;
+        ensure!(all.contains("Global_10_9_9_9") && all.contains("(secret)"), "{all}");
+        ensure!(!all.contains("hunter2"), "it tells a secret");
+        let output = margay.output(&["node", "install-cni"])?;
+        ensure!(output.status.code() == Some(2), "{output:?}");
+
+        // Without a daemon an archive is made all the same, and says what is missing.
+        margay.kill()?;
+        let file = host.dir().join("without.tar.gz");
+        let collected = margay.json(&["node", "diags", file.to_str().context("UTF-8")?])?;
+        ensure!(collected.to_string().contains("is not running"), "{collected}");
+        let all = host.run("tar", &["-xzOf", file.to_str().context("UTF-8")?])?;
+        ensure!(all.contains("problems") || all.contains("status.json:"), "{all}");
+        Ok(())
+    })();
+    if result.is_err() {
+        lab.keep();
+        eprintln!("{}", margay.log());
+    }
+    result
+}
