@@ -125,8 +125,8 @@ pub(crate) fn fib(desired: &Desired) -> FibConfig {
     }
 }
 
-/// `[bgp]` and the peers, for the speaker.
-pub(crate) fn speaker(desired: &Desired, router_id: Ipv4Addr) -> SpeakerConfig {
+/// `[bgp]` and the peers, for the speaker. `provisional`: more peers are to be heard of.
+pub(crate) fn speaker(desired: &Desired, router_id: Ipv4Addr, provisional: bool) -> SpeakerConfig {
     SpeakerConfig {
         global: Arc::new(desired.global(router_id)),
         peers: desired.peers().iter().cloned().map(Arc::new).collect(),
@@ -135,6 +135,7 @@ pub(crate) fn speaker(desired: &Desired, router_id: Ipv4Addr) -> SpeakerConfig {
             Some(policy) => Install::Policy(Arc::clone(policy)),
             None => Install::All,
         },
+        provisional,
     }
 }
 

@@ -24,13 +24,14 @@ use tracing::{error, info, warn};
 
 use crate::{
     api::{self, Node},
+    cluster::Cluster,
     config::{self, Source},
     datastore, http,
     ipam::Ipam,
     lock::StateLock,
     mirror::Mirror,
     node::{self, Registrar, Standing},
-    reload::{Reloader, Request},
+    reload::{Reloader, Request, Sources},
     resources::Resources,
     route_lock::RouteLock,
     socket::ApiSocket,
@@ -40,6 +41,9 @@ use crate::{
 const MAX_SHARDS: usize = 4;
 /// From the signal to the end of the process.
 const STOP_TIME: Duration = Duration::from_millis(4500);
+/// How long a start waits for the cluster's resources: sessions that begin by the file alone might
+/// have to begin again.
+const CLUSTER_PATIENCE: Duration = Duration::from_secs(2);
 /// Requests to the configuration's owner waiting.
 const REQUESTS: usize = 16;
 
@@ -83,12 +87,36 @@ async fn serve(source: Source, desired: Desired) -> Result<()> {
     let mut signals = signals()?;
 
     let datastore = datastore::open(&desired)?;
+    let mirror = Mirror::new();
+    let name: Arc<str> = node::settle(&desired).into();
+    let mut tasks = JoinSet::new();
+    let ipam = match &datastore {
+        Some(datastore) => {
+            let store = Arc::clone(&datastore.store);
+            tasks.spawn(mirror.clone().follow(Arc::clone(&store)));
+            let (ipam, task) = Ipam::new(store, &mirror, &name, &desired.node.state_dir)?;
+            tasks.spawn(task);
+            Some(ipam)
+        }
+        None => None,
+    };
+    let heard = ipam.as_ref().map(|ipam| (&mirror, ipam.own()));
+    let mut cluster = Cluster::new(Arc::clone(&name), desired.node.secrets_dir(), heard);
+    cluster.hear(CLUSTER_PATIENCE).await;
     let kernel_events = Arc::new(KernelEvents::default());
     let route_lock = RouteLock::take(&config::fib(&desired))?;
     let links_changed = Arc::new(Notify::new());
     let fib = start_fib(&desired, &kernel_events, &links_changed)?;
-    let router_id = router_id(&desired, &fib)?;
-    let config = config::speaker(&desired, router_id);
+    let file = desired;
+    let address = config::host_router_id(&fib.links());
+    let merge = cluster.merge(&file, address, &file);
+    let desired = merge.merged.desired.clone();
+    if config::fib(&desired) != config::fib(&file) {
+        fib.reconfigure(config::fib(&desired)).context("cannot follow the kernel's routes")?;
+    }
+    let router_id = router_id(&desired, address)?;
+    let config = config::speaker(&desired, router_id, !cluster.in_sync());
+    cluster.settle(merge);
     let shards = available_parallelism().map_or(1, |cores| (cores.get() / 2).clamp(1, MAX_SHARDS));
     let kernel = Arc::new(fib.clone());
     let speaker = Speaker::start(config, shards, kernel, kernel_events)
@@ -97,19 +125,7 @@ async fn serve(source: Source, desired: Desired) -> Result<()> {
 
     let (requests_sender, requests) = mpsc::channel(REQUESTS);
     let (stopping, stopped) = watch::channel(false);
-    let name: Arc<str> = node::settle(&desired).into();
     let (standing_sender, standing) = watch::channel(Standing::default());
-    let mirror = Mirror::new();
-    let mut tasks = JoinSet::new();
-    let ipam = match &datastore {
-        Some(datastore) => {
-            let store = Arc::clone(&datastore.store);
-            let (ipam, task) = Ipam::new(store, &mirror, &name, &desired.node.state_dir)?;
-            tasks.spawn(task);
-            Some(ipam)
-        }
-        None => None,
-    };
     let (desired, in_force) = watch::channel(Arc::new(desired));
     let node = Node {
         name: Arc::clone(&name),
@@ -128,18 +144,23 @@ async fn serve(source: Source, desired: Desired) -> Result<()> {
     if let Some(datastore) = datastore {
         let registrar = Registrar::new(
             name,
-            Resources::new(Arc::clone(&datastore.store)),
-            mirror.clone(),
+            Resources::new(datastore.store),
+            mirror,
             fib.clone(),
             in_force,
             links_changed,
             standing_sender,
         );
         tasks.spawn(registrar.run());
-        tasks.spawn(mirror.follow(datastore.store));
     }
-    let reloader =
-        Reloader::new(source, desired, router_id, speaker.clone(), fib.clone(), route_lock);
+    let reloader = Reloader::new(
+        Sources { source, file, cluster },
+        desired,
+        router_id,
+        speaker.clone(),
+        fib.clone(),
+        route_lock,
+    );
     tasks.spawn(reloader.run(requests));
     tasks.spawn(api::serve(listener, node.clone(), stopped.clone()));
     if let Some(listener) = http_listener {
@@ -208,12 +229,13 @@ fn start_fib(
     .context("cannot follow the kernel's routes")
 }
 
-fn router_id(desired: &Desired, fib: &FibHandle) -> Result<Ipv4Addr> {
+/// `address`: the highest of the host.
+fn router_id(desired: &Desired, address: Option<Ipv4Addr>) -> Result<Ipv4Addr> {
     let configured = desired.bgp.as_ref().map(|bgp| bgp.router_id);
     match configured {
         Some(Some(router_id)) => Ok(router_id),
-        None => Ok(config::host_router_id(&fib.links()).unwrap_or(Ipv4Addr::UNSPECIFIED)),
-        Some(None) => config::host_router_id(&fib.links())
+        None => Ok(address.unwrap_or(Ipv4Addr::UNSPECIFIED)),
+        Some(None) => address
             .context("the host has no IPv4 address to be its BGP identifier: set bgp.router-id"),
     }
 }

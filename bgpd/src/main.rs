@@ -4,6 +4,7 @@
 
 mod api;
 mod args;
+mod cluster;
 mod config;
 mod daemon;
 mod datastore;

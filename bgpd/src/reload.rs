@@ -1,17 +1,28 @@
 //! The owner of the configuration: shows it, compares, and takes a new one into force.
 
-use std::{net::Ipv4Addr, sync::Arc};
+use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use bgp_desired::{Desired, Step, diff, show};
-use bgp_speaker::SpeakerHandle;
+use bgp_speaker::{ByHand, SpeakerHandle};
 use margay_fib::FibHandle;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{Instant, sleep_until},
+};
 use tracing::{error, info, warn};
 
 use crate::{
+    cluster::{Cluster, Merge},
     config::{self, LoadError, Source},
     route_lock::RouteLock,
 };
+
+/// From a change in the cluster to its taking effect: what comes together is taken together.
+const COALESCE: Duration = Duration::from_millis(20);
+/// After the kernel side has refused.
+const RETRY: Duration = Duration::from_secs(5);
+/// So many changes at once are worth a line each.
+const LINES: usize = 100;
 
 /// A configuration that is not our own file: what to call it, and its text.
 pub(crate) type Text = Option<(String, String)>;
@@ -40,11 +51,22 @@ pub(crate) enum Request {
     Reload(Text, Reply<Vec<Step>>),
 }
 
+/// Where the daemon is told what it should be.
+pub(crate) struct Sources {
+    /// The file.
+    pub(crate) source: Source,
+    /// What it said last.
+    pub(crate) file: Desired,
+    /// The cluster.
+    pub(crate) cluster: Cluster,
+}
+
 /// See the module.
 pub(crate) struct Reloader {
-    source: Source,
+    sources: Sources,
     /// In force, but for what needs a restart.
     desired: watch::Sender<Arc<Desired>>,
+    /// At the start, for a configuration without one.
     router_id: Ipv4Addr,
     speaker: SpeakerHandle,
     fib: FibHandle,
@@ -53,45 +75,81 @@ pub(crate) struct Reloader {
 
 impl Reloader {
     pub(crate) fn new(
-        source: Source,
+        sources: Sources,
         desired: watch::Sender<Arc<Desired>>,
         router_id: Ipv4Addr,
         speaker: SpeakerHandle,
         fib: FibHandle,
         route_lock: Option<RouteLock>,
     ) -> Self {
-        Self { source, desired, router_id, speaker, fib, route_lock }
+        Self { sources, desired, router_id, speaker, fib, route_lock }
     }
 
-    /// Answers until nobody can ask any more.
+    /// Answers, and follows the cluster, until nobody can ask any more.
     pub(crate) async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
-        while let Some(request) = requests.recv().await {
-            match request {
-                Request::Signal => {
-                    // It has been logged.
-                    let _ = self.reload(None).await;
+        let mut due: Option<Instant> = None;
+        loop {
+            tokio::select! {
+                request = requests.recv() => match request {
+                    Some(request) => self.answer(request).await,
+                    None => return,
+                },
+                () = self.sources.cluster.changed() => {
+                    due.get_or_insert_with(|| Instant::now() + COALESCE);
                 }
-                Request::Show(None, reply) => {
-                    let _ = reply.send(Ok(show(&self.in_force())));
-                }
-                Request::Show(text, reply) => {
-                    let _ = reply.send(self.read(text).map(|desired| show(&desired)));
-                }
-                Request::Diff(text, reply) => {
-                    let steps = self.read(text).map(|desired| diff(&self.in_force(), &desired));
-                    let _ = reply.send(steps);
-                }
-                Request::Reload(text, reply) => {
-                    let _ = reply.send(self.reload(text).await);
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                    due = self.follow().await.err().map(|_| Instant::now() + RETRY);
                 }
             }
         }
     }
 
+    async fn answer(&mut self, request: Request) {
+        // Whoever asked may be gone.
+        match request {
+            Request::Signal => {
+                // It has been logged.
+                let _ = self.reload(None).await;
+            }
+            Request::Show(None, reply) => {
+                let mut text = show(&self.in_force());
+                let remarks = self.sources.cluster.remarks();
+                text.extend(remarks.iter().map(|remark| format!("\n# {remark}")));
+                if !remarks.is_empty() {
+                    text.push('\n');
+                }
+                let _ = reply.send(Ok(text));
+            }
+            Request::Show(text, reply) => {
+                let shown = self.read(text).map(|file| show(&self.merge(&file).merged.desired));
+                let _ = reply.send(shown);
+            }
+            Request::Diff(text, reply) => {
+                let steps = self
+                    .read(text)
+                    .map(|file| diff(&self.in_force(), &self.merge(&file).merged.desired));
+                let _ = reply.send(steps);
+            }
+            Request::Reload(text, reply) => {
+                let _ = reply.send(self.reload(text).await);
+            }
+        }
+    }
+
+    /// What the daemon should be by this file and by the cluster.
+    fn merge(&self, file: &Desired) -> Merge {
+        let address = match self.router_id.is_unspecified() {
+            // There was none at the start.
+            true => config::host_router_id(&self.fib.links()),
+            false => Some(self.router_id),
+        };
+        self.sources.cluster.merge(file, address, &self.in_force())
+    }
+
     fn read(&self, text: Text) -> Result<Desired, ReloadError> {
         let parsed = match text {
-            Some((name, text)) => self.source.parse(&text, &name),
-            None => self.source.load(),
+            Some((name, text)) => self.sources.source.parse(&text, &name),
+            None => self.sources.source.load(),
         };
         let parsed = parsed.map_err(ReloadError::Invalid)?;
         for warning in &parsed.warnings {
@@ -107,20 +165,14 @@ impl Reloader {
     async fn reload(&mut self, text: Text) -> Result<Vec<Step>, ReloadError> {
         let file = match &text {
             Some((name, _)) => name.clone(),
-            None => self.source.path().display().to_string(),
+            None => self.sources.source.path().display().to_string(),
         };
         let result = self.take(text).await;
         match &result {
             Ok(steps) => {
-                self.source.settle();
+                self.sources.source.settle();
                 info!(file, changes = steps.len(), "configuration reloaded");
-                for step in steps {
-                    if step.impact == bgp_desired::Impact::Restart {
-                        warn!(change = %step, "configuration change");
-                    } else {
-                        info!(change = %step, "configuration change");
-                    }
-                }
+                log(steps);
             }
             Err(ReloadError::Invalid(fault)) => {
                 error!(err = fault.lines(), "configuration not reloaded: nothing has changed");
@@ -133,17 +185,62 @@ impl Reloader {
     }
 
     async fn take(&mut self, text: Text) -> Result<Vec<Step>, ReloadError> {
-        let mut new = self.read(text)?;
+        let mut file = self.read(text)?;
+        let merge = self.merge(&file);
         let old = self.in_force();
-        let steps = diff(&old, &new);
+        let steps = diff(&old, &merge.merged.desired);
         // Only a restart takes these over; until then they say what is in force.
-        new.node.name.clone_from(&old.node.name);
-        new.node.state_dir.clone_from(&old.node.state_dir);
-        new.api.clone_from(&old.api);
-        new.http.clone_from(&old.http);
-        new.datastore.clone_from(&old.datastore);
+        file.node.name.clone_from(&old.node.name);
+        file.node.state_dir.clone_from(&old.node.state_dir);
+        file.node.secrets_dir.clone_from(&old.node.secrets_dir);
+        file.api.clone_from(&old.api);
+        file.http.clone_from(&old.http);
+        file.datastore.clone_from(&old.datastore);
+        self.apply(&file, merge, ByHand::Undo).await?;
+        self.sources.file = file;
+        Ok(steps)
+    }
+
+    /// Takes over what the cluster says now.
+    async fn follow(&mut self) -> Result<(), ReloadError> {
+        let start = Instant::now();
+        let file = self.sources.file.clone();
+        let merge = self.merge(&file);
+        let steps = diff(&self.in_force(), &merge.merged.desired);
+        let planned = start.elapsed();
+        if let Err(error) = self.apply(&file, merge, ByHand::Keep).await {
+            if let ReloadError::Kernel(err) = &error {
+                error!(err, "the cluster's configuration is not in force; trying again");
+            }
+            return Err(error);
+        }
+        if !steps.is_empty() {
+            let took = start.elapsed();
+            info!(
+                changes = steps.len(),
+                ?planned,
+                ?took,
+                "the cluster's configuration has changed"
+            );
+            log(&steps);
+        }
+        Ok(())
+    }
+
+    /// Takes what a merge of `file` came to into force.
+    async fn apply(
+        &mut self,
+        file: &Desired,
+        merge: Merge,
+        by_hand: ByHand,
+    ) -> Result<(), ReloadError> {
+        let mut new = merge.merged.desired.clone();
+        new.node.clone_from(&file.node);
+        new.api.clone_from(&file.api);
+        new.http.clone_from(&file.http);
+        new.datastore.clone_from(&file.datastore);
         let fib_config = config::fib(&new);
-        if fib_config != config::fib(&old) {
+        if fib_config != config::fib(&self.in_force()) {
             let fib = self.fib.clone();
             let refused = |error: &dyn std::fmt::Display| ReloadError::Kernel(error.to_string());
             let covered = self.route_lock.as_ref().is_some_and(|lock| lock.covers(&fib_config));
@@ -160,8 +257,23 @@ impl Reloader {
                 self.route_lock = lock;
             }
         }
-        self.speaker.apply(config::speaker(&new, self.router_id)).await;
+        let provisional = !self.sources.cluster.in_sync();
+        self.speaker.apply(config::speaker(&new, self.router_id, provisional), by_hand).await;
         self.desired.send_replace(Arc::new(new));
-        Ok(steps)
+        self.sources.cluster.settle(merge);
+        Ok(())
+    }
+}
+
+fn log(steps: &[Step]) {
+    for step in steps.iter().take(LINES) {
+        if step.impact == bgp_desired::Impact::Restart {
+            warn!(change = %step, "configuration change");
+        } else {
+            info!(change = %step, "configuration change");
+        }
+    }
+    if let Some(more) = steps.len().checked_sub(LINES).filter(|more| *more > 0) {
+        info!(more, "configuration changes");
     }
 }

@@ -5,7 +5,6 @@
 //! say; what cannot be done is told in a [`Remark`], never passed over. Leaves to others where
 //! resources, blocks and secrets come from, and taking the answer into force.
 
-mod export;
 mod origin;
 mod peers;
 pub mod policy;
@@ -35,8 +34,9 @@ use crate::{
 };
 
 use peers::Own;
+use policy::Context;
 use secrets::Secrets;
-use session::{PATHS, Policies, Terms};
+use session::{PATHS, Policies};
 
 /// What a merge needs to know beside file and resources.
 pub struct Host<'a> {
@@ -44,6 +44,8 @@ pub struct Host<'a> {
     pub node: &'a str,
     /// The blocks of addresses that this node owns.
     pub blocks: &'a BTreeSet<IpNet>,
+    /// Addresses that are used here out of blocks of other nodes.
+    pub borrowed: &'a BTreeSet<IpAddr>,
     /// The highest IPv4 address of the host, if it has one.
     pub address: Option<Ipv4Addr>,
     /// Reads a key of a secret.
@@ -59,8 +61,6 @@ pub struct Merged {
     pub desired: Desired,
     /// What an operator must know.
     pub remarks: BTreeSet<Remark>,
-    /// The keys that were read: when one of them changes, it is time to merge again.
-    pub secrets: Vec<SecretRef>,
 }
 
 /// Something that is not as a resource would have it, or as its author may think.
@@ -70,6 +70,22 @@ pub struct Remark {
     pub subject: String,
     /// What about it.
     pub text: String,
+}
+
+impl Remark {
+    fn new(subject: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { subject: subject.into(), text: text.into() }
+    }
+}
+
+impl From<&policy::Remark> for Remark {
+    fn from(remark: &policy::Remark) -> Self {
+        let text = remark.to_string();
+        match text.split_once(": ") {
+            Some((subject, text)) => Self::new(subject, text),
+            None => Self::new("policies", text),
+        }
+    }
 }
 
 impl fmt::Display for Remark {
@@ -85,56 +101,102 @@ impl fmt::Display for Remark {
 pub fn merge(file: &Desired, resources: &Resources, host: &Host<'_>) -> Merged {
     let mut desired = file.clone();
     let mut remarks = Vec::new();
-    let mut secrets = Secrets::new(host.read_secret);
     if let Some(node) = resources.node(host.node) {
         let asn = file.bgp.as_ref().map_or_else(|| resources.asn_of(node), |bgp| bgp.asn);
         let own = Own { name: host.node, node, asn };
-        let mut bgp = speaker(own, file, resources, host.address, &mut remarks);
-        let sessions = peers::choose(own, resources, file.peers(), &mut remarks);
-        let mut policies = BTreeMap::<Terms, Policies>::new();
-        let mut names: BTreeSet<String> = bgp.peers.iter().map(|peer| peer.name.clone()).collect();
-        for session in sessions {
-            if !names.insert(session.name.clone()) {
-                let text = format!("no session with {}: a peer has that name", session.address);
-                remarks.push(Remark { subject: format!("peer {}", session.name), text });
-                continue;
-            }
-            session.remarks(&mut remarks);
-            let terms = session.terms(asn);
-            let policies = policies.entry(terms).or_insert_with(|| {
-                let made = export::policies(resources, host.blocks);
-                Policies { import: known(made.import, host), export: known(made.export, host) }
-            });
-            let hold_time = bgp.hold_time;
-            let config = session.config(own, resources, hold_time, policies, &mut secrets);
-            bgp.peers.push(config);
-        }
-        origin::services(own, resources, &mut bgp.originate, &mut remarks);
-        for Policies { import, export } in policies.into_values() {
-            for policy in [import, export] {
-                // Those that are always there have no table of their own.
-                if !policy.definition().rules.is_empty() {
-                    desired.policies.insert(policy.name().to_owned(), policy);
-                }
-            }
-        }
-        desired.bgp = Some(bgp);
+        Merge { own, resources, host }.take(file, &mut desired, &mut remarks);
     }
     if let Some(bgp) = &mut desired.bgp {
-        origin::blocks(host.blocks, &mut bgp.originate);
+        origin::addresses(host.blocks, host.borrowed, &mut bgp.originate);
     }
-    let (failed, secrets) = secrets.finish();
-    remarks.extend(failed.into_iter().map(|why| {
-        let text = format!("{why}; sessions that need it stay down");
-        Remark { subject: "password".to_owned(), text }
-    }));
-    Merged { desired, remarks: remarks.into_iter().collect(), secrets }
+    Merged { desired, remarks: remarks.into_iter().collect() }
 }
 
-/// The policy in force, if it is the same: whoever has it already need not compare.
-fn known(policy: Arc<RoutePolicy>, host: &Host<'_>) -> Arc<RoutePolicy> {
-    let known = host.policies.get(policy.name()).filter(|known| **known == policy);
-    known.map_or(policy, Arc::clone)
+/// A merge for a node that speaks BGP.
+struct Merge<'a> {
+    own: Own<'a>,
+    resources: &'a Resources,
+    host: &'a Host<'a>,
+}
+
+impl Merge<'_> {
+    fn take(&self, file: &Desired, desired: &mut Desired, remarks: &mut Vec<Remark>) {
+        let Self { own, resources, host } = *self;
+        let mut bgp = speaker(own, file, resources, host.address, remarks);
+        let context = self.context();
+        let mut policies = policy::Policies::new(&context, resources.filters());
+        let mut shared = BTreeMap::new();
+        let mut share = |policy: Arc<RoutePolicy>| self.share(policy, &mut shared);
+        let mut secrets = Secrets::new(host.read_secret);
+        let mut filters = BTreeSet::new();
+        let mut names: BTreeSet<String> = bgp.peers.iter().map(|peer| peer.name.clone()).collect();
+        for session in peers::choose(own, resources, file.peers(), remarks) {
+            if !names.insert(session.name.clone()) {
+                let text = format!("no session with {}: another has the name", session.address);
+                remarks.push(Remark::new(format!("peer {}", session.name), text));
+                continue;
+            }
+            session.remarks(remarks);
+            filters.extend(session.filters().iter().cloned());
+            let kind = session.peer_type(own.asn);
+            let both = Policies {
+                import: share(policies.import(session.filters(), kind)),
+                export: share(policies.export(session.filters(), kind)),
+            };
+            let peer = session.config(own, resources, bgp.hold_time, both, &mut secrets);
+            bgp.peers.push(peer);
+        }
+        if desired.fib.export.is_none() {
+            desired.fib.export = policies.kernel().map(&mut share);
+        }
+        origin::services(&context, &mut bgp.originate, remarks);
+        if bgp.redistribute.is_empty() {
+            let filters = resources.filters().filter(|filter| filters.contains(filter.name()));
+            bgp.redistribute = origin::host_routes(filters, resources.configuration());
+            for policy in bgp.redistribute.iter_mut().filter_map(|entry| entry.policy.as_mut()) {
+                *policy = share(Arc::clone(policy));
+            }
+        }
+        // Those that are always there have no table of their own.
+        let own_table = |policy: &Arc<RoutePolicy>| !policy.definition().rules.is_empty();
+        desired.policies.extend(shared.into_iter().filter(|(_, policy)| own_table(policy)));
+        desired.bgp = Some(bgp);
+        remarks.extend(policies.remarks().map(Remark::from));
+        remarks.extend(
+            secrets.failed().map(|why| {
+                Remark::new("password", format!("{why}; sessions that need it stay down"))
+            }),
+        );
+    }
+
+    fn context(&self) -> Context<'_> {
+        let Self { own, resources, host } = self;
+        Context {
+            pools: resources.pools().collect(),
+            blocks: host.blocks.clone(),
+            configuration: resources.configuration(),
+            node_configuration: resources.node_configuration(own.name),
+            reflector: own.node.cluster_id.is_some(),
+            excluded_from_services: origin::is_excluded(own.node),
+            services: BTreeSet::new(),
+            subnet: own.node.v4,
+        }
+    }
+
+    /// The policy in force, if it is the same: whoever has it already need not compare.
+    fn share(
+        &self,
+        policy: Arc<RoutePolicy>,
+        shared: &mut BTreeMap<String, Arc<RoutePolicy>>,
+    ) -> Arc<RoutePolicy> {
+        if let Some(shared) = shared.get(policy.name()) {
+            return Arc::clone(shared);
+        }
+        let in_force = self.host.policies.get(policy.name()).filter(|known| **known == policy);
+        let policy = in_force.map_or(policy, Arc::clone);
+        shared.insert(policy.name().to_owned(), Arc::clone(&policy));
+        policy
+    }
 }
 
 /// `[bgp]` with the peers of the file only.
@@ -145,7 +207,7 @@ fn speaker(
     host_address: Option<Ipv4Addr>,
     remarks: &mut Vec<Remark>,
 ) -> Bgp {
-    let remark = |text: String| Remark { subject: format!("Node {}", own.name), text };
+    let remark = |text: String| Remark::new(format!("Node {}", own.name), text);
     let meant = resources.asn_of(own.node);
     if meant != own.asn {
         remarks.push(remark(format!(
@@ -157,11 +219,10 @@ fn speaker(
         remarks.push(remark("no sessions with anybody: it has no address".to_owned()));
     }
     let mesh_restart =
-        resources.configuration().and_then(|c| c.node_mesh_max_restart_time.as_ref());
+        resources.configuration().and_then(|c| c.spec.node_mesh_max_restart_time.as_ref());
     if mesh_restart.is_some() {
         let text = "nodeMeshMaxRestartTime is not in force: graceful restart is not supported yet";
-        remarks
-            .push(Remark { subject: "BGPConfiguration default".to_owned(), text: text.to_owned() });
+        remarks.push(Remark::new("BGPConfiguration default", text));
     }
     let mut bgp = file.bgp.clone().unwrap_or_else(|| cluster_bgp(own.asn));
     bgp.listen.get_or_insert_with(|| listen(own, file, resources));
@@ -200,7 +261,7 @@ fn cluster_bgp(asn: Asn) -> Bgp {
 
 fn listen(own: Own<'_>, file: &Desired, resources: &Resources) -> Vec<SocketAddr> {
     let port = resources.port_of(own.name);
-    let bind = resources.configuration().and_then(|config| config.bind_mode);
+    let bind = resources.configuration().and_then(|config| config.spec.bind_mode);
     let mut addresses: Vec<IpAddr> = own.node.addresses().collect();
     if bind != Some(BindMode::NodeIp) {
         let everywhere = |address: IpAddr| match address {

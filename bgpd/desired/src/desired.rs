@@ -48,6 +48,15 @@ pub struct Node {
     pub state_dir: PathBuf,
     /// What it says about itself in the datastore.
     pub registration: Registration,
+    /// Where the secrets lie that resources name, unless in `secrets` of the state directory.
+    pub secrets_dir: Option<PathBuf>,
+}
+
+impl Node {
+    /// Where the secrets lie that resources name: a folder for each, in it a file for each key.
+    pub fn secrets_dir(&self) -> PathBuf {
+        self.secrets_dir.clone().unwrap_or_else(|| self.state_dir.join("secrets"))
+    }
 }
 
 /// `[api]`.
@@ -209,6 +218,7 @@ impl Default for Node {
         Self {
             name: None,
             state_dir: "/var/lib/margay".into(),
+            secrets_dir: None,
             registration: Registration::default(),
         }
     }

@@ -27,6 +27,7 @@ pub(crate) fn node(root: &mut Section<'_>, datastore: Option<&Datastore>) -> Opt
     if let Some(path) = section.entry("state-dir").and_then(|entry| path(&entry)) {
         node.state_dir = path;
     }
+    node.secrets_dir = section.entry("secrets-dir").and_then(|entry| path(&entry));
     section.finish();
     Some(node)
 }

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use crate::{policy::Policies, reader::Entry};
 
 /// The main table.
-const MAIN: u32 = 254;
+pub(crate) const MAIN: u32 = 254;
 
 const SOURCES: [(&str, KernelSource); 3] = [
     ("connected", KernelSource::Connected),

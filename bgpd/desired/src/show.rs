@@ -74,6 +74,8 @@ pub(crate) fn node(desired: &Desired) -> Keys {
     let mut keys = Keys::new();
     keys.extend(desired.node.name.as_deref().map(|name| ("name", string(name))));
     keys.push(("state-dir", string(desired.node.state_dir.display())));
+    let secrets_dir = desired.node.secrets_dir.as_ref();
+    keys.extend(secrets_dir.map(|path| ("secrets-dir", string(path.display()))));
     registration(&mut keys, &desired.node.registration);
     keys
 }

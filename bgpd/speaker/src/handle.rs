@@ -17,7 +17,7 @@ use crate::{
     originate::AddedRoute,
     peer::{Order, PeerHandle, PeerStatus},
     shard::{RouteChange, ShardGauge, Shards},
-    speaker::{SpeakerConfig, SpeakerOrders},
+    speaker::{ByHand, SpeakerConfig, SpeakerOrders},
 };
 
 /// Prefixes looked at in one go when routes are listed: a few milliseconds of a shard's time.
@@ -156,8 +156,8 @@ impl SpeakerHandle {
     }
 
     /// Takes a new configuration into force, already checked.
-    pub async fn apply(&self, config: SpeakerConfig) {
-        self.ask(|reply| SpeakerOrders::Apply(Box::new(config), reply)).await;
+    pub async fn apply(&self, config: SpeakerConfig, by_hand: ByHand) {
+        self.ask(|reply| SpeakerOrders::Apply(Box::new(config), by_hand, reply)).await;
     }
 
     /// Originates a route until it is withdrawn or the speaker stops.

@@ -15,6 +15,8 @@ use bgp_packet::{NextHop, Origin, PathAttributes};
 use ipnet::IpNet;
 use margay_fib::{Learned, Link};
 
+use crate::speaker::ByHand;
+
 /// RTPROT_BOOT and RTPROT_STATIC.
 const STATIC_PROTOCOLS: [u8; 2] = [3, 4];
 
@@ -77,10 +79,14 @@ impl Originator {
     pub(crate) fn reconfigure(
         &mut self,
         global: Arc<GlobalConfig>,
+        by_hand: ByHand,
     ) -> Vec<(Slot, Option<OwnRoute>)> {
         self.configured = configured(&global);
         self.global = global;
-        self.withdrawn.clear();
+        match by_hand {
+            ByHand::Undo => self.withdrawn.clear(),
+            ByHand::Keep => {}
+        }
         self.changes()
     }
 

@@ -43,6 +43,7 @@ use crate::{
     sys,
 };
 
+pub use self::orders::ByHand;
 pub(crate) use self::orders::SpeakerOrder as SpeakerOrders;
 
 /// Orders waiting for the speaker.
@@ -74,6 +75,8 @@ pub struct SpeakerConfig {
     pub peers: Vec<Arc<PeerConfig>>,
     /// What goes to the kernel.
     pub install: Install,
+    /// More peers are to be heard of: what a former process left in the kernel stays until then.
+    pub provisional: bool,
 }
 
 struct Entry {
@@ -180,7 +183,7 @@ impl Speaker {
         for peer in speaker.config.peers.clone() {
             speaker.add_configured(peer);
         }
-        speaker.sync.begin(speaker.expected(), speaker.expects_others());
+        speaker.begin_sync();
         speaker.update_services();
         let running = tokio::spawn(speaker.run());
         let task = tokio::spawn(async move {

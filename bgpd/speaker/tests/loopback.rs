@@ -11,7 +11,7 @@ use bgp_core::{
     rib::{RouteQuery, Select, SoftReset, View},
 };
 use bgp_packet::{Capability, Community, Family, HEADER_LEN, RefreshKind, end_of_rib, message};
-use bgp_speaker::{AddedRoute, AdminState, MessageKind, SpeakerHandle};
+use bgp_speaker::{AddedRoute, AdminState, ByHand, MessageKind, SpeakerHandle};
 use common::{
     End, established, knows, net, peer,
     raw::{RawPeer, bracket, call},
@@ -83,10 +83,10 @@ async fn equal_passwords_meet_and_others_do_not() {
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert!(!established(&left, "p32").await && !established(&right, "p31").await);
     // A reload with the right one is enough.
-    right.apply(b.config(vec![with(&b, &a, "one")])).await;
+    right.apply(b.config(vec![with(&b, &a, "one")]), ByHand::Undo).await;
     until("the route", async || knows(&right, &["10.31.0.0/16"]).await).await;
     // With a key on our side only, the peer hears nothing.
-    right.apply(b.config(vec![b.peer(&a)])).await;
+    right.apply(b.config(vec![b.peer(&a)]), ByHand::Undo).await;
     until("the session down", async || !established(&right, "p31").await).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert!(!established(&right, "p31").await);
@@ -132,9 +132,9 @@ async fn policies_change_under_a_session_that_stays() {
     let mut closed = a.peer(&b);
     closed.import = Some(RoutePolicy::reject().into());
     closed.export = Some(RoutePolicy::reject().into());
-    left.apply(a.config(vec![closed])).await;
+    left.apply(a.config(vec![closed]), ByHand::Undo).await;
     until("nothing in or out", async || knows(&left, &[]).await && knows(&right, &[]).await).await;
-    left.apply(a.config(vec![a.peer(&b)])).await;
+    left.apply(a.config(vec![a.peer(&b)]), ByHand::Undo).await;
     until("routes again", async || {
         knows(&left, &["10.52.0.0/16"]).await && knows(&right, &["10.51.0.0/16"]).await
     })
@@ -143,14 +143,14 @@ async fn policies_change_under_a_session_that_stays() {
     // What the session depends on ends it; the peer comes back under the new terms.
     let mut slower = a.peer(&b);
     slower.hold_time = Duration::from_secs(6);
-    left.apply(a.config(vec![slower])).await;
+    left.apply(a.config(vec![slower]), ByHand::Undo).await;
     until("the new hold time", async || {
         let negotiated = peer(&right, "p51").await.status.negotiated;
         negotiated.is_some_and(|negotiated| negotiated.hold_time == Duration::from_secs(6))
     })
     .await;
     // A peer that leaves the configuration is gone.
-    left.apply(a.config(Vec::new())).await;
+    left.apply(a.config(Vec::new()), ByHand::Undo).await;
     assert!(left.peer("p52").await.is_err());
     until("no route", async || knows(&right, &[]).await).await;
     left.stop(String::new()).await;

@@ -1,6 +1,6 @@
 //! The shard: events in, effects out, work in slices, questions answered.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bgp_packet::{Capability, Family, RefreshKind, RouteRefresh};
 use ipnet::IpNet;
@@ -327,9 +327,10 @@ impl Shard {
             self.v6.scan.install();
         }
         let all = !same_import_global(was, is);
+        let peers: BTreeMap<PeerId, Arc<PeerConfig>> = peers.into_iter().collect();
         for session in self.core.sessions.alive().collect::<Vec<_>>() {
             let Some(peer) = self.core.sessions.peer(session) else { continue };
-            let new = peers.iter().find(|(id, _)| *id == peer.peer).map(|(_, config)| config);
+            let new = peers.get(&peer.peer);
             self.reconfigure_peer(session, new, all);
         }
     }

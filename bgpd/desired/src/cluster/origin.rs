@@ -1,61 +1,107 @@
-//! The routes of our own that the cluster asks for: blocks and ranges of services.
+//! The routes of our own that the cluster asks for: blocks, ranges of services, and the host's own.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
-use bgp_core::config::Origination;
+use bgp_core::{
+    config::{KernelSource, Origination, Redistribution},
+    policy::{
+        Definition, RoutePolicy, RuleAction, Sets,
+        definition::{Default as DefaultAction, MatchDefinition, RuleDefinition, SetDefinition},
+    },
+};
 use ipnet::IpNet;
-use margay_model::kinds::{ServiceBlock, Switch};
+use margay_model::kinds::{BgpConfiguration, BgpFilter, BgpFilterSpec, FilterAction, RouteSource};
 
-use super::{Remark, peers::Own, resources::Resources};
+use super::{ClusterNode, Remark, policy::Context};
 
-/// A node with this label set to "true" advertises no services.
+/// Interfaces whose networks are never taken as connected: those of workloads and of services.
+const WORKLOADS: [&str; 2] = ["cali*", "kube-ipvs*"];
+/// Set to "true" on nodes that advertise no services.
 const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 
-/// Adds the blocks of this node. What lies in a block and belongs to nobody is dropped here, and
+/// Adds the blocks of this node, and what it borrowed. What lies in a block and belongs to nobody is dropped here, and
 /// does not travel on by a default route.
-pub(super) fn blocks(blocks: &BTreeSet<IpNet>, out: &mut Vec<Origination>) {
+/// Borrowed addresses have a route each, or traffic for them goes to the block's owner.
+pub(super) fn addresses(
+    blocks: &BTreeSet<IpNet>,
+    borrowed: &BTreeSet<IpAddr>,
+    out: &mut Vec<Origination>,
+) {
     for block in blocks {
         add(out, *block, !is_host(block));
     }
+    for address in borrowed {
+        add(out, IpNet::from(*address), false);
+    }
 }
 
-/// Adds the ranges of services that every node advertises whole.
+/// Adds what is advertised for services.
 pub(super) fn services(
-    own: Own<'_>,
-    resources: &Resources,
+    context: &Context<'_>,
     out: &mut Vec<Origination>,
     remarks: &mut Vec<Remark>,
 ) {
-    let Some(config) = resources.configuration() else { return };
-    let remark = |text: &str| Remark {
-        subject: "BGPConfiguration default".to_owned(),
-        text: text.to_owned(),
-    };
+    for prefix in context.service_routes() {
+        add(out, prefix, false);
+    }
+    let Some(config) = context.configuration.map(|config| &config.spec) else { return };
     let lists = [
         &config.service_cluster_ips,
         &config.service_external_ips,
         &config.service_load_balancer_ips,
     ];
-    if lists.iter().any(|list| ranges(list).next().is_some()) {
-        remarks.push(remark(
-            "the ranges of services are advertised, but not yet the addresses of single services",
-        ));
-    }
-    if own.node.labels.get(EXCLUDED).is_some_and(|value| value == "true") {
-        return;
-    }
-    let aggregated = config.service_load_balancer_aggregation != Some(Switch::Disabled);
-    let cluster = ranges(&config.service_cluster_ips);
-    let external = ranges(&config.service_external_ips).filter(|range| !is_host(range));
-    let balanced = ranges(&config.service_load_balancer_ips);
-    let balanced = balanced.filter(|range| aggregated && !is_host(range));
-    for range in cluster.chain(external).chain(balanced) {
-        add(out, range, false);
+    if lists.into_iter().flatten().any(|block| block.cidr.is_some()) {
+        let text = "of services only whole ranges are advertised yet, no single addresses";
+        remarks.push(Remark::new("BGPConfiguration default", text));
     }
 }
 
-fn ranges(list: &[ServiceBlock]) -> impl Iterator<Item = IpNet> {
-    list.iter().filter_map(|block| Some(block.cidr.as_ref()?.net().trunc()))
+/// Whether a node advertises no services.
+pub(super) fn is_excluded(node: &ClusterNode) -> bool {
+    node.labels.get(EXCLUDED).is_some_and(|value| value == "true")
+}
+
+/// The kernel's routes, where one of these filters may let some of them out: without one none
+/// leaves, and they need not be in the table.
+pub(super) fn host_routes<'a>(
+    mut filters: impl Iterator<Item = &'a BgpFilter>,
+    config: Option<&BgpConfiguration>,
+) -> Vec<Redistribution> {
+    fn lets_out(action: FilterAction, source: Option<RouteSource>) -> bool {
+        action == FilterAction::Accept && source != Some(RouteSource::RemotePeers)
+    }
+    let wanted = filters.any(|filter| {
+        let BgpFilterSpec { export_v4, export_v6, .. } = &filter.spec;
+        export_v4.iter().any(|rule| lets_out(rule.action, rule.source))
+            || export_v6.iter().any(|rule| lets_out(rule.action, rule.source))
+    });
+    if !wanted {
+        return Vec::new();
+    }
+    let ignored = config.iter().flat_map(|config| &config.spec.ignored_interfaces);
+    let patterns = ignored.map(String::as_str).chain(WORKLOADS);
+    let matches = MatchDefinition {
+        interface: Some(patterns.filter_map(|pattern| pattern.parse().ok()).collect()),
+        ..MatchDefinition::default()
+    };
+    let rule = RuleDefinition {
+        name: Some("ignored interfaces".to_owned()),
+        matches,
+        set: SetDefinition::default(),
+        action: RuleAction::Reject,
+    };
+    let name = "cluster connected".to_owned();
+    let definition = Definition { name, default: DefaultAction::Accept, rules: vec![rule] };
+    let connected = RoutePolicy::compile(definition, &Sets::default());
+    let connected = Arc::new(connected.expect("it names no sets"));
+    [
+        (KernelSource::Connected, Some(connected)),
+        (KernelSource::Static, None),
+        (KernelSource::Kernel, None),
+    ]
+    .into_iter()
+    .map(|(source, policy)| Redistribution { source, table: crate::origin::MAIN, policy })
+    .collect()
 }
 
 /// What is there already, by the file or from another list, stays as it is.

@@ -275,7 +275,7 @@ impl<'a> Choice<'a> {
     }
 
     fn mesh(&mut self) {
-        let wanted = self.resources.configuration().and_then(|c| c.node_to_node_mesh_enabled);
+        let wanted = self.resources.configuration().and_then(|c| c.spec.node_to_node_mesh_enabled);
         if wanted == Some(false) || self.own.node.cluster_id.is_some() {
             return;
         }

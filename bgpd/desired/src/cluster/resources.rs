@@ -12,8 +12,8 @@ use std::{
 use bgp_packet::Asn;
 use ipnet::IpNet;
 use margay_model::{
-    Kind, Resource,
-    kinds::{BgpConfigurationSpec, BgpFilterSpec, BgpPeerSpec, IpPoolSpec, Node},
+    Kind, Object, Resource, Spec,
+    kinds::{BgpConfiguration, BgpFilter, BgpPeerSpec, IpPool, Node},
     scalar::AsNumber,
 };
 
@@ -28,10 +28,10 @@ pub struct Resources {
     nodes: BTreeMap<String, ClusterNode>,
     /// Nodes by their addresses: more than one only while somebody has made a mistake.
     by_address: BTreeMap<IpAddr, BTreeSet<String>>,
-    configurations: BTreeMap<String, BgpConfigurationSpec>,
+    configurations: BTreeMap<String, BgpConfiguration>,
     peers: BTreeMap<String, BgpPeerSpec>,
-    filters: BTreeMap<String, BgpFilterSpec>,
-    pools: BTreeMap<String, IpPoolSpec>,
+    filters: BTreeMap<String, BgpFilter>,
+    pools: BTreeMap<String, IpPool>,
 }
 
 /// A node that speaks BGP.
@@ -45,10 +45,6 @@ pub struct ClusterNode {
     pub v6: Option<IpNet>,
     /// Set on a route reflector.
     pub cluster_id: Option<Ipv4Addr>,
-    /// Whether it has a WireGuard key for IPv4.
-    pub wireguard_v4: bool,
-    /// Whether it has a WireGuard key for IPv6.
-    pub wireguard_v6: bool,
     /// What selectors ask.
     pub labels: BTreeMap<String, String>,
 }
@@ -68,14 +64,11 @@ impl ClusterNode {
     /// `None`: it does not speak BGP.
     fn of(node: &Node) -> Option<Self> {
         let bgp = node.spec.bgp.as_ref()?;
-        let status = node.status.as_ref();
         Some(Self {
             asn: asn(bgp.as_number),
             v4: bgp.ipv4_address.as_ref().map(|cidr| cidr.net()),
             v6: bgp.ipv6_address.as_ref().map(|cidr| cidr.net()),
             cluster_id: bgp.route_reflector_cluster_id,
-            wireguard_v4: status.is_some_and(|status| status.wireguard_public_key.is_some()),
-            wireguard_v6: status.is_some_and(|status| status.wireguard_public_key_v6.is_some()),
             labels: node.metadata.labels.clone(),
         })
     }
@@ -91,10 +84,12 @@ impl Resources {
         let name = resource.name().to_owned();
         match resource {
             Resource::Node(node) => self.set_node(name, ClusterNode::of(&node)),
-            Resource::BgpConfiguration(config) => put(&mut self.configurations, name, config.spec),
+            Resource::BgpConfiguration(config) => {
+                put(&mut self.configurations, name, bare(*config))
+            }
             Resource::BgpPeer(peer) => put(&mut self.peers, name, peer.spec),
-            Resource::BgpFilter(filter) => put(&mut self.filters, name, filter.spec),
-            Resource::IpPool(pool) => put(&mut self.pools, name, pool.spec),
+            Resource::BgpFilter(filter) => put(&mut self.filters, name, bare(*filter)),
+            Resource::IpPool(pool) => put(&mut self.pools, name, bare(*pool)),
             _ => false,
         }
     }
@@ -158,23 +153,23 @@ impl Resources {
         self.peers.iter().map(|(name, peer)| (name.as_str(), peer))
     }
 
-    /// A BGPFilter.
-    pub fn filter(&self, name: &str) -> Option<&BgpFilterSpec> {
-        self.filters.get(name)
+    /// The BGPFilters by name.
+    pub fn filters(&self) -> impl Iterator<Item = &BgpFilter> {
+        self.filters.values()
     }
 
     /// The pools by name.
-    pub fn pools(&self) -> impl Iterator<Item = (&str, &IpPoolSpec)> {
-        self.pools.iter().map(|(name, pool)| (name.as_str(), pool))
+    pub fn pools(&self) -> impl Iterator<Item = &IpPool> {
+        self.pools.values()
     }
 
     /// The BGPConfiguration of the whole cluster.
-    pub fn configuration(&self) -> Option<&BgpConfigurationSpec> {
+    pub fn configuration(&self) -> Option<&BgpConfiguration> {
         self.configurations.get(DEFAULT)
     }
 
     /// The BGPConfiguration of one node.
-    pub fn node_configuration(&self, node: &str) -> Option<&BgpConfigurationSpec> {
+    pub fn node_configuration(&self, node: &str) -> Option<&BgpConfiguration> {
         // Most clusters have none, and a large one asks for every node.
         if self.configurations.len() <= usize::from(self.configuration().is_some()) {
             return None;
@@ -184,7 +179,7 @@ impl Resources {
 
     /// The AS of nodes that have none of their own.
     pub fn cluster_asn(&self) -> Asn {
-        self.configuration().and_then(|config| asn(config.as_number)).unwrap_or(DEFAULT_ASN)
+        self.configuration().and_then(|config| asn(config.spec.as_number)).unwrap_or(DEFAULT_ASN)
     }
 
     /// The AS of a node.
@@ -194,12 +189,12 @@ impl Resources {
 
     /// The port that nodes listen on, unless they have their own.
     pub fn cluster_port(&self) -> u16 {
-        self.configuration().and_then(|config| config.listen_port).unwrap_or(crate::bgp::PORT)
+        self.configuration().and_then(|config| config.spec.listen_port).unwrap_or(crate::bgp::PORT)
     }
 
     /// The port that a node listens on.
     pub fn port_of(&self, node: &str) -> u16 {
-        let own = self.node_configuration(node).and_then(|config| config.listen_port);
+        let own = self.node_configuration(node).and_then(|config| config.spec.listen_port);
         own.unwrap_or_else(|| self.cluster_port())
     }
 }
@@ -207,6 +202,11 @@ impl Resources {
 /// 0 stands for none.
 pub(super) fn asn(number: Option<AsNumber>) -> Option<Asn> {
     number.filter(|number| number.0 != 0).map(|number| Asn(number.0))
+}
+
+/// An object of which only name and spec matter.
+fn bare<S: Spec>(object: Object<S>) -> Object<S> {
+    Object::new(object.metadata.name.unwrap_or_default(), object.spec)
 }
 
 fn put<T: PartialEq>(map: &mut BTreeMap<String, T>, name: String, value: T) -> bool {

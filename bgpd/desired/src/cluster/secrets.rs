@@ -55,9 +55,8 @@ impl<'a> Secrets<'a> {
         found
     }
 
-    /// Why sessions stay down, and what was asked for at all.
-    pub(super) fn finish(self) -> (Vec<String>, Vec<SecretRef>) {
-        let failed = self.known.values().filter_map(|read| read.as_ref().err().cloned()).collect();
-        (failed, self.known.into_keys().map(|(key, _)| key).collect())
+    /// Why sessions stay down.
+    pub(super) fn failed(self) -> impl Iterator<Item = String> {
+        self.known.into_values().filter_map(Result::err)
     }
 }

@@ -9,7 +9,7 @@ use bgp_core::{
     policy::RoutePolicy,
 };
 use bgp_packet::{Asn, Family};
-use margay_model::kinds::{BgpPassword, BgpPeerSpec, NextHopMode as Mode, SourceAddress};
+use margay_model::kinds::{BgpPassword, BgpPeerSpec, NextHopMode as Mode, PeerType, SourceAddress};
 
 use super::{
     Remark,
@@ -28,16 +28,6 @@ pub(super) const PATHS: u16 = 16;
 const MAX_HOLD_TIME: u64 = 65_535;
 /// Most hops there can be between two hosts.
 const MAX_HOPS: u8 = 254;
-
-/// What decides the policies of a session: sessions of the same terms share them, and so their
-/// update group.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Terms {
-    /// BGPFilters by name, in order.
-    pub(super) filters: Vec<String>,
-    /// The peer's AS is the one we show it.
-    pub(super) internal: bool,
-}
 
 /// The two policies of a session.
 #[derive(Debug, Clone)]
@@ -59,10 +49,14 @@ impl Session<'_> {
         asn(spec.local_as_number)
     }
 
-    /// See [`Terms`].
-    pub(super) fn terms(&self, own: Asn) -> Terms {
-        let filters = self.spec.map(|spec| spec.filters.clone()).unwrap_or_default();
-        Terms { filters, internal: self.asn == self.shown(own) }
+    /// Its BGPFilters, in order.
+    pub(super) fn filters(&self) -> &[String] {
+        self.spec.map_or(&[], |spec| &spec.filters)
+    }
+
+    /// By the AS that the peer is shown.
+    pub(super) fn peer_type(&self, own: Asn) -> PeerType {
+        if self.asn == self.shown(own) { PeerType::Ibgp } else { PeerType::Ebgp }
     }
 
     /// The settings of the peer. `hold_time` where the BGPPeer says nothing.
@@ -71,16 +65,16 @@ impl Session<'_> {
         own: Own<'_>,
         resources: &Resources,
         hold_time: Duration,
-        policies: &Policies,
+        policies: Policies,
         secrets: &mut Secrets<'_>,
     ) -> PeerConfig {
-        let internal = self.asn == self.shown(own.asn);
+        let internal = self.peer_type(own.asn) == PeerType::Ibgp;
         let local_asn = self.local_asn().filter(|local| *local != own.asn);
         let spec = self.spec;
         let ttl_security = spec.and_then(|spec| spec.ttl_security).filter(|hops| *hops > 0);
         let reference = match spec {
             Some(spec) => spec.password.as_ref(),
-            None => resources.configuration().and_then(|c| c.node_mesh_password.as_ref()),
+            None => resources.configuration().and_then(|c| c.spec.node_mesh_password.as_ref()),
         };
         let reference =
             reference.and_then(|password: &BgpPassword| password.secret_key_ref.as_ref());
@@ -110,8 +104,8 @@ impl Session<'_> {
             local_address: own.node.address_like(self.address).filter(|_| use_node_ip),
             passive: self.passive,
             families: Some([family].into_iter().collect()),
-            import: Some(Arc::clone(&policies.import)),
-            export: Some(Arc::clone(&policies.export)),
+            import: Some(policies.import),
+            export: Some(policies.export),
             hold_time: spec.and_then(asked_hold_time).unwrap_or(hold_time),
             connect_retry: CONNECT_RETRY,
             multihop: (!internal && ttl_security.is_none()).then_some(TTL),
@@ -123,7 +117,7 @@ impl Session<'_> {
             password_error,
             route_reflector_client: client,
             route_server_client: false,
-            next_hop: spec.map_or(NextHopMode::Auto, |spec| next_hop(spec, internal)),
+            next_hop: next_hop(spec, internal),
             max_prefixes: None,
             add_path: AddPathConfig { receive: true, send: PATHS },
             extended_messages: true,
@@ -171,12 +165,15 @@ fn asked_hold_time(spec: &BgpPeerSpec) -> Option<Duration> {
     (seconds > 0).then(|| Duration::from_secs(seconds))
 }
 
-fn next_hop(spec: &BgpPeerSpec, internal: bool) -> NextHopMode {
-    match spec.next_hop_mode {
+fn next_hop(spec: Option<&BgpPeerSpec>, internal: bool) -> NextHopMode {
+    let keep = spec.and_then(|spec| spec.keep_original_next_hop) == Some(true);
+    match spec.and_then(|spec| spec.next_hop_mode) {
         Some(Mode::OwnAddress) => NextHopMode::SelfAddress,
         Some(Mode::Keep) => NextHopMode::Unchanged,
-        Some(Mode::Auto) => NextHopMode::Auto,
-        None if spec.keep_original_next_hop == Some(true) && !internal => NextHopMode::Unchanged,
-        None => NextHopMode::Auto,
+        None if keep && !internal => NextHopMode::Unchanged,
+        Some(Mode::Auto) | None if internal => NextHopMode::Auto,
+        // What is told to the outside leads to this node, also where another node is on the same
+        // network: the cluster's users know it so, and filter by it.
+        Some(Mode::Auto) | None => NextHopMode::SelfAddress,
     }
 }

@@ -18,6 +18,7 @@ struct Rig {
     resources: Resources,
     file: Desired,
     blocks: BTreeSet<IpNet>,
+    borrowed: BTreeSet<IpAddr>,
     secrets: BTreeMap<String, Vec<u8>>,
 }
 
@@ -27,6 +28,7 @@ impl Rig {
             resources: Resources::default(),
             file: Desired::default(),
             blocks: BTreeSet::new(),
+            borrowed: BTreeSet::new(),
             secrets: BTreeMap::new(),
         }
     }
@@ -78,6 +80,7 @@ impl Rig {
         let host = Host {
             node,
             blocks: &self.blocks,
+            borrowed: &self.borrowed,
             address: Some(Ipv4Addr::new(192, 0, 2, 9)),
             read_secret: &read,
             policies: &BTreeMap::new(),

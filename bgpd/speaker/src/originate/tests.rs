@@ -78,7 +78,7 @@ fn a_route_added_by_hand_survives_a_reload() {
     let mut own = Originator::new(global(&["10.1.0.0/16"], &[]));
     own.changes();
     assert_eq!(text(&own.add(added("10.2.0.0/16"))), ["+10.2.0.0/16 Originate"]);
-    assert_eq!(text(&own.reconfigure(global(&[], &[]))), ["-10.1.0.0/16 Originate"]);
+    assert_eq!(text(&own.reconfigure(global(&[], &[]), ByHand::Undo)), ["-10.1.0.0/16 Originate"]);
     assert_eq!(
         text(&own.withdraw(net("10.2.0.0/16")).expect("it is there")),
         ["-10.2.0.0/16 Originate"]
@@ -96,7 +96,9 @@ fn a_configured_route_withdrawn_by_hand_comes_back_with_the_next_reload() {
         ["-10.1.0.0/16 Originate"]
     );
     assert!(own.withdraw(net("10.1.0.0/16")).is_none());
-    assert_eq!(text(&own.reconfigure(config)), ["+10.1.0.0/16 Originate"]);
+    // What the cluster changes is no reload.
+    assert!(own.reconfigure(Arc::clone(&config), ByHand::Keep).is_empty());
+    assert_eq!(text(&own.reconfigure(config, ByHand::Undo)), ["+10.1.0.0/16 Originate"]);
 }
 
 #[test]
@@ -109,7 +111,7 @@ fn kernel_routes_are_redistributed_by_kind() {
     assert!(own.learned(learned("10.4.0.0/24", 4, 9), true).is_empty());
     assert!(own.learned(learned("10.4.0.0/24", 4, 5), false).is_empty());
     assert_eq!(text(&own.learned(learned("10.4.0.0/24", 4, 9), false)), ["-10.4.0.0/24 Static"]);
-    assert_eq!(text(&own.reconfigure(global(&[], &[]))), ["-10.3.0.0/24 Connected"]);
+    assert_eq!(text(&own.reconfigure(global(&[], &[]), ByHand::Undo)), ["-10.3.0.0/24 Connected"]);
 }
 
 #[test]

@@ -7,6 +7,15 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::{handle::NoSuchPeer, originate::AddedRoute};
 
+/// What becomes of a prefix of `originate` that was withdrawn by hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ByHand {
+    /// It is originated again.
+    Undo,
+    /// It stays withdrawn.
+    Keep,
+}
+
 /// An order of a [`SpeakerHandle`](crate::SpeakerHandle).
 pub(crate) enum SpeakerOrder {
     /// Every peer by name.
@@ -14,7 +23,7 @@ pub(crate) enum SpeakerOrder {
     /// A peer by name, else by address.
     Find(String, oneshot::Sender<Result<PeerHandle, NoSuchPeer>>),
     /// New configuration.
-    Apply(Box<SpeakerConfig>, oneshot::Sender<()>),
+    Apply(Box<SpeakerConfig>, ByHand, oneshot::Sender<()>),
     /// `margay routes add`.
     Add(AddedRoute, oneshot::Sender<()>),
     /// `margay routes withdraw`; answers whether there was such a route.
@@ -34,8 +43,8 @@ impl Speaker {
             SpeakerOrder::Find(name, reply) => {
                 let _ = reply.send(self.find(&name).ok_or(NoSuchPeer(name)));
             }
-            SpeakerOrder::Apply(config, reply) => {
-                self.apply(*config).await;
+            SpeakerOrder::Apply(config, by_hand, reply) => {
+                self.apply(*config, by_hand).await;
                 let _ = reply.send(());
             }
             SpeakerOrder::Add(route, reply) => {
@@ -66,35 +75,70 @@ impl Speaker {
         Some(entry.handle.clone())
     }
 
-    /// Takes a new configuration into force: sessions that need not bounce stay up.
-    async fn apply(&mut self, new: SpeakerConfig) {
+    /// Takes a new configuration into force: sessions that need not bounce stay up, and peers that
+    /// did not change hear nothing.
+    async fn apply(&mut self, new: SpeakerConfig, by_hand: ByHand) {
         let old = std::mem::replace(&mut self.config, new);
-        let bounce_all = global_change_impact(&old.global, &self.config.global) == Impact::Reset;
-        let configured = |peers: &[Arc<PeerConfig>], name: &str| {
-            peers.iter().find(|peer| peer.name == name).cloned()
+        let (was, is) = (&old.global, &self.config.global);
+        let same_global = was == is;
+        let bounce_all = global_change_impact(was, is) == Impact::Reset;
+        let before = by_name(&old.peers);
+        let after = by_name(&self.config.peers);
+        let is_known = |name: &str| match (before.get(name), after.get(name)) {
+            (Some(old), Some(new)) => is_same(old, new),
+            _ => false,
         };
+        let gone: Vec<&str> = before.keys().filter(|name| !is_known(name)).copied().collect();
+        let new: Vec<_> = after.iter().filter(|(name, _)| !is_known(name)).collect();
+        let new: Vec<Arc<PeerConfig>> = new.into_iter().map(|(_, peer)| Arc::clone(peer)).collect();
+        let changed = after.iter().filter_map(|(name, new)| {
+            let old = before.get(name).filter(|old| is_same(old, new))?;
+            (!same_global || old != new).then(|| Arc::clone(new))
+        });
+        let changed: Vec<Arc<PeerConfig>> = changed.collect();
         // What is no longer there, or is somebody else under the same name, goes first.
-        for peer in &old.peers {
-            let stays =
-                configured(&self.config.peers, &peer.name).is_some_and(|new| is_same(peer, &new));
-            if !stays {
-                self.templates.remove(&peer.name);
-                lock(&self.keys).remove(&peer.name);
-                self.remove(&peer.name).await;
-            }
+        let any = !changed.is_empty() || !gone.is_empty();
+        for name in gone {
+            self.templates.remove(name);
+            lock(&self.keys).remove(name);
+            self.remove(name).await;
         }
-        for peer in self.config.peers.clone() {
-            let known = configured(&old.peers, &peer.name).is_some_and(|old| is_same(&old, &peer));
-            if !known {
-                self.add_configured(peer);
-            } else if let Some(template) = self.templates.get_mut(&peer.name) {
-                *template = Arc::clone(&peer);
-                self.set_key(&peer, None);
+        for peer in changed {
+            self.set_key(&peer, None);
+            if let Some(template) = self.templates.get_mut(&peer.name) {
+                *template = peer;
             } else {
-                self.set_key(&peer, None);
                 self.change(peer, bounce_all).await;
             }
         }
+        for peer in new {
+            self.add_configured(peer);
+        }
+        if any || !same_global {
+            self.change_dynamic(bounce_all).await;
+        }
+        if any || !same_global || old.install != self.config.install {
+            let peers = self.peers.values();
+            let peers: Vec<_> =
+                peers.map(|entry| (entry.handle.id, Arc::clone(&entry.config))).collect();
+            let config = ShardConfig {
+                global: Arc::clone(&self.config.global),
+                install: self.config.install.clone(),
+            };
+            self.shards
+                .event(|| Event::Reconfigure { config: config.clone(), peers: peers.clone() })
+                .await;
+        }
+        let changes = self.originator.reconfigure(Arc::clone(&self.config.global), by_hand);
+        self.originate(changes).await;
+        self.update_services();
+        if self.sync.is_held() {
+            self.begin_sync();
+        }
+    }
+
+    /// Takes what templates say into those that were made from them.
+    async fn change_dynamic(&mut self, bounce_all: bool) {
         let dynamic: Vec<String> = self
             .peers
             .iter()
@@ -108,18 +152,6 @@ impl Speaker {
                 None => self.remove(&name).await,
             }
         }
-        let peers: Vec<_> =
-            self.peers.values().map(|entry| (entry.handle.id, Arc::clone(&entry.config))).collect();
-        let config = ShardConfig {
-            global: Arc::clone(&self.config.global),
-            install: self.config.install.clone(),
-        };
-        self.shards
-            .event(|| Event::Reconfigure { config: config.clone(), peers: peers.clone() })
-            .await;
-        let changes = self.originator.reconfigure(Arc::clone(&self.config.global));
-        self.originate(changes).await;
-        self.update_services();
     }
 
     async fn change(&mut self, config: Arc<PeerConfig>, bounce_all: bool) {
@@ -144,6 +176,10 @@ impl Speaker {
             let _ = entry.handle.orders.send(Order::Stop(StopReason::Deconfigured)).await;
         }
     }
+}
+
+fn by_name(peers: &[Arc<PeerConfig>]) -> BTreeMap<&str, &Arc<PeerConfig>> {
+    peers.iter().map(|peer| (peer.name.as_str(), peer)).collect()
 }
 
 /// Whether a peer of that name is still the same one: then its session may live on.

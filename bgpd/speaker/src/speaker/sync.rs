@@ -22,12 +22,28 @@ pub(super) struct Sync {
     /// Families whose End-of-RIB has passed so many shards.
     passed: BTreeMap<(PeerId, Epoch), BTreeMap<Family, usize>>,
     deadline: Option<Instant>,
+    /// Not all peers are known yet: nothing is swept, whatever has been heard.
+    held: bool,
+    /// Those who have sent all they have.
+    heard: BTreeSet<PeerId>,
 }
 
 impl Sync {
+    /// Begins once all peers are known, and notes meanwhile who has sent all it has.
+    pub(super) fn hold(&mut self) {
+        self.held = true;
+    }
+
+    /// Whether it has yet to begin.
+    pub(super) fn is_held(&self) -> bool {
+        self.held
+    }
+
     /// Waits for these peers. With `others`, for as long as peers are given at all: who will come
     /// cannot be told, and what they sent before is forwarded until then.
-    pub(super) fn begin(&mut self, peers: BTreeSet<PeerId>, others: bool) {
+    pub(super) fn begin(&mut self, mut peers: BTreeSet<PeerId>, others: bool) {
+        self.held = false;
+        peers.retain(|peer| !self.heard.contains(peer));
         let patience = if peers.is_empty() && !others { SETTLE } else { PATIENCE };
         self.waiting = peers;
         self.others = others;
@@ -48,18 +64,22 @@ impl Sync {
         families: FamilySet,
         shards: usize,
     ) {
-        if self.deadline.is_none() || !self.waiting.contains(&peer) {
+        if !self.held && (self.deadline.is_none() || !self.waiting.contains(&peer)) {
             return;
         }
         let passed = self.passed.entry((peer, epoch)).or_default();
         *passed.entry(family).or_default() += 1;
         if families.iter().all(|family| passed.get(&family).is_some_and(|count| *count >= shards)) {
             self.gone(peer);
+            if self.held {
+                self.heard.insert(peer);
+            }
         }
     }
 
     /// Nothing more is to be expected of a peer.
     pub(super) fn gone(&mut self, peer: PeerId) {
+        self.heard.remove(&peer);
         let last = self.waiting.remove(&peer) && self.waiting.is_empty();
         if self.deadline.is_some() && last && !self.others {
             self.deadline = Some(Instant::now() + SETTLE);
@@ -72,6 +92,15 @@ impl Sync {
 }
 
 impl Speaker {
+    /// Begins to wait for the peers there are, or for all to be known.
+    pub(super) fn begin_sync(&mut self) {
+        if self.config.provisional {
+            self.sync.hold();
+        } else {
+            self.sync.begin(self.expected(), self.expects_others());
+        }
+    }
+
     /// The peers whose routes are to be expected.
     pub(super) fn expected(&self) -> BTreeSet<PeerId> {
         let enabled =

@@ -170,6 +170,7 @@ impl End {
             global: Arc::new(self.global()),
             peers: peers.into_iter().map(Arc::new).collect(),
             install: Install::All,
+            provisional: false,
         }
     }
 

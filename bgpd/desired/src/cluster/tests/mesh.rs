@@ -93,7 +93,6 @@ fn its_sessions_have_its_password_and_nothing_of_a_bgp_peer() {
     assert_eq!(peer.password.map(|secret| secret.0), Some(b"together".to_vec()));
     assert_eq!((peer.ttl_security, peer.multihop, peer.next_hop), (None, None, NextHopMode::Auto));
     assert_eq!(peer.description, "mesh, node b");
-    assert_eq!(rig.merged("a").secrets, [SecretRef { name: "bgp".into(), key: "mesh".into() }]);
 }
 
 #[test]

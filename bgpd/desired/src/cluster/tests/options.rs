@@ -45,8 +45,9 @@ fn three_keepalives_make_a_hold_time() {
 
 #[test]
 fn the_next_hop_is_as_asked() {
-    assert_eq!(with(65000, "").next_hop, NextHopMode::Auto);
-    assert_eq!(with(65000, ", nextHopMode: Auto").next_hop, NextHopMode::Auto);
+    assert_eq!(with(65000, "").next_hop, NextHopMode::SelfAddress);
+    assert_eq!(with(65000, ", nextHopMode: Auto").next_hop, NextHopMode::SelfAddress);
+    assert_eq!(with(64512, ", nextHopMode: Auto").next_hop, NextHopMode::Auto);
     assert_eq!(with(65000, ", nextHopMode: Self").next_hop, NextHopMode::SelfAddress);
     assert_eq!(with(64512, ", nextHopMode: Self").next_hop, NextHopMode::SelfAddress);
     assert_eq!(with(65000, ", nextHopMode: Keep").next_hop, NextHopMode::Unchanged);
@@ -54,7 +55,7 @@ fn the_next_hop_is_as_asked() {
     assert_eq!(with(64512, ", keepOriginalNextHop: true").next_hop, NextHopMode::Auto);
     // What counts is the AS that the peer is shown.
     let shown = ", keepOriginalNextHop: true, localASNumber: 65000";
-    assert_eq!(with(65000, shown).next_hop, NextHopMode::Auto);
+    assert_eq!(with(65000, shown).next_hop, NextHopMode::Auto, "the same AS");
     let shown = ", keepOriginalNextHop: true, localASNumber: 65001";
     assert_eq!(with(64512, shown).next_hop, NextHopMode::Unchanged);
 }

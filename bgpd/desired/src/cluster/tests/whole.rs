@@ -94,6 +94,7 @@ fn a_node_without_an_ipv4_address_takes_the_hosts_or_a_hash_as_identifier() {
     let host = Host {
         node: "a",
         blocks: &BTreeSet::new(),
+        borrowed: &BTreeSet::new(),
         address: None,
         read_secret: &read,
         policies: &BTreeMap::new(),
@@ -108,6 +109,10 @@ fn a_node_without_an_ipv4_address_takes_the_hosts_or_a_hash_as_identifier() {
 fn each_exports_exactly_its_blocks_and_what_it_borrowed() {
     let rig = Rig::three().add("IPPool", "p", "{cidr: 10.1.0.0/16}").block("10.1.0.64/26");
     assert_eq!(prefixes(&rig.bgp("a")), ["10.1.0.64/26 blackhole"]);
+    let mut borrower = rig;
+    borrower.borrowed.insert("10.1.9.1".parse().expect("an address"));
+    let rig = borrower;
+    assert_eq!(prefixes(&rig.bgp("a")), ["10.1.0.64/26 blackhole", "10.1.9.1/32"]);
     let told = exported(
         &rig.one("a", "Mesh_10_0_0_2"),
         &["10.1.0.64/26", "10.1.0.65/32", "10.1.9.1/32", "0.0.0.0/0", "10.0.0.0/24"],
@@ -161,6 +166,23 @@ fn services_are_advertised_as_ranges() {
     let excluded = "'node.kubernetes.io/exclude-from-external-load-balancers': 'true'";
     let rig = rig.labelled("a", excluded, "{ipv4Address: 10.0.0.1/24}");
     assert_eq!(prefixes(&rig.bgp("a")), [""; 0]);
+}
+
+#[test]
+fn routes_of_the_host_are_in_the_table_only_where_a_filter_may_let_them_out() {
+    let sources = |rules: &str| {
+        let rig = Rig::three()
+            .config("{ignoredInterfaces: ['docker*']}")
+            .add("BGPFilter", "f", &format!("{{exportV4: [{rules}]}}"))
+            .peer("tor", "{node: a, peerIP: 10.0.0.254, asNumber: 65001, filters: [f]}");
+        assert_eq!(rig.bgp("b").redistribute, [], "its sessions have no filter");
+        rig.bgp("a").redistribute.iter().map(|entry| entry.source).collect::<Vec<_>>()
+    };
+    use bgp_core::config::KernelSource::{Connected, Kernel, Static};
+    assert_eq!(sources("{action: Reject}"), []);
+    assert_eq!(sources("{action: Accept, source: RemotePeers}"), []);
+    let all = [Connected, Static, Kernel];
+    assert_eq!(sources("{action: Accept, cidr: 10.9.0.0/16, matchOperator: In}"), all);
 }
 
 #[test]

@@ -64,3 +64,23 @@ async fn peers_that_nobody_can_name_are_given_all_the_time() {
         assert!(!soon(&sync), "known: {known:?}");
     }
 }
+
+#[tokio::test]
+async fn nothing_is_swept_before_all_peers_are_known() {
+    let mut sync = Sync::default();
+    sync.hold();
+    let only: FamilySet = [V4].into_iter().collect();
+    sync.end_of_rib(PeerId(1), Epoch(1), V4, only, 1);
+    sync.end_of_rib(PeerId(2), Epoch(1), V4, only, 1);
+    // What it sent went with its session.
+    sync.gone(PeerId(2));
+    assert_eq!(sync.deadline(), None);
+    let peers = |ids: [u16; 2]| ids.into_iter().map(PeerId).collect();
+    let mut early = Sync { heard: sync.heard.clone(), ..Sync::default() };
+    early.begin([PeerId(1)].into_iter().collect(), false);
+    assert!(soon(&early));
+    sync.begin(peers([1, 3]), false);
+    assert!(!sync.is_held() && !soon(&sync));
+    sync.end_of_rib(PeerId(3), Epoch(1), V4, only, 1);
+    assert!(soon(&sync));
+}

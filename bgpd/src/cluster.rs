@@ -1,0 +1,219 @@
+//! What the cluster says to this node's speaker: resources, own blocks, secrets.
+//!
+//! Owns the reading of all three, and when it is time to merge again. Promises that nothing is
+//! merged of a list of resources that has not come whole. Leaves to `bgp-desired` what they mean,
+//! to `reload` taking it into force.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    net::Ipv4Addr,
+    path::{Component, Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use bgp_desired::{
+    Desired,
+    cluster::{Host, Merged, Remark, Resources, SecretRef, merge},
+};
+use margay_model::{Key, Resource};
+use tokio::{
+    sync::watch,
+    time::{Interval, MissedTickBehavior, interval, timeout},
+};
+use tracing::{error, info, warn};
+
+use crate::{
+    ipam::OwnAddresses,
+    mirror::{Mirror, News, Subscription},
+};
+
+/// Between two looks at the secrets in use.
+const SECRETS: Duration = Duration::from_secs(2);
+
+/// Keys of secrets as they were read; `None`: they could not be.
+type Secrets = BTreeMap<SecretRef, Option<Vec<u8>>>;
+
+/// What a merge came to.
+pub(crate) struct Merge {
+    /// The daemon as it should be, and what to say about it.
+    pub(crate) merged: Merged,
+    /// What was read for it.
+    secrets: Secrets,
+}
+
+/// See the module.
+pub(crate) struct Cluster {
+    node: Arc<str>,
+    secrets_dir: PathBuf,
+    /// `None` without a datastore.
+    subscription: Option<Subscription>,
+    own: Option<watch::Receiver<OwnAddresses>>,
+    resources: Resources,
+    /// The resources are as the datastore has, or had, them.
+    resources_known: bool,
+    secrets: Secrets,
+    look: Interval,
+    /// What was told before.
+    remarks: BTreeSet<Remark>,
+}
+
+impl Cluster {
+    /// Nothing heard yet. `heard` is where: the copy of the datastore and the allocator, if there is
+    /// one.
+    pub(crate) fn new(
+        node: Arc<str>,
+        secrets_dir: PathBuf,
+        heard: Option<(&Mirror, watch::Receiver<OwnAddresses>)>,
+    ) -> Self {
+        let (mirror, own) = heard.unzip();
+        let mut look = interval(SECRETS);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            node,
+            secrets_dir,
+            own,
+            subscription: mirror.map(|mirror| mirror.subscribe(Resources::KINDS.into(), None)),
+            resources: Resources::default(),
+            resources_known: mirror.is_none(),
+            secrets: Secrets::new(),
+            look,
+            remarks: BTreeSet::new(),
+        }
+    }
+
+    /// Whether all that there is has been heard. Until then more peers and routes may come.
+    pub(crate) fn in_sync(&self) -> bool {
+        self.resources_known && self.own.as_ref().is_none_or(|own| own.borrow().in_sync)
+    }
+
+    /// Waits until all resources have been heard, at most so long.
+    pub(crate) async fn hear(&mut self, patience: Duration) {
+        let all = async {
+            while !self.in_sync() {
+                self.changed().await;
+            }
+        };
+        if timeout(patience, all).await.is_err() {
+            warn!("starting without all of the cluster's resources: the datastore does not answer");
+        }
+    }
+
+    /// Waits until a merge may come to something else.
+    pub(crate) async fn changed(&mut self) {
+        loop {
+            let Self { subscription, own, look, .. } = self;
+            let news = async {
+                match subscription {
+                    Some(subscription) => subscription.next().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let relevant = tokio::select! {
+                news = news => self.take(news),
+                true = async {
+                    match own {
+                        Some(own) => own.changed().await.is_ok(),
+                        None => false,
+                    }
+                } => true,
+                _ = look.tick() => self.secrets.iter().any(|(key, known)| {
+                    read(&self.secrets_dir, key).ok() != *known
+                }),
+            };
+            if relevant {
+                return;
+            }
+        }
+    }
+
+    /// Says whether it matters.
+    fn take(&mut self, news: Vec<News>) -> bool {
+        let mut relevant = false;
+        for news in news {
+            relevant |= match news {
+                News::Reset => {
+                    self.resources = Resources::default();
+                    false
+                }
+                News::Resource(mirrored) => match Resource::decode(mirrored.text.as_bytes()) {
+                    Ok(resource) => self.resources.set(resource),
+                    Err(faults) => {
+                        error!(err = %faults, "a resource cannot be read again");
+                        false
+                    }
+                },
+                News::Gone(Key::Resource(key), _) => self.resources.remove(key.kind, &key.name),
+                News::Gone(..) => false,
+                News::InSync(_) => !std::mem::replace(&mut self.resources_known, true),
+            };
+        }
+        relevant && self.resources_known
+    }
+
+    /// What the daemon should be, by this file. `address` is the host's highest; `in_force` is what
+    /// the daemon is.
+    pub(crate) fn merge(
+        &self,
+        file: &Desired,
+        address: Option<Ipv4Addr>,
+        in_force: &Desired,
+    ) -> Merge {
+        let none = Resources::default();
+        let own = self.own.as_ref().map(|own| own.borrow().clone()).unwrap_or_default();
+        let secrets = RefCell::new(Secrets::new());
+        let host = Host {
+            node: &self.node,
+            blocks: &own.blocks,
+            borrowed: &own.borrowed,
+            address,
+            read_secret: &|key| {
+                let read = read(&self.secrets_dir, key);
+                secrets.borrow_mut().insert(key.clone(), read.as_ref().ok().cloned());
+                read
+            },
+            policies: &in_force.policies,
+        };
+        let merged = merge(file, if self.resources_known { &self.resources } else { &none }, &host);
+        Merge { merged, secrets: secrets.into_inner() }
+    }
+
+    /// A merge has been taken into force: tells what is new about it.
+    pub(crate) fn settle(&mut self, Merge { merged, secrets }: Merge) {
+        self.secrets = secrets;
+        for remark in merged.remarks.difference(&self.remarks) {
+            warn!(subject = remark.subject, err = remark.text, "cluster");
+        }
+        for remark in self.remarks.difference(&merged.remarks) {
+            info!(subject = remark.subject, was = remark.text, "cluster: no longer so");
+        }
+        self.remarks = merged.remarks;
+    }
+
+    /// What an operator must know of what is in force.
+    pub(crate) fn remarks(&self) -> &BTreeSet<Remark> {
+        &self.remarks
+    }
+}
+
+/// The octets of a key of a secret: a file of that name in a folder of the secret's name, as
+/// Kubernetes mounts them.
+fn read(secrets_dir: &Path, key: &SecretRef) -> io::Result<Vec<u8>> {
+    let mut path = secrets_dir.to_path_buf();
+    for part in [&key.name, &key.key] {
+        let mut components = Path::new(part).components();
+        match (components.next(), components.next()) {
+            (Some(Component::Normal(name)), None) if name.len() == part.len() => path.push(name),
+            _ => {
+                let text = format!("{part:?} is no name of a file");
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+            }
+        }
+    }
+    fs::read(path)
+}
+
+#[cfg(test)]
+mod tests;

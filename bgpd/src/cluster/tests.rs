@@ -1,0 +1,125 @@
+use std::sync::Arc;
+
+use margay_datastore::MemStore;
+use margay_model::{Actor, Kind, Revision, Txn, Versioned};
+
+use super::*;
+
+fn node(name: &str, address: &str) -> (Key, Versioned) {
+    let text = format!(
+        "{{\"apiVersion\":\"projectcalico.org/v3\",\"kind\":\"Node\",\"metadata\":{{\"name\":\
+         \"{name}\"}},\"spec\":{{\"bgp\":{{\"ipv4Address\":\"{address}/24\"}}}}}}"
+    );
+    (Key::cluster(Kind::Node, name), Versioned { value: text.into(), revision: Revision(1) })
+}
+
+fn cluster(mirror: &Mirror, secrets: &Path) -> (watch::Sender<OwnAddresses>, Cluster) {
+    let (sender, own) = watch::channel(OwnAddresses { in_sync: true, ..OwnAddresses::default() });
+    (sender, Cluster::new("a".into(), secrets.to_path_buf(), Some((mirror, own))))
+}
+
+fn peers(cluster: &Cluster) -> Vec<String> {
+    let file = Desired::default();
+    let merged = cluster.merge(&file, None, &file).merged.desired;
+    merged.peers().iter().map(|peer| peer.name.clone()).collect()
+}
+
+#[tokio::test]
+async fn half_a_list_of_resources_is_no_cluster() {
+    let mirror = Mirror::new();
+    let (_blocks, mut cluster) = cluster(&mirror, Path::new("/nowhere"));
+    cluster.take(vec![News::Reset]);
+    let (_, versioned) = node("a", "10.0.0.1");
+    let text = std::str::from_utf8(&versioned.value).expect("UTF-8").into();
+    let known = crate::mirror::Mirrored { text, revision: Revision(1) };
+    assert!(!cluster.take(vec![News::Resource(known.clone())]));
+    assert!(!cluster.in_sync());
+    assert!(
+        cluster.merge(&Desired::default(), None, &Desired::default()).merged.desired.bgp.is_none()
+    );
+    assert!(cluster.take(vec![News::InSync(Revision(1))]));
+    assert!(cluster.in_sync());
+    assert!(
+        cluster.merge(&Desired::default(), None, &Desired::default()).merged.desired.bgp.is_some()
+    );
+    // The same again is nothing new.
+    assert!(!cluster.take(vec![News::Resource(known)]));
+}
+
+#[tokio::test]
+async fn a_change_of_a_node_is_heard_once() {
+    let store = Arc::new(MemStore::new());
+    let mirror = Mirror::new();
+    tokio::spawn(mirror.clone().follow(store.clone()));
+    let (_blocks, mut cluster) = cluster(&mirror, Path::new("/nowhere"));
+    cluster.hear(Duration::from_secs(10)).await;
+    assert!(cluster.in_sync());
+    let actor = Actor { component: "test".into(), node: "a".into(), user: None };
+    for (name, address) in [("a", "10.0.0.1"), ("b", "10.0.0.2")] {
+        let (key, value) = node(name, address);
+        let txn = Txn::create(key, value.value, Vec::new());
+        margay_datastore::Store::commit(store.as_ref(), txn, &actor).await.expect("committed");
+        cluster.changed().await;
+    }
+    assert_eq!(peers(&cluster), ["Mesh_10_0_0_2"]);
+    assert!(timeout(Duration::from_millis(50), cluster.changed()).await.is_err());
+}
+
+#[tokio::test]
+async fn own_blocks_and_secrets_are_followed_too() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let mirror = Mirror::new();
+    let (own, mut cluster) = cluster(&mirror, dir.path());
+    mirror.replace(Vec::new(), Revision(1));
+    cluster.hear(Duration::from_secs(10)).await;
+    own.send_modify(|own| {
+        own.blocks.insert("10.1.0.0/26".parse().expect("a CIDR"));
+    });
+    cluster.changed().await;
+    let password = "{\"apiVersion\":\"projectcalico.org/v3\",\"kind\":\"BGPPeer\",\"metadata\":\
+                    {\"name\":\"p\"},\"spec\":{\"peerIP\":\"10.0.0.9\",\"asNumber\":65000,\
+                    \"password\":{\"secretKeyRef\":{\"name\":\"bgp\",\"key\":\"tor\"}}}}";
+    cluster.resources.set(Resource::decode(password.as_bytes()).expect("valid"));
+    let (_, own) = node("a", "10.0.0.1");
+    cluster.resources.set(Resource::decode(&own.value).expect("valid"));
+    let merge = cluster.merge(&Desired::default(), None, &Desired::default());
+    let peer = merge.merged.desired.peers().first().cloned().expect("a peer");
+    assert!(peer.password_error.is_some());
+    cluster.settle(merge);
+    assert_eq!(cluster.remarks().len(), 1);
+    fs::create_dir(dir.path().join("bgp")).expect("a folder");
+    fs::write(dir.path().join("bgp/tor"), "hush\n").expect("written");
+    cluster.changed().await;
+    let merge = cluster.merge(&Desired::default(), None, &Desired::default());
+    assert!(merge.merged.desired.peers().iter().all(|peer| peer.password.is_some()));
+    cluster.settle(merge);
+    assert!(cluster.remarks().is_empty());
+}
+
+#[test]
+fn a_secret_lies_in_its_folder_and_nowhere_else() {
+    let dir = tempfile::tempdir().expect("a folder");
+    fs::write(dir.path().join("outside"), "x").expect("written");
+    fs::create_dir(dir.path().join("secrets")).expect("a folder");
+    let secrets = dir.path().join("secrets");
+    for (name, key) in
+        [("..", "outside"), ("a", "../../outside"), ("", "x"), ("a/", "x"), (".", "x")]
+    {
+        let key = SecretRef { name: name.into(), key: key.into() };
+        let kind = read(&secrets, &key).expect_err("refused").kind();
+        assert_eq!(kind, io::ErrorKind::InvalidInput, "{key}");
+    }
+}
+
+#[tokio::test]
+async fn before_its_blocks_are_known_a_node_is_not_in_sync() {
+    let mirror = Mirror::new();
+    let (own, mut cluster) = cluster(&mirror, Path::new("/nowhere"));
+    own.send_modify(|own| own.in_sync = false);
+    mirror.replace(Vec::new(), Revision(1));
+    cluster.hear(Duration::from_millis(50)).await;
+    assert!(!cluster.in_sync());
+    own.send_modify(|own| own.in_sync = true);
+    cluster.changed().await;
+    assert!(cluster.in_sync());
+}

@@ -1,0 +1,271 @@
+//! Nodes that find each other by their resources: on real etcd, and with the embedded datastore.
+
+use std::{
+    fs, thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use interop_tests::pair::SOON;
+use serde_json::Value;
+use testkit::{
+    Host, Lab, Margay,
+    bgp::{Announcement, Neighbor, Speaker},
+    etcd::Cluster,
+    have_root,
+    peer::{Bird, Peer},
+    until,
+    wait::until_eq,
+};
+
+/// Nodes, a pool, and the AS of all.
+const CLUSTER: &str = "\
+apiVersion: projectcalico.org/v3
+kind: BGPConfiguration
+metadata:
+  name: default
+spec:
+  asNumber: 64513
+---
+apiVersion: projectcalico.org/v3
+kind: IPPool
+metadata:
+  name: pods
+spec:
+  cidr: 10.10.0.0/16
+";
+
+fn node(name: &str, address: &str, labels: &str) -> String {
+    format!(
+        "apiVersion: projectcalico.org/v3\nkind: Node\nmetadata:\n  name: {name}\n  labels: \
+         {{{labels}}}\nspec:\n  bgp:\n    ipv4Address: {address}/24\n"
+    )
+}
+
+fn peer(name: &str, spec: &str) -> String {
+    format!(
+        "apiVersion: projectcalico.org/v3\nkind: BGPPeer\nmetadata:\n  name: {name}\nspec: {spec}\n"
+    )
+}
+
+/// `margay apply` of documents.
+fn apply(margay: &Margay, documents: &[&str]) -> Result<()> {
+    let file = margay.host().dir().join("resources.yaml");
+    fs::write(&file, documents.join("\n---\n"))?;
+    margay.text(&["apply", "-f", file.to_str().context("UTF-8")?]).map(drop)
+}
+
+/// The established sessions by name, with how often each has ended.
+fn sessions(margay: &Margay) -> Result<Vec<(String, u64)>> {
+    let rows = margay.json(&["peers"])?;
+    let rows = rows.as_array().context("an array")?;
+    let up = rows.iter().filter(|row| row["state"] == "Established");
+    let mut up: Vec<_> = up
+        .map(|row| {
+            let name = row["name"].as_str().unwrap_or_default().to_owned();
+            (name, row["flaps"].as_u64().unwrap_or_default())
+        })
+        .collect();
+    up.sort();
+    Ok(up)
+}
+
+fn up(names: &[&str]) -> Vec<(String, u64)> {
+    names.iter().map(|name| ((*name).to_owned(), 0)).collect()
+}
+
+/// The next hop of the best path of a prefix.
+fn next_hop(margay: &Margay, prefix: &str) -> Result<Option<String>> {
+    let best = margay.best(prefix)?;
+    Ok(best.and_then(|best| best["next_hop"].as_str().map(str::to_owned)))
+}
+
+/// The AS in force; 0 without BGP.
+fn asn(margay: &Margay) -> Result<u64> {
+    Ok(margay.json(&["status"])?["asn"].as_u64().unwrap_or_default())
+}
+
+/// A top-of-rack switch with one node as neighbour.
+fn tor(host: &Host, own: &str, node: &str, password: Option<&str>) -> Bird {
+    let password = password.map(str::to_owned);
+    let speaker = Speaker {
+        asn: 65001,
+        router_id: own.to_owned(),
+        neighbors: vec![Neighbor { password, ..Neighbor::new(own, node, 64513) }],
+        announcements: vec![Announcement::plain("198.51.100.0/24")],
+    };
+    Bird::new(host, speaker)
+}
+
+#[test]
+fn three_nodes_on_etcd_peer_with_each_other_and_with_a_tor() -> Result<()> {
+    if !have_root("three_nodes_on_etcd_peer_with_each_other_and_with_a_tor") {
+        return Ok(());
+    }
+    let mut lab = Lab::new("mesh")?;
+    let mut etcd = Cluster::start(&mut lab)?;
+    let endpoints: Vec<_> = etcd.endpoints().iter().map(|e| format!("\"{e}\"")).collect();
+    let config = format!("[datastore]\ntype = \"etcd\"\nendpoints = [{}]\n", endpoints.join(", "));
+    let mut nodes = Vec::new();
+    for (name, last) in [("a", 111), ("b", 112), ("c", 113)] {
+        let host = lab.host(name)?;
+        lab.plug(etcd.switch(), &host, "eth0", &[&format!("10.99.0.{last}/24")])?;
+        let mut margay = Margay::new(&host, &config);
+        // The Nodes are those of this test.
+        margay.set_node_keys("register = false\n");
+        margay.start()?;
+        nodes.push(margay);
+    }
+    let above = lab.host("tor")?;
+    lab.plug(etcd.switch(), &above, "eth0", &["10.99.0.254/24"])?;
+    let mut bird = tor(&above, "10.99.0.254", "10.99.0.111", None);
+    bird.start()?;
+    let [a, b, c] = nodes.as_mut_slice() else { unreachable!("three nodes") };
+    let result = (|| {
+        ensure!(asn(a)? == 0, "nobody has said what it is");
+        let documents = [
+            CLUSTER,
+            &node("a", "10.99.0.111", "rack: one"),
+            &node("b", "10.99.0.112", ""),
+            &node("c", "10.99.0.113", ""),
+        ];
+        apply(a, &documents)?;
+        // The mesh, by itself.
+        let (to_a, to_b, to_c) = ("Mesh_10_99_0_111", "Mesh_10_99_0_112", "Mesh_10_99_0_113");
+        until_eq("the mesh of a", SOON, &up(&[to_b, to_c]), || sessions(a))?;
+        until_eq("the mesh of b", SOON, &up(&[to_a, to_c]), || sessions(b))?;
+        until_eq("the mesh of c", SOON, &up(&[to_a, to_b]), || sessions(c))?;
+        let status = b.json(&["status"])?;
+        ensure!(status["asn"] == 64513 && status["router_id"] == "10.99.0.112", "{status}");
+
+        // A switch above one rack.
+        let spec = "{nodeSelector: rack == 'one', peerIP: 10.99.0.254, asNumber: 65001}";
+        apply(b, &[&peer("tor", spec)])?;
+        let to_tor = "Node_10_99_0_254";
+        until_eq("a and the switch", SOON, &up(&[to_b, to_c, to_tor]), || sessions(a))?;
+        ensure!(sessions(b)? == up(&[to_a, to_c]), "b is in no rack");
+        b.text(&["routes", "add", "10.10.7.0/26"])?;
+        let by_b = Some("10.99.0.112".to_owned());
+        until_eq("c has what b told", SOON, &by_b, || next_hop(c, "10.10.7.0/26"))?;
+        until("the switch has it from a", SOON, || {
+            let received = bird.received("10.99.0.111")?;
+            let found = received.iter().find(|route| route.prefix == "10.10.7.0/26");
+            Ok(found.is_some_and(|route| route.next_hop.as_deref() == Some("10.99.0.111")))
+        })?;
+        let by_tor = Some("10.99.0.254".to_owned());
+        until_eq("a has the switch's", SOON, &by_tor, || next_hop(a, "198.51.100.0/24"))?;
+        ensure!(next_hop(b, "198.51.100.0/24")?.is_none(), "it lies in no pool");
+
+        // An address is assigned: the block it came from is announced, and leads nowhere else.
+        let assigned = c.json(&["ipam", "assign", "--v4", "1"])?;
+        let block = assigned[0]["block"].as_str().context("a block")?.to_owned();
+        let by_c = Some("10.99.0.113".to_owned());
+        until_eq("a has c's block", SOON, &by_c, || next_hop(a, &block))?;
+        until("c drops what belongs to nobody in it", SOON, || {
+            Ok(c.host().ip(&["route", "show", "type", "blackhole"])?.contains(&block))
+        })?;
+        until("the switch has the block", SOON, || {
+            Ok(bird.received("10.99.0.111")?.iter().any(|route| route.prefix == block))
+        })?;
+
+        // One peer changes: nobody else notices.
+        let slower = spec.replace("asNumber", "keepaliveTime: 9s, asNumber");
+        apply(c, &[&peer("tor", &slower)])?;
+        until("the switch is asked for another hold time", SOON, || {
+            let tor = a.json(&["peers", to_tor])?;
+            Ok(tor["state"] == "Established" && tor.to_string().contains("27"))
+        })?;
+        let sessions_of_a = sessions(a)?;
+        ensure!(sessions_of_a[..2] == up(&[to_b, to_c]), "{sessions_of_a:?}");
+        ensure!(sessions_of_a[2].1 > 0, "{sessions_of_a:?}");
+
+        // The file is read again: what the resources made of it stays.
+        ensure!(a.json(&["config", "diff"])? == Value::Array(Vec::new()));
+        let wide = format!("{config}\n[bgp]\nasn = 64513\noriginate = [\"10.10.8.0/26\"]\n");
+        a.reconfigure(&wide)?;
+        a.text(&["config", "reload"])?;
+        let by_a = Some("10.99.0.111".to_owned());
+        until_eq("b has what a's file says", SOON, &by_a, || next_hop(b, "10.10.8.0/26"))?;
+        ensure!(sessions(b)? == up(&[to_a, to_c]), "{:?}", sessions(b));
+        let shown = a.text(&["config", "show"])?;
+        ensure!(shown.contains(to_b) && shown.contains("10.10.8.0/26"), "{shown}");
+
+        // Without its datastore the cluster goes on as it is.
+        for member in 0..3 {
+            etcd.kill(member)?;
+        }
+        thread::sleep(Duration::from_secs(4));
+        ensure!(sessions(c)? == up(&[to_a, to_b]), "{:?}", sessions(c));
+        a.text(&["config", "reload"])?;
+        ensure!(sessions(b)? == up(&[to_a, to_c]), "{:?}", sessions(b));
+        for member in 0..3 {
+            etcd.start_member(member)?;
+        }
+        until("etcd takes writes again", SOON, || {
+            Ok(a.output(&["label", "node", "b", "back=1", "--overwrite"])?.status.success())
+        })?;
+
+        // A node goes.
+        a.text(&["delete", "node", "c"])?;
+        let gone = Instant::now();
+        until_eq("b has only a", SOON, &up(&[to_a]), || sessions(b))?;
+        println!("the session of a deleted node ended after {:?}", gone.elapsed());
+        until_eq("c has nobody", SOON, &Vec::new(), || sessions(c))?;
+        ensure!(asn(c)? == 0);
+        ensure!(sessions(a)?.first() == up(&[to_b]).first(), "{:?}", sessions(a));
+        Ok(())
+    })();
+    if result.is_err() {
+        lab.keep();
+        for margay in &nodes {
+            eprintln!("{}", margay.log());
+        }
+        eprintln!("{}", bird.log());
+    }
+    result
+}
+
+#[test]
+fn one_node_on_its_own_datastore_peers_with_a_tor_once_it_knows_the_password() -> Result<()> {
+    if !have_root("one_node_on_its_own_datastore_peers_with_a_tor_once_it_knows_the_password") {
+        return Ok(());
+    }
+    let mut lab = Lab::new("single")?;
+    let (host, above) = (lab.host("a")?, lab.host("tor")?);
+    lab.link((&host, "eth0", &["10.0.0.1/24"]), (&above, "eth0", &["10.0.0.254/24"]))?;
+    let mut bird = tor(&above, "10.0.0.254", "10.0.0.1", Some("hush"));
+    bird.start()?;
+    let mut margay = Margay::new(&host, "[datastore]\ntype = \"embedded\"\n");
+    margay.start()?;
+    let result = (|| {
+        let spec = "{peerIP: 10.0.0.254, asNumber: 65001, password: {secretKeyRef: {name: bgp, \
+                    key: tor}}}";
+        apply(&margay, &[CLUSTER, &node("a", "10.0.0.1", ""), &peer("tor", spec)])?;
+        let name = "Global_10_0_0_254";
+        until("the peer is there", SOON, || Ok(margay.peer(name).is_ok()))?;
+        let shown = margay.text(&["config", "show"])?;
+        ensure!(shown.contains("# password: key tor of secret bgp cannot be read"), "{shown}");
+        ensure!(!margay.established(name)?, "without its password");
+        let secret = host.dir().join("state/secrets/bgp");
+        fs::create_dir_all(&secret)?;
+        fs::write(secret.join("tor"), "hush\n")?;
+        until("the session comes up", SOON, || margay.established(name))?;
+        let by_tor = Some("10.0.0.254".to_owned());
+        until_eq("routes come", SOON, &by_tor, || next_hop(&margay, "198.51.100.0/24"))?;
+        // It starts as it was: at once, by what the datastore has.
+        margay.kill()?;
+        let routes = host.ip(&["route", "show", "198.51.100.0/24"])?;
+        ensure!(routes.contains("10.0.0.254"), "{routes}");
+        margay.start()?;
+        ensure!(margay.json(&["status"])?["asn"] == 64513);
+        until("the session comes up again", SOON, || margay.established(name))?;
+        let routes = host.ip(&["route", "show", "198.51.100.0/24"])?;
+        ensure!(routes.contains("10.0.0.254"), "{routes}");
+        Ok(())
+    })();
+    if result.is_err() {
+        lab.keep();
+        eprintln!("{}\n{}", margay.log(), bird.log());
+    }
+    result
+}
