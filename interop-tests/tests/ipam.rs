@@ -23,7 +23,7 @@ const ENDED: Duration = Duration::from_secs(35);
 const EMBEDDED: &str = "[datastore]\ntype = \"embedded\"\n\n[fib]\nenabled = false\n";
 /// Clients that assign at once.
 const CLIENTS: usize = 8;
-/// kill -9 so often.
+/// kill -9 so often, unless `MARGAY_IPAM_KILLS` says otherwise.
 const KILLS: u64 = 5;
 
 fn pool(name: &str, cidr: &str, block_size: u8) -> String {
@@ -131,32 +131,69 @@ fn no_answered_address_is_lost_when_the_daemon_is_killed_at_random_moments() -> 
     }
     let mut lab = Lab::new("ipam")?;
     let host = lab.host("node1")?;
-    let mut margay = Margay::new(&host, EMBEDDED);
-    let result = through_kills(&host, &mut margay);
-    told(&mut lab, &[margay], result)
+    let mut daemons = [Margay::new(&host, EMBEDDED)];
+    let result = through_kills(&mut daemons).and_then(|held| {
+        let [margay] = &mut daemons;
+        // A few more may be held: their answers were lost with the daemon.
+        let pools = margay.json(&["ipam", "show"])?;
+        let in_use = pools[0]["in_use"].as_u64().context("a count")?;
+        ensure!(in_use >= u64::try_from(held)?, "{pools}");
+        // A lease ended by an orderly stop, and the same instance after it.
+        margay.terminate()?;
+        margay.start()?;
+        until("it assigns again", SOON, || Ok(assign(margay, &[]).is_ok()))?;
+        let metrics = host.run("curl", &["-sf", "http://127.0.0.1:9179/metrics"])?;
+        ensure!(metrics.contains("margay_ipam_ready 1\n"), "{metrics}");
+        Ok(())
+    });
+    told(&mut lab, &daemons, result)
 }
 
-fn through_kills(host: &Host, margay: &mut Margay) -> Result<()> {
-    margay.start()?;
-    apply(margay, &pool("blue", "10.10.0.0/16", 26))?;
-    margay.text(&["ipam", "configure", "--ip-cooldown-seconds", "0"])?;
+#[test]
+fn three_nodes_on_etcd_lose_and_double_no_address_when_they_are_killed() -> Result<()> {
+    if !have_root("three_nodes_on_etcd_lose_and_double_no_address_when_they_are_killed") {
+        return Ok(());
+    }
+    let mut lab = Lab::new("ipamkill")?;
+    let cluster = Cluster::start(&mut lab)?;
+    let mut daemons = three(&mut lab, &cluster)?;
+    let result = through_kills(&mut daemons).map(drop);
+    told(&mut lab, &daemons, result)
+}
+
+/// Kills one of the daemons after the other while clients assign, and looks at what is left; how
+/// many addresses were answered and are held.
+fn through_kills(daemons: &mut [Margay]) -> Result<usize> {
+    daemons.iter_mut().try_for_each(Margay::start)?;
+    let first = daemons.first().context("a daemon")?;
+    until("the datastore takes it", SOON, || {
+        Ok(apply(first, &pool("blue", "10.10.0.0/16", 26)).is_ok())
+    })?;
+    first.text(&["ipam", "configure", "--ip-cooldown-seconds", "0"])?;
+    let kills = match std::env::var("MARGAY_IPAM_KILLS") {
+        Ok(kills) => kills.parse()?,
+        Err(_) => KILLS,
+    };
+    // Only their command lines are used by clients.
+    let hosts: Vec<Host> = daemons.iter().map(|daemon| daemon.host().clone()).collect();
     let stop = AtomicBool::new(false);
     let answered = Mutex::new(Vec::new());
     let mut seed = u64::from(std::process::id());
     println!("seed {seed}");
     thread::scope(|scope| -> Result<()> {
-        for number in 0..CLIENTS {
+        for (number, host) in (0..CLIENTS).zip(hosts.iter().cycle()) {
             let (stop, answered) = (&stop, &answered);
             scope.spawn(move || {
-                // Only its command line is used.
                 let held = client(&Margay::new(host, EMBEDDED), number, stop);
                 answered.lock().expect("nobody panics with it").push(held);
             });
         }
-        let killed = (0..KILLS).try_for_each(|_| {
-            thread::sleep(Duration::from_millis(500 + random(&mut seed) % 1500));
-            margay.kill()?;
-            margay.start()
+        let killed = (0..kills).try_for_each(|_| {
+            thread::sleep(Duration::from_millis(300 + random(&mut seed) % 1200));
+            let at = usize::try_from(random(&mut seed))? % daemons.len();
+            let daemon = daemons.get_mut(at).context("one of them")?;
+            daemon.kill()?;
+            daemon.start()
         });
         stop.store(true, Ordering::Relaxed);
         killed
@@ -170,25 +207,16 @@ fn through_kills(host: &Host, margay: &mut Margay) -> Result<()> {
     }
     println!("{} addresses were answered and are held", all.len());
     ensure!(all.len() > 50, "only {} addresses", all.len());
-    margay.kill()?;
-    margay.start()?;
-    until("the blocks are known again", SOON, || Ok(blocks(margay).is_ok()))?;
+    let last = daemons.last_mut().context("a daemon")?;
+    last.kill()?;
+    last.start()?;
+    until("the blocks are known again", SOON, || Ok(blocks(last).is_ok()))?;
     for (address, handle) in &all {
-        let shown = margay.json(&["ipam", "show", "--ip", address])?;
-        ensure!(shown["handle"] == handle.as_str() && shown["node"] == "node1", "{shown}");
+        let shown = last.json(&["ipam", "show", "--ip", address])?;
+        ensure!(shown["handle"] == handle.as_str(), "{shown}, not {handle}");
     }
-    check_clean(margay)?;
-    // A lease ended by an orderly stop, and the same instance after it.
-    margay.terminate()?;
-    margay.start()?;
-    until("it assigns again", SOON, || Ok(assign(margay, &[]).is_ok()))?;
-    let metrics = host.run("curl", &["-sf", "http://127.0.0.1:9179/metrics"])?;
-    ensure!(metrics.contains("margay_ipam_ready 1\n"), "{metrics}");
-    // A few more may be held: their answers were lost with the daemon.
-    let pools = margay.json(&["ipam", "show"])?;
-    let in_use = pools[0]["in_use"].as_u64().context("a count")?;
-    ensure!(in_use >= u64::try_from(all.len())?, "{pools}");
-    Ok(())
+    daemons.iter().try_for_each(check_clean)?;
+    Ok(all.len())
 }
 
 #[test]
