@@ -1,5 +1,6 @@
 //! The gRPC services on the Unix socket.
 
+mod affinities;
 mod config;
 mod convert;
 mod datastore;
@@ -86,8 +87,8 @@ pub(crate) async fn serve(listener: UnixListener, node: Node, mut stopped: watch
         .build_v1()
         .expect("the descriptor set was made by our own build");
     let store = node.datastore.as_ref().map(|datastore| Arc::clone(&datastore.store));
-    let backups = datastore::Datastore::new(store.clone(), Arc::clone(&node.name));
-    let resources = resources::Resources::new(store, Arc::clone(&node.name));
+    let backups = datastore::Datastore::new(store, Arc::clone(&node.name));
+    let resources = resources::Resources::new(&node);
     let resources = ResourcesServer::new(resources)
         .max_decoding_message_size(MAX_MESSAGE)
         .max_encoding_message_size(MAX_MESSAGE);

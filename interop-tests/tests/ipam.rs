@@ -329,6 +329,10 @@ fn share(daemons: &mut [Margay]) -> Result<()> {
     ensure!(of(&seen, "node1").len() == 1 && of(&seen, "node2").len() == 1, "{seen:?}");
     let distinct: BTreeSet<_> = seen.values().flatten().collect();
     ensure!(distinct.len() == 4, "{seen:?}");
+    let affinities = one.json(&["get", "blockaffinities"])?;
+    let items = affinities["items"].as_array().context("a list")?;
+    let of_three = items.iter().filter(|item| item["spec"]["node"] == "node3").count();
+    ensure!(items.len() == 4 && of_three == 2, "{affinities}");
     // Any of them releases what another one holds.
     let full = three.json(&["ipam", "show", "--ip", &kept])?;
     let block = full["block"].as_str().context("a block")?.to_owned();

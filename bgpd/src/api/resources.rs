@@ -20,9 +20,12 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request as Call, Response, Status};
 use tracing::warn;
 
-use super::{actor, no_datastore};
-use crate::resources::{
-    ResourceError, Resources as Cluster, WriteMode, WriteOptions, WriteOutcome, read, shown,
+use super::{Node, actor, affinities, no_datastore};
+use crate::{
+    ipam::Ipam,
+    resources::{
+        ResourceError, Resources as Cluster, WriteMode, WriteOptions, WriteOutcome, read, shown,
+    },
 };
 
 /// Answers on their way to one watcher; beyond, the store keeps the latest state of each key.
@@ -34,13 +37,15 @@ const MAX_OBJECTS: usize = 10_000;
 #[derive(Debug)]
 pub(super) struct Resources {
     store: Option<Arc<dyn Store>>,
+    ipam: Option<Ipam>,
     node: Arc<str>,
 }
 
 impl Resources {
-    /// On this datastore.
-    pub(super) fn new(store: Option<Arc<dyn Store>>, node: Arc<str>) -> Self {
-        Self { store, node }
+    /// On the datastore of this daemon.
+    pub(super) fn new(node: &Node) -> Self {
+        let store = node.datastore.as_ref().map(|datastore| Arc::clone(&datastore.store));
+        Self { store, ipam: node.ipam.clone(), node: Arc::clone(&node.name) }
     }
 
     fn store(&self) -> Result<&Arc<dyn Store>, Status> {
@@ -62,7 +67,12 @@ impl resources_server::Resources for Resources {
         call: Call<v1::GetResourceRequest>,
     ) -> Result<Response<v1::GetResourceResponse>, Status> {
         let key = key(call.into_inner().name)?;
-        let object = self.cluster()?.get(&key).await?;
+        let object = match &key {
+            Key::Resource(name) if name.kind == Kind::BlockAffinity => {
+                affinities::get(self.ipam.as_ref(), key).await?
+            }
+            _ => self.cluster()?.get(&key).await?,
+        };
         Ok(Response::new(v1::GetResourceResponse { object }))
     }
 
@@ -74,6 +84,13 @@ impl resources_server::Resources for Resources {
         let kind = kind(&request.kind)?;
         let page = page(&request.continue_token, request.limit)?;
         let area = area(kind, request.namespace)?;
+        if kind == Kind::BlockAffinity {
+            // In one page: there are no more than blocks.
+            let (objects, revision) = affinities::list(self.ipam.as_ref()).await?;
+            let (revision, continue_token) = (revision.0, String::new());
+            let whole = v1::ListResourcesResponse { objects, revision, continue_token };
+            return Ok(Response::new(whole));
+        }
         let listing = self.store()?.list(&area, &page).await.map_err(ResourceError::from)?;
         let mut objects = Vec::with_capacity(listing.entries.len());
         for entry in &listing.entries {
@@ -145,6 +162,9 @@ impl resources_server::Resources for Resources {
     ) -> Result<Response<Self::WatchResourcesStream>, Status> {
         let request = call.into_inner();
         let kind = kind(&request.kind)?;
+        if kind == Kind::BlockAffinity {
+            return Err(affinities::not_watched());
+        }
         let name = Some(request.name).filter(|name| !name.is_empty());
         let watcher = Watcher {
             store: Arc::clone(self.store()?),
