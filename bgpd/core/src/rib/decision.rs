@@ -145,7 +145,10 @@ pub(crate) fn decide(
     let first = match candidates {
         [] => return None,
         [_] => return Some(0),
-        _ if config.always_compare_med => fold(candidates, 0..candidates.len(), config),
+        // An order without circles: of two hundred neighbours' paths each is looked at once.
+        _ if config.always_compare_med || is_level(candidates, config) => {
+            fold(candidates, 0..candidates.len(), config)
+        }
         _ if config.deterministic_med => {
             let mut winners: Few<usize> = SmallVec::new();
             for (at, candidate) in candidates.iter().enumerate() {

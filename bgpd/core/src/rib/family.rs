@@ -37,11 +37,6 @@ impl Journal {
         }
     }
 
-    /// Whether it is noted already.
-    pub fn has(&self, slot: u32) -> bool {
-        self.dirty.test(slot)
-    }
-
     pub fn clear(&mut self) {
         for (slot, _) in self.entries.drain(..) {
             self.dirty.clear(slot);
@@ -95,7 +90,7 @@ pub(crate) struct Rib<N> {
     pub any: Journal,
     /// Paths with other attributes, while `needs.paths`.
     pub altered: BitSet,
-    /// Slots whose candidates all had the same MED when they were last ranked for route server
+    /// Slots whose candidates all have the same MED, as far as that was looked at for route server
     /// clients.
     pub level: BitSet,
     /// Slots whose wish for the kernel may have changed.
@@ -254,6 +249,7 @@ impl<N: Net> Rib<N> {
     fn untell(&mut self, slot: u32, path: u32) {
         if self.needs.clients {
             for group in &mut self.groups {
+                group.forget_verdict();
                 group.doubt(slot, |told| told.main != path && told.alternate != path);
             }
         }
@@ -303,8 +299,12 @@ impl<N: Net> Rib<N> {
         if before != after {
             self.best.note(slot, source);
         }
-        if self.needs.any && (before != after || !self.nobodys(core, slot, change)) {
-            self.any.note(slot, source);
+        if self.needs.any {
+            let moved = before != after;
+            let stirred = self.needs.clients && self.stir(core, slot, change, moved);
+            if moved || self.needs.paths || stirred {
+                self.any.note(slot, source);
+            }
         }
         if core.installs() {
             let wish = |held: Held| (held.forwarding, held.flags & BLACKHOLE, held.session);
@@ -339,33 +339,68 @@ impl<N: Net> Rib<N> {
         decision::compare(&best, &new, config).0 == std::cmp::Ordering::Less
     }
 
-    /// Whether a change that left the best path alone is surely behind all that any group tells.
+    /// Notes for each group of route server clients whether a change may be news for it; whether it
+    /// is for any. `moved`: the best path is another.
     ///
-    /// Of two hundred clients' paths the groups of a route server tell two each: all paths would be
-    /// ranked again for each that comes.
-    fn nobodys(&self, core: &Core, slot: u32, change: Change) -> bool {
-        if self.needs.paths || self.any.has(slot) {
-            return false;
+    /// Of two hundred clients' paths a group tells two: all paths would be ranked again for each
+    /// that comes, and where a policy rejects a prefix, put to the policy again.
+    fn stir(&mut self, core: &Core, slot: u32, change: Change, moved: bool) -> bool {
+        let new = match change {
+            Change::Added(path) => core.candidate(self.table.path(path)),
+            _ => None,
+        };
+        if let Some(new) = &new
+            && self.level.test(slot)
+        {
+            let best = self.table.best(slot).and_then(|best| core.candidate(self.table.path(best)));
+            let med = |candidate: &Candidate| decision::med(candidate, core.decision());
+            if best.is_none_or(|best| med(&best) != med(new)) {
+                self.level.clear(slot);
+            }
+        }
+        let mut groups = std::mem::take(&mut self.groups);
+        let mut stirred = false;
+        for group in groups.iter_mut().filter(|group| group.key.by_client()) {
+            if !group.stirred.test(slot) && self.concerns(core, group, slot, change, &new, moved) {
+                group.stirred.set(slot);
+            }
+            stirred |= group.stirred.test(slot);
+        }
+        self.groups = groups;
+        stirred
+    }
+
+    /// Whether a change may be news for a group. `new` is an added path as the decision sees it, if
+    /// it is eligible.
+    fn concerns(
+        &self,
+        core: &Core,
+        group: &mut Group,
+        slot: u32,
+        change: Change,
+        new: &Option<Candidate>,
+        moved: bool,
+    ) -> bool {
+        let Some(chosen) = group.chosen(slot) else { return true };
+        if moved && chosen.main != NONE {
+            return true; // whether what it tells is the best path is part of its account
         }
         let level = self.level.test(slot) && !core.decision().prefer_older;
-        let mut groups = self.groups.iter().filter(|group| group.key.by_client());
-        match change {
-            // Had it been told, the group would not know any more what it tells.
-            Change::Removed => level && groups.all(|group| group.chosen(slot).is_some()),
-            Change::Added(path) => {
-                let Some(new) = core.candidate(self.table.path(path)) else { return true };
-                let mut ahead = None;
-                groups.all(|group| {
-                    let Some(last) = self.last_told(group, slot) else { return false };
-                    if ahead == Some(last) {
-                        return true;
-                    }
-                    ahead = Some(last);
+        match (change, new) {
+            (Change::Added(_), None) => false,
+            (Change::Added(path), Some(new)) => match self.last_told(group, slot) {
+                Some(last) => {
                     let last = core.candidate(self.table.path(last));
-                    last.is_some_and(|last| decision::behind(&new, &last, level, core.decision()))
-                })
-            }
-            Change::Replaced(_) | Change::Any => false,
+                    !last.is_some_and(|last| decision::behind(new, &last, level, core.decision()))
+                }
+                None => {
+                    let net = self.table.prefix(slot).net.to_ip();
+                    group.lets_through(core, self.table.path(path), net)
+                }
+            },
+            // Had it been told, the group would not know any more what it tells.
+            (Change::Removed, _) => !level,
+            _ => true,
         }
     }
 

@@ -132,17 +132,23 @@ impl<N: Net> Rib<N> {
         let mut clients: Vec<_> =
             clients.map(|group| (group, Exports::default(), Outbox::default())).collect();
         for &(slot, source) in &self.any.entries {
-            let (same_med, paths) = self.ranking(core, slot);
-            level.put(slot, same_med);
-            let mut ranking = Ranking::new(paths);
+            let mut ranking = None;
             for (group, exports, outbox) in &mut clients {
+                if !group.stirred.clear(slot) && group.chosen(slot).is_some() {
+                    continue;
+                }
+                let ranking = ranking.get_or_insert_with(|| {
+                    let (same_med, paths) = self.ranking(core, slot);
+                    level.put(slot, same_med);
+                    Ranking::new(paths)
+                });
                 let before = Before {
                     was: group.advertised.test(slot),
                     source: group.odd.get(&slot).copied().unwrap_or(source),
                     alternate: group.alternates.test(slot),
                 };
                 let source = before.source;
-                let told = look_ranked(self, core, group, slot, source, exports, &mut ranking);
+                let told = look_ranked(self, core, group, slot, source, exports, ranking);
                 if !group.choose(slot, told.chosen) {
                     continue;
                 }

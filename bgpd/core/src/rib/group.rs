@@ -4,14 +4,17 @@
 use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc};
 
 use bgp_packet::{Asn, EncodeContext, Family, SessionKind};
+use ipnet::IpNet;
 use smallvec::SmallVec;
 
 use super::{
     bits::BitSet,
+    core::Core,
     event::{Member, SessionAddresses},
+    export,
     family::NOBODY,
     session::{Session, Sessions},
-    table::NONE,
+    table::{NONE, Path},
 };
 use crate::{
     config::{GlobalConfig, LocalAsnMode, NextHopMode, RemovePrivate},
@@ -381,6 +384,10 @@ pub(crate) struct Group {
     pub odd: BTreeMap<u32, u16>,
     /// By slot, what is told (route server); see [`Group::chosen`].
     chosen: Vec<Chosen>,
+    /// Slots where that may be something else at the next flush.
+    pub stirred: BitSet,
+    /// Attributes and session of a path that was last put to the policy, and what it said.
+    verdict: Option<((u32, u16), bool)>,
     /// Advertised routes by the session they came from.
     pub by_source: Vec<u32>,
     /// Every member, ascending.
@@ -400,6 +407,8 @@ impl Group {
             alternates: BitSet::default(),
             odd: BTreeMap::new(),
             chosen: Vec::new(),
+            stirred: BitSet::default(),
+            verdict: None,
             by_source: Vec::new(),
             members: Vec::new(),
             in_step: Audience::default(),
@@ -528,6 +537,27 @@ impl Group {
         {
             *chosen = Chosen::UNKNOWN;
         }
+    }
+
+    /// Whether the policy lets a path through; what is done to it afterwards may still keep it back.
+    pub fn lets_through(&mut self, core: &Core, path: &Path, prefix: IpNet) -> bool {
+        let key = &self.key;
+        let asked = (path.attrs, path.session);
+        let by_prefix = key.export.as_ref().is_some_and(|policy| policy.looks_at_prefix());
+        if let Some((known, verdict)) = self.verdict.filter(|_| !by_prefix)
+            && known == asked
+        {
+            return verdict;
+        }
+        let through = export::allowed(core, key, path).is_ok()
+            && export::policy(core, key, path, &export::stored(core, key, path), prefix).is_ok();
+        self.verdict = Some((asked, through));
+        through
+    }
+
+    /// Sets of attributes may have been let go: their numbers will mean others.
+    pub fn forget_verdict(&mut self) {
+        self.verdict = None;
     }
 
     /// Counts one advertised route more or less for its source.

@@ -206,6 +206,7 @@ impl<N: Net> Rib<N> {
         if self.needs.any {
             self.any.note(slot, source);
             for group in &mut self.groups {
+                group.forget_verdict();
                 group.doubt(slot, |_| false);
             }
             if self.needs.paths {

@@ -86,6 +86,76 @@ fn a_path_that_policy_hides_hides_no_other() {
     rig.assert_exact();
 }
 
+/// Rejects every path of one length.
+fn without_length(hops: u32) -> Option<std::sync::Arc<bgp_core::policy::RoutePolicy>> {
+    use bgp_core::policy::{RoutePolicy, definition as d};
+    let matches = d::MatchDefinition {
+        as_path_length: Some(vec![d::Range { ge: hops, le: hops }]),
+        ..d::MatchDefinition::default()
+    };
+    let (set, action) = (SetDefinition::default(), RuleAction::Reject);
+    let rules = vec![d::RuleDefinition { name: None, matches, set, action }];
+    let definition =
+        d::Definition { name: "without-length".into(), default: d::Default::Accept, rules };
+    Some(RoutePolicy::compile(definition, &d::Sets::default()).unwrap().into())
+}
+
+/// The path's length in AS numbers.
+fn long(hops: usize) -> impl Fn(&mut bgp_packet::PathAttributes) {
+    move |attributes| {
+        let first = attributes.as_path.first().unwrap();
+        attributes.as_path.prepend(first, hops - 1);
+    }
+}
+
+#[test]
+fn what_is_behind_what_clients_hold_is_no_news_to_them() {
+    let mut rig = server(5);
+    rig.announce(1, P, long(1));
+    rig.announce(2, P, long(2));
+    rig.peers.values_mut().for_each(|peer| drop(peer.news()));
+    rig.announce(3, P, long(3));
+    rig.announce(4, P, long(2));
+    rig.withdraw(3, P);
+    for (id, peer) in &mut rig.peers {
+        assert_eq!(peer.news(), [], "p{id}");
+    }
+    rig.withdraw(2, P);
+    assert_eq!(first_as(&rig, 1), Some(Asn(65004)), "what was no news then is the second best now");
+    rig.withdraw(1, P);
+    assert_eq!((first_as(&rig, 3), first_as(&rig, 4)), (Some(Asn(65004)), None));
+    rig.assert_exact();
+}
+
+#[test]
+fn a_better_path_for_one_group_is_no_news_to_another_whose_policy_rejects_it() {
+    let mut rig = Rig::new();
+    for id in 1..=6 {
+        rig.up(id, |spec| {
+            spec.route_server_client();
+            if id > 3 {
+                spec.config.export = without_length(1);
+            }
+        });
+    }
+    rig.announce(4, P, long(1));
+    assert_eq!((first_as(&rig, 3), first_as(&rig, 6)), (Some(Asn(65004)), None));
+    rig.peers.values_mut().for_each(|peer| drop(peer.news()));
+    rig.announce(1, P, long(1));
+    assert_eq!(first_as(&rig, 3), Some(Asn(65001)));
+    assert!((4..=6).all(|id| rig.peers.get_mut(&id).unwrap().news().is_empty()));
+    rig.announce(2, P, long(3));
+    assert_eq!((first_as(&rig, 3), first_as(&rig, 6)), (Some(Asn(65001)), Some(Asn(65002))));
+    // The best path changes behind the back of those who hold another.
+    rig.announce(1, P, long(2));
+    rig.withdraw(4, P);
+    assert_eq!((first_as(&rig, 3), first_as(&rig, 6)), (Some(Asn(65001)), Some(Asn(65001))));
+    rig.withdraw(1, P);
+    rig.withdraw(2, P);
+    assert!(rig.peers.values().all(|peer| peer.table.is_empty()));
+    rig.assert_exact();
+}
+
 #[test]
 fn add_path_sends_the_best_so_many_with_lasting_identifiers() {
     let mut rig = Rig::new();

@@ -4,7 +4,10 @@
 use std::collections::BTreeMap;
 
 use bgp_core::{
-    policy::{RuleAction, definition::SetDefinition},
+    policy::{
+        RoutePolicy, RuleAction,
+        definition::{self, SetDefinition},
+    },
     rib::{Event, Install, PeerId, SoftReset, TrackedNextHop},
 };
 use bgp_packet::{AsPath, Asn, Community, PathAttributes, RefreshKind, RouteRefresh};
@@ -16,8 +19,9 @@ use super::rig::{Rig, Spec, accept, net, reject, rule};
 /// Roles of the peers, by id from 1.
 const PEERS: u16 = 10;
 
-fn role(id: u16, spec: &mut Spec) {
+fn role(id: u16, servers: bool, spec: &mut Spec) {
     match id {
+        _ if servers => spec.route_server_client(),
         1 | 2 => {}
         3 => spec.internal(),
         4 | 5 => spec.client(),
@@ -67,7 +71,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => peer.clone().prop_map(Op::Refresh),
         1 => peer.clone().prop_map(Op::SoftIn),
         1 => (peer.clone(), any::<bool>()).prop_map(|(peer, up)| Op::NextHop(peer, up)),
-        1 => (peer.clone(), 0u8..4).prop_map(|(peer, policy)| Op::Policy(peer, policy)),
+        1 => (peer.clone(), 0u8..5).prop_map(|(peer, policy)| Op::Policy(peer, policy)),
         1 => (peer, 0u8..4).prop_map(|(peer, policy)| Op::Import(peer, policy)),
         6 => Just(Op::Step),
         4 => Just(Op::Flush),
@@ -97,11 +101,12 @@ fn variant(rig: &Rig, peer: u16, variant: u8) -> PathAttributes {
     })
 }
 
-fn policy(number: u8) -> Option<std::sync::Arc<bgp_core::policy::RoutePolicy>> {
+fn policy(number: u8) -> Option<std::sync::Arc<RoutePolicy>> {
     match number {
         0 => accept(),
         1 => reject(),
         2 => rule(&["192.0.2.0/24"], SetDefinition::default(), RuleAction::Reject),
+        4 => by_attributes(),
         _ => rule(
             &["192.0.1.0/24", "192.0.3.0/24"],
             SetDefinition { med: Some(77), ..SetDefinition::default() },
@@ -110,9 +115,30 @@ fn policy(number: u8) -> Option<std::sync::Arc<bgp_core::policy::RoutePolicy>> {
     }
 }
 
+/// Rejects paths by what they are, not by their prefix: short ones, and what two of the peers say.
+fn by_attributes() -> Option<std::sync::Arc<RoutePolicy>> {
+    let rejects = |matches| definition::RuleDefinition {
+        name: None,
+        matches,
+        set: SetDefinition::default(),
+        action: RuleAction::Reject,
+    };
+    let short = Some(vec![definition::Range { ge: 0, le: 1 }]);
+    let peers = Some(vec![Asn(65001), Asn(65004)]);
+    let rules = vec![
+        rejects(definition::MatchDefinition { as_path_length: short, ..Default::default() }),
+        rejects(definition::MatchDefinition { peer_asn: peers, ..Default::default() }),
+    ];
+    let name = "by-attributes".to_owned();
+    let definition = definition::Definition { name, default: definition::Default::Accept, rules };
+    Some(RoutePolicy::compile(definition, &definition::Sets::default()).unwrap().into())
+}
+
 /// The final state, as the peers know it.
 #[derive(Default)]
 struct Model {
+    /// All peers are clients of a route server.
+    servers: bool,
     routes: BTreeMap<(u16, IpNet, u32), PathAttributes>,
     export: BTreeMap<u16, u8>,
     import: BTreeMap<u16, u8>,
@@ -123,7 +149,7 @@ impl Model {
     fn up(&self, rig: &mut Rig, id: u16) {
         let (export, import) = (self.export.get(&id), self.import.get(&id));
         rig.up(id, |spec| {
-            role(id, spec);
+            role(id, self.servers, spec);
             spec.config.export = export.and_then(|number| policy(*number));
             spec.config.import = import.and_then(|number| policy(*number));
         });
@@ -136,14 +162,14 @@ impl Model {
         });
     }
 
-    fn path_id(peer: u16, path_id: u32) -> u32 {
-        if matches!(peer, 8 | 9) { path_id } else { 0 }
+    fn path_id(&self, peer: u16, path_id: u32) -> u32 {
+        if !self.servers && matches!(peer, 8 | 9) { path_id } else { 0 }
     }
 
     fn run(&mut self, rig: &mut Rig, op: Op) {
         match op {
             Op::Announce { peer, prefix: number, path_id, variant: kind } => {
-                let path_id = Self::path_id(peer, path_id);
+                let path_id = self.path_id(peer, path_id);
                 let mut attributes = variant(rig, peer, kind);
                 let of = prefix(number);
                 if of.addr().is_ipv6() {
@@ -153,7 +179,7 @@ impl Model {
                 self.routes.insert((peer, of, path_id), attributes);
             }
             Op::Withdraw { peer, prefix: number, path_id } => {
-                let path_id = Self::path_id(peer, path_id);
+                let path_id = self.path_id(peer, path_id);
                 rig.send(peer, prefix(number), path_id, None);
                 self.routes.remove(&(peer, prefix(number), path_id));
             }
@@ -251,10 +277,10 @@ fn installed(rig: &Rig) -> BTreeMap<IpNet, (Vec<TrackedNextHop>, Option<TrackedN
     hops.collect()
 }
 
-fn check(ops: Vec<Op>, slice: usize) {
+fn check(ops: Vec<Op>, slice: usize, servers: bool) {
     let mut rig = Rig::with(|global| global.require_policy = false, Install::All);
     rig.slice = slice;
-    let mut model = Model::default();
+    let mut model = Model { servers, ..Model::default() };
     for id in 1..=PEERS {
         model.up(&mut rig, id);
     }
@@ -297,6 +323,14 @@ proptest! {
         ops in proptest::collection::vec(op(), 0..60),
         slice in prop_oneof![Just(1usize), Just(4096)],
     ) {
-        check(ops, slice);
+        check(ops, slice, false);
+    }
+
+    #[test]
+    fn nor_do_clients_of_a_route_server_see_any(
+        ops in proptest::collection::vec(op(), 0..60),
+        slice in prop_oneof![Just(1usize), Just(4096)],
+    ) {
+        check(ops, slice, true);
     }
 }
