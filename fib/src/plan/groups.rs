@@ -165,9 +165,9 @@ impl State {
                 }
             }
         }
-        let groups: BTreeSet<u32> = self
-            .wishes
-            .sets()
+        // What only an idle set has is unused from the moment the set is.
+        let in_use = || self.wishes.sets().filter(|(_, s)| s.idle.is_none());
+        let groups: BTreeSet<u32> = in_use()
             .filter_map(|(_, s)| s.group.as_ref().map(|(g, _)| *g))
             .chain(self.form_users.keys().copied())
             .collect();
@@ -178,7 +178,7 @@ impl State {
             }
         }
         // What a set is about to need is needed, too.
-        for (_, set) in self.wishes.sets() {
+        for (_, set) in in_use() {
             let hops = set.target.iter().chain(&set.standby);
             needed.extend(hops.filter_map(|(hop, _)| self.objects.for_hop(hop)));
         }

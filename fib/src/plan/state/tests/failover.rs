@@ -1,6 +1,7 @@
 //! What happens when a source of routes, or a next hop, ends.
 
 use super::*;
+use crate::plan::groups::{GC_DELAY, GC_KEEP};
 use crate::plan::wishes::PAIRS_MAX;
 use crate::plan::work::Likeness;
 
@@ -87,6 +88,52 @@ fn what_the_table_says_afterwards_changes_no_packet_and_comes_last() {
     let replaced = (Verb::Replace, "192.0.0.0/24".to_owned());
     assert_eq!(bench.routes(), [added("198.51.100.0/24"), replaced]);
     assert_eq!(bench.gateways(), [B]);
+}
+
+#[test]
+fn what_a_dead_source_needed_goes_after_one_keep() {
+    let mut bench = Bench::with_routes(&guarded(&[(A, 1)], Some((B, 2))));
+    bench.state.sources_in_sync(bench.now);
+    bench.end(1);
+    for i in 0..3 {
+        bench.set(&format!("192.0.{i}.0/24"), &guarded(&[(B, 2)], None));
+    }
+    bench.objects();
+    bench.routes();
+    let begun = bench.now;
+    let mut gone = Vec::new();
+    while let Some(at) = bench.state.deadline().filter(|at| *at < begun + 3 * GC_KEEP) {
+        bench.now = at;
+        let ops = bench.objects();
+        gone.extend(ops.into_iter().map(|op| (op, at - begun)));
+    }
+    let [(ObjectOp::Delete(_), first), (ObjectOp::Delete(_), last)] = gone[..] else {
+        panic!("the group of both and the way to the dead one: {gone:?}");
+    };
+    assert!(first >= GC_KEEP && last <= GC_KEEP + 2 * GC_DELAY, "{first:?} {last:?}");
+    assert_eq!(bench.gateways(), [B]);
+}
+
+#[test]
+fn a_group_wished_for_again_within_its_keep_stays() {
+    let wish = guarded(&[(A, 1)], Some((B, 2)));
+    let other = guarded(&[(B, 2)], None);
+    let mut bench = Bench::with_routes(&wish);
+    bench.state.sources_in_sync(bench.now);
+    for wish in [&other, &wish] {
+        bench.pass(20_000);
+        for i in 0..3 {
+            bench.set(&format!("192.0.{i}.0/24"), wish);
+        }
+        let made = bench.objects();
+        assert!(!made.iter().any(|op| matches!(op, ObjectOp::Delete(_))), "{made:?}");
+        bench.routes();
+    }
+    for _ in 0..4 {
+        bench.pass(5_000);
+        assert_eq!(bench.objects(), []);
+    }
+    assert_eq!(bench.gateways(), [A]);
 }
 
 #[test]
