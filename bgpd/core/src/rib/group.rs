@@ -543,8 +543,12 @@ impl Group {
     pub fn lets_through(&mut self, core: &Core, path: &Path, prefix: IpNet) -> bool {
         let key = &self.key;
         let asked = (path.attrs, path.session);
-        let by_prefix = key.export.as_ref().is_some_and(|policy| policy.looks_at_prefix());
-        if let Some((known, verdict)) = self.verdict.filter(|_| !by_prefix)
+        // A prefix is another each time, and the way to a next hop changes without the path.
+        let by_more = key
+            .export
+            .as_ref()
+            .is_some_and(|policy| policy.looks_at_prefix() || policy.looks_at_interface());
+        if let Some((known, verdict)) = self.verdict.filter(|_| !by_more)
             && known == asked
         {
             return verdict;
