@@ -3,11 +3,13 @@
 //! Owns: one watch on the datastore for the whole daemon, however many read; the snapshot that
 //! readers start from. Promises: a subscriber hears the latest state of every key it asked for,
 //! then that it is in sync, then what changes; one that is slow is owed keys, not messages, so it
-//! holds nobody and costs no more than the keys there are. While the datastore is away the copy
-//! stays as it was and is read on. Leaves to others what resources mean.
+//! holds nobody and costs no more than the keys there are. A snapshot is a place in the copy, not a
+//! list: hundreds that come at once cost nothing until they read. While the datastore is away the
+//! copy stays as it was and is read on. Leaves to others what resources mean.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    ops::Bound,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
@@ -41,11 +43,12 @@ pub(crate) struct Mirrored {
 
 #[derive(Debug, Default)]
 struct State {
-    resources: BTreeMap<Key, Mirrored>,
+    /// Keys are shared with everybody who is owed them.
+    resources: BTreeMap<Arc<Key>, Mirrored>,
     revision: Revision,
     synced: bool,
     /// Recent changes, oldest first.
-    history: VecDeque<(Revision, Key)>,
+    history: VecDeque<(Revision, Arc<Key>)>,
     /// The copy knows every change after this one.
     since: Revision,
     subscribers: Vec<Weak<Subscriber>>,
@@ -60,11 +63,21 @@ struct Subscriber {
 
 #[derive(Debug, Default)]
 struct Owed {
-    keys: BTreeSet<Key>,
+    /// Changed since this reader was told of them.
+    keys: BTreeSet<Arc<Key>>,
+    /// The snapshot this reader is in the middle of.
+    walk: Option<Walk>,
     /// The copy begins anew for this reader.
     reset: bool,
     /// Whether it was told that it is in sync.
     told: bool,
+}
+
+/// How far a reader has come through the copy.
+#[derive(Debug, Default)]
+struct Walk {
+    /// The last key it has passed; `None` at the start.
+    passed: Option<Arc<Key>>,
 }
 
 /// What a subscriber is told.
@@ -89,6 +102,8 @@ pub(crate) struct Subscription {
 
 /// News handed out at once.
 const BATCH: usize = 512;
+/// Keys a walk looks at in one go, whether the reader wants them or not.
+const STRIDE: usize = 4096;
 
 impl Mirror {
     /// An empty copy.
@@ -132,7 +147,7 @@ impl Mirror {
         revision: Revision,
     ) {
         let mut state = self.lock();
-        let mut gone: BTreeSet<_> = state.resources.keys().cloned().collect();
+        let mut gone: BTreeSet<Arc<Key>> = state.resources.keys().cloned().collect();
         let mut changes = Vec::new();
         for (key, value) in listed {
             gone.remove(&key);
@@ -142,7 +157,8 @@ impl Mirror {
                 changes.push(Change { key, value: Some(value), revision: at });
             }
         }
-        changes.extend(gone.into_iter().map(|key| Change { key, value: None, revision }));
+        let gone = gone.iter().map(|key| Key::clone(key));
+        changes.extend(gone.map(|key| Change { key, value: None, revision }));
         if !state.synced {
             // What happened before the first list nobody knows.
             state.since = revision;
@@ -166,14 +182,14 @@ impl Mirror {
         match after {
             Some(after) if state.synced && after >= state.since => {
                 let later = state.history.iter().filter(|(revision, _)| *revision > after);
-                owed.keys.extend(later.map(|(_, key)| key.clone()));
+                let wanted = later.filter(|(_, key)| subscriber.wants(key));
+                owed.keys.extend(wanted.map(|(_, key)| Arc::clone(key)));
             }
             _ => {
                 owed.reset = true;
-                owed.keys.extend(state.resources.keys().cloned());
+                owed.walk = Some(Walk::default());
             }
         }
-        owed.keys.retain(|key| subscriber.wants(key));
         *subscriber.lock() = owed;
         state.subscribers.retain(|subscriber| subscriber.strong_count() > 0);
         state.subscribers.push(Arc::downgrade(&subscriber));
@@ -192,14 +208,14 @@ impl State {
         for change in changes {
             let mirrored = change.value.and_then(|value| mirrored(&change.key, &value));
             let known = match mirrored {
-                Some(mirrored) => self.resources.insert(change.key.clone(), mirrored).is_some(),
+                Some(mirrored) => Some(self.put(change.key, mirrored)),
                 // One that cannot be read any more is as good as gone: nothing may go on by what
                 // it said before.
-                None => self.resources.remove(&change.key).is_some(),
+                None => self.resources.remove_entry(&change.key).map(|(key, _)| key),
             };
-            if known || self.resources.contains_key(&change.key) {
-                self.history.push_back((change.revision, change.key.clone()));
-                changed.push(change.key);
+            if let Some(key) = known {
+                self.history.push_back((change.revision, Arc::clone(&key)));
+                changed.push(key);
             }
         }
         while self.history.len() > HISTORY {
@@ -210,11 +226,33 @@ impl State {
         self.revision = self.revision.max(revision);
         self.subscribers.retain(|subscriber| {
             let Some(subscriber) = subscriber.upgrade() else { return false };
-            let wanted = changed.iter().filter(|key| subscriber.wants(key)).cloned();
-            subscriber.lock().keys.extend(wanted);
+            let mut owed = subscriber.lock();
+            for key in changed.iter().filter(|key| subscriber.wants(key)) {
+                // What lies ahead of its walk it will find there as it is by then.
+                if owed.walk.as_ref().is_none_or(|walk| walk.has_passed(key)) {
+                    owed.keys.insert(Arc::clone(key));
+                }
+            }
+            drop(owed);
             subscriber.ready.notify_one();
             true
         });
+    }
+
+    /// Puts a resource into the copy; its shared key.
+    fn put(&mut self, key: Key, mirrored: Mirrored) -> Arc<Key> {
+        let key = match self.resources.get_key_value(&key) {
+            Some((known, _)) => Arc::clone(known),
+            None => Arc::new(key),
+        };
+        self.resources.insert(Arc::clone(&key), mirrored);
+        key
+    }
+}
+
+impl Walk {
+    fn has_passed(&self, key: &Key) -> bool {
+        self.passed.as_ref().is_some_and(|passed| key <= passed.as_ref())
     }
 }
 
@@ -253,21 +291,47 @@ impl Subscription {
         if std::mem::take(&mut owed.reset) {
             news.push(News::Reset);
         }
+        self.walk(&state, &mut owed, &mut news);
         while news.len() < BATCH {
             let Some(key) = owed.keys.pop_first() else { break };
             news.push(match state.resources.get(&key) {
                 Some(mirrored) => News::Resource(mirrored.clone()),
-                None => News::Gone(key, state.revision),
+                None => News::Gone(Key::clone(&key), state.revision),
             });
         }
-        if owed.keys.is_empty() && state.synced && !owed.told {
+        let all = owed.keys.is_empty() && owed.walk.is_none();
+        if all && state.synced && !owed.told {
             owed.told = true;
             news.push(News::InSync(state.revision));
         }
-        if !owed.keys.is_empty() {
+        if !all && state.synced {
             self.subscriber.ready.notify_one();
         }
         news
+    }
+
+    /// Goes on through the copy. The walk ends where the copy does, but not before the copy is
+    /// whole: what comes until then lies ahead.
+    fn walk(&self, state: &State, owed: &mut Owed, news: &mut Vec<News>) {
+        let Some(walk) = &mut owed.walk else { return };
+        let from = walk.passed.clone();
+        let from = from.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let mut ahead = state.resources.range::<Key, _>((from, Bound::Unbounded));
+        for _ in 0..STRIDE {
+            if news.len() >= BATCH {
+                return;
+            }
+            let Some((key, mirrored)) = ahead.next() else {
+                if state.synced {
+                    owed.walk = None;
+                }
+                return;
+            };
+            walk.passed = Some(Arc::clone(key));
+            if self.subscriber.wants(key) {
+                news.push(News::Resource(mirrored.clone()));
+            }
+        }
     }
 }
 

@@ -9,7 +9,7 @@ mod error;
 mod ipam;
 mod rules;
 
-use std::{sync::Arc, time::SystemTime};
+use std::{collections::BTreeSet, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 use margay_datastore::{Outcome, Store, limits};
@@ -128,11 +128,12 @@ impl Resources {
         options: &WriteOptions,
     ) -> Result<Vec<Planned>, ResourceError> {
         let mut plan = Vec::with_capacity(resources.len());
+        let mut keys = BTreeSet::new();
         for resource in resources {
             let mut resource = resource.clone();
             resource.apply_defaults();
             let key = resource.key();
-            if plan.iter().any(|other: &Planned| other.resource.key() == key) {
+            if !keys.insert(key.clone()) {
                 return Err(ResourceError::invalid(&key, "stands twice in the request"));
             }
             let current = self.store.get(&key).await?;

@@ -66,7 +66,54 @@ fn a_slow_reader_is_owed_keys_not_messages() {
     mirror.apply(vec![change("b", 1000)], Revision(1000));
     mirror.apply(vec![gone("b", 1001)], Revision(1001));
     let news = reader.take();
-    assert_eq!(short(&news), ["reset", "+a", "-b", "sync@1001"]);
+    assert_eq!(short(&news), ["reset", "+a", "sync@1001"]);
+    for revision in 1002..2000 {
+        mirror.apply(vec![change("a", revision)], Revision(revision));
+    }
+    mirror.apply(vec![change("b", 2000)], Revision(2000));
+    mirror.apply(vec![gone("b", 2001)], Revision(2001));
+    assert_eq!(short(&reader.take()), ["+a", "-b"]);
+}
+
+#[test]
+fn a_snapshot_costs_its_reader_a_place_and_misses_no_change() {
+    let names: Vec<String> = (0..3 * BATCH).map(|at| format!("n{at:05}")).collect();
+    let mirror = started(&names.iter().map(String::as_str).collect::<Vec<_>>(), 1);
+    let reader = mirror.subscribe(BTreeSet::new(), None);
+    assert_eq!(reader.take().len(), BATCH);
+    assert!(reader.subscriber.lock().keys.is_empty(), "the snapshot is no list");
+    // One behind the reader changes and one goes, one ahead changes, goes, comes.
+    mirror.apply(vec![change("n00001", 2), change("n01000", 3)], Revision(3));
+    mirror.apply(vec![gone("n00002", 4), gone("n01001", 5)], Revision(5));
+    mirror.apply(vec![change("n99999", 6), change("a", 7)], Revision(7));
+    assert_eq!(reader.subscriber.lock().keys.len(), 3, "only what lies behind is owed");
+    let mut told = Vec::new();
+    while !told.iter().any(|news: &String| news.starts_with("sync")) {
+        told.extend(short(&reader.take()));
+    }
+    let count = |what: &str| told.iter().filter(|news| *news == what).count();
+    for (what, times) in [
+        ("+n00001", 1),
+        ("-n00002", 1),
+        ("+n01000", 1),
+        ("+n01001", 0),
+        ("-n01001", 0),
+        ("+n99999", 1),
+        ("+a", 1),
+        ("sync@7", 1),
+    ] {
+        assert_eq!(count(what), times, "{what}");
+    }
+    assert!(reader.take().is_empty());
+}
+
+#[tokio::test]
+async fn a_reader_of_a_rare_kind_comes_through_a_large_copy() {
+    let names: Vec<String> = (0..2 * STRIDE).map(|at| format!("n{at:05}")).collect();
+    let mirror = started(&names.iter().map(String::as_str).collect::<Vec<_>>(), 1);
+    let reader = mirror.subscribe([Kind::Node].into(), None);
+    assert_eq!(short(&reader.next().await), ["reset"]);
+    assert_eq!(short(&reader.next().await), ["sync@1"]);
 }
 
 #[test]
