@@ -23,6 +23,8 @@ usage: cargo xtask COMMAND
   demo                two Margay nodes and a Margay reflector between BIRD and FRR, as root
   test [--no-fuzz]    everything CI runs: lints, unit tests, interop tests (as root), fuzzing
   bench [ARGS]        Margay beside other BGP daemons, as root; see `cargo xtask bench --help`
+  bench ipam [ARGS]   addresses, resources and the datastore, with real etcd, as root; see
+                      `cargo xtask bench ipam --help`
   bench --micro [--update]
                       instructions of small workloads against those on record; needs valgrind
   fuzz [--seconds N]  every fuzz target for N seconds (60)
@@ -64,6 +66,7 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
         ("demo", rest) => lab_program("demo", packages::LAB, rest),
         ("bench", ["--micro"]) => micro::run(false),
         ("bench", ["--micro", "--update"]) => micro::run(true),
+        ("bench", ["ipam", rest @ ..]) => bench_ipam(rest),
         ("bench", rest) => bench(rest),
         ("dist", []) => dist::tarball(),
         ("-h" | "--help" | "help", _) => {
@@ -93,27 +96,47 @@ fn lab_program(name: &str, packages: &[&str], arguments: &[&str]) -> Result<Exit
 
 /// Builds everything and runs the benchmark; `--profile lab` builds faster, and less fast code.
 fn bench(arguments: &[&str]) -> Result<ExitCode> {
-    let given = |pair: &[&str]| match pair {
-        ["--profile", profile] => Some((*profile).to_owned()),
-        [_, one] | [one] => one.strip_prefix("--profile=").map(str::to_owned),
-        _ => None,
-    };
-    let profile = arguments
-        .windows(2)
-        .chain(arguments.chunks(1))
-        .find_map(given)
-        .unwrap_or_else(|| "release".to_owned());
+    let profile = profile(arguments);
     packages::install(packages::BUILD)?;
     packages::install(packages::LAB)?;
     let title = format!("cargo build --profile {profile}");
     let parts = ["-p", "margay-bgpd", "-p", "bgpload", "-p", "interop-tests"];
     step::run(&title, cargo(&["build", "--profile", &profile]).args(parts))?;
     let program = target_dir()?.join(&profile).join("bench");
-    let status = std::process::Command::new(program)
-        .args(arguments)
-        .status()
-        .context("running the benchmark")?;
+    run_bench(std::process::Command::new(program).args(arguments))
+}
+
+/// The benchmark of addresses and resources: its measuring programs are the examples of the crates.
+fn bench_ipam(arguments: &[&str]) -> Result<ExitCode> {
+    let profile = profile(arguments);
+    packages::install(packages::BUILD)?;
+    packages::install(packages::IPAM)?;
+    suite::build_examples(&profile)?;
+    let title = format!("cargo build --profile {profile}");
+    let parts = ["-p", "margay-bgpd", "-p", "margay", "-p", "interop-tests"];
+    step::run(&title, cargo(&["build", "--bins", "--profile", &profile]).args(parts))?;
+    let built = target_dir()?.join(&profile);
+    let mut program = std::process::Command::new(built.join("bench-ipam"));
+    run_bench(program.args(arguments).env("MARGAY_BIN_DIR", built))
+}
+
+fn run_bench(program: &mut std::process::Command) -> Result<ExitCode> {
+    let status = program.status().context("running the benchmark")?;
     Ok(ExitCode::from(u8::try_from(status.code().unwrap_or(1)).unwrap_or(1)))
+}
+
+/// What the arguments name, or release.
+fn profile(arguments: &[&str]) -> String {
+    let given = |pair: &[&str]| match pair {
+        ["--profile", profile] => Some((*profile).to_owned()),
+        [_, one] | [one] => one.strip_prefix("--profile=").map(str::to_owned),
+        _ => None,
+    };
+    arguments
+        .windows(2)
+        .chain(arguments.chunks(1))
+        .find_map(given)
+        .unwrap_or_else(|| "release".to_owned())
 }
 
 /// The folder of the workspace.

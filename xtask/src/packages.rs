@@ -26,6 +26,9 @@ pub const LAB: &[&str] = &[
     "util-linux",
 ];
 
+/// What the benchmark of addresses needs.
+pub const IPAM: &[&str] = &["etcd-server", "iproute2", "procps", "util-linux"];
+
 /// What counts instructions.
 pub const MICRO: &[&str] = &["valgrind"];
 

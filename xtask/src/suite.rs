@@ -27,6 +27,7 @@ pub fn test(with_fuzz: bool) -> Result<ExitCode> {
         cargo(&["test", "--workspace", "--exclude", "interop-tests"]).env("DATASTORE_KILLS", "150"),
     );
     tally.work("build the daemon and the command line", build_lab);
+    tally.work("build what measures", || build_examples("lab"));
     if !is_root() {
         println!("interop tests need root and are about to say that they are skipped");
     }
@@ -57,6 +58,21 @@ pub fn build_lab() -> Result<()> {
         "cargo build --profile lab",
         cargo(&["build", "--profile", "lab"])
             .args(["margay-bgpd", "margay", "bgpload"].map(|p| format!("--package={p}"))),
+    )
+}
+
+/// The programs of `bench ipam` that measure.
+///
+/// # Errors
+/// When they do not build.
+pub fn build_examples(profile: &str) -> Result<()> {
+    let packages = ["margay-bgpd", "margay-ipam", "margay-model", "bgp-desired"];
+    let examples = ["assign", "claims", "commits", "mesh", "selector_index", "subscribe"];
+    step::run(
+        &format!("cargo build --profile {profile} of what measures"),
+        cargo(&["build", "--profile", profile])
+            .args(packages.map(|name| format!("--package={name}")))
+            .args(examples.map(|name| format!("--example={name}"))),
     )
 }
 

@@ -20,7 +20,7 @@ use margay_model::{
     kinds::{Node, NodeBgp, NodeSpec},
 };
 
-const ROUNDS: usize = 21;
+const ROUNDS: usize = 101;
 
 fn node(number: usize) -> Resource {
     let (high, low) = (number / 250, number % 250 + 1);
@@ -33,9 +33,14 @@ fn node(number: usize) -> Resource {
     node.into()
 }
 
-fn median(mut times: Vec<Duration>) -> Duration {
+/// Median and 99th percentile, as figures of that name.
+fn figures(name: &str, mut times: Vec<Duration>) -> String {
     times.sort();
-    times.get(times.len() / 2).copied().unwrap_or_default()
+    let ms = |part: usize| {
+        let at = times.get(times.len() * part / 100).or(times.last());
+        at.map_or(0.0, |time| time.as_secs_f64() * 1e3)
+    };
+    format!("{name}_p50_ms={:.2} {name}_p99_ms={:.2}", ms(50), ms(99))
 }
 
 fn main() {
@@ -73,5 +78,11 @@ fn main() {
         assert_eq!(steps.len(), 1);
         in_force = next;
     }
-    println!("{count} nodes, one more: merge {:?}, diff {:?}", median(merges), median(diffs));
+    let both = merges.iter().zip(&diffs).map(|(merge, diff)| *merge + *diff).collect();
+    println!(
+        "{count} nodes, one more: {} {} {}",
+        figures("merge", merges),
+        figures("diff", diffs),
+        figures("both", both),
+    );
 }

@@ -21,6 +21,12 @@ use crate::{
 /// How long the daemon has until it answers its command line.
 const READY: Duration = Duration::from_secs(20);
 
+/// What has the programs that tests run.
+const PACKAGES: [&str; 6] =
+    ["margay-bgpd", "margay", "bgpload", "margay-ipam", "margay-model", "bgp-desired"];
+/// The programs of `cargo xtask bench ipam` that measure.
+const EXAMPLES: [&str; 6] = ["assign", "claims", "commits", "mesh", "selector_index", "subscribe"];
+
 /// A Margay on one host.
 #[derive(Debug)]
 pub struct Margay {
@@ -28,6 +34,7 @@ pub struct Margay {
     dir: PathBuf,
     config: String,
     node_keys: String,
+    log_level: &'static str,
     daemon: Option<Daemon>,
 }
 
@@ -40,6 +47,7 @@ impl Margay {
             dir: host.dir().to_path_buf(),
             config: config.into(),
             node_keys: String::new(),
+            log_level: "debug",
             daemon: None,
         }
     }
@@ -47,6 +55,16 @@ impl Margay {
     /// More keys for its `[node]` table, at the next start or [`Margay::reconfigure`].
     pub fn set_node_keys(&mut self, keys: &str) {
         keys.clone_into(&mut self.node_keys);
+    }
+
+    /// What the daemon logs from its next start on; `debug` unless it is said here.
+    pub fn set_log_level(&mut self, level: &'static str) {
+        self.log_level = level;
+    }
+
+    /// Where the daemon listens for its clients.
+    pub fn socket(&self) -> PathBuf {
+        socket(&self.dir)
     }
 
     /// Starts the daemon (again); returns when it answers.
@@ -73,7 +91,7 @@ impl Margay {
         self.daemon = None;
         fs::write(self.config_file(), self.file_text())?;
         let mut command = Command::new(bin("margay-bgpd")?);
-        command.arg("--config").arg(self.config_file()).args(["--log-level", "debug"]);
+        command.arg("--config").arg(self.config_file()).args(["--log-level", self.log_level]);
         self.daemon = Some(Daemon::spawn(&self.host, &mut command, &self.log_file())?);
         Ok(())
     }
@@ -297,18 +315,9 @@ fn folder() -> Result<PathBuf> {
         }
     }
     let output = build
-        .args([
-            "build",
-            "--quiet",
-            "--profile",
-            "lab",
-            "-p",
-            "margay-bgpd",
-            "-p",
-            "margay",
-            "-p",
-            "bgpload",
-        ])
+        .args(["build", "--quiet", "--profile", "lab", "--bins"])
+        .args(PACKAGES.map(|name| format!("--package={name}")))
+        .args(EXAMPLES.map(|name| format!("--example={name}")))
         .current_dir(&workspace)
         .output()
         .context("running cargo")?;

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Nodes claim single blocks as fast as they can; how many claims one block took.
-fn claims_per_block(nodes: usize, each: usize, pool: &str) -> f64 {
+pub fn claims_per_block(nodes: usize, each: usize, pool: &str) -> f64 {
     let pool = Pool::new("a", pool.parse().unwrap(), 32).unwrap();
     let settings = Settings { cooldown: secs(0), ..Settings::default() };
     let mut world = World::new(1, Pools::new([pool]), settings, nodes);
@@ -23,7 +23,7 @@ fn claims_per_block(nodes: usize, each: usize, pool: &str) -> f64 {
     world.run(secs(10));
     let (claims, claimed) = world.claims();
     let per_claim = claims as f64 / claimed as f64;
-    println!("{nodes} nodes: {claims} claims made {claimed} blocks: {per_claim:.3} a block");
+    println!("{nodes} nodes claim: blocks={claimed} claims={claims} claims_a_block={per_claim:.3}");
     assert_eq!(claimed, u64::try_from(nodes * each).unwrap());
     assert_whole(&world, "many nodes");
     per_claim

@@ -1,6 +1,6 @@
 //! How long the index takes for one change: 10,000 label sets, 1,000 selectors.
 //!
-//! `cargo run --release -p margay-model --example selector_index`
+//! `cargo run --release -p margay-model --example selector_index -- [SETS] [SELECTORS]`
 
 #![expect(clippy::disallowed_methods, reason = "an example measures time, the library never does")]
 
@@ -10,9 +10,6 @@ use std::{
 };
 
 use margay_model::{Selector, selector::Index};
-
-const SETS: u32 = 10_000;
-const SELECTORS: u32 = 1_000;
 
 /// A pod: one of 50 namespaces, 200 applications, 4 roles.
 fn labels(set: u32, generation: u32) -> BTreeMap<String, String> {
@@ -40,25 +37,49 @@ fn selector(number: u32) -> Selector {
     text.parse().expect("these are selectors")
 }
 
+/// A line of what it took, in microseconds.
+fn tell(what: &str, mut times: Vec<Duration>, events: usize) {
+    times.sort();
+    let us = |part: usize| {
+        let at = times.get(times.len() * part / 1000).or(times.last());
+        at.map_or(0.0, |time| time.as_secs_f64() * 1e6)
+    };
+    println!(
+        "{what}: count={} events={events} p50_us={:.1} p99_us={:.1} max_us={:.1}",
+        times.len(),
+        us(500),
+        us(990),
+        us(1000)
+    );
+}
+
 fn main() {
+    let mut arguments = std::env::args().skip(1);
+    let mut number = |or| arguments.next().map_or(or, |text| text.parse().expect("a number"));
+    let (sets, selectors) = (number(10_000), number(1_000));
     let mut index = Index::new();
-    let mut slowest = Duration::ZERO;
-    for set in 0..SETS {
+    for set in 0..sets {
         index.set_labels(set, labels(set, 0));
     }
-    let start = Instant::now();
-    for number in 0..SELECTORS {
-        index.set_selector(number, selector(number).expression().clone());
+    let timed = |change: &mut dyn FnMut() -> usize| {
+        let start = Instant::now();
+        let events = change();
+        (start.elapsed(), events)
+    };
+    let (mut times, mut events) = (Vec::new(), 0);
+    for number in 0..selectors {
+        let expression = selector(number).expression().clone();
+        let (took, some) = timed(&mut || index.set_selector(number, expression.clone()).len());
+        times.push(took);
+        events += some;
     }
-    println!("a selector added: {:?} on average", start.elapsed() / SELECTORS);
-    let (mut events, start) = (0, Instant::now());
-    for set in 0..SETS {
-        let before = Instant::now();
-        events += index.set_labels(set, labels(set, 1)).len();
-        slowest = slowest.max(before.elapsed());
+    tell("a selector added", times, events);
+    let (mut times, mut events) = (Vec::new(), 0);
+    for set in 0..sets {
+        let labels = labels(set, 1);
+        let (took, some) = timed(&mut || index.set_labels(set, labels.clone()).len());
+        times.push(took);
+        events += some;
     }
-    println!(
-        "a label set changed: {:?} on average, {slowest:?} at most, {events} events",
-        start.elapsed() / SETS
-    );
+    tell("a label set changed", times, events);
 }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use interop_tests::docs as shared;
 
 use crate::{
     daemon::Kind,
@@ -25,8 +26,12 @@ pub fn write(results: &Results, profile: &str) -> Result<PathBuf> {
     let folder = file.parent().context("a folder")?;
     fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
     let old = fs::read_to_string(&file).unwrap_or_default();
-    fs::write(&file, text(results, profile, by_hand(&old)))
-        .with_context(|| format!("writing {}", file.display()))?;
+    let mut text = text(results, profile, by_hand(&old));
+    let section = shared::ipam_section(&old);
+    if !section.is_empty() {
+        let _ = write!(text, "\n{section}");
+    }
+    fs::write(&file, text).with_context(|| format!("writing {}", file.display()))?;
     Ok(file)
 }
 
@@ -42,7 +47,7 @@ fn text(results: &Results, profile: &str, by_hand: &str) -> String {
          written by hand.\n\n## Where and what\n\n",
         if profile == "release" { String::new() } else { format!(" --profile {profile}") }
     );
-    for line in machine() {
+    for line in shared::machine() {
         let _ = writeln!(text, "- {line}");
     }
     if let Some((first, last)) = results.span() {
@@ -72,23 +77,6 @@ fn text(results: &Results, profile: &str, by_hand: &str) -> String {
         let _ = write!(text, "\n{}", report::section(scenario, results));
     }
     text
-}
-
-fn machine() -> Vec<String> {
-    let field = |file: &str, key: &str| -> Option<String> {
-        let text = fs::read_to_string(file).ok()?;
-        let line = text.lines().find(|line| line.starts_with(key))?;
-        line.split_once(':').map(|(_, value)| value.trim().to_owned())
-    };
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let model = field("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown".into());
-    let memory = field("/proc/meminfo", "MemTotal").unwrap_or_else(|| "unknown".into());
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    vec![
-        format!("processor: {model}, {cores} cores"),
-        format!("memory: {memory}"),
-        format!("kernel: Linux {}", kernel.trim()),
-    ]
 }
 
 const HOW: &str = "

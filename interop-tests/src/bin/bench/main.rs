@@ -158,7 +158,7 @@ fn measure(
             record["scenario"] = scenario.name.into();
             record["daemon"] = kind.name().into();
             record["run"] = turn.into();
-            record["when"] = report::now().into();
+            record["when"] = interop_tests::docs::now().into();
             println!("  run {turn} {:<11} {}", kind.name(), report::brief(scenario, &record));
             let failed = !record["error"].is_null();
             if failed {

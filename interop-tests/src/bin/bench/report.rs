@@ -1,6 +1,6 @@
 //! Medians and ratios, as Markdown.
 
-use std::{fmt::Write as _, fs, path::Path, process::Command};
+use std::{fmt::Write as _, fs, path::Path};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -194,13 +194,4 @@ pub fn write(folder: &Path, results: &Results) -> Result<()> {
     }
     let file = folder.join("results.md");
     fs::write(&file, text).with_context(|| format!("writing {}", file.display()))
-}
-
-/// The time of day, UTC.
-pub fn now() -> String {
-    let output = Command::new("date").args(["-u", "+%FT%TZ"]).output();
-    output.map_or_else(
-        |_| "unknown".to_owned(),
-        |output| String::from_utf8_lossy(&output.stdout).trim().to_owned(),
-    )
 }

@@ -1,5 +1,5 @@
-//! Commits a second and how long one takes: `bench FILE` for the embedded store in that file,
-//! `bench ENDPOINT…` for etcd.
+//! Commits a second and how long one takes: `commits [--seconds=N] FILE` for the embedded store in
+//! that file, `commits [--seconds=N] ENDPOINT…` for etcd.
 
 use std::{
     path::Path,
@@ -14,24 +14,32 @@ use margay_model::{Actor, IndexEntry, Key, Txn};
 /// Whatever goes wrong ends the run.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// How long each round lasts.
-const ROUND: Duration = Duration::from_secs(4);
+/// How long each round lasts, in seconds.
+const ROUND: f64 = 4.0;
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
-    let places: Vec<String> = std::env::args().skip(1).collect();
+    let mut places: Vec<String> = std::env::args().skip(1).collect();
+    let seconds = places.first().and_then(|first| first.strip_prefix("--seconds="));
+    let round = match seconds.map(str::parse) {
+        Some(seconds) => {
+            places.remove(0);
+            seconds?
+        }
+        None => ROUND,
+    };
+    let round = Duration::try_from_secs_f64(round)?;
     let store: Arc<dyn Store> = match places.first() {
         Some(place) if place.starts_with("http") => {
             Arc::new(EtcdStore::new(EtcdConfig::new(places))?)
         }
         Some(place) => Arc::new(EmbeddedStore::open(Path::new(place))?),
-        None => return Err("usage: bench FILE | ENDPOINT…".into()),
+        None => return Err("usage: commits [--seconds=N] FILE | ENDPOINT…".into()),
     };
-    println!("{}", store.status().kind);
     for tasks in [1u8, 8, 64] {
         let start = Instant::now();
         let workers: Vec<_> =
-            (0..tasks).map(|task| tokio::spawn(work(store.clone(), task, start + ROUND))).collect();
+            (0..tasks).map(|task| tokio::spawn(work(store.clone(), task, start + round))).collect();
         let mut took = Vec::new();
         for worker in workers {
             took.extend(worker.await??);
@@ -39,10 +47,12 @@ async fn main() -> Result<(), Failure> {
         took.sort();
         let at = |share: usize| took.get(took.len() * share / 100).copied().unwrap_or_default();
         println!(
-            "{tasks:>3} at once: {:>7.0} commits/s, p50 {:>6.2} ms, p99 {:>6.2} ms",
+            "{}, {tasks} commits at once: a_second={:.0} p50_ms={:.2} p99_ms={:.2} max_ms={:.2}",
+            store.status().kind,
             took.len() as f64 / start.elapsed().as_secs_f64(),
             at(50).as_secs_f64() * 1e3,
             at(99).as_secs_f64() * 1e3,
+            took.last().copied().unwrap_or_default().as_secs_f64() * 1e3,
         );
     }
     Ok(())
