@@ -1,11 +1,23 @@
-//! A daemon dies at each commit of a run, one after the other: before the store has it, and after.
+//! Everything that can go wrong with a commit goes wrong with each commit of a run, one after the
+//! other: the daemon dies before the store has it, after, and long before it arrives; or it lives
+//! and never hears what came of it.
 
-use margay_ipam::{Pool, Pools, Settings};
+use std::collections::BTreeSet;
+
+use margay_ipam::{Handle, Pool, Pools, Request, Settings, Want, split::split};
 
 use crate::{
-    truth::{assert_whole, settle},
-    world::{CrashPoint, World, ms, secs},
+    truth::{assert_clean, assert_whole, settle},
+    world::{CrashPoint, Mishap, World, ms, secs},
 };
+
+/// Lets time go by, and starts what died on the way.
+fn revive(world: &mut World, time: std::time::Duration) {
+    world.run(time);
+    if let Some(node) = world.crashed.take() {
+        world.start_later(node, ms(300));
+    }
+}
 
 /// Claims, assignments, borrowing, releases, a node that goes: every kind of write there is.
 fn scenario(crash: Option<CrashPoint>, cooldown: u64) -> World {
@@ -13,12 +25,6 @@ fn scenario(crash: Option<CrashPoint>, cooldown: u64) -> World {
     let settings = Settings { cooldown: secs(cooldown), ..Settings::default() };
     let mut world = World::new(7, pools, settings, 3);
     world.crash = crash;
-    let revive = |world: &mut World, time| {
-        world.run(time);
-        if let Some(node) = world.crashed.take() {
-            world.start_later(node, ms(300));
-        }
-    };
     revive(&mut world, secs(1));
     for pod in 0..12 {
         world.add_pod(pod % 3, &format!("pod{pod}"), 1);
@@ -53,21 +59,165 @@ fn scenario(crash: Option<CrashPoint>, cooldown: u64) -> World {
     world
 }
 
+/// A request of a pod.
+fn request(name: &str, want: Want) -> (Handle, Request) {
+    let handle = Handle::try_from(name).unwrap();
+    let mut request = Request::any(handle.clone(), 0, 0);
+    request.want = want;
+    request.attributes =
+        [("pod", name), ("namespace", "sim")].map(|(k, v)| (k.into(), v.into())).into();
+    (handle, request)
+}
+
+/// What happens to pools, machines and pods that nobody says goodbye for.
+fn upheaval(crash: Option<CrashPoint>, cooldown: u64) -> World {
+    let four = Pool::new("a", "10.0.0.0/27".parse().unwrap(), 30).unwrap();
+    let six = Pool::new("six", "fd00::/124".parse().unwrap(), 126).unwrap();
+    let settings = Settings { cooldown: secs(cooldown), ..Settings::default() };
+    let mut world = World::new(11, Pools::new([four.clone(), six.clone()]), settings, 3);
+    world.crash = crash;
+    revive(&mut world, secs(1));
+    // Over several blocks, and of both families.
+    world.add_pod(0, "wide", 6);
+    revive(&mut world, ms(80));
+    let (dual, both) = request("dual", Want::Any { v4: 1, v6: 2 });
+    world.ask_pod(1, dual, both);
+    revive(&mut world, ms(80));
+    // These very addresses: in a block nobody has, in one of its own, in one of another's.
+    for (node, address) in [(2, "10.0.0.29"), (2, "10.0.0.30"), (1, "10.0.0.31")] {
+        let this = Want::Exactly(vec![address.parse().unwrap()]);
+        let (handle, request) = request(&format!("at-{address}"), this);
+        world.ask_pod(node, handle, request);
+        revive(&mut world, ms(60));
+    }
+    for pod in 0..6 {
+        world.add_pod(pod % 3, &format!("pod{pod}"), 1);
+        revive(&mut world, ms(40));
+    }
+    // A pod goes and nobody says so: its address leaks and is collected.
+    world.nodes[0].pods.remove("pod0");
+    // The pool is split; its blocks stay.
+    let parts = split(&four, 2).unwrap();
+    world.set_pools(Pools::new(parts.iter().cloned().chain([six.clone()])));
+    revive(&mut world, ms(200));
+    world.add_pod(2, "after-split", 2);
+    revive(&mut world, secs(30));
+    // A machine is made anew under its old name: its blocks are adopted, its pods are gone.
+    world.kill(1);
+    world.nodes[1].exists = false;
+    world.nodes[1].pods.clear();
+    world.nodes[1].spool.clear();
+    let again = world.add_node("node1", "second");
+    revive(&mut world, secs(15));
+    world.add_pod(again, "anew", 1);
+    revive(&mut world, secs(15));
+    // Another one goes for good, while somebody of node 0 uses one of its blocks.
+    let lent = world.blocks().into_iter().find_map(|(_, block)| {
+        let of_two = block.owner().is_some_and(|owner| owner.node == world.nodes[2].name);
+        let free = block.free().next().map(|at| block.address(at));
+        free.filter(|_| of_two)
+    });
+    if let Some(address) = lent {
+        let (handle, guest) = request("guest", Want::Exactly(vec![address]));
+        world.ask_pod(0, handle, guest);
+        revive(&mut world, ms(80));
+    }
+    world.kill(2);
+    world.nodes[2].exists = false;
+    world.nodes[2].pods.clear();
+    world.nodes[2].spool.clear();
+    world.tell_nodes();
+    for _ in 0..3 {
+        revive(&mut world, secs(10));
+    }
+    // In need of all there is, the living take what the dead left.
+    for pod in 0..10 {
+        world.add_pod(pod % 2 * again, &format!("need{pod}"), 1);
+        revive(&mut world, ms(50));
+    }
+    // Half of the pool goes, emptied first; who waits for an address has it by then.
+    revive(&mut world, secs(5));
+    let half = parts[1].cidr;
+    for block in world.blocks().into_iter().map(|(_, block)| block.cidr()) {
+        if half.contains(&block) {
+            world.drain(0, block);
+            revive(&mut world, ms(60));
+        }
+    }
+    let going: Vec<_> = world
+        .nodes
+        .iter()
+        .enumerate()
+        .flat_map(|(at, node)| node.pods.iter().map(move |(handle, used)| (at, handle, used)))
+        .filter(|(_, _, used)| used.iter().any(|address| half.contains(address)))
+        .map(|(at, handle, _)| (at, handle.clone()))
+        .collect();
+    for (node, handle) in going {
+        world.delete_pod(node, &handle);
+        revive(&mut world, ms(40));
+    }
+    world.set_pools(Pools::new([parts[0].clone(), six]));
+    revive(&mut world, secs(30));
+    settle(&mut world);
+    world
+}
+
 #[test]
-fn a_daemon_may_die_at_any_write() {
+fn every_kind_of_write_is_among_those_that_go_wrong() {
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
+    for run in [scenario, upheaval] {
+        for cooldown in [0, 5] {
+            let world = run(None, cooldown);
+            assert_clean(&world, "nothing went wrong");
+            println!("{} commits: {:?}", world.commits, world.kinds);
+            seen.extend(world.kinds.keys());
+        }
+    }
+    let all = [
+        "adopt",
+        "assign",
+        "borrow",
+        "claim and assign",
+        "delete",
+        "disown",
+        "drain",
+        "release",
+        "release elsewhere",
+        "take over",
+    ];
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), all);
+}
+
+/// Every mishap at every commit of a run.
+fn all_mishaps(run: fn(Option<CrashPoint>, u64) -> World, least: u64) {
     for cooldown in [0, 5] {
-        let commits = scenario(None, cooldown).commits;
-        assert!(commits > 25, "the scenario writes: {commits}");
+        let commits = run(None, cooldown).commits;
+        assert!(commits > least, "the scenario writes: {commits}");
         for commit in 1..=commits {
-            for after in [false, true] {
-                let point = CrashPoint { commit, after };
-                let world = scenario(Some(point), cooldown);
-                assert_whole(&world, &format!("{point:?}, cool-down {cooldown}"));
-                let of_gone = world.blocks().into_iter().find(|(_, block)| {
-                    block.owner().is_some_and(|owner| owner.node == world.nodes[1].name)
-                });
-                assert!(of_gone.is_none(), "{point:?}: {of_gone:?} is still of a gone node");
+            for mishap in Mishap::ALL {
+                let point = CrashPoint { commit, mishap };
+                let world = run(Some(point), cooldown);
+                let what = format!("{point:?}, cool-down {cooldown}");
+                assert_whole(&world, &what);
+                assert_clean(&world, &what);
+                let gone = |block: &margay_ipam::Block| {
+                    block.owner().is_some_and(|owner| {
+                        world.nodes.iter().all(|node| !node.exists || node.name != owner.node)
+                    })
+                };
+                let of_gone = world.blocks().into_iter().find(|(_, block)| gone(block));
+                assert!(of_gone.is_none(), "{what}: {of_gone:?} is still of a gone node");
             }
         }
     }
+}
+
+#[test]
+fn any_write_may_go_wrong() {
+    all_mishaps(scenario, 25);
+}
+
+#[test]
+fn any_write_may_go_wrong_while_pools_and_machines_come_and_go() {
+    all_mishaps(upheaval, 35);
 }

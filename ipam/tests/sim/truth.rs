@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use margay_ipam::Handle;
+use margay_ipam::{
+    Handle, UnixMillis,
+    check::{Facts, Used, check},
+};
 
 use crate::world::{World, secs};
 
@@ -15,6 +18,35 @@ pub fn settle(world: &mut World) {
         }
     }
     world.run(secs(140));
+}
+
+/// `check` of every daemon has nothing to say, with all that lives as evidence.
+pub fn assert_clean(world: &World, what: &str) {
+    let there = || world.nodes.iter().filter(|node| node.exists);
+    let nodes = there().map(|node| node.name.clone()).collect();
+    let mut used = Vec::new();
+    for node in there() {
+        for (handle, addresses) in &node.pods {
+            used.extend(addresses.iter().map(|address| Used {
+                address: *address,
+                handle: handle.clone(),
+                node: node.name.clone(),
+                attributes: BTreeMap::new(),
+            }));
+        }
+    }
+    for node in &world.nodes {
+        let Some(daemon) = &node.daemon else { continue };
+        let report = check(Facts {
+            view: daemon.view(),
+            pools: &world.pools,
+            settings: &world.settings,
+            nodes: Some(&nodes),
+            used: Some(&used),
+            now: UnixMillis(u64::MAX / 2),
+        });
+        assert!(report.problems.is_empty(), "{what}: {} finds {:#?}", node.name, report.problems);
+    }
 }
 
 /// No address twice, none lost, no block with two owners, all views true.

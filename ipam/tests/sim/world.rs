@@ -13,7 +13,7 @@ use margay_ipam::{
     allocator::{AskId, CommitEnd, Config, Counters, Event, Input, LeaseEnd, Output, Ticket},
     gc::Evidence,
 };
-use margay_model::{Key, Revision, Txn};
+use margay_model::{Key, Revision, Txn, Write};
 
 use crate::store::Store;
 
@@ -66,11 +66,39 @@ pub struct Wire {
     pub watch_late: u64,
 }
 
-/// When a daemon dies: at its n-th commit, before or after the store has it.
+/// What goes wrong with the n-th commit of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CrashPoint {
     pub commit: u64,
-    pub after: bool,
+    pub mishap: Mishap,
+}
+
+/// All that can go wrong with one commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mishap {
+    /// The daemon dies before the store has it.
+    DiesBefore,
+    /// The daemon dies once the store has it.
+    DiesAfter,
+    /// The daemon dies, and the store has it while the next one already works.
+    DiesAndArrivesLate,
+    /// It is written; the answer is lost.
+    AnswerLost,
+    /// The store never has it; the daemon cannot know.
+    Lost,
+    /// The daemon gives up; the store has it only afterwards.
+    ArrivesLate,
+}
+
+impl Mishap {
+    pub const ALL: [Self; 6] = [
+        Self::DiesBefore,
+        Self::DiesAfter,
+        Self::DiesAndArrivesLate,
+        Self::AnswerLost,
+        Self::Lost,
+        Self::ArrivesLate,
+    ];
 }
 
 #[derive(Clone, Debug)]
@@ -124,6 +152,8 @@ pub struct World {
     next: u64,
     next_ask: u64,
     pub commits: u64,
+    /// What the commits sent were about, with their numbers.
+    pub kinds: BTreeMap<&'static str, u64>,
     pub crash: Option<CrashPoint>,
     pub crashed: Option<usize>,
     pub answered: u64,
@@ -148,6 +178,7 @@ impl World {
             next: 0,
             next_ask: 0,
             commits: 0,
+            kinds: BTreeMap::new(),
             crash: None,
             crashed: None,
             answered: 0,
@@ -278,6 +309,21 @@ impl World {
         self.input(node, Input::Ask { id, ask: Ask::Assign(request), deadline: None });
     }
 
+    /// Empties the blocks of a CIDR.
+    pub fn drain(&mut self, node: usize, cidr: ipnet::IpNet) {
+        self.next_ask += 1;
+        let id = AskId(self.next_ask);
+        self.input(node, Input::Ask { id, ask: Ask::Drain(cidr), deadline: None });
+    }
+
+    /// Other pools are in force.
+    pub fn set_pools(&mut self, pools: Pools) {
+        self.pools = pools.clone();
+        for node in 0..self.nodes.len() {
+            self.input(node, Input::Pools(pools.clone()));
+        }
+    }
+
     /// A pod goes: its link at once, its addresses when the store has it.
     pub fn delete_pod(&mut self, node: usize, handle: &Handle) {
         let there = &mut self.nodes[node];
@@ -348,16 +394,13 @@ impl World {
     fn send_commit(&mut self, node: usize, ticket: Ticket, txn: Txn) {
         let life = self.nodes[node].life;
         self.commits += 1;
+        for kind in self.kinds_of(node, &txn) {
+            *self.kinds.entry(kind).or_default() += 1;
+        }
         if let Some(point) = self.crash
             && point.commit == self.commits
         {
-            if point.after {
-                let _ = self.store.commit(&txn);
-                self.wake_watches();
-            }
-            self.crashed = Some(node);
-            self.kill(node);
-            return;
+            return self.mishap(node, ticket, txn, point.mishap);
         }
         let unknown = Input::Committed { ticket, end: CommitEnd::Unknown("timeout".into()) };
         let give_up = What::Deliver { node, life, input: Box::new(unknown) };
@@ -374,6 +417,59 @@ impl World {
         } else {
             self.after(ms(1), ms(9), What::AtStore { node, life, ticket, txn, reply: true });
         }
+    }
+
+    fn mishap(&mut self, node: usize, ticket: Ticket, txn: Txn, mishap: Mishap) {
+        let life = self.nodes[node].life;
+        let written = matches!(mishap, Mishap::DiesAfter | Mishap::AnswerLost);
+        if written && self.store.commit(&txn).is_ok() {
+            self.wake_watches();
+        }
+        if matches!(mishap, Mishap::DiesBefore | Mishap::DiesAfter | Mishap::DiesAndArrivesLate) {
+            self.crashed = Some(node);
+            self.kill(node);
+        } else {
+            let end = CommitEnd::Unknown("timeout".into());
+            let input = Box::new(Input::Committed { ticket, end });
+            self.after(ms(200), ms(400), What::Deliver { node, life, input });
+        }
+        if matches!(mishap, Mishap::ArrivesLate | Mishap::DiesAndArrivesLate) {
+            let late = What::AtStore { node, life, ticket, txn, reply: false };
+            self.after(ms(300), secs(2), late);
+        }
+    }
+
+    /// What a commit is about, by the block as stored and as it is to be.
+    fn kinds_of(&self, node: usize, txn: &Txn) -> Vec<&'static str> {
+        let read = |value: &[u8]| margay_ipam::Block::from_json(value).expect("a block");
+        let write = txn.writes.first().expect("one write");
+        let before = self.store.values.get(write.key()).map(|there| read(&there.value));
+        let Write::Put { value, .. } = write else { return vec!["delete"] };
+        let after = read(value);
+        let ours = after.owner().is_some_and(|owner| owner.node == self.nodes[node].name);
+        let mut kinds = Vec::new();
+        let Some(before) = before else {
+            return vec![if after.held().next().is_some() { "claim and assign" } else { "claim" }];
+        };
+        match (before.owner(), after.owner()) {
+            (Some(_), None) => kinds.push("disown"),
+            (None, Some(_)) => kinds.push("take over"),
+            (Some(one), Some(other)) if one != other => kinds.push("adopt"),
+            _ => {}
+        }
+        if before.state() != after.state() {
+            kinds.push("drain");
+        }
+        let held =
+            |block: &margay_ipam::Block| block.held().map(|(at, _)| at).collect::<BTreeSet<_>>();
+        let (had, has) = (held(&before), held(&after));
+        if has.difference(&had).next().is_some() {
+            kinds.push(if ours { "assign" } else { "borrow" });
+        }
+        if had.difference(&has).next().is_some() {
+            kinds.push(if ours { "release" } else { "release elsewhere" });
+        }
+        kinds
     }
 
     fn send_keep_lease(&mut self, node: usize) {

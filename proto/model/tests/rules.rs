@@ -24,17 +24,23 @@ fn expanded(text: &str) -> String {
 fn bare_spec(kind: Kind) -> &'static str {
     match kind {
         Kind::IpPool => "{cidr: 10.0.0.0/16}",
+        Kind::CalicoNodeStatus => "{node: a, classes: [BGP], updatePeriodSeconds: 0}",
         _ => "{}",
     }
 }
 
-/// `KIND SPEC`, `KIND+NAME SPEC` or `KIND+meta METADATA` as a document.
+/// `KIND SPEC`, `KIND+NAME SPEC`, `KIND+meta METADATA` or `KIND+status STATUS` as a document.
 fn document(example: &str) -> String {
     let (kind, body) = example.split_once(' ').expect("a kind and a body");
     let (kind, name) = kind.split_once('+').unwrap_or((kind, ""));
     let known = Kind::from_name(kind).unwrap_or_else(|| panic!("no kind {kind}"));
     let namespace = if known.scope() == Scope::Namespaced { ", namespace: n" } else { "" };
+    let mut status = String::new();
     let (metadata, spec) = match name {
+        "status" => {
+            status = format!(", status: {body}");
+            (format!("{{name: a{namespace}}}"), bare_spec(known).to_owned())
+        }
         "meta" => (expanded(body), bare_spec(known).to_owned()),
         // Its name is made of its spec.
         "" if known == Kind::WorkloadEndpoint => ("{namespace: n}".into(), expanded(body)),
@@ -42,7 +48,8 @@ fn document(example: &str) -> String {
         name => (format!("{{name: {name}{namespace}}}"), expanded(body)),
     };
     format!(
-        "{{apiVersion: projectcalico.org/v3, kind: {kind}, metadata: {metadata}, spec: {spec}}}"
+        "{{apiVersion: projectcalico.org/v3, kind: {kind}, metadata: {metadata}, spec: \
+         {spec}{status}}}"
     )
 }
 
@@ -88,4 +95,95 @@ fn every_rule_accepts_and_refuses() {
     println!("{} rules, {accepted} examples accepted, {refused} refused", rules.len());
     assert!(wrong.is_empty(), "\n{wrong}");
     assert!(rules.len() >= 150, "{} rules", rules.len());
+}
+
+/// The fields that a source file of `src/` states a rule about: `= "field" => rule` for one value,
+/// `at.refuse("field", …)` for what depends on others.
+fn stated(text: &str) -> impl Iterator<Item = &str> {
+    let alone = text.match_indices(" = \"").filter_map(|(at, sign)| {
+        let (field, rest) = text.get(at + sign.len()..)?.split_once('"')?;
+        rest.trim_start().starts_with("=>").then_some(field)
+    });
+    let signs = ["refuse(\"", "refuse_item(\"", "refuse_key(\""];
+    let beside = signs.into_iter().flat_map(move |sign| {
+        text.match_indices(sign).filter_map(move |(at, sign)| {
+            text.get(at + sign.len()..)?.split_once('"').map(|(field, _)| field)
+        })
+    });
+    alone.chain(beside)
+}
+
+/// The kinds whose rules stand in a source file.
+fn kinds_of(file: &str) -> &'static [&'static str] {
+    match file {
+        "bgp_configuration" => &["BGPConfiguration"],
+        "bgp_filter" => &["BGPFilter"],
+        "bgp_peer" => &["BGPPeer"],
+        "block_affinity" => &["BlockAffinity"],
+        "calico_node_status" => &["CalicoNodeStatus"],
+        "felix_configuration" => &["FelixConfiguration"],
+        "host_endpoint" => &["HostEndpoint", "WorkloadEndpoint"],
+        "ip_pool" => &["IPPool"],
+        "ip_reservation" => &["IPReservation"],
+        "ipam_configuration" => &["IPAMConfiguration"],
+        "kube_controllers" => &["KubeControllersConfiguration"],
+        "network_policy" | "rule" => &["GlobalNetworkPolicy", "NetworkPolicy"],
+        "network_set" => &["GlobalNetworkSet", "NetworkSet"],
+        "node" => &["Node"],
+        "profile" => &["Profile"],
+        "staged_policy" => {
+            &["StagedGlobalNetworkPolicy", "StagedKubernetesNetworkPolicy", "StagedNetworkPolicy"]
+        }
+        "workload_endpoint" => &["WorkloadEndpoint"],
+        // Those of every kind, and what conditions look like in any status.
+        "condition" | "meta" => &[],
+        other => panic!("which kinds are those of {other}.rs?"),
+    }
+}
+
+#[test]
+fn no_rule_is_stated_in_the_sources_without_a_refused_example() {
+    let refused: Vec<(&str, &str)> = include_str!("rules.txt")
+        .lines()
+        .filter_map(|line| line.strip_prefix("no "))
+        .map(|line| {
+            let at = line.find("\"] ").map_or_else(|| line.find(' '), |at| Some(at + 2));
+            let (path, example) = line.split_at(at.expect("a path"));
+            let kind = example.trim_start().split([' ', '+']).next().expect("a kind");
+            (kind, path)
+        })
+        .collect();
+    let ends_with = |path: &str, field: &str| {
+        let place = path.rsplit('.').next().unwrap_or(path);
+        place == field || place.strip_prefix(field).is_some_and(|rest| rest.starts_with('['))
+    };
+    let sources = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files: Vec<_> = std::fs::read_dir(sources.join("kinds"))
+        .expect("the sources of the kinds")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.is_file())
+        .chain([sources.join("meta.rs")])
+        .collect();
+    files.sort();
+    let (mut rules, mut bare) = (0, String::new());
+    for file in files {
+        let text = std::fs::read_to_string(&file).expect("a source");
+        let name = file.file_stem().and_then(|name| name.to_str()).expect("a name");
+        let mut fields = stated(&text).peekable();
+        if fields.peek().is_none() {
+            continue;
+        }
+        let kinds = kinds_of(name);
+        for field in fields {
+            rules += 1;
+            let has = refused.iter().any(|(kind, path)| {
+                (kinds.is_empty() || kinds.contains(kind)) && ends_with(path, field)
+            });
+            if !has {
+                writeln!(bare, "{name}.rs: no document is refused for {field}").expect("a string");
+            }
+        }
+    }
+    assert!(rules > 250, "only {rules} rules were found");
+    assert!(bare.is_empty(), "\n{bare}");
 }
