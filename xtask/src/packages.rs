@@ -114,17 +114,16 @@ impl Drop for NoServices {
     }
 }
 
-/// Keeps the routers just installed from starting at the next boot. Where systemd does not run
-/// there is nothing to disable.
+/// Keeps the routers just installed from starting at the next boot, also of an image that is made in
+/// a tree where systemd does not run.
 fn disable_services() {
-    if !Path::new("/run/systemd/system").exists() {
-        return;
-    }
+    let running = Path::new("/run/systemd/system").exists();
     for service in SERVICES {
-        let _ = Command::new("systemctl")
-            .args(["disable", "--now", "--quiet", service])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
+        let mut command = Command::new("systemctl");
+        command.args(["disable", "--quiet"]);
+        if running {
+            command.arg("--now");
+        }
+        let _ = command.arg(service).stdout(Stdio::null()).stderr(Stdio::null()).status();
     }
 }

@@ -16,7 +16,7 @@ use crate::{Daemon, Host, Lab, lab, wait::until};
 /// How long a cluster may take to answer.
 const SOON: Duration = Duration::from_secs(30);
 
-/// Three members, a host for their client, and the switch between them.
+/// Its members, a host for their client, and the switch between them.
 #[derive(Debug)]
 pub struct Cluster {
     members: Vec<Member>,
@@ -49,7 +49,15 @@ impl Cluster {
     /// # Errors
     /// When a process does not start or the cluster does not answer.
     pub fn start(lab: &mut Lab) -> Result<Self> {
-        Self::start_with(lab, false)
+        Self::start_with(lab, 3, false)
+    }
+
+    /// Starts one member without TLS, for who needs an etcd but none of its faults.
+    ///
+    /// # Errors
+    /// As [`Cluster::start`].
+    pub fn start_one(lab: &mut Lab) -> Result<Self> {
+        Self::start_with(lab, 1, false)
     }
 
     /// Starts three members that take clients with a certificate only.
@@ -57,7 +65,7 @@ impl Cluster {
     /// # Errors
     /// As [`Cluster::start`], and when openssl cannot make the certificates.
     pub fn start_with_tls(lab: &mut Lab) -> Result<(Self, Certificates)> {
-        let cluster = Self::start_with(lab, true)?;
+        let cluster = Self::start_with(lab, 3, true)?;
         let folder = lab.dir().to_owned();
         let certificates = Certificates {
             ca: folder.join("ca.pem"),
@@ -67,12 +75,12 @@ impl Cluster {
         Ok((cluster, certificates))
     }
 
-    fn start_with(lab: &mut Lab, tls: bool) -> Result<Self> {
+    fn start_with(lab: &mut Lab, count: usize, tls: bool) -> Result<Self> {
         let switch = lab.switch("switch")?;
         let client = lab.host("client")?;
         lab.plug(&switch, &client, "eth0", &["10.99.0.100/24"])?;
         let mut members = Vec::new();
-        for number in 1..=3 {
+        for number in 1..=count {
             let host = lab.host(&format!("etcd{number}"))?;
             let address = format!("10.99.0.{number}");
             lab.plug(&switch, &host, "eth0", &[&format!("{address}/24")])?;
@@ -82,10 +90,10 @@ impl Cluster {
             make_certificates(lab, &members)?;
         }
         let mut cluster = Self { members, client, switch, tls };
-        for number in 0..3 {
+        for number in 0..count {
             cluster.start_member(number)?;
         }
-        until("a cluster that answers", SOON, || Ok(cluster.healthy() == 3))?;
+        until("a cluster that answers", SOON, || Ok(cluster.healthy() == count))?;
         Ok(cluster)
     }
 
@@ -193,7 +201,7 @@ impl Cluster {
     /// # Errors
     /// When it is not answered with 200.
     pub fn call(&self, path: &str, body: &str) -> Result<String> {
-        let member = self.members.first().context("there are three members")?;
+        let member = self.members.first().context("there is a member")?;
         self.ask(member, "POST", "2379", path, body)
     }
 

@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: a small fabric of real routers, with Margay in the middle of it.
+//! A small fabric of real routers, with Margay in the middle of it.
 //!
 //! ```text
 //!   recorded peers (RIPE RIS rrc15)
@@ -11,45 +11,23 @@
 //!      \    /
 //!      switch ---- reflector: Margay, AS 65001
 //! ```
-//! Everything lives in network namespaces and is gone afterwards.
 
-use std::{
-    path::Path,
-    process::ExitCode,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{path::Path, time::Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use testkit::{
     Host, Lab, Margay,
     bgp::{Announcement, Family, Neighbor, Speaker},
-    have_root, kernel, mrt,
+    kernel, mrt,
     peer::{Bird, Frr, Peer},
     replay::{self, RecordedPeer, Session},
     until,
 };
 
-const SOON: Duration = Duration::from_secs(30);
+use crate::{SOON, run, step};
+
 /// What the transit announces beside the real routes; it answers pings.
 const TRANSIT_NETWORK: &str = "192.0.2.0/24";
-
-fn main() -> ExitCode {
-    if !have_root("the demo") {
-        return ExitCode::FAILURE;
-    }
-    let start = Instant::now();
-    match demo() {
-        Ok(()) => {
-            println!("\nEverything is cleaned away. {:.1} s.", start.elapsed().as_secs_f32());
-            ExitCode::SUCCESS
-        }
-        Err(e) => {
-            eprintln!("error: {e:?}");
-            ExitCode::FAILURE
-        }
-    }
-}
 
 /// The running fabric; dropping it takes it away.
 struct Fabric {
@@ -62,7 +40,11 @@ struct Fabric {
     _lab: Lab,
 }
 
-fn demo() -> Result<()> {
+/// The first act.
+///
+/// # Errors
+/// When something does not come as it should.
+pub fn play() -> Result<()> {
     let mut fabric = build()?;
     let result = show(&mut fabric);
     if result.is_err() {
@@ -273,19 +255,4 @@ fn some_real_route(node: &Margay) -> Result<String> {
 
 fn ping(host: &Host, address: &str) -> bool {
     host.run("ping", &["-n", "-c", "1", "-W", "1", "-I", "10.1.1.1", address]).is_ok()
-}
-
-/// Runs a command of `margay` as a reader would, and shows at most `lines` of the answer.
-fn run(margay: &Margay, arguments: &[&str], lines: usize) -> Result<()> {
-    println!("\n{}$ margay {}", margay.host().name(), arguments.join(" "));
-    for line in margay.text(arguments)?.lines().take(lines) {
-        println!("    {line}");
-    }
-    // Time to read along, where somebody does.
-    thread::sleep(Duration::from_millis(300));
-    Ok(())
-}
-
-fn step(text: &str) {
-    println!("\n==> {text}");
 }
