@@ -13,14 +13,15 @@ use testkit::{
     wait::until_eq,
 };
 
-/// The TOML below `<!-- example: NAME -->`.
+/// The TOML or YAML below `<!-- example: NAME -->`.
 fn example(name: &str) -> Result<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
     let text = std::fs::read_to_string(path).context("reading README.md")?;
-    let marker = format!("<!-- example: {name} -->\n```toml\n");
+    let marker = format!("<!-- example: {name} -->\n```");
     let (_, rest) = text.split_once(&marker).with_context(|| format!("no example {name}"))?;
-    let (toml, _) = rest.split_once("```").context("the example has no end")?;
-    Ok(toml.to_owned())
+    let (_, rest) = rest.split_once('\n').context("the example has no beginning")?;
+    let (example, _) = rest.split_once("```").context("the example has no end")?;
+    Ok(example.to_owned())
 }
 
 /// Exchanges two texts.
@@ -197,4 +198,59 @@ fn a_cable_without_addresses() -> Result<()> {
         })
     })();
     wire.conclude(result, || format!("{}\n---\n{}", margay.log(), frr.log()))
+}
+
+#[test]
+fn a_cluster_of_one_host_without_etcd() -> Result<()> {
+    if !have_root("a_cluster_of_one_host_without_etcd") {
+        return Ok(());
+    }
+    let mut lab = Lab::new("one")?;
+    let (host, above) = (lab.host("node1")?, lab.host("tor")?);
+    lab.link((&host, "eth0", &["10.0.0.1/24"]), (&above, "eth0", &["10.0.0.254/24"]))?;
+    let speaker = Speaker {
+        asn: 65001,
+        router_id: "10.0.0.254".into(),
+        neighbors: vec![Neighbor::new("10.0.0.254", "10.0.0.1", 64513)],
+        announcements: vec![Announcement::plain("198.51.100.0/24")],
+    };
+    let mut tor = Bird::new(&above, speaker);
+    tor.start()?;
+    let file = example("alone")?;
+    let (node, rest) = file.split_once("[datastore]").context("a datastore")?;
+    let mut margay = Margay::new(&host, &format!("[datastore]{rest}"));
+    // The rig writes the table's first line, and the name.
+    margay.set_node_keys(node.trim_start().strip_prefix("[node]\n").context("a node")?);
+    let result = (|| {
+        margay.start()?;
+        let documents = example("cluster")?;
+        let others: Vec<_> =
+            documents.split("---\n").filter(|text| !text.contains("kind: Node\n")).collect();
+        ensure!(others.len() == 3, "all but the Node: {documents}");
+        let resources = host.dir().join("cluster.yaml");
+        std::fs::write(&resources, others.join("---\n"))?;
+        margay.text(&["apply", "-f", resources.to_str().context("UTF-8")?])?;
+        let mut block = String::new();
+        until("an address is assigned", SOON, || {
+            let rows = margay.json(&["ipam", "assign", "--handle", "web"])?;
+            block = rows[0]["block"].as_str().context("a block")?.to_owned();
+            Ok(true)
+        })?;
+        ensure!(block.starts_with("10.10.") && block.ends_with("/26"), "{block}");
+        until("the peer is up", SOON, || margay.established("Node_10_0_0_254"))?;
+        until_eq("the switch is told of the block", SOON, &vec![block.clone()], || {
+            Ok(tor.received("10.0.0.1")?.into_iter().map(|route| route.prefix).collect())
+        })?;
+        let sent = margay.routes(&["--advertised-to", "Node_10_0_0_254"])?;
+        ensure!(sent.len() == 1 && sent[0]["prefix"] == block.as_str(), "{sent:?}");
+        let learnt = rows(&[("198.51.100.0/24", &["10.0.0.254"])]);
+        until("and tells its own", SOON, || {
+            Ok(gateways(&host)?.iter().any(|route| learnt.contains(route)))
+        })?;
+        margay.text(&["ipam", "release", "--handle", "web"])?;
+        let check = margay.output(&["ipam", "check"])?;
+        ensure!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
+        Ok(())
+    })();
+    result.inspect_err(|_| println!("{}\n{}", margay.log(), tor.log()))
 }

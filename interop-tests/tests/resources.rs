@@ -72,6 +72,15 @@ fn what_was_applied_survives_kill_9() -> Result<()> {
         let output = margay.output(&["apply", "-f", file])?;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         ensure!(!output.status.success() && said.contains("overlaps"), "{said}");
+        // An old revision is refused, and so is what stands beside it in the file.
+        let old = POOLS.replace("blue\n", "blue\n  resourceVersion: \"1\"\n");
+        let beside = POOLS.split("---").next().context("a pool")?;
+        let beside = beside.replace("blue", "green").replace("10.10.", "10.12.");
+        fs::write(file, format!("{beside}---\n{old}"))?;
+        let output = margay.output(&["apply", "-f", file])?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.code() == Some(1) && said.contains("update conflict"), "{said}");
+        ensure!(!margay.output(&["get", "ippool", "green"])?.status.success());
         // Who wrote what.
         let log = fs::read_to_string(host.dir().join("state/audit.jsonl"))?;
         let lines: Vec<Value> = log.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
