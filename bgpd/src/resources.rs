@@ -12,11 +12,12 @@ mod rules;
 use std::{collections::BTreeSet, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
-use margay_datastore::{Outcome, Store, limits};
+use margay_datastore::{Entry, Outcome, Store, limits};
 use margay_model::{
     Actor, Compare, Expect, Item, Key, Kind, Mode, Resource, Revision, Txn, Versioned, Write,
     decode,
 };
+use serde_json::{Map, Value};
 
 pub(crate) use error::{ResourceError, store as store_status};
 pub(crate) use ipam::Configure;
@@ -194,7 +195,7 @@ impl Resources {
                 return Err(ResourceError::Changed(key.clone()));
             }
             rules::may_go(self.store.as_ref(), key).await?;
-            let last = shown(key, &found)?;
+            let last = last(key, &found);
             match self.store.commit(Txn::delete(key.clone(), found.revision), actor).await? {
                 Outcome::Committed(_) => return Ok(last),
                 Outcome::Conflict(_) => {}
@@ -224,11 +225,7 @@ fn planned(
                 Err(ResourceError::invalid(&key, fault))
             }
             _ => {
-                let metadata = resource.metadata_mut();
-                metadata.uid.get_or_insert_with(|| uuid::Uuid::new_v4().to_string());
-                metadata.creation_timestamp.get_or_insert_with(|| {
-                    humantime::format_rfc3339_seconds(options.now).to_string()
-                });
+                begin(&mut resource, options.now);
                 let octets = resource.encode();
                 let (expect, outcome) = (Expect::Absent, WriteOutcome::Created);
                 let revision = Revision::default();
@@ -242,8 +239,13 @@ fn planned(
     if given.is_some_and(|given| given != current.revision.0.to_string()) {
         return Err(ResourceError::Changed(key));
     }
-    let before = Resource::decode(&current.value)
-        .map_err(|faults| ResourceError::Unreadable { key: key.clone(), faults })?;
+    let (expect, revision) = (Expect::At(current.revision), current.revision);
+    let Ok(before) = Resource::decode(&current.value) else {
+        // What nobody can read has nothing to keep.
+        begin(&mut resource, options.now);
+        let (octets, outcome) = (resource.encode(), WriteOutcome::Replaced);
+        return Ok(Planned { resource, octets, expect, pinned, outcome, revision });
+    };
     // All but labels and annotations is the store's to say.
     let (labels, annotations) = {
         let metadata = resource.metadata_mut();
@@ -256,8 +258,16 @@ fn planned(
     let octets = resource.encode();
     let outcome =
         if octets == before.encode() { WriteOutcome::Unchanged } else { WriteOutcome::Replaced };
-    let (expect, revision) = (Expect::At(current.revision), current.revision);
     Ok(Planned { resource, octets, expect, pinned, outcome, revision })
+}
+
+/// Gives a resource that was not there, or not as one, what it keeps from then on.
+fn begin(resource: &mut Resource, now: SystemTime) {
+    let metadata = resource.metadata_mut();
+    metadata.uid.get_or_insert_with(|| uuid::Uuid::new_v4().to_string());
+    metadata
+        .creation_timestamp
+        .get_or_insert_with(|| humantime::format_rfc3339_seconds(now).to_string());
 }
 
 fn answer(plan: &[Planned]) -> Result<Vec<(WriteOutcome, String)>, ResourceError> {
@@ -281,6 +291,44 @@ pub(crate) fn shown(key: &Key, stored: &Versioned) -> Result<String, ResourceErr
         .map_err(|faults| ResourceError::Unreadable { key: key.clone(), faults })?;
     resource.metadata_mut().resource_version = Some(stored.revision.0.to_string());
     Ok(resource.to_json().to_string())
+}
+
+/// Stored resources as users see them, and what is to be said of those that cannot be read: they
+/// must not hide the others.
+pub(crate) fn listed(entries: &[Entry]) -> (Vec<String>, Vec<String>) {
+    let (mut objects, mut warnings) = (Vec::with_capacity(entries.len()), Vec::new());
+    for entry in entries {
+        match shown(&entry.key, &entry.value) {
+            Ok(object) => objects.push(object),
+            Err(error) => warnings.push(format!("left out: {error}")),
+        }
+    }
+    (objects, warnings)
+}
+
+/// How a resource was last: as users see it, or all that is known where it cannot be read.
+fn last(key: &Key, stored: &Versioned) -> String {
+    if let Ok(object) = shown(key, stored) {
+        return object;
+    }
+    let mut object = serde_json::from_slice(&stored.value).unwrap_or_else(|_| {
+        let text = String::from_utf8_lossy(&stored.value).into_owned();
+        Map::from_iter([("unreadable".to_owned(), Value::from(text))])
+    });
+    let Key::Resource(name) = key else { return Value::Object(object).to_string() };
+    object.insert("kind".to_owned(), name.kind.name().into());
+    let metadata = object.entry("metadata").or_insert_with(|| Map::new().into());
+    if !metadata.is_object() {
+        *metadata = Map::new().into();
+    }
+    if let Some(metadata) = metadata.as_object_mut() {
+        if !name.namespace.is_empty() {
+            metadata.insert("namespace".to_owned(), name.namespace.clone().into());
+        }
+        metadata.insert("name".to_owned(), name.name.clone().into());
+        metadata.insert("resourceVersion".to_owned(), stored.revision.0.to_string().into());
+    }
+    Value::Object(object).to_string()
 }
 
 /// Reads one resource of a request.

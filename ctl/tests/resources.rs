@@ -271,3 +271,14 @@ fn a_selector_picks_by_labels() {
     let output = daemon.margay(&["get", "ippool", "-w", "-o", "json", "-l", "rack == 'a'"]);
     assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 1, "only what matches");
 }
+
+#[test]
+fn a_list_tells_on_stderr_what_the_daemon_left_out() {
+    let daemon = with_pools();
+    daemon.text(&["label", "ippools", "green", "unreadable=yes"]);
+    let output = daemon.margay(&["get", "ippools", "-o", "name"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "ippool/blue\nippool/red\n");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(told, "warning: left out: one that cannot be read\n");
+}

@@ -24,7 +24,8 @@ use super::{Node, actor, affinities, no_datastore};
 use crate::{
     ipam::Ipam,
     resources::{
-        ResourceError, Resources as Cluster, WriteMode, WriteOptions, WriteOutcome, read, shown,
+        ResourceError, Resources as Cluster, WriteMode, WriteOptions, WriteOutcome, listed, read,
+        shown,
     },
 };
 
@@ -88,17 +89,14 @@ impl resources_server::Resources for Resources {
             // In one page: there are no more than blocks.
             let (objects, revision) = affinities::list(self.ipam.as_ref()).await?;
             let (revision, continue_token) = (revision.0, String::new());
-            let whole = v1::ListResourcesResponse { objects, revision, continue_token };
+            let warnings = Vec::new();
+            let whole = v1::ListResourcesResponse { objects, revision, continue_token, warnings };
             return Ok(Response::new(whole));
         }
         let listing = self.store()?.list(&area, &page).await.map_err(ResourceError::from)?;
-        let mut objects = Vec::with_capacity(listing.entries.len());
-        for entry in &listing.entries {
-            match shown(&entry.key, &entry.value) {
-                Ok(object) => objects.push(object),
-                // One that nobody can read must not hide the others.
-                Err(error) => warn!(key = %entry.key, err = %error, "left out of a list"),
-            }
+        let (objects, warnings) = listed(&listing.entries);
+        for text in &warnings {
+            warn!(%text, "a list is not whole");
         }
         let revision = listing.revision.0;
         let more = listing.more.map(|cursor| format!("{revision}:{}", cursor.as_str()));
@@ -106,6 +104,7 @@ impl resources_server::Resources for Resources {
             objects,
             revision,
             continue_token: more.unwrap_or_default(),
+            warnings,
         }))
     }
 

@@ -13,8 +13,10 @@ use super::ResourceError;
 pub(super) struct Cluster {
     tiers: BTreeSet<String>,
     filters: BTreeSet<String>,
-    /// By name; unreadable ones are left out.
+    /// By name.
     pools: BTreeMap<String, IpNet>,
+    /// Pools that cannot be read: nobody can say what they overlap with.
+    unreadable: BTreeSet<Key>,
     blocks: Vec<IpNet>,
 }
 
@@ -41,6 +43,8 @@ impl Cluster {
             for entry in entries {
                 if let Ok(Resource::IpPool(pool)) = Resource::decode(&entry.value.value) {
                     cluster.pools.insert(pool.name().to_owned(), pool.spec.cidr.net());
+                } else {
+                    cluster.unreadable.insert(entry.key);
                 }
             }
             let (entries, _) = list_all(store, &Area::Blocks).await?;
@@ -59,6 +63,7 @@ impl Cluster {
     /// The first that does not hold.
     pub(super) fn check(mut self, written: &[&Resource]) -> Result<(), ResourceError> {
         for resource in written {
+            self.unreadable.remove(&resource.key());
             let name = resource.name().to_owned();
             match resource {
                 Resource::Tier(_) => {
@@ -94,6 +99,13 @@ impl Cluster {
                 }
             }
             Resource::IpPool(pool) => {
+                if let Some(unreadable) = self.unreadable.first() {
+                    let fault = format!(
+                        "may overlap with {unreadable}, which is in the datastore and cannot be \
+                         read; delete that one first"
+                    );
+                    return Err(ResourceError::invalid(&key, fault));
+                }
                 let cidr = pool.spec.cidr.net();
                 let other = self.pools.iter().find(|(name, other)| {
                     name.as_str() != pool.name() && (other.contains(&cidr) || cidr.contains(*other))

@@ -44,6 +44,12 @@ impl Bench {
         Ok(written.into_iter().map(parsed).collect())
     }
 
+    /// What another tool put there, resource or not.
+    fn put(&self, key: Key, text: &str) {
+        let txn = Txn::create(key, text.to_owned().into(), Vec::new());
+        self.store.commit_now(txn, &actor()).expect("a commit");
+    }
+
     fn delete(&self, key: &Key) -> Result<String, ResourceError> {
         self.runtime.block_on(self.resources.delete(key, None, &actor()))
     }
@@ -190,6 +196,20 @@ fn pools_do_not_overlap_not_even_within_one_request() {
 }
 
 #[test]
+fn no_pool_is_written_beside_one_that_cannot_be_read() {
+    let bench = Bench::new();
+    bench.write(WriteMode::Apply, &[pool("a", "10.0.0.0/16")]).expect("written");
+    bench.put(Key::cluster(Kind::IpPool, "odd"), &pool("odd", "10.1.0.0/33").to_string());
+    let asked = [pool("b", "10.1.0.0/16")];
+    refused(bench.write(WriteMode::Create, &asked), "IPPool(odd)");
+    refused(bench.write(WriteMode::Apply, &asked), "delete that one first");
+    let mut changed = pool("a", "10.0.0.0/16");
+    changed["spec"]["disabled"] = json!(true);
+    refused(bench.write(WriteMode::Replace, &[changed]), "cannot be read");
+    bench.write(WriteMode::Apply, &[tier("security")]).expect("other kinds do not mind");
+}
+
+#[test]
 fn the_range_and_the_block_size_of_a_pool_are_fixed() {
     let bench = Bench::new();
     bench.write(WriteMode::Apply, &[pool("a", "10.0.0.0/16")]).expect("written");
@@ -262,4 +282,68 @@ fn a_hundred_resources_are_written_though_a_transaction_takes_fewer() {
     let written = bench.write(WriteMode::Create, &pools).expect("written");
     assert_eq!(written.len(), 100);
     assert!(written.iter().all(|(outcome, _)| *outcome == WriteOutcome::Created));
+}
+
+fn unreadable_peer() -> Value {
+    json!({
+        "apiVersion": "projectcalico.org/v3",
+        "kind": "BGPPeer",
+        "metadata": { "name": "tor", "uid": "0b1a2c3d-4e5f-4a6b-8c7d-9e0f1a2b3c4d" },
+        "spec": { "peerIP": "not-an-ip", "asNumber": 65000 },
+    })
+}
+
+#[test]
+fn what_cannot_be_read_is_deleted_and_shown_as_it_was() {
+    let bench = Bench::new();
+    let key = Key::cluster(Kind::BgpPeer, "tor");
+    bench.put(key.clone(), &unreadable_peer().to_string());
+    refused(bench.get(&key), "cannot be read");
+    let last = bench.delete(&key).expect("deleted");
+    let last: Value = serde_json::from_str(&last).expect("JSON");
+    assert_eq!(last["spec"]["peerIP"], "not-an-ip");
+    assert_eq!(last["metadata"]["resourceVersion"], "1");
+    refused(bench.get(&key), "does not exist");
+    let stored = Versioned { value: "no JSON at all".into(), revision: Revision(7) };
+    let last: Value = serde_json::from_str(&super::last(&key, &stored)).expect("JSON");
+    assert_eq!(last["unreadable"], "no JSON at all");
+    assert_eq!((&last["kind"], &last["metadata"]["name"]), (&json!("BGPPeer"), &json!("tor")));
+}
+
+#[test]
+fn what_cannot_be_read_is_written_over_with_a_uid_of_its_own() {
+    let bench = Bench::new();
+    let key = Key::cluster(Kind::BgpPeer, "tor");
+    bench.put(key.clone(), &unreadable_peer().to_string());
+    let mut peer = unreadable_peer();
+    peer["spec"]["peerIP"] = json!("10.0.0.1");
+    peer["metadata"] = json!({ "name": "tor" });
+    refused(bench.write(WriteMode::Create, std::slice::from_ref(&peer)), "already exists");
+    let mut stale = peer.clone();
+    stale["metadata"]["resourceVersion"] = json!("7");
+    refused(bench.write(WriteMode::Replace, &[stale]), "update conflict");
+    let written = bench.write(WriteMode::Replace, &[peer]).expect("written");
+    let (outcome, object) = written.first().expect("one");
+    assert_eq!(*outcome, WriteOutcome::Replaced);
+    let uid = object["metadata"]["uid"].as_str().expect("a uid");
+    assert!(uid.len() == 36 && uid != "0b1a2c3d-4e5f-4a6b-8c7d-9e0f1a2b3c4d", "{uid}");
+    assert_eq!(bench.get(&key).expect("it is there")["spec"]["peerIP"], "10.0.0.1");
+}
+
+#[test]
+fn a_list_names_what_it_leaves_out() {
+    let bench = Bench::new();
+    bench.write(WriteMode::Apply, &[pool("a", "10.0.0.0/16")]).expect("written");
+    bench.put(Key::cluster(Kind::IpPool, "odd"), &pool("odd", "10.1.0.0/33").to_string());
+    let area = margay_model::Area::Kind(Kind::IpPool, None);
+    let store: &dyn Store = &bench.store;
+    let (entries, _) =
+        bench.runtime.block_on(margay_datastore::list_all(store, &area)).expect("a list");
+    let (objects, warnings) = listed(&entries);
+    assert_eq!(objects.len(), 1);
+    let [warning] = warnings.as_slice() else { panic!("{warnings:?}") };
+    assert!(
+        warning.starts_with("left out: IPPool(odd) in the datastore cannot be read"),
+        "{warning}"
+    );
 }

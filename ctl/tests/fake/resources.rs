@@ -66,13 +66,18 @@ impl Resources for Store {
             .collect();
         // Two a page: whoever lists must go on.
         let start: usize = request.continue_token.parse().unwrap_or(0);
-        let objects: Vec<_> = all.iter().skip(start).take(2).cloned().collect();
-        let end = start + objects.len();
+        let page: Vec<_> = all.iter().skip(start).take(2).cloned().collect();
+        let end = start + page.len();
+        // What says so cannot be read.
+        let (odd, objects): (Vec<_>, _) =
+            page.into_iter().partition(|object| object.contains("\"unreadable\":\"yes\""));
+        let warnings = odd.iter().map(|_| "left out: one that cannot be read".to_owned()).collect();
         let continue_token = if end < all.len() { end.to_string() } else { String::new() };
         Ok(Response::new(v1::ListResourcesResponse {
             objects,
             revision: *revision,
             continue_token,
+            warnings,
         }))
     }
 

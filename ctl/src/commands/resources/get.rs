@@ -17,6 +17,7 @@ use crate::{
     cli::{Format, GetArgs, Global, Output},
     commands::connect,
     error::Failure,
+    manifests,
     objects::{
         columns::{Context, Heading, NAMESPACE, headings},
         go_template::GoTemplate,
@@ -186,6 +187,7 @@ pub async fn list(
         for object in &page.objects {
             objects.push(parsed(object)?);
         }
+        page.warnings.iter().for_each(|text| manifests::warn(text));
         token = page.continue_token;
         if token.is_empty() {
             return Ok((objects, page.revision));
