@@ -66,7 +66,7 @@ pub(crate) struct Reloader {
     sources: Sources,
     /// In force, but for what needs a restart.
     desired: watch::Sender<Arc<Desired>>,
-    /// At the start, for a configuration without one.
+    /// Of the host, for a configuration without one.
     router_id: Ipv4Addr,
     speaker: SpeakerHandle,
     fib: FibHandle,
@@ -234,6 +234,10 @@ impl Reloader {
         merge: Merge,
         by_hand: ByHand,
     ) -> Result<(), ReloadError> {
+        if self.router_id.is_unspecified() {
+            let address = config::host_router_id(&self.fib.links());
+            self.router_id = address.unwrap_or(Ipv4Addr::UNSPECIFIED);
+        }
         let mut new = merge.merged.desired.clone();
         new.node.clone_from(&file.node);
         new.api.clone_from(&file.api);

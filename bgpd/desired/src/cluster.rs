@@ -20,7 +20,6 @@ use std::{
 };
 
 use bgp_core::policy::RoutePolicy;
-use bgp_packet::Asn;
 use ipnet::IpNet;
 use margay_model::kinds::BindMode;
 use sha2::{Digest, Sha256};
@@ -224,27 +223,34 @@ fn speaker(
         let text = "nodeMeshMaxRestartTime is not in force: graceful restart is not supported yet";
         remarks.push(Remark::new("BGPConfiguration default", text));
     }
-    let mut bgp = file.bgp.clone().unwrap_or_else(|| cluster_bgp(own.asn));
-    bgp.listen.get_or_insert_with(|| listen(own, file, resources));
-    if bgp.router_id.is_none() {
-        let own_v4 = own.node.v4.and_then(|net| match net.addr() {
-            IpAddr::V4(address) => Some(address),
-            IpAddr::V6(_) => None,
-        });
-        let router_id = own_v4.or(host_address).unwrap_or_else(|| hashed(own.name));
-        bgp.router_id = Some(router_id);
+    // Sessions of the file must not fall because our Node comes, goes or is late: its `[bgp]` holds
+    // with its defaults.
+    let mut bgp = match &file.bgp {
+        Some(bgp) => bgp.clone(),
+        None => cluster_bgp(own, resources, host_address),
+    };
+    let port = resources.port_of(own.name);
+    if file.bgp.is_some() && bgp.listen().iter().all(|address| address.port() != port) {
+        remarks.push(remark(format!(
+            "other nodes connect to port {port}, where it does not listen, as the configuration \
+             file has it"
+        )));
     }
     bgp.cluster_id = bgp.cluster_id.or(own.node.cluster_id);
     bgp
 }
 
 /// `[bgp]` where the file has none.
-fn cluster_bgp(asn: Asn) -> Bgp {
+fn cluster_bgp(own: Own<'_>, resources: &Resources, host_address: Option<Ipv4Addr>) -> Bgp {
+    let own_v4 = own.node.v4.and_then(|net| match net.addr() {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    });
     Bgp {
-        asn,
-        router_id: None,
+        asn: own.asn,
+        router_id: Some(own_v4.or(host_address).unwrap_or_else(|| hashed(own.name))),
         cluster_id: None,
-        listen: None,
+        listen: Some(listen(own, resources)),
         confederation: None,
         hold_time: bgp::DEFAULT_HOLD_TIME,
         // Two top-of-rack switches may have an AS each.
@@ -259,7 +265,7 @@ fn cluster_bgp(asn: Asn) -> Bgp {
     }
 }
 
-fn listen(own: Own<'_>, file: &Desired, resources: &Resources) -> Vec<SocketAddr> {
+fn listen(own: Own<'_>, resources: &Resources) -> Vec<SocketAddr> {
     let port = resources.port_of(own.name);
     let bind = resources.configuration().and_then(|config| config.spec.bind_mode);
     let mut addresses: Vec<IpAddr> = own.node.addresses().collect();
@@ -269,10 +275,6 @@ fn listen(own: Own<'_>, file: &Desired, resources: &Resources) -> Vec<SocketAddr
             IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
         };
         addresses.iter_mut().for_each(|address| *address = everywhere(*address));
-        // Its peers may be of either family.
-        if file.bgp.is_some() {
-            addresses = vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
-        }
     }
     addresses.into_iter().map(|address| (address, port).into()).collect()
 }

@@ -1,7 +1,7 @@
 use std::io;
 
 use bgp_core::config::{NextHopMode, PeerAsn, PeerConfig};
-use bgp_packet::Family;
+use bgp_packet::{Asn, Family};
 use margay_model::{Item, Mode, Resource, decode};
 use proptest::prelude::*;
 

@@ -67,15 +67,43 @@ fn what_the_file_says_wins() {
     assert_eq!(bgp.cluster_id, Some(Ipv4Addr::new(10, 8, 8, 8)));
     assert_eq!(
         rig.remarks("a"),
-        ["Node a: AS 65001 is in force, as the configuration file has it; other nodes expect AS \
-         64512"]
+        [
+            "Node a: AS 65001 is in force, as the configuration file has it; other nodes expect AS \
+         64512",
+            "Node a: other nodes connect to port 179, where it does not listen, as the configuration \
+         file has it"
+        ]
     );
     let rig = Rig::three().labelled("a", "", reflector).file("[bgp]\nasn = 64512\n");
-    let bgp = rig.config("{listenPort: 178}").bgp("a");
-    assert_eq!(bgp.router_id, Some(Ipv4Addr::new(10, 0, 0, 1)));
-    let everywhere = ["0.0.0.0:178", "[::]:178"].map(|text| text.parse().expect("an address"));
+    let rig = rig.config("{listenPort: 178, bindMode: NodeIP}");
+    let bgp = rig.bgp("a");
+    assert_eq!(bgp.router_id, None, "the host's highest address");
+    let everywhere = ["0.0.0.0:179", "[::]:179"].map(|text| text.parse().expect("an address"));
     assert_eq!(bgp.listen(), everywhere);
     assert_eq!(bgp.cluster_id, Some(Ipv4Addr::new(244, 0, 0, 1)));
+    assert_eq!(
+        rig.remarks("a"),
+        [
+            "Node a: other nodes connect to port 178, where it does not listen, as the configuration \
+         file has it"
+        ]
+    );
+}
+
+#[test]
+fn sessions_of_the_file_stay_when_our_node_comes_or_goes() {
+    let file = "[bgp]\nasn = 64512\n[[bgp.peer]]\nname = \"tor\"\naddress = \"10.0.0.254\"\nasn = \
+                65000\n";
+    let without = || Rig::new().file(file).config("{listenPort: 178, bindMode: NodeIP}");
+    let absent = without().node("b", "10.0.0.2").merged("a").desired;
+    let present = without().node("b", "10.0.0.2").node("a", "10.0.0.1").merged("a").desired;
+    for (before, after) in [(&absent, &present), (&present, &absent)] {
+        let steps = diff(before, after);
+        let resets = steps.iter().filter(|step| step.impact == Impact::Reset);
+        let resets: Vec<_> = resets.map(|step| step.subject.as_str()).collect();
+        assert_eq!(resets, ["Mesh_10_0_0_2"], "{steps:?}");
+        assert!(steps.iter().all(|step| step.subject != "bgp.listen"), "{steps:?}");
+    }
 }
 
 #[test]
