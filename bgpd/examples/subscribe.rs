@@ -198,7 +198,7 @@ async fn read(
         let mut others = 0;
         for event in response.events {
             match event.event {
-                Some(Event::InSync(_)) => {
+                Some(Event::InSync(_)) if !in_sync => {
                     in_sync = true;
                     tell.send(Told::InSync).await?;
                 }

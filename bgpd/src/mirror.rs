@@ -2,13 +2,15 @@
 //!
 //! Owns: one watch on the datastore for the whole daemon, however many read; the snapshot that
 //! readers start from. Promises: a subscriber hears the latest state of every key it asked for,
-//! then that it is in sync, then what changes; one that is slow is owed keys, not messages, so it
-//! holds nobody and costs no more than the keys there are. A snapshot is a place in the copy, not a
-//! list: hundreds that come at once cost nothing until they read. While the datastore is away the
-//! copy stays as it was and is read on. Leaves to others what resources mean.
+//! then that it is in sync, then what changes, and that it is in sync again; one that is slow is
+//! owed keys, not messages, so it holds nobody and costs no more than the keys there are. A snapshot
+//! is a place in the copy, not a list: hundreds that come at once cost nothing until they read.
+//! While the datastore is away the copy stays as it was and is read on. Leaves to others what
+//! resources mean.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    convert::Infallible,
     ops::Bound,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
@@ -69,7 +71,7 @@ struct Owed {
     walk: Option<Walk>,
     /// The copy begins anew for this reader.
     reset: bool,
-    /// Whether it was told that it is in sync.
+    /// Whether it was told that it is in sync, and nothing since.
     told: bool,
 }
 
@@ -89,7 +91,7 @@ pub(crate) enum News {
     Resource(Mirrored),
     /// It is gone.
     Gone(Key, Revision),
-    /// All that there was has been told.
+    /// All that there was has been told; comes again after each change.
     InSync(Revision),
 }
 
@@ -114,26 +116,36 @@ impl Mirror {
     /// Follows the datastore for as long as the daemon runs.
     pub(crate) async fn follow(self, store: Arc<dyn Store>) {
         let mut pause = PAUSE;
+        let mut told = false;
         loop {
-            match self.follow_once(store.as_ref()).await {
-                // History was lost; the next list repairs it.
-                Err(StoreError::Compacted { .. }) => pause = PAUSE,
-                Err(error) => {
+            let mut in_sync = false;
+            let Err(error) = self.follow_once(store.as_ref(), &mut in_sync).await;
+            if in_sync {
+                (pause, told) = (PAUSE, false);
+            }
+            // History that was lost is repaired by the next list.
+            if !matches!(error, StoreError::Compacted { .. }) {
+                if !told {
                     warn!(err = %error, "the datastore does not answer; going on with what is known");
-                    sleep(pause).await;
-                    pause = (pause * 2).min(MAX_PAUSE);
+                    told = true;
                 }
-                Ok(never) => match never {},
+                sleep(pause).await;
+                pause = (pause * 2).min(MAX_PAUSE);
             }
         }
     }
 
-    async fn follow_once(&self, store: &dyn Store) -> Result<std::convert::Infallible, StoreError> {
+    async fn follow_once(
+        &self,
+        store: &dyn Store,
+        in_sync: &mut bool,
+    ) -> Result<Infallible, StoreError> {
         let (entries, revision) = list_all(store, &Area::Resources).await?;
         let listed = entries.into_iter().map(|entry| (entry.key, entry.value));
         self.replace(listed, revision);
         info!(revision = revision.0, "in sync with the datastore");
         let mut watch = store.watch(&Area::Resources, revision).await?;
+        *in_sync = true;
         loop {
             let batch = watch.next().await?;
             self.apply(batch.changes, batch.revision);
@@ -159,9 +171,11 @@ impl Mirror {
         }
         let gone = gone.iter().map(|key| Key::clone(key));
         changes.extend(gone.map(|key| Change { key, value: None, revision }));
-        if !state.synced {
-            // What happened before the first list nobody knows.
-            state.since = revision;
+        if !state.synced || revision < state.revision {
+            // What happened before the first list nobody knows, nor what before that of a datastore
+            // that began anew.
+            state.history.clear();
+            (state.since, state.revision) = (revision, revision);
         }
         state.apply(changes, revision);
         state.synced = true;
@@ -180,7 +194,8 @@ impl Mirror {
             Arc::new(Subscriber { kinds, owed: Mutex::default(), ready: Notify::new() });
         let mut owed = Owed::default();
         match after {
-            Some(after) if state.synced && after >= state.since => {
+            // One from beyond the copy is of another datastore, or of this one's earlier life.
+            Some(after) if state.synced && (state.since..=state.revision).contains(&after) => {
                 let later = state.history.iter().filter(|(revision, _)| *revision > after);
                 let wanted = later.filter(|(_, key)| subscriber.wants(key));
                 owed.keys.extend(wanted.map(|(_, key)| Arc::clone(key)));
@@ -299,6 +314,8 @@ impl Subscription {
                 None => News::Gone(Key::clone(&key), state.revision),
             });
         }
+        // In the order of keys: only once nothing is owed there is a revision to come back with.
+        owed.told &= news.is_empty();
         let all = owed.keys.is_empty() && owed.walk.is_none();
         if all && state.synced && !owed.told {
             owed.told = true;

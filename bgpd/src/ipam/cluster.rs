@@ -87,10 +87,7 @@ impl Cluster {
                     Err(faults) => warn!(err = %faults, "a resource cannot be read again"),
                 },
                 News::Gone(key, _) => self.remove(&key, &mut changed),
-                News::InSync(_) => {
-                    self.in_sync = true;
-                    changed.in_sync = true;
-                }
+                News::InSync(_) => changed.in_sync |= !std::mem::replace(&mut self.in_sync, true),
             }
         }
         changed

@@ -53,7 +53,8 @@ fn a_reader_gets_a_snapshot_then_is_in_sync_then_hears_changes() {
     assert_eq!(short(&reader.take()), ["reset", "+a", "+b", "sync@5"]);
     assert!(reader.take().is_empty());
     mirror.apply(vec![change("c", 6), gone("a", 7)], Revision(7));
-    assert_eq!(short(&reader.take()), ["-a", "+c"]);
+    assert_eq!(short(&reader.take()), ["-a", "+c", "sync@7"]);
+    assert!(reader.take().is_empty(), "once is enough");
 }
 
 #[test]
@@ -72,7 +73,7 @@ fn a_slow_reader_is_owed_keys_not_messages() {
     }
     mirror.apply(vec![change("b", 2000)], Revision(2000));
     mirror.apply(vec![gone("b", 2001)], Revision(2001));
-    assert_eq!(short(&reader.take()), ["+a", "-b"]);
+    assert_eq!(short(&reader.take()), ["+a", "-b", "sync@2001"]);
 }
 
 #[test]
@@ -152,6 +153,52 @@ fn history_that_was_dropped_means_a_snapshot() {
 }
 
 #[test]
+fn who_breaks_off_in_the_middle_and_comes_back_misses_nothing() {
+    let mirror = started(&["a"], 1);
+    let reader = mirror.subscribe(BTreeSet::new(), None);
+    let mut safe = None;
+    let mut known = BTreeSet::new();
+    let mut hear = |news: Vec<News>| {
+        for news in news {
+            match news {
+                News::InSync(revision) => safe = Some(revision),
+                other => known.extend(short(&[other])),
+            }
+        }
+        (safe, known.len())
+    };
+    assert_eq!(hear(reader.take()), (Some(Revision(1)), 2));
+    // Written in the order opposite to that of the keys.
+    let many = BATCH as u64 + 88;
+    let changes = (0..many).map(|n| change(&format!("p{:04}", many - n), n + 2)).collect();
+    mirror.apply(changes, Revision(many + 1));
+    let (after, heard) = hear(reader.take());
+    assert_eq!((after, heard), (Some(Revision(1)), BATCH + 2), "owed the rest, it is not in sync");
+    drop(reader);
+    let again = mirror.subscribe(BTreeSet::new(), after);
+    hear(again.take());
+    assert_eq!(hear(again.take()), (Some(Revision(many + 1)), many as usize + 2));
+    // Who came to the end by changes alone knows from where to go on.
+    mirror.apply(vec![gone("p0001", many + 2)], Revision(many + 2));
+    assert_eq!(hear(again.take()).0, Some(Revision(many + 2)));
+}
+
+#[test]
+fn a_revision_from_beyond_the_copy_means_a_snapshot() {
+    let mirror = started(&["a"], 5);
+    let reader = mirror.subscribe(BTreeSet::new(), Some(Revision(6)));
+    assert_eq!(short(&reader.take()), ["reset", "+a", "sync@5"]);
+    // The datastore was replaced while the daemon ran.
+    let there = mirror.subscribe(BTreeSet::new(), Some(Revision(5)));
+    there.take();
+    let (key, value) = (change("b", 2).key, change("b", 2).value.expect("a value"));
+    mirror.replace([(key, value)], Revision(2));
+    assert_eq!(short(&there.take()), ["-a", "+b", "sync@2"]);
+    let reader = mirror.subscribe(BTreeSet::new(), Some(Revision(5)));
+    assert_eq!(short(&reader.take()), ["reset", "+b", "sync@2"]);
+}
+
+#[test]
 fn a_reader_of_some_kinds_hears_nothing_of_others() {
     let mirror = started(&["a"], 1);
     let reader = mirror.subscribe([Kind::Node].into(), None);
@@ -169,7 +216,7 @@ fn a_list_after_lost_history_tells_what_went_away() {
     let c = change("c", 8);
     let listed = [b, c].map(|change| (change.key, change.value.expect("a value")));
     mirror.replace(listed, Revision(9));
-    assert_eq!(short(&reader.take()), ["-a", "+c"]);
+    assert_eq!(short(&reader.take()), ["-a", "+c", "sync@9"]);
 }
 
 #[test]
@@ -180,7 +227,7 @@ fn what_cannot_be_read_any_more_is_gone() {
     let mut broken = change("a", 2);
     broken.value = Some(Versioned { value: "{".into(), revision: Revision(2) });
     mirror.apply(vec![broken], Revision(2));
-    assert_eq!(short(&reader.take()), ["-a"]);
+    assert_eq!(short(&reader.take()), ["-a", "sync@2"]);
     let later = mirror.subscribe(BTreeSet::new(), None);
     assert_eq!(short(&later.take()), ["reset", "sync@2"]);
 }
@@ -201,6 +248,6 @@ async fn it_follows_a_datastore() {
     assert!(seen.contains(&"+a".to_owned()), "{seen:?}");
     let (key, text) = pool("b", 2);
     store.commit(Txn::create(key, text.into(), Vec::new()), &actor).await.expect("a commit");
-    assert_eq!(short(&reader.next().await), ["+b"]);
+    assert_eq!(short(&reader.next().await).first().map(String::as_str), Some("+b"));
     task.abort();
 }

@@ -30,10 +30,7 @@ impl Cluster {
         for news in news {
             match news {
                 News::Reset => *self = Self::default(),
-                News::InSync(_) => {
-                    self.synced = true;
-                    ours = true;
-                }
+                News::InSync(_) => ours |= !std::mem::replace(&mut self.synced, true),
                 News::Resource(mirrored) => match resources::read(&mirrored.text, true) {
                     Ok(resource) => ours |= self.put(own, resource),
                     // It was decoded before it was mirrored.

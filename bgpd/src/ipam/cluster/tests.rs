@@ -38,6 +38,7 @@ fn cluster(news: Vec<News>) -> Cluster {
     assert!(!cluster.is_in_sync());
     assert!(cluster.apply(all).in_sync);
     assert!(cluster.is_in_sync());
+    assert_eq!(cluster.apply(vec![News::InSync(Revision(6))]), Changed::default(), "no news");
     cluster
 }
 

@@ -53,6 +53,14 @@ fn a_datastore_is_locked_only_when_it_says_so() {
 }
 
 #[test]
+fn only_the_first_time_in_sync_is_about_this_node() {
+    let mut cluster = Cluster::default();
+    assert!(cluster.take("own", vec![News::InSync(Revision(4))]));
+    let later = vec![node("other", "10.0.0.2/24"), News::InSync(Revision(5))];
+    assert!(!cluster.take("own", later));
+}
+
+#[test]
 fn a_new_beginning_forgets_everything() {
     let mut cluster = Cluster::default();
     cluster.take("own", vec![node("other", "10.0.0.2/24"), News::InSync(Revision(4))]);
