@@ -145,6 +145,7 @@ impl Registrar {
         let mut due = Instant::now();
         // From then on an address that the host still has may be exchanged for a better one.
         let mut careful_at = due;
+        let mut known = self.desired.borrow_and_update().clone();
         loop {
             tokio::select! {
                 news = news.next() => {
@@ -156,15 +157,18 @@ impl Registrar {
                 () = self.links.notified() => due = due.min(Instant::now() + SETTLE),
                 changed = self.desired.changed(), if configured => {
                     configured = changed.is_ok();
-                    careful_at = Instant::now();
-                    due = careful_at;
+                    let desired = self.desired.borrow_and_update().clone();
+                    if is_about_us(&known, &desired) {
+                        careful_at = Instant::now();
+                        due = careful_at;
+                    }
+                    known = desired;
                 }
                 () = sleep_until(due) => {
                     let now = Instant::now();
                     let keep =
                         if now >= careful_at { Keep::AmongBest } else { Keep::WhileThere };
-                    let desired = self.desired.borrow_and_update().clone();
-                    due = match self.round(&desired, keep).await {
+                    due = match self.round(&known, keep).await {
                         Round::Done => {
                             self.pause = PAUSE;
                             if keep == Keep::AmongBest {
@@ -373,6 +377,11 @@ impl Registrar {
     }
 }
 
+/// Whether a change of the configuration is a cause to look for a better address.
+fn is_about_us(old: &Desired, new: &Desired) -> bool {
+    old.node.registration != new.node.registration || old.datastore != new.datastore
+}
+
 /// When to look again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Round {
@@ -392,3 +401,6 @@ fn cluster_information() -> Resource {
     };
     Object::new("default", spec).into()
 }
+
+#[cfg(test)]
+mod tests;

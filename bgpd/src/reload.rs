@@ -71,6 +71,8 @@ pub(crate) struct Reloader {
     speaker: SpeakerHandle,
     fib: FibHandle,
     route_lock: Option<RouteLock>,
+    /// Why the kernel side does not take what the cluster says, as it was logged.
+    refused: Option<String>,
 }
 
 impl Reloader {
@@ -82,7 +84,7 @@ impl Reloader {
         fib: FibHandle,
         route_lock: Option<RouteLock>,
     ) -> Self {
-        Self { sources, desired, router_id, speaker, fib, route_lock }
+        Self { sources, desired, router_id, speaker, fib, route_lock, refused: None }
     }
 
     /// Answers, and follows the cluster, until nobody can ask any more.
@@ -94,9 +96,7 @@ impl Reloader {
                     Some(request) => self.answer(request).await,
                     None => return,
                 },
-                () = self.sources.cluster.changed() => {
-                    due.get_or_insert_with(|| Instant::now() + COALESCE);
-                }
+                () = self.sources.cluster.changed() => due = Some(sooner(due, Instant::now())),
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                     due = self.follow().await.err().map(|_| Instant::now() + RETRY);
                 }
@@ -209,10 +209,16 @@ impl Reloader {
         let steps = diff(&self.in_force(), &merge.merged.desired);
         let planned = start.elapsed();
         if let Err(error) = self.apply(&file, merge, ByHand::Keep).await {
-            if let ReloadError::Kernel(err) = &error {
+            if let ReloadError::Kernel(err) = &error
+                && self.refused.as_ref() != Some(err)
+            {
                 error!(err, "the cluster's configuration is not in force; trying again");
+                self.refused = Some(err.clone());
             }
             return Err(error);
+        }
+        if self.refused.take().is_some() {
+            info!("the cluster's configuration is in force again");
         }
         if !steps.is_empty() {
             let took = start.elapsed();
@@ -263,10 +269,27 @@ impl Reloader {
         }
         let provisional = !self.sources.cluster.in_sync();
         self.speaker.apply(config::speaker(&new, self.router_id, provisional), by_hand).await;
-        self.desired.send_replace(Arc::new(new));
+        publish(&self.desired, new);
         self.sources.cluster.settle(merge);
         Ok(())
     }
+}
+
+/// When to follow the cluster after a change: soon, even while a try that failed waits.
+fn sooner(due: Option<Instant>, now: Instant) -> Instant {
+    let soon = now + COALESCE;
+    due.map_or(soon, |due| due.min(soon))
+}
+
+/// Tells those who follow what is in force, if it is something else.
+fn publish(in_force: &watch::Sender<Arc<Desired>>, new: Desired) {
+    in_force.send_if_modified(|known| {
+        let differs = **known != new;
+        if differs {
+            *known = Arc::new(new);
+        }
+        differs
+    });
 }
 
 fn log(steps: &[Step]) {
@@ -281,3 +304,6 @@ fn log(steps: &[Step]) {
         info!(more, "configuration changes");
     }
 }
+
+#[cfg(test)]
+mod tests;
