@@ -1,14 +1,15 @@
 //! What the host says of itself: addresses, default routes, the source of packets to somebody.
 
 use std::{
-    fs,
+    fs::File,
+    io::{BufRead, BufReader},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     time::Duration,
 };
 
 use bgp_desired::{
     Backend, Datastore,
-    autodetect::{AddressFamily, Facts, LinkFacts, Method, Reached},
+    autodetect::{AddressFamily, Facts, Keep, LinkFacts, Method, Reached, detect},
 };
 use margay_fib::FibHandle;
 use tokio::{net::lookup_host, time::timeout};
@@ -39,11 +40,25 @@ pub(super) async fn gather(
             reached.push(Reached { target: host, source });
         }
     }
-    let default_links = match method {
-        Method::Auto | Method::DefaultRoute => default_links(family),
-        _ => Vec::new(),
-    };
-    Facts { links: links(fib), reached, default_links }
+    let mut facts = Facts { links: links(fib), reached, default_links: Vec::new() };
+    if needs_default_links(family, method, &facts) {
+        // A full table is tens of megabytes of text.
+        let read = tokio::task::spawn_blocking(move || default_links(family));
+        facts.default_links = read.await.unwrap_or_default();
+    }
+    facts
+}
+
+/// Whether the default routes decide: for `auto` only where nothing that is reached does.
+fn needs_default_links(family: AddressFamily, method: &Method, facts: &Facts) -> bool {
+    match method {
+        Method::DefaultRoute => true,
+        Method::Auto => {
+            let by_reach = Method::CanReach(String::new());
+            detect(family, &by_reach, facts, None, Keep::AmongBest).chosen.is_none()
+        }
+        _ => false,
+    }
 }
 
 /// The interfaces and their addresses.
@@ -102,17 +117,21 @@ fn default_links(family: AddressFamily) -> Vec<String> {
         AddressFamily::V4 => "/proc/net/route",
         AddressFamily::V6 => "/proc/net/ipv6_route",
     };
-    let text = match fs::read_to_string(file) {
-        Ok(text) => text,
+    let default = match family {
+        AddressFamily::V4 => default_v4,
+        AddressFamily::V6 => default_v6,
+    };
+    let routes = File::open(file).and_then(|file| {
+        let lines = BufReader::new(file).lines();
+        lines.filter_map(|line| line.map(|line| default(&line)).transpose()).collect()
+    });
+    match routes {
+        Ok(routes) => in_order(routes),
         Err(error) => {
             debug!(file, err = %error, "cannot read the routes");
-            return Vec::new();
+            Vec::new()
         }
-    };
-    in_order(match family {
-        AddressFamily::V4 => text.lines().filter_map(default_v4).collect(),
-        AddressFamily::V6 => text.lines().filter_map(default_v6).collect(),
-    })
+    }
 }
 
 fn in_order(mut routes: Vec<(u32, String)>) -> Vec<String> {

@@ -1,6 +1,10 @@
 //! What this node is called.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::Path,
+};
 
 use bgp_desired::Desired;
 use margay_model::{Kind, meta};
@@ -58,11 +62,14 @@ fn stored(path: &Path) -> Option<String> {
     Some(name.to_owned())
 }
 
-/// Whole or not at all.
+/// Whole or not at all, and still there after a power cut.
 fn store(path: &Path, name: &str) -> io::Result<()> {
     let new = path.with_extension("new");
-    fs::write(&new, format!("{name}\n"))?;
-    fs::rename(&new, path)
+    let mut file = File::create(&new)?;
+    writeln!(file, "{name}")?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
 #[cfg(test)]

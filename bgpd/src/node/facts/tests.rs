@@ -49,3 +49,21 @@ async fn packets_to_the_host_itself_come_from_it() {
     assert_eq!(source, Some(IpAddr::V4(Ipv4Addr::LOCALHOST)));
     assert_eq!(source_towards(AddressFamily::V6, "127.0.0.1", PORT).await, None);
 }
+
+#[test]
+fn the_routes_are_read_only_where_they_decide() {
+    let source = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+    let link = LinkFacts {
+        name: "eth0".to_owned(),
+        up: true,
+        addresses: vec!["10.0.0.1/24".parse().expect("an address")],
+    };
+    let reached = vec![Reached { target: "etcd".to_owned(), source }];
+    let with = Facts { links: vec![link.clone()], reached, default_links: Vec::new() };
+    let without = Facts { links: vec![link], reached: Vec::new(), default_links: Vec::new() };
+    let needs = |method, facts| needs_default_links(AddressFamily::V4, &method, facts);
+    assert!(!needs(Method::Auto, &with));
+    assert!(needs(Method::Auto, &without));
+    assert!(needs(Method::DefaultRoute, &with));
+    assert!(!needs(Method::FirstFound, &without));
+}
