@@ -171,10 +171,7 @@ async fn serve(source: Source, desired: Desired) -> Result<()> {
     let why = loop {
         tokio::select! {
             signal = signals.recv() => match signal {
-                Some(Signal::Reload) => {
-                    // The owner of the configuration says what came of it.
-                    let _ = requests_sender.send(Request::Signal).await;
-                }
+                Some(Signal::Reload) => ask_to_reload(&requests_sender),
                 Some(Signal::Stop(why)) => break why,
                 None => break "signals lost",
             },
@@ -196,6 +193,13 @@ async fn serve(source: Source, desired: Desired) -> Result<()> {
     tasks.shutdown().await;
     info!("stopped");
     Ok(())
+}
+
+/// Never waits: SIGTERM must be heard. The owner of the configuration says what comes of it.
+fn ask_to_reload(requests: &mpsc::Sender<Request>) {
+    if requests.try_send(Request::Signal).is_err() {
+        warn!("SIGHUP left aside: too many requests wait for the configuration already");
+    }
 }
 
 /// Ends sessions, then takes our routes out of the kernel: nobody keeps them up to date any more.
@@ -259,3 +263,6 @@ fn signals() -> Result<mpsc::Receiver<Signal>> {
     });
     Ok(receiver)
 }
+
+#[cfg(test)]
+mod tests;
