@@ -1,6 +1,13 @@
 //! Health, metrics and a page for people.
 
-use std::fmt::Write;
+use std::{
+    collections::BTreeSet,
+    fmt::Write,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
 
 use axum::{
     Router,
@@ -9,20 +16,27 @@ use axum::{
     response::IntoResponse,
     routing::get,
 };
+use margay_model::Kind;
 use tokio::{net::TcpListener, sync::watch};
 use tracing::error;
 
-use crate::{api::Node, metrics};
+use crate::{
+    api::Node,
+    metrics,
+    mirror::{Mirror, News},
+};
 
 #[derive(Debug, Clone)]
 struct Context {
     node: Node,
     stopped: watch::Receiver<bool>,
+    /// The datastore was read once.
+    heard: Arc<AtomicBool>,
 }
 
 /// Answers until `stopped` says so.
 pub(crate) async fn serve(listener: TcpListener, node: Node, mut stopped: watch::Receiver<bool>) {
-    let context = Context { node, stopped: stopped.clone() };
+    let context = Context { node, stopped: stopped.clone(), heard: Arc::default() };
     let router = Router::new()
         .route("/", get(page))
         .route("/metrics", get(metrics))
@@ -45,11 +59,28 @@ async fn live() -> &'static str {
 }
 
 async fn ready(State(context): State<Context>) -> (StatusCode, &'static str) {
-    if *context.stopped.borrow() {
-        (StatusCode::SERVICE_UNAVAILABLE, "stopping\n")
-    } else {
-        (StatusCode::OK, "ok\n")
+    let mirror = context.node.datastore.is_some().then_some(&context.node.mirror);
+    readiness(*context.stopped.borrow(), mirror, &context.heard)
+}
+
+/// Whether the node does what it is for: not before it has read the datastore once, if there is one.
+fn readiness(
+    stopped: bool,
+    mirror: Option<&Mirror>,
+    heard: &AtomicBool,
+) -> (StatusCode, &'static str) {
+    if stopped {
+        return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
     }
+    if let Some(mirror) = mirror.filter(|_| !heard.load(Relaxed)) {
+        // A kind with no more than one resource: only whether it is in sync is of interest.
+        let reader = mirror.subscribe(BTreeSet::from([Kind::ClusterInformation]), None);
+        if !reader.take().iter().any(|news| matches!(news, News::InSync(_))) {
+            return (StatusCode::SERVICE_UNAVAILABLE, "the datastore has not been read yet\n");
+        }
+        heard.store(true, Relaxed);
+    }
+    (StatusCode::OK, "ok\n")
 }
 
 async fn metrics(State(context): State<Context>) -> impl IntoResponse {
@@ -93,3 +124,6 @@ async fn page(State(context): State<Context>) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests;

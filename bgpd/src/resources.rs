@@ -2,7 +2,8 @@
 //!
 //! Owns: create, replace and delete as users know them; what one resource asks of others (a tier
 //! that exists, pools that do not overlap). Promises: every resource of a request is checked before
-//! the first is written, and what others wrote meanwhile is never overwritten unseen. Leaves to
+//! the first is written, what one transaction takes is written whole or not at all, and what others
+//! wrote meanwhile is never overwritten unseen. Leaves to
 //! `margay-model` what a single resource may say, and to the store what is durable.
 
 mod error;
@@ -12,7 +13,10 @@ mod rules;
 use std::{collections::BTreeSet, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
-use margay_datastore::{Entry, Outcome, Store, limits};
+use margay_datastore::{
+    Entry, Outcome, Store,
+    limits::{self, Room},
+};
 use margay_model::{
     Actor, Compare, Expect, Item, Key, Kind, Mode, Resource, Revision, Txn, Versioned, Write,
     decode,
@@ -92,90 +96,120 @@ impl Resources {
         shown(key, &found)
     }
 
-    /// Writes all resources, or none of them.
+    /// Writes all resources, or none of them, as far as one transaction goes: 16 resources and
+    /// 1.25 MiB. More are written in several, in the order of the request. Once begun it goes on,
+    /// though the caller goes away.
     ///
     /// # Errors
-    /// What is wrong with one, or the datastore. With more resources than a transaction takes, an
-    /// error of the datastore may come after some were written; a fault never does.
+    /// What is wrong with one, before anything is written; or the datastore, or others who write
+    /// the same: [`ResourceError::Partly`] where some were written before that.
     pub(crate) async fn write(
         &self,
         resources: Vec<Resource>,
         options: &WriteOptions,
         actor: &Actor,
     ) -> Result<Vec<(WriteOutcome, String)>, ResourceError> {
-        for _ in 0..TRIES {
-            let mut plan = self.plan(&resources, options).await?;
-            if options.dry_run {
-                return answer(&plan);
-            }
-            match self.commit(&mut plan, actor).await? {
-                None => return answer(&plan),
-                Some(lost) if lost.pinned => {
-                    return Err(ResourceError::Changed(lost.resource.key()));
-                }
-                Some(lost) if options.mode == WriteMode::Create => {
-                    return Err(ResourceError::AlreadyExists(lost.resource.key()));
-                }
-                // Somebody else was faster: look again.
-                Some(_) => {}
-            }
+        let (own, options, actor) = (self.clone(), options.clone(), actor.clone());
+        let task = tokio::spawn(async move { own.write_all(resources, &options, &actor).await });
+        match task.await {
+            Ok(result) => result,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err(ResourceError::Stopping),
+            },
         }
-        Err(ResourceError::Contended)
     }
 
+    async fn write_all(
+        &self,
+        mut resources: Vec<Resource>,
+        options: &WriteOptions,
+        actor: &Actor,
+    ) -> Result<Vec<(WriteOutcome, String)>, ResourceError> {
+        let mut keys = BTreeSet::new();
+        for resource in &mut resources {
+            resource.apply_defaults();
+            let key = resource.key();
+            if keys.contains(&key) {
+                return Err(ResourceError::invalid(&key, "stands twice in the request"));
+            }
+            keys.insert(key);
+        }
+        let mut answers = Vec::with_capacity(resources.len());
+        for _ in 0..TRIES {
+            let rest = resources.get(answers.len()..).unwrap_or_default();
+            match self.write_rest(rest, options, actor, &mut answers).await {
+                Ok(true) => return Ok(answers),
+                // Somebody else was faster: look again.
+                Ok(false) => {}
+                Err(error) => return Err(partly(&resources, &answers, error)),
+            }
+        }
+        Err(partly(&resources, &answers, ResourceError::Contended))
+    }
+
+    /// Writes what is not written yet; whether that is all. `answers` grows with every part.
+    async fn write_rest(
+        &self,
+        rest: &[Resource],
+        options: &WriteOptions,
+        actor: &Actor,
+        answers: &mut Vec<(WriteOutcome, String)>,
+    ) -> Result<bool, ResourceError> {
+        let plan = self.plan(rest, options).await?;
+        if options.dry_run {
+            answers.extend(plan.iter().map(answer));
+            return Ok(true);
+        }
+        for mut part in parts(plan) {
+            let mut txn = Txn::default();
+            for planned in part.iter().filter(|planned| planned.changes()) {
+                let key = planned.resource.key();
+                txn.compares.push(Compare { key, expect: planned.expect });
+                txn.writes.push(planned.write());
+            }
+            if !txn.writes.is_empty() {
+                match self.store.commit(txn, actor).await? {
+                    Outcome::Committed(committed) => {
+                        for planned in part.iter_mut().filter(|planned| planned.changes()) {
+                            planned.revision = committed.revision;
+                        }
+                    }
+                    Outcome::Conflict(conflict) => {
+                        let lost = conflict.compare.key;
+                        let pinned = part.iter().any(|p| p.pinned && p.resource.key() == lost);
+                        return match options.mode {
+                            _ if pinned => Err(ResourceError::Changed(lost)),
+                            WriteMode::Create => Err(ResourceError::AlreadyExists(lost)),
+                            WriteMode::Replace | WriteMode::Apply => Ok(false),
+                        };
+                    }
+                }
+            }
+            answers.extend(part.iter().map(answer));
+        }
+        Ok(true)
+    }
+
+    /// What is to be written, every rule and limit asked.
     async fn plan(
         &self,
         resources: &[Resource],
         options: &WriteOptions,
     ) -> Result<Vec<Planned>, ResourceError> {
         let mut plan = Vec::with_capacity(resources.len());
-        let mut keys = BTreeSet::new();
         for resource in resources {
-            let mut resource = resource.clone();
-            resource.apply_defaults();
             let key = resource.key();
-            if !keys.insert(key.clone()) {
-                return Err(ResourceError::invalid(&key, "stands twice in the request"));
-            }
             let current = self.store.get(&key).await?;
-            plan.push(planned(resource, current, options)?);
+            let planned = planned(resource.clone(), current, options)?;
+            limits::check_write(&planned.write()).map_err(|error| {
+                ResourceError::invalid(&key, format!("cannot be stored: {error}"))
+            })?;
+            plan.push(planned);
         }
         let written: Vec<_> = plan.iter().map(|planned| &planned.resource).collect();
         Cluster::load(self.store.as_ref(), &written).await?.check(&written)?;
         Ok(plan)
-    }
-
-    /// Commits the plan, and says which write lost its compare, if one did.
-    async fn commit<'a>(
-        &self,
-        plan: &'a mut [Planned],
-        actor: &Actor,
-    ) -> Result<Option<&'a Planned>, ResourceError> {
-        let mut lost = None;
-        let mut changed: Vec<_> =
-            plan.iter_mut().filter(|planned| planned.outcome != WriteOutcome::Unchanged).collect();
-        for part in changed.chunks_mut(limits::MAX_WRITES) {
-            let mut txn = Txn::default();
-            for planned in part.iter() {
-                let key = planned.resource.key();
-                txn.compares.push(Compare { key: key.clone(), expect: planned.expect });
-                let value = planned.octets.clone();
-                txn.writes.push(Write::Put { key, value, index: Vec::new() });
-            }
-            match self.store.commit(txn, actor).await? {
-                Outcome::Committed(committed) => {
-                    for planned in part.iter_mut() {
-                        planned.revision = committed.revision;
-                    }
-                }
-                Outcome::Conflict(conflict) => {
-                    lost = Some(conflict.compare.key);
-                    break;
-                }
-            }
-        }
-        drop(changed);
-        Ok(lost.and_then(|key| plan.iter().find(|planned| planned.resource.key() == key)))
     }
 
     /// Removes a resource, and says how it was last.
@@ -270,16 +304,64 @@ fn begin(resource: &mut Resource, now: SystemTime) {
         .get_or_insert_with(|| humantime::format_rfc3339_seconds(now).to_string());
 }
 
-fn answer(plan: &[Planned]) -> Result<Vec<(WriteOutcome, String)>, ResourceError> {
-    let one = |planned: &Planned| {
-        let mut resource = planned.resource.clone();
-        if planned.revision > Revision::default() {
-            let version = planned.revision.0.to_string();
-            resource.metadata_mut().resource_version = Some(version);
+impl Planned {
+    fn changes(&self) -> bool {
+        self.outcome != WriteOutcome::Unchanged
+    }
+
+    fn write(&self) -> Write {
+        let (key, value) = (self.resource.key(), self.octets.clone());
+        Write::Put { key, value, index: Vec::new() }
+    }
+}
+
+/// What goes into each transaction, in the order of the request.
+fn parts(plan: Vec<Planned>) -> Vec<Vec<Planned>> {
+    let mut parts: Vec<Vec<Planned>> = Vec::new();
+    let mut room = Room::default();
+    for planned in plan {
+        let fits = !planned.changes() || room.take(&planned.write());
+        match parts.last_mut() {
+            Some(part) if fits => part.push(planned),
+            _ => {
+                if !fits {
+                    room = Room::default();
+                    // The first write always fits.
+                    let _ = room.take(&planned.write());
+                }
+                parts.push(vec![planned]);
+            }
         }
-        (planned.outcome, resource.to_json().to_string())
-    };
-    Ok(plan.iter().map(one).collect())
+    }
+    parts
+}
+
+/// An error of a request, with what was written before it.
+fn partly(
+    resources: &[Resource],
+    answers: &[(WriteOutcome, String)],
+    cause: ResourceError,
+) -> ResourceError {
+    let written = answers.iter().any(|(outcome, _)| *outcome != WriteOutcome::Unchanged);
+    match (resources.get(..answers.len()).and_then(<[_]>::last), resources.get(answers.len())) {
+        (Some(last), Some(next)) if written => ResourceError::Partly {
+            done: answers.len(),
+            all: resources.len(),
+            last: last.key(),
+            next: next.key(),
+            cause: Box::new(cause),
+        },
+        _ => cause,
+    }
+}
+
+fn answer(planned: &Planned) -> (WriteOutcome, String) {
+    let mut resource = planned.resource.clone();
+    if planned.revision > Revision::default() {
+        let version = planned.revision.0.to_string();
+        resource.metadata_mut().resource_version = Some(version);
+    }
+    (planned.outcome, resource.to_json().to_string())
 }
 
 /// A stored resource as users see it.

@@ -21,6 +21,39 @@ pub const MAX_KEY: usize = 1024;
 /// Rows of one page, whatever was asked for.
 pub const MAX_PAGE: usize = 10_000;
 
+/// How full a transaction is, for those who cut many writes into several.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Room {
+    writes: usize,
+    octets: usize,
+}
+
+impl Room {
+    /// Takes a write in, or says that another transaction has to begin with it. The first fits.
+    #[must_use]
+    pub fn take(&mut self, write: &Write) -> bool {
+        let more = match write {
+            Write::Put { value, .. } => value.len(),
+            Write::Delete { .. } => 0,
+        };
+        let next = Self { writes: self.writes + 1, octets: self.octets + more };
+        let fits = next.writes <= MAX_WRITES && next.octets <= MAX_TXN;
+        let taken = fits || self.writes == 0;
+        if taken {
+            *self = next;
+        }
+        taken
+    }
+}
+
+/// Checks one write by itself, as a commit would.
+///
+/// # Errors
+/// [`StoreError::TooLarge`] and [`StoreError::Invalid`].
+pub fn check_write(write: &Write) -> Result<(), StoreError> {
+    check(Txn { compares: Vec::new(), writes: vec![write.clone()] }).map(drop)
+}
+
 /// Checks a transaction and brings its values into the form that is stored.
 ///
 /// # Errors

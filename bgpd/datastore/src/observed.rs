@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// A store whose requests are counted and, if there is a log, written down.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ObservedStore {
     inner: Arc<dyn Store>,
     counters: Arc<Counters>,
@@ -127,6 +127,25 @@ impl ObservedStore {
         self.counters.audit_failures.fetch_add(1, Relaxed);
         tracing::error!(err = %failure, "a change is missing in the audit log");
     }
+
+    /// Commits, and writes it down.
+    async fn commit_noted(&self, txn: Txn, actor: &Actor) -> Result<Outcome, StoreError> {
+        let writes = !txn.writes.is_empty();
+        let line = (writes && self.audit.is_some()).then(|| Line::of(&txn, actor));
+        let result = self.counters.commit.time(self.inner.commit(txn, actor)).await;
+        match (&result, line) {
+            (Ok(Outcome::Committed(committed)), Some(mut line)) => {
+                line.committed(committed.revision, &committed.replaced);
+                self.note(line).await;
+            }
+            (Ok(Outcome::Conflict(_)), _) => {
+                self.counters.conflicts.fetch_add(1, Relaxed);
+            }
+            (Err(error), Some(line)) if error.is_outcome_unknown() => self.note(line).await,
+            _ => {}
+        }
+        result
+    }
 }
 
 #[async_trait]
@@ -147,22 +166,20 @@ impl Store for ObservedStore {
         self.counters.watch.time(self.inner.watch(area, after)).await
     }
 
+    /// Once begun it is ended and written down, though the caller goes away.
     async fn commit(&self, txn: Txn, actor: &Actor) -> Result<Outcome, StoreError> {
-        let writes = !txn.writes.is_empty();
-        let line = (writes && self.audit.is_some()).then(|| Line::of(&txn, actor));
-        let result = self.counters.commit.time(self.inner.commit(txn, actor)).await;
-        match (&result, line) {
-            (Ok(Outcome::Committed(committed)), Some(mut line)) => {
-                line.committed(committed.revision, &committed.replaced);
-                self.note(line).await;
-            }
-            (Ok(Outcome::Conflict(_)), _) => {
-                self.counters.conflicts.fetch_add(1, Relaxed);
-            }
-            (Err(error), Some(line)) if error.is_outcome_unknown() => self.note(line).await,
-            _ => {}
+        let (own, actor) = (self.clone(), actor.clone());
+        let task = tokio::spawn(async move { own.commit_noted(txn, &actor).await });
+        match task.await {
+            Ok(result) => result,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(error) => {
+                    let endpoint = self.status().endpoint;
+                    Err(StoreError::Unanswered { endpoint, cause: error.to_string() })
+                }
+            },
         }
-        result
     }
 
     async fn keep_lease(&self, lease: &Lease) -> Result<LeaseOutcome, StoreError> {

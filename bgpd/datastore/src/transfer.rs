@@ -22,7 +22,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::StoreError,
-    etcd, limits,
+    etcd,
+    limits::{self, Room},
     store::{Entry, Outcome, Store, list_all},
 };
 
@@ -209,17 +210,14 @@ impl Backup {
     ) -> Result<Restored, TransferError> {
         let (writes, restored) = self.plan(store, existing).await?;
         let mut batch = Txn::default();
-        let mut octets = 0;
+        let mut room = Room::default();
         for (compare, write) in writes {
-            let more = match &write {
-                Write::Put { value, .. } => value.len(),
-                Write::Delete { .. } => 0,
-            };
-            if batch.writes.len() >= limits::MAX_WRITES || octets + more > limits::MAX_TXN {
+            if !room.take(&write) {
                 flush(store, std::mem::take(&mut batch), actor).await?;
-                octets = 0;
+                room = Room::default();
+                // The first write always fits.
+                let _ = room.take(&write);
             }
-            octets += more;
             batch.compares.push(compare);
             batch.writes.push(write);
         }

@@ -53,6 +53,26 @@ pub(crate) enum ResourceError {
         /// What is wrong with it.
         faults: Faults,
     },
+    /// A request of several transactions, of which not all were made.
+    #[error(
+        "{done} of {all} resources are written, the last is {last}; from {next} on {}: {cause}",
+        .cause.rest()
+    )]
+    Partly {
+        /// How many, from the first on.
+        done: usize,
+        /// How many were asked for.
+        all: usize,
+        /// The last of them.
+        last: Key,
+        /// The first that is not.
+        next: Key,
+        /// Why it went no further.
+        cause: Box<ResourceError>,
+    },
+    /// The daemon ends; whether the change was made is not known.
+    #[error("the daemon is stopping; the change may have been made")]
+    Stopping,
     /// Settings of IPAM that contradict each other.
     #[error("{0}")]
     Settings(String),
@@ -68,6 +88,16 @@ impl ResourceError {
     /// A fault of a resource beside others.
     pub(crate) fn invalid(key: &Key, fault: impl Into<String>) -> Self {
         Self::Invalid { key: key.clone(), fault: fault.into() }
+    }
+
+    /// What became of those that were to follow.
+    fn rest(&self) -> &'static str {
+        match self {
+            Self::Store(error) if error.is_outcome_unknown() => {
+                "one transaction may have been made, and none after it"
+            }
+            _ => "none is",
+        }
     }
 
     /// Something a rule forbids.
@@ -94,6 +124,8 @@ impl From<ResourceError> for Status {
             ResourceError::Changed(_) | ResourceError::Contended => Status::aborted(text),
             ResourceError::Forbidden { .. } => Status::failed_precondition(text),
             ResourceError::Unreadable { .. } => Status::data_loss(text),
+            ResourceError::Stopping => Status::unavailable(text),
+            ResourceError::Partly { cause, .. } => Status::new(Self::from(*cause).code(), text),
             ResourceError::Store(error) => store(&error),
         }
     }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use margay_datastore::MemStore;
+use margay_datastore::{MemStore, faults::Fault};
 use serde_json::{Value, json};
 
 use super::*;
@@ -346,4 +346,90 @@ fn a_list_names_what_it_leaves_out() {
         warning.starts_with("left out: IPPool(odd) in the datastore cannot be read"),
         "{warning}"
     );
+}
+
+fn set(name: &str, nets: u32) -> Value {
+    let nets: Vec<_> =
+        (0..nets).map(|n| format!("{}/32", std::net::Ipv4Addr::from(0x0a00_0000 + n))).collect();
+    json!({
+        "apiVersion": "projectcalico.org/v3",
+        "kind": "GlobalNetworkSet",
+        "metadata": { "name": name },
+        "spec": { "nets": nets },
+    })
+}
+
+fn pools(count: usize) -> Vec<Value> {
+    (0..count).map(|i| pool(&format!("p{i}"), &format!("10.{i}.0.0/16"))).collect()
+}
+
+#[test]
+fn sixteen_resources_are_one_transaction() {
+    let bench = Bench::new();
+    bench.write(WriteMode::Create, &pools(16)).expect("written");
+    assert_eq!(bench.store.revision(), Revision(1));
+}
+
+#[test]
+fn one_that_is_too_large_keeps_all_from_being_written_dry_or_not() {
+    let bench = Bench::new();
+    let mut objects = pools(100);
+    objects.push(set("huge", 80_000));
+    for dry_run in [true, false] {
+        let result = bench.write_with(WriteMode::Apply, &objects, dry_run);
+        refused(result, "GlobalNetworkSet(huge) cannot be stored: octets of a value");
+    }
+    assert_eq!(bench.store.revision(), Revision(0));
+}
+
+#[test]
+fn what_is_too_large_for_one_transaction_is_written_in_several() {
+    let bench = Bench::new();
+    let sets: Vec<_> = (0..10).map(|n| set(&format!("s{n}"), 10_000)).collect();
+    let written = bench.write(WriteMode::Create, &sets).expect("written");
+    assert_eq!((written.len(), bench.store.revision()), (10, Revision(2)));
+}
+
+#[test]
+fn what_was_written_before_a_failure_is_told() {
+    for (fault, told) in [
+        (Fault::FailBefore, "none is: "),
+        (Fault::LoseAnswer, "one transaction may have been made, and none after it: "),
+    ] {
+        let bench = Bench::new();
+        let mut commits = 0;
+        bench.store.set_script(move |call| {
+            commits += usize::from(call.is_commit());
+            (commits == 2).then(|| fault.clone())
+        });
+        let result = bench.write(WriteMode::Create, &pools(100));
+        let told = format!(
+            "16 of 100 resources are written, the last is IPPool(p15); from IPPool(p16) on {told}"
+        );
+        refused(result, &told);
+    }
+}
+
+#[test]
+fn a_write_goes_on_though_nobody_waits_for_it() {
+    let store = MemStore::new();
+    let resources = Resources::new(Arc::new(store.clone()));
+    store.inject(|call| call.is_commit(), Fault::Delay(Duration::from_millis(50)));
+    let objects = pools(100).iter().map(|o| read(&o.to_string(), false).expect("one")).collect();
+    let options =
+        WriteOptions { mode: WriteMode::Apply, dry_run: false, now: SystemTime::UNIX_EPOCH };
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    runtime.block_on(async {
+        // Planned by then, and on its way.
+        let actor = actor();
+        let write = resources.write(objects, &options, &actor);
+        tokio::time::timeout(Duration::from_millis(1), write).await.expect_err("gone");
+        let whole = async {
+            while store.revision() < Revision(7) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), whole).await.expect("written to the end");
+    });
 }

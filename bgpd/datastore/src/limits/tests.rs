@@ -71,3 +71,17 @@ fn what_passes_has_its_index_sorted_and_its_resource_version_taken_out() {
     assert_eq!(value.as_ref(), br#"{"metadata":{"name":"a"}}"#);
     assert_eq!(index, &[entry("a"), entry("b")]);
 }
+
+#[test]
+fn a_transaction_has_room_for_what_the_check_lets_pass() {
+    let full = |writes: &mut dyn Iterator<Item = Write>| {
+        let mut room = Room::default();
+        writes.take_while(|write| room.take(write)).count()
+    };
+    assert_eq!(full(&mut (0..255).map(|n| put(block(n), b"", vec![]))), 16);
+    let large = |n: u8| {
+        let key = Key::cluster(Kind::IpPool, format!("p{n}"));
+        Write::Put { key, value: Bytes::from(vec![0; 150 * 1024]), index: vec![] }
+    };
+    assert_eq!(full(&mut (0..255).map(large)), 8);
+}

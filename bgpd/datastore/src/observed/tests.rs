@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::*;
@@ -29,4 +31,24 @@ async fn what_was_done_is_counted_and_written_down() {
     let text = std::fs::read_to_string(&path).unwrap();
     let outcomes: Vec<bool> = text.lines().map(|line| line.contains("\"committed\"")).collect();
     assert_eq!(outcomes, [false, true], "what is not known to be undone, and what was done");
+}
+
+#[tokio::test]
+async fn what_was_begun_is_written_down_though_nobody_waits_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.jsonl");
+    let memory = MemStore::new();
+    let log = AuditLog::open(&path).unwrap();
+    let store = ObservedStore::new(Arc::new(memory.clone()), Some(log));
+    let actor = Actor { component: "c".into(), node: "n".into(), user: None };
+    memory.inject(|call| call.is_commit(), Fault::Delay(Duration::from_millis(50)));
+    let gone = tokio::time::timeout(Duration::from_millis(1), store.commit(create(), &actor));
+    gone.await.expect_err("the caller goes away");
+    let noted = async {
+        while !std::fs::read_to_string(&path).unwrap().contains("\"committed\"") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), noted).await.expect("a line in the log");
+    assert_eq!(memory.revision(), Revision(1));
 }

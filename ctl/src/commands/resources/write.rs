@@ -31,7 +31,7 @@ pub async fn write(
     Ok(out.all(&rows)?)
 }
 
-/// Has the daemon write all objects, or none.
+/// Has the daemon write all objects, or none if one is wrong.
 pub async fn send(
     mode: WriteMode,
     objects: Vec<String>,
