@@ -347,8 +347,8 @@ fn partly(
         (Some(last), Some(next)) if written => ResourceError::Partly {
             done: answers.len(),
             all: resources.len(),
-            last: last.key(),
-            next: next.key(),
+            last: Box::new(last.key()),
+            next: Box::new(next.key()),
             cause: Box::new(cause),
         },
         _ => cause,

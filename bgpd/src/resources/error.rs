@@ -64,9 +64,9 @@ pub(crate) enum ResourceError {
         /// How many were asked for.
         all: usize,
         /// The last of them.
-        last: Key,
+        last: Box<Key>,
         /// The first that is not.
-        next: Key,
+        next: Box<Key>,
         /// Why it went no further.
         cause: Box<ResourceError>,
     },
