@@ -28,7 +28,7 @@ use anyhow::{Context, Result};
 use ipnet::IpNet;
 use margay_datastore::{Lease, Store};
 use margay_ipam::{
-    Allocator, Answer, Ask, IpamError, NodeName, Now, Owner, UnixMillis, allocator::Config,
+    Allocator, Answer, Ask, Grant, IpamError, NodeName, Now, Owner, UnixMillis, allocator::Config,
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -48,7 +48,8 @@ const GRACE: Duration = Duration::from_secs(15 * 60);
 const PATIENCE: Duration = Duration::from_millis(4500);
 /// Requests waiting for the task.
 const REQUESTS: usize = 1024;
-/// How long giving back the lease may take at the end; otherwise it ends by itself.
+/// How long it may take at the end to finish what is under way and give back the lease; otherwise
+/// the lease ends by itself.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What of the cluster's addresses is announced from here. Nothing before `in_sync`: until then
@@ -70,6 +71,8 @@ pub(crate) struct OwnAddresses {
 pub(crate) struct Ipam {
     node: NodeName,
     requests: mpsc::Sender<Request>,
+    /// Never full: who drops an answer cannot wait.
+    unwanted: mpsc::UnboundedSender<Vec<Grant>>,
     own: watch::Receiver<OwnAddresses>,
 }
 
@@ -81,6 +84,24 @@ enum Request {
     Look(Box<dyn FnOnce(Sight<'_>) + Send>),
     /// The daemon ends.
     Stop(oneshot::Sender<()>),
+}
+
+/// An answer that is waited for. When the wait is given up and the answer is there already, what
+/// it tells of is given back.
+struct Coming {
+    answer: oneshot::Receiver<Result<Answer, IpamError>>,
+    unwanted: mpsc::UnboundedSender<Vec<Grant>>,
+}
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        // From here on the task hears that nobody takes it.
+        self.answer.close();
+        if let Ok(Ok(Answer::Assigned(grants))) = self.answer.try_recv() {
+            // Without its task there is nobody to release anything.
+            let _ = self.unwanted.send(grants);
+        }
+    }
 }
 
 /// What can be looked at.
@@ -137,9 +158,10 @@ impl Ipam {
             seed: uuid::Uuid::new_v4().as_u64_pair().0,
         };
         let (requests, receiver) = mpsc::channel(REQUESTS);
+        let (unwanted, given_back) = mpsc::unbounded_channel();
         let (sender, own) = watch::channel(OwnAddresses::default());
-        let task = Task::new(config, store, lease, mirror, receiver, sender);
-        Ok((Self { node, requests, own }, task.run()))
+        let task = Task::new(config, store, lease, mirror, receiver, given_back, sender);
+        Ok((Self { node, requests, unwanted, own }, task.run()))
     }
 
     /// The name of this node.
@@ -155,9 +177,10 @@ impl Ipam {
     /// Asks, and waits for the answer: at most as long as requests may take.
     pub(crate) async fn ask(&self, ask: Ask) -> Result<Answer, IpamError> {
         let (reply, answer) = oneshot::channel();
+        let mut coming = Coming { answer, unwanted: self.unwanted.clone() };
         let gone = || IpamError::Store("the daemon is stopping".into());
         self.requests.send(Request::Ask(ask, reply)).await.map_err(|_| gone())?;
-        answer.await.unwrap_or_else(|_| Err(gone()))
+        (&mut coming.answer).await.unwrap_or_else(|_| Err(gone()))
     }
 
     /// Looks at what the task has; `None` while the daemon is stopping.
@@ -174,7 +197,7 @@ impl Ipam {
         answer.await.ok()
     }
 
-    /// Gives the lease of the node back and ends the task.
+    /// Lets the task finish what it took on, gives the lease of the node back and ends the task.
     pub(crate) async fn stop(&self) {
         let (reply, done) = oneshot::channel();
         if self.requests.send(Request::Stop(reply)).await.is_ok() {

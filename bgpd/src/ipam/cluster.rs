@@ -35,6 +35,8 @@ pub(super) struct Cluster {
     reservations: BTreeMap<String, IpReservation>,
     configuration: Option<IpamConfiguration>,
     nodes: BTreeMap<NodeName, Labels>,
+    /// Of these, those the mirror does not have any more: the datastore is asked.
+    doubtful: BTreeSet<NodeName>,
     namespaces: BTreeMap<String, Labels>,
     in_sync: bool,
 }
@@ -65,6 +67,7 @@ impl Cluster {
             reservations: BTreeMap::new(),
             configuration: None,
             nodes: BTreeMap::new(),
+            doubtful: BTreeSet::new(),
             namespaces: BTreeMap::new(),
             in_sync: false,
         }
@@ -109,6 +112,7 @@ impl Cluster {
             }
             Resource::Node(node) => {
                 let Ok(name) = NodeName::try_from(node.name()) else { return };
+                self.doubtful.remove(&name);
                 let labels = node.metadata.labels.clone();
                 changed.pools |= name == self.node && self.nodes.get(&name) != Some(&labels);
                 changed.nodes |= self.nodes.insert(name, labels).is_none();
@@ -139,6 +143,7 @@ impl Cluster {
             }
             Kind::Node => {
                 if let Ok(name) = NodeName::try_from(key.name.as_str()) {
+                    self.doubtful.insert(name.clone());
                     changed.doubtful.push(name);
                 }
             }
@@ -159,8 +164,12 @@ impl Cluster {
         }
     }
 
-    /// The datastore was asked and has no such node; whether that is news for the pools too.
+    /// The datastore was asked and had no such node; whether that is news for the pools too. One
+    /// that the mirror has again by now was created after that.
     pub(super) fn node_gone(&mut self, name: &NodeName) -> Changed {
+        if !self.doubtful.remove(name) {
+            return Changed::default();
+        }
         let was = self.nodes.remove(name).is_some();
         Changed { nodes: was, pools: was && *name == self.node, ..Changed::default() }
     }

@@ -8,7 +8,7 @@ use std::{
 
 use margay_datastore::{Lease, LeaseOutcome, Outcome, Store, list_all};
 use margay_ipam::{
-    Allocator, Answer, IpamError, NodeName, Now,
+    Allocator, Answer, Grant, IpamError, NodeName, Now,
     allocator::{AskId, CommitEnd, Config, Event, Input, LeaseEnd, Output},
 };
 use margay_model::{Actor, Area, Key, Kind, Txn};
@@ -42,6 +42,8 @@ pub(super) struct Task {
     lease: Lease,
     actor: Actor,
     requests: mpsc::Receiver<Request>,
+    /// What was answered to callers that went away.
+    unwanted: mpsc::UnboundedReceiver<Vec<Grant>>,
     subscription: Subscription,
     waiting: BTreeMap<AskId, oneshot::Sender<Result<Answer, IpamError>>>,
     next_ask: u64,
@@ -69,6 +71,7 @@ impl Task {
         lease: Lease,
         mirror: &Mirror,
         requests: mpsc::Receiver<Request>,
+        unwanted: mpsc::UnboundedReceiver<Vec<Grant>>,
         own: watch::Sender<OwnAddresses>,
     ) -> Self {
         let node = config.host.node.clone();
@@ -83,6 +86,7 @@ impl Task {
             lease,
             actor,
             requests,
+            unwanted,
             subscription: mirror.subscribe(KINDS.into(), None),
             waiting: BTreeMap::new(),
             next_ask: 0,
@@ -92,27 +96,33 @@ impl Task {
         }
     }
 
-    /// Works until it is told to stop.
+    /// Works until it is told to stop. Then it takes no more requests, and ends once those it took
+    /// are answered and what nobody took is released.
     pub(super) async fn run(mut self) {
         let (sender, mut feed) = mpsc::channel(AHEAD);
         let mut feeder = JoinSet::new();
         feeder.spawn(feed::follow(Arc::clone(&self.store), sender));
+        let mut stopping: Option<oneshot::Sender<()>> = None;
         loop {
+            if self.is_done()
+                && let Some(done) = stopping.take()
+            {
+                if let Err(error) = self.store.drop_lease(&self.lease).await {
+                    debug!(err = %error, "the lease of this node is left to end by itself");
+                }
+                // Whoever asked may have given up waiting.
+                let _ = done.send(());
+                return;
+            }
             let deadline = self.allocator.next_deadline();
             let at = self.started + deadline.unwrap_or_default();
             tokio::select! {
-                request = self.requests.recv() => match request {
-                    Some(Request::Stop(done)) => {
-                        if let Err(error) = self.store.drop_lease(&self.lease).await {
-                            debug!(err = %error, "the lease of this node is left to end by itself");
-                        }
-                        // Whoever asked may have given up waiting.
-                        let _ = done.send(());
-                        return;
-                    }
+                request = self.requests.recv(), if stopping.is_none() => match request {
+                    Some(Request::Stop(done)) => stopping = Some(done),
                     Some(request) => self.request(request),
                     None => return,
                 },
+                Some(grants) = self.unwanted.recv() => self.act(Input::Unwanted(grants)),
                 news = self.subscription.next() => self.news(news),
                 // Without its pools the allocator would give up blocks: resources come first.
                 input = feed.recv(), if self.cluster.is_in_sync() => match input {
@@ -123,6 +133,11 @@ impl Task {
                 () = sleep_until(at.into()), if deadline.is_some() => self.act(Input::Tick),
             }
         }
+    }
+
+    /// Whether nobody waits and nothing is under way.
+    fn is_done(&self) -> bool {
+        self.waiting.is_empty() && self.unwanted.is_empty() && self.allocator.pending() == 0
     }
 
     fn now(&self) -> Now {

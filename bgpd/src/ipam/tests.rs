@@ -1,6 +1,10 @@
-use std::future::Future;
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    task::Poll,
+};
 
-use margay_datastore::MemStore;
+use margay_datastore::{MemStore, faults::Fault};
 use margay_ipam::{Handle, Release, Request as Wish};
 use margay_model::{Actor, Area, Key, Kind, Txn};
 use tokio::task::JoinSet;
@@ -50,6 +54,36 @@ impl Bench {
         }
     }
 
+    /// Whether anything is held by a handle; waits until nothing is under way.
+    async fn holds(&self, handle: &'static str) -> bool {
+        loop {
+            let held = self.ipam.look(move |sight| {
+                let all = sight.allocator();
+                let handle = Handle::try_from(handle).expect("a handle");
+                (all.pending() == 0).then(|| all.view().is_held_by(&handle))
+            });
+            match held.await.expect("it runs") {
+                Some(held) => return held,
+                None => tokio::task::yield_now().await,
+            }
+        }
+    }
+
+    /// The next commit takes so long.
+    fn slow(&self) {
+        let delay = Fault::Delay(Duration::from_millis(200));
+        self.store.inject(|call| call.is_commit(), delay);
+    }
+
+    /// How often a handle stands in the blocks as they are stored.
+    async fn stored(&self, handle: &str) -> usize {
+        let (entries, _) =
+            margay_datastore::list_all(&self.store, &Area::Blocks).await.expect("it is there");
+        let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+        let quoted = format!("\"{handle}\"");
+        entries.iter().map(|entry| text(&entry.value.value).matches(&quoted).count()).sum()
+    }
+
     async fn blocks(&self) -> usize {
         let (entries, _) =
             margay_datastore::list_all(&self.store, &Area::Blocks).await.expect("it is there");
@@ -62,6 +96,15 @@ impl Drop for Bench {
         // Only litter is left behind if it fails.
         let _ = std::fs::remove_dir_all(&self.folder);
     }
+}
+
+/// Sends a request without looking at what comes.
+async fn begin<T>(mut ask: Pin<&mut impl Future<Output = T>>) {
+    poll_fn(|cx| {
+        assert!(ask.as_mut().poll(cx).is_pending(), "it takes its time");
+        Poll::Ready(())
+    })
+    .await;
 }
 
 fn actor() -> Actor {
@@ -132,5 +175,56 @@ fn a_lease_is_held_and_given_back_at_the_end() {
         assert!(bench.store.get(&key).await.expect("it answers").is_none());
         let stopping = Err(IpamError::Store("the daemon is stopping".into()));
         assert_eq!(bench.assign("i").await, stopping);
+    });
+}
+
+#[test]
+fn what_is_under_way_at_the_end_is_finished_and_answered() {
+    run(async {
+        let bench = Bench::new("orderly").await;
+        bench.assign("first").await.expect("an address");
+        bench.slow();
+        let mut ask = Box::pin(bench.assign("late"));
+        begin(ask.as_mut()).await;
+        bench.ipam.stop().await;
+        let answer = ask.await;
+        assert_eq!(bench.stored("late").await, 1);
+        answer.expect("what is committed is answered");
+        let key = Key::NodeLease("n1".into());
+        assert!(bench.store.get(&key).await.expect("it answers").is_none());
+    });
+}
+
+#[test]
+fn what_is_committed_at_the_end_for_a_caller_that_went_away_is_released_before_it() {
+    run(async {
+        let bench = Bench::new("left").await;
+        bench.assign("first").await.expect("an address");
+        bench.slow();
+        let mut ask = Box::pin(bench.assign("late"));
+        begin(ask.as_mut()).await;
+        drop(ask);
+        let before = bench.store.revision();
+        bench.ipam.stop().await;
+        assert_eq!(bench.stored("late").await, 0);
+        assert!(bench.store.revision().0 >= before.0 + 3, "assigned, released, lease given back");
+    });
+}
+
+#[test]
+fn an_answer_that_came_and_was_not_taken_is_taken_back() {
+    run(async {
+        let bench = Bench::new("untaken").await;
+        bench.assign("first").await.expect("an address");
+        let mut ask = Box::pin(bench.assign("reset"));
+        begin(ask.as_mut()).await;
+        assert!(bench.holds("reset").await, "the answer lies there");
+        drop(ask);
+        while bench.holds("reset").await {
+            tokio::task::yield_now().await;
+        }
+        // One that was taken stays.
+        bench.assign("kept").await.expect("an address");
+        assert!(bench.holds("kept").await);
     });
 }

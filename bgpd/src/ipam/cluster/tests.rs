@@ -78,6 +78,17 @@ fn a_node_is_gone_only_once_the_datastore_says_so() {
 }
 
 #[test]
+fn a_node_that_is_created_again_while_the_datastore_is_asked_is_not_gone() {
+    let mut cluster = cluster(vec![node("n1", json!({})), node("n2", json!({}))]);
+    cluster.apply(vec![gone(Kind::Node, "n2")]);
+    cluster.apply(vec![node("n2", json!({}))]);
+    assert_eq!(cluster.node_gone(&name("n2")), Changed::default());
+    assert!(cluster.nodes().contains("n2"));
+    cluster.apply(vec![gone(Kind::Node, "n2")]);
+    assert!(cluster.node_gone(&name("n2")).nodes);
+}
+
+#[test]
 fn a_namespace_selects_pools_by_the_labels_of_its_profile() {
     let team = json!({"cidr": "10.0.0.0/16", "namespaceSelector": "team == 'a'"});
     let labels = json!({"labelsToApply": {"pcns.team": "a"}});
