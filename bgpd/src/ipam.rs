@@ -119,8 +119,7 @@ impl Sight<'_> {
         self.allocator
     }
 
-    /// The nodes that exist or whose daemon lives; `None` while that is not known: none counts as
-    /// gone then.
+    /// The nodes that exist or whose daemon lives; `None` while that is not known.
     pub(crate) fn nodes(&self) -> Option<BTreeSet<NodeName>> {
         let mut nodes = self.cluster.nodes();
         if !self.nodes_known || nodes.is_empty() {
@@ -128,6 +127,11 @@ impl Sight<'_> {
         }
         nodes.extend(self.allocator.leases().alive(self.now.steady).cloned());
         Some(nodes)
+    }
+
+    /// The nodes that were deleted while this daemon ran and whose daemons are dead.
+    pub(crate) fn gone(&self) -> BTreeSet<NodeName> {
+        self.allocator.gone(self.now.steady)
     }
 
     /// The names of the pools that a namespace may not use.

@@ -7,7 +7,7 @@
 //! clock and the callers: the shell turns [`Output`] into calls and their results into [`Input`].
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     net::IpAddr,
     time::Duration,
 };
@@ -112,7 +112,8 @@ pub enum Input {
     Reservations(Reservations),
     /// The settings.
     Settings(Settings),
-    /// The nodes that exist. Until told, or told of none, no node counts as gone.
+    /// The nodes that exist. Only one that was told of once and is not any more counts as gone: one
+    /// that never was may have no resource by its own will. Told of none, nothing changes.
     Nodes(BTreeSet<NodeName>),
     /// Addresses live on this node that nobody assigned.
     Busy(BTreeSet<IpAddr>),
@@ -264,7 +265,9 @@ pub struct Allocator {
     reservations: Reservations,
     settings: Settings,
     busy: BTreeSet<IpAddr>,
-    nodes: Option<BTreeSet<NodeName>>,
+    nodes: BTreeSet<NodeName>,
+    /// Nodes that existed and do not any more, and since when that is known.
+    gone: BTreeMap<NodeName, Duration>,
     evidence: Option<Evidence>,
     leases: Leases,
     tenure: Tenure,
@@ -303,7 +306,8 @@ impl Allocator {
             reservations: Reservations::default(),
             settings: Settings::default(),
             busy: BTreeSet::new(),
-            nodes: None,
+            nodes: BTreeSet::new(),
+            gone: BTreeMap::new(),
             evidence: None,
             leases,
             tenure: Tenure::default(),
@@ -348,6 +352,13 @@ impl Allocator {
     /// The leases as last heard of.
     pub fn leases(&self) -> &Leases {
         &self.leases
+    }
+
+    /// The nodes that were deleted since this allocator lives and whose leases have ended.
+    pub fn gone(&self, now: Duration) -> BTreeSet<NodeName> {
+        let dead =
+            |node: &&NodeName| **node != self.config.host.node && !self.leases.is_alive(node, now);
+        self.gone.keys().filter(dead).cloned().collect()
     }
 
     /// What was counted.
@@ -396,7 +407,13 @@ impl Allocator {
             Input::Reservations(reservations) => self.reservations = reservations,
             Input::Settings(settings) => self.settings = settings,
             Input::Nodes(nodes) => {
-                self.nodes = Some(nodes).filter(|nodes| !nodes.is_empty());
+                if !nodes.is_empty() {
+                    for node in self.nodes.difference(&nodes) {
+                        self.gone.insert(node.clone(), now.steady);
+                    }
+                    self.gone.retain(|node, _| !nodes.contains(node));
+                    self.nodes = nodes;
+                }
                 self.look_soon(now);
             }
             Input::Busy(busy) => self.busy = busy,

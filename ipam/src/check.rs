@@ -45,7 +45,10 @@ pub struct Facts<'a> {
     pub pools: &'a Pools,
     /// How the cluster behaves.
     pub settings: &'a Settings,
-    /// Nodes that exist or whose lease lives; `None` if not known: no node counts as gone then.
+    /// Nodes that were deleted and whose lease has ended: what they have is released.
+    pub gone: &'a BTreeSet<NodeName>,
+    /// Nodes that exist or whose lease lives; `None` if not known. One that is neither here nor
+    /// gone may have no resource and come back: a person must say.
     pub nodes: Option<&'a BTreeSet<NodeName>>,
     /// Every address in use anywhere; `None` if not known: no address counts as unused then.
     pub used: Option<&'a [Used]>,
@@ -245,15 +248,15 @@ impl Checker<'_> {
     }
 
     fn owner(&mut self, cidr: IpNet, block: &Block) {
-        let Some(nodes) = self.facts.nodes else { return };
+        let gone = self.facts.gone;
         let (now, cooldown) = (self.facts.now, self.facts.settings.cooldown);
         for (ordinal, held) in block.held() {
-            if nodes.contains(&held.node) || held.holder() == Holder::Other {
+            if !gone.contains(&held.node) || held.holder() == Holder::Other {
                 continue;
             }
             // All addresses of a handle or none.
             let elsewhere = self.facts.view.of_handle(&held.handle);
-            if elsewhere.iter().any(|place| nodes.contains(&place.held.node)) {
+            if elsewhere.iter().any(|place| !gone.contains(&place.held.node)) {
                 continue;
             }
             let address = block.address(ordinal);
@@ -263,14 +266,25 @@ impl Checker<'_> {
                 block.release(ordinal, now, cooldown);
             }
         }
-        if let Some(owner) = block.owner()
-            && !nodes.contains(&owner.node)
-        {
+        let Some(owner) = block.owner() else { return };
+        if gone.contains(&owner.node) {
             let detail = format!("owned by node {owner}, which is gone");
             self.found(Kind::BlockOfGoneNode, cidr, None, detail);
             if let Some(block) = self.edit(cidr) {
                 block.set_owner(None, now);
             }
+        } else if self.facts.nodes.is_some_and(|nodes| !nodes.contains(&owner.node)) {
+            self.problems.push(Problem {
+                kind: Kind::BlockOfGoneNode,
+                address: None,
+                block: Some(cidr),
+                detail: format!("owned by node {owner}, which has no resource and is silent"),
+                by_hand: Some(
+                    "start its daemon; if it is gone for good, create a Node of its name and \
+                     delete it again"
+                        .to_owned(),
+                ),
+            });
         }
     }
 

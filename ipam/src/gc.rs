@@ -3,7 +3,7 @@
 //! Owns the proofs. Addresses of a node are judged by that node alone, against what lives on it: a
 //! journal entry or a live link vetoes, and a handle loses all its addresses or none; a live one loses
 //! only what the journal knows it was never told of. What a gone
-//! node left is judged by one other node, and only after the node is deleted *and* its lease has
+//! node left is judged by a node that saw its resource being deleted, and only after its lease has
 //! ended. Promises that every release names the assignment it means (address, handle, serial), so
 //! that a slow collector never frees what was assigned again. Leaves to others how liveness is
 //! found out.
@@ -162,15 +162,17 @@ impl Collector {
         asks
     }
 
-    /// What nodes left that are not among `nodes` any more and whose leases have ended. Only the
-    /// first of the living by name looks; two that both think they are it do no harm.
-    pub fn departed(&self, scene: Scene<'_>, nodes: &BTreeSet<NodeName>) -> Vec<Ask> {
-        let Scene { host, view, leases, now, .. } = scene;
-        if leases.alive(now.steady).next() != Some(&host.node) {
-            return Vec::new();
-        }
+    /// What nodes left that are `gone`, with the time since when this is known, and whose leases
+    /// have ended. The first of the living by name looks at once. It may be too young to know: the
+    /// others look once the grace has passed; two that do the same do no harm.
+    pub fn departed(&self, scene: Scene<'_>, gone: &BTreeMap<NodeName, Duration>) -> Vec<Ask> {
+        let Scene { host, view, leases, now, grace, .. } = scene;
+        let is_first = leases.alive(now.steady).next() == Some(&host.node);
+        let is_due = |since: &Duration| is_first || now.steady.saturating_sub(*since) >= grace;
         let is_gone = |node: &NodeName| {
-            *node != host.node && !nodes.contains(node) && !leases.is_alive(node, now.steady)
+            *node != host.node
+                && gone.get(node).is_some_and(is_due)
+                && !leases.is_alive(node, now.steady)
         };
         let mut asks = Vec::new();
         for node in view.nodes().into_iter().filter(|node| is_gone(node)) {

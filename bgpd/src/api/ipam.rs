@@ -197,12 +197,13 @@ impl ipam_server::Ipam for Ipam {
         let fix = call.into_inner().fix;
         let report = self.ipam()?.look(|sight| {
             let all = sight.allocator();
-            let nodes = sight.nodes();
+            let (gone, nodes) = (sight.gone(), sight.nodes());
             all.is_in_sync().then(|| {
                 check(Facts {
                     view: all.view(),
                     pools: all.pools(),
                     settings: all.settings(),
+                    gone: &gone,
                     nodes: nodes.as_ref(),
                     // Nobody knows yet what lives where.
                     used: None,

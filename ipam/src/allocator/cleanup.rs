@@ -45,9 +45,7 @@ impl Allocator {
                 asks.extend(self.collector.leaks(scene, evidence, &spared));
             }
             asks.extend(self.collector.idle_blocks(scene));
-            if let Some(nodes) = &self.nodes {
-                asks.extend(self.collector.departed(scene, nodes));
-            }
+            asks.extend(self.collector.departed(scene, &self.gone));
         }
         for ask in asks {
             self.enqueue(Asker::Collector, ask, None);

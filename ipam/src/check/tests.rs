@@ -11,6 +11,7 @@ struct Lab {
     pools: Pools,
     settings: Settings,
     nodes: BTreeSet<NodeName>,
+    gone: BTreeSet<NodeName>,
     used: Option<Vec<Used>>,
     revision: u64,
 }
@@ -38,6 +39,7 @@ impl Lab {
             pools: Pools::new([pool]),
             settings: Settings::default(),
             nodes: ["n1".try_into().unwrap()].into(),
+            gone: ["gone".try_into().unwrap()].into(),
             used: None,
             revision: 0,
         }
@@ -69,6 +71,7 @@ impl Lab {
             view: &self.view,
             pools: &self.pools,
             settings: &self.settings,
+            gone: &self.gone,
             nodes: Some(&self.nodes),
             used: self.used.as_deref(),
             now: NOW,
@@ -188,6 +191,19 @@ fn what_a_gone_node_has_is_taken_back() {
     );
     assert_eq!(lab.holder("10.0.0.4").as_deref(), Some("i"));
     assert_eq!(lab.view.len(), 1);
+}
+
+#[test]
+fn a_node_without_a_resource_that_is_silent_keeps_all_it_has_until_a_person_says_it_is_gone() {
+    let mut lab = Lab::new();
+    lab.block("10.0.0.0/30", "silent", &["h"], |_| {});
+    let report = lab.check();
+    assert!(report.steps.is_empty());
+    let kinds: Vec<Kind> = report.problems.iter().map(|problem| problem.kind).collect();
+    assert_eq!(kinds, [Kind::BlockOfGoneNode]);
+    assert!(report.problems.iter().all(|problem| problem.by_hand.is_some()));
+    lab.nodes.insert("silent".try_into().unwrap());
+    assert_eq!(lab.check(), Report::default());
 }
 
 #[test]

@@ -216,7 +216,7 @@ fn a_gone_node_is_cleaned_up_behind_by_the_first_of_the_living() {
         &[pod("h", "gone"), held("t", "gone", &[("type", "ipipTunnelAddress")])],
     );
     lab.block("10.0.0.4/30", "n1", &[pod("i", "gone"), held("cli", "gone", &[])]);
-    let nodes = ["n1".try_into().unwrap()].into();
+    let nodes = BTreeMap::from([("gone".try_into().unwrap(), secs(1000))]);
     let collector = Collector::default();
     let asks = collector.departed(lab.scene(1001), &nodes);
     let released: Vec<String> = asks.iter().flat_map(addresses).collect();
@@ -224,6 +224,7 @@ fn a_gone_node_is_cleaned_up_behind_by_the_first_of_the_living() {
     assert!(asks.contains(&Ask::ReleaseNode("gone".try_into().unwrap())));
     lab.lease("a-first");
     assert_eq!(collector.departed(lab.scene(1001), &nodes), [], "another one does it");
+    assert_eq!(collector.departed(lab.scene(1060), &nodes), asks, "it does not know");
 }
 
 #[test]
@@ -231,14 +232,13 @@ fn a_deleted_node_whose_lease_lives_keeps_everything_and_so_does_a_dead_one_that
     let mut lab = Lab::new();
     lab.block("10.0.0.0/30", "n2", &[pod("h", "n2")]);
     let collector = Collector::default();
-    let alone: BTreeSet<NodeName> = ["n1".try_into().unwrap()].into();
+    let alone = BTreeMap::from([("n2".try_into().unwrap(), secs(1000))]);
     lab.lease("n2");
     assert_eq!(collector.departed(lab.scene(9000), &alone), []);
     lab.lease_ends("n2", 9000);
     assert_eq!(collector.departed(lab.scene(9999), &alone), [], "it may come back");
     assert_eq!(collector.departed(lab.scene(10_000), &alone).len(), 2);
-    let both: BTreeSet<NodeName> = ["n1".try_into().unwrap(), "n2".try_into().unwrap()].into();
-    assert_eq!(collector.departed(lab.scene(10_000), &both), []);
+    assert_eq!(collector.departed(lab.scene(10_000), &BTreeMap::new()), []);
 }
 
 #[test]

@@ -133,3 +133,16 @@ fn a_dead_daemon_on_a_living_node_loses_nothing() {
     settle(&mut world);
     assert_whole(&world, "after a long sleep");
 }
+
+#[test]
+fn a_node_that_nobody_saw_deleted_loses_nothing_while_it_is_dead() {
+    let mut world = world(4);
+    world.add_pod(0, "pod", 1);
+    world.run(secs(1));
+    // It has no object, maybe by its own will, and all the others are young.
+    (0..world.nodes.len()).for_each(|node| world.kill(node));
+    world.nodes[0].exists = false;
+    (1..world.nodes.len()).for_each(|node| world.start_later(node, ms(1)));
+    world.run(secs(300));
+    assert_eq!(world.blocks().iter().map(|(_, block)| block.held_len()).sum::<usize>(), 1);
+}
