@@ -41,6 +41,7 @@ pub fn assert_clean(world: &World, what: &str) {
             view: daemon.view(),
             pools: &world.pools,
             settings: &world.settings,
+            gone: &daemon.gone(world.now),
             nodes: Some(&nodes),
             used: Some(&used),
             now: UnixMillis(u64::MAX / 2),
