@@ -2,13 +2,14 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "margay/v1/config.proto",
     "margay/v1/datastore.proto",
     "margay/v1/ipam.proto",
     "margay/v1/resources.proto",
     "margay/v1/routing.proto",
     "margay/v1/sync.proto",
+    "margay/v1/workloads.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -1,6 +1,7 @@
-//! Errors with a `field` detail: `google.rpc.BadRequest` in the details of the status.
+//! Errors with a `field` detail: `google.rpc.BadRequest` in the details of the status. And the code
+//! of the CNI specification that an error of `Workloads` carries.
 
-use tonic::{Code, Status};
+use tonic::{Code, Status, metadata::MetadataValue};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
 /// INVALID_ARGUMENT about one field of the request, named as in the proto file.
@@ -25,6 +26,27 @@ pub fn invalid_arguments(
 pub fn field(status: &Status) -> Option<String> {
     let bad_request = status.get_details_bad_request()?;
     bad_request.field_violations.into_iter().next().map(|violation| violation.field)
+}
+
+/// The metadata that carries the code of the CNI specification.
+const CNI_CODE: &str = "margay-cni-code";
+
+/// The error with this code of the CNI specification.
+pub fn with_cni_code(mut status: Status, code: u32) -> Status {
+    status.metadata_mut().insert(CNI_CODE, MetadataValue::from(code));
+    status
+}
+
+/// The code of the CNI specification that an error carries; without one, as of a daemon that is
+/// away, of a call that was not served or of an older daemon: 11 (try again later) where a
+/// repetition may help, else 7 (invalid configuration).
+pub fn cni_code(status: &Status) -> u32 {
+    let carried = status.metadata().get(CNI_CODE);
+    let carried = carried.and_then(|text| text.to_str().ok()?.parse().ok());
+    carried.unwrap_or(match status.code() {
+        Code::InvalidArgument | Code::FailedPrecondition | Code::Unimplemented => 7,
+        _ => 11,
+    })
 }
 
 #[cfg(test)]
