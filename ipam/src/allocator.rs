@@ -21,7 +21,7 @@ use crate::{
     error::IpamError,
     gc::{Collector, Evidence, Scene},
     lease::Leases,
-    plan::{Answer, Ask, Grant},
+    plan::{Answer, Ask, Grant, unknown},
     pool::{Pools, Reservations, Settings},
     time::Now,
     view::View,
@@ -254,6 +254,8 @@ struct Waiting {
     kept: Vec<Grant>,
     /// What earlier attempts released, or may have.
     released: BTreeSet<IpAddr>,
+    /// Blocks to be read before it goes.
+    doubtful: BTreeSet<IpNet>,
 }
 
 /// See the module's text.
@@ -279,9 +281,11 @@ pub struct Allocator {
     flight: Option<Flight>,
     /// Until when no new attempt is made.
     pause: Option<Duration>,
-    /// Keys to be read before going on, and whether the read is under way.
+    /// Keys to be read before going on.
     reading: BTreeSet<Key>,
-    read_sent: bool,
+    /// The read under way, with the keys it can tell of: one that became doubtful after it was sent
+    /// is not among them.
+    read_sent: Option<BTreeSet<Key>>,
     read_again: Option<Duration>,
     next_ticket: u64,
     next_collection: Duration,
@@ -318,7 +322,7 @@ impl Allocator {
             flight: None,
             pause: None,
             reading: BTreeSet::new(),
-            read_sent: false,
+            read_sent: None,
             read_again: None,
             next_ticket: 0,
             next_collection: Duration::ZERO,
@@ -420,7 +424,7 @@ impl Allocator {
             Input::Evidence(evidence) => self.evidence = Some(evidence),
             Input::Ask { id, ask, deadline } => {
                 let deadline = deadline.unwrap_or(now.steady.saturating_add(self.config.patience));
-                self.enqueue(Asker::Caller(id), ask, Some(deadline));
+                self.ask(id, ask, deadline);
             }
             Input::Cancel(id) => self.cancel(id),
             Input::Unwanted(grants) => self.undo(&grants),
@@ -429,7 +433,7 @@ impl Allocator {
             Input::Read { at, values } => self.read(now, at, values, out),
             Input::ReadFailed(error) => {
                 self.store_error = Some(error);
-                self.read_sent = false;
+                self.read_sent = None;
                 self.read_again = Some(now.steady.saturating_add(self.jitter.delay(4)));
             }
             Input::Tick => {}
@@ -465,7 +469,23 @@ impl Allocator {
             attempts: 0,
             kept: Vec::new(),
             released: BTreeSet::new(),
+            doubtful: BTreeSet::new(),
         });
+    }
+
+    /// What a caller wants. One who gives back an address that is not held as told may know of an
+    /// assignment whose news has not come yet: its block is read first. Before the first list
+    /// everything is news.
+    fn ask(&mut self, id: AskId, ask: Ask, deadline: Duration) {
+        let doubtful = match &ask {
+            Ask::Release(releases) if self.in_sync => unknown(&self.view, &self.pools, releases),
+            _ => BTreeSet::new(),
+        };
+        doubtful.iter().for_each(|cidr| self.doubt(*cidr));
+        self.enqueue(Asker::Caller(id), ask, Some(deadline));
+        if let Some(waiting) = self.queue.back_mut() {
+            waiting.doubtful = doubtful;
+        }
     }
 
     fn snapshot(&mut self, now: Now, snapshot: Snapshot, out: &mut Vec<Output>) {
@@ -510,11 +530,13 @@ impl Allocator {
         values: Vec<(Key, Option<Versioned>)>,
         out: &mut Vec<Output>,
     ) {
-        self.read_sent = false;
+        let asked = self.read_sent.take().unwrap_or_default();
         self.read_again = None;
         let mut changed = Vec::new();
         for (key, value) in values {
-            self.reading.remove(&key);
+            if asked.contains(&key) {
+                self.reading.remove(&key);
+            }
             match &key {
                 Key::Block(cidr) => {
                     let value = value.as_ref().map(|there| (there.revision, &there.value));
@@ -531,11 +553,20 @@ impl Allocator {
 
     fn send_read(&mut self, now: Now, out: &mut Vec<Output>) {
         let pausing = self.read_again.is_some_and(|again| now.steady < again);
-        if !self.reading.is_empty() && !self.read_sent && !pausing {
-            self.read_sent = true;
+        if !self.reading.is_empty() && self.read_sent.is_none() && !pausing {
+            self.read_sent = Some(self.reading.clone());
             self.read_again = None;
             out.push(Output::Read(self.reading.iter().cloned().collect()));
         }
+    }
+
+    /// What is known of a block may be old: nothing goes on by it before it is read.
+    fn doubt(&mut self, cidr: IpNet) {
+        let key = Key::Block(cidr);
+        if let Some(asked) = &mut self.read_sent {
+            asked.remove(&key);
+        }
+        self.reading.insert(key);
     }
 
     fn ticket(&mut self) -> Ticket {

@@ -28,6 +28,7 @@ mod explicit;
 mod release;
 
 pub(crate) use draft::Draft;
+pub(crate) use release::unknown;
 
 /// Everything a plan is made from.
 #[derive(Clone, Copy, Debug)]

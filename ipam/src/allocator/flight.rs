@@ -105,11 +105,13 @@ impl Allocator {
             }
             self.pause = None;
             let ready = self.is_ready();
+            let reading = &self.reading;
             let mut together = Vec::new();
             let mut staying = std::collections::VecDeque::new();
             for waiting in self.queue.drain(..) {
                 // Giving back needs no lease.
-                let may_go = ready || matches!(waiting.ask, Ask::Release(_));
+                let may_go = (ready || matches!(waiting.ask, Ask::Release(_)))
+                    && !waiting.doubtful.iter().any(|cidr| reading.contains(&Key::Block(*cidr)));
                 if may_go && together.len() < MOST_TOGETHER {
                     together.push(waiting);
                 } else {
@@ -182,12 +184,12 @@ impl Allocator {
             CommitEnd::Lost => {
                 self.store_error = None;
                 flown.fate = Fate::Losing;
-                self.reading.insert(Key::Block(cidr));
+                self.doubt(cidr);
             }
             CommitEnd::Unknown(error) => {
                 self.store_error = Some(error);
                 flown.fate = Fate::Unknown;
-                self.reading.insert(Key::Block(cidr));
+                self.doubt(cidr);
             }
         }
         self.land(now, out);

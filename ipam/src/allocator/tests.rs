@@ -282,6 +282,45 @@ fn an_answer_that_nobody_took_is_taken_back() {
 }
 
 #[test]
+fn a_release_of_what_is_not_known_looks_into_the_store_first() {
+    let mut lab = Lab::awake();
+    let cidr = "10.0.0.0/30".parse().unwrap();
+    let release = Ask::Release(vec![Release::Address {
+        address: "10.0.0.0".parse().unwrap(),
+        handle: None,
+        serial: None,
+    }]);
+    let read = Output::Read(vec![Key::Block(cidr)]);
+    lab.ask(1, release.clone());
+    assert!(lab.out.contains(&read) && lab.answers().is_empty(), "{:?}", lab.out);
+    // Another was asked when the read was out already: it may have missed what that one means.
+    lab.ask(2, release);
+    lab.input(Input::Read { at: Revision(11), values: vec![(Key::Block(cidr), None)] });
+    assert!(lab.answers().is_empty());
+    assert_eq!(lab.out.iter().filter(|output| **output == read).count(), 2);
+    let mut block = Block::new("a", cidr, owner("n2", "x"), UnixMillis(1)).unwrap();
+    block.begin(UnixMillis(1), Duration::ZERO);
+    let held = crate::Held {
+        handle: "h".try_into().unwrap(),
+        node: "n2".try_into().unwrap(),
+        serial: 0,
+        since: UnixMillis(1),
+        attributes: Default::default(),
+    };
+    block.assign(1, &held, |_| false);
+    let value = Some(Versioned { value: block.to_json(), revision: Revision(12) });
+    lab.revision = 12;
+    lab.input(Input::Read { at: Revision(12), values: vec![(Key::Block(cidr), value)] });
+    let (ticket, txn) = lab.commit();
+    let Write::Put { value, .. } = &txn.writes[0] else { panic!("{txn:?}") };
+    assert_eq!(Block::from_json(value).unwrap().held_len(), 0);
+    lab.done(ticket);
+    let answers = lab.answers();
+    let released = |answer: &Result<Answer, IpamError>| matches!(answer, Ok(Answer::Released { addresses, .. }) if addresses.len() == 1);
+    assert!(answers.iter().any(|(_, answer)| released(answer)), "{answers:?}");
+}
+
+#[test]
 fn an_older_block_that_the_watch_tells_late_is_seen_before_a_claim_counts() {
     let mut lab = Lab::awake();
     lab.assign(1);

@@ -13,6 +13,8 @@ use crate::{
     block::{BlockState, NodeName, Ordinal, Slot},
     error::IpamError,
     gc,
+    pool::Pools,
+    view::View,
 };
 
 /// Releases what is named. Everything is looked at before anything is changed: a single assignment
@@ -66,6 +68,31 @@ fn place(draft: &Draft<'_>, address: IpAddr) -> Option<(IpNet, Ordinal)> {
         let pool = draft.world.pools.of(address)?;
         of(crate::net::around(address, pool.block_size)?)
     })
+}
+
+/// The blocks, there or not, of those addresses that are not held as the releases name them.
+pub(crate) fn unknown(view: &View, pools: &Pools, releases: &[Release]) -> BTreeSet<IpNet> {
+    let mut blocks = BTreeSet::new();
+    for release in releases {
+        let Release::Address { address, handle, serial } = release else { continue };
+        let there = view.overlaps(IpNet::from(*address)).next();
+        let held = there.and_then(|cidr| {
+            let (_, block) = view.block(cidr)?;
+            match block.slot(block.ordinal(*address)?) {
+                Some(Slot::Held(held)) => Some(held),
+                _ => None,
+            }
+        });
+        let known = held.is_some_and(|held| {
+            handle.as_ref().is_none_or(|handle| *handle == held.handle)
+                && serial.is_none_or(|serial| serial == held.serial)
+        });
+        if !known {
+            let by_pool = || crate::net::around(*address, pools.of(*address)?.block_size);
+            blocks.extend(there.or_else(by_pool));
+        }
+    }
+    blocks
 }
 
 /// All assignments whose attributes have all of these; none for no attributes.
