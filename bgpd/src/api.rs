@@ -38,7 +38,9 @@ use tonic::{
 };
 use tracing::error;
 
-use crate::{datastore::Datastore, ipam::Ipam, mirror::Mirror, node::Standing, reload::Request};
+use crate::{
+    datastore::Datastore, ipam::Ipam, mirror::Mirror, node::Standing, ready::Ready, reload::Request,
+};
 
 /// Largest request and answer about resources: manifests of a whole cluster.
 const MAX_MESSAGE: usize = 64 << 20;
@@ -64,6 +66,8 @@ pub(crate) struct Node {
     pub(crate) datastore: Option<Datastore>,
     /// A copy of the resources; empty without a datastore.
     pub(crate) mirror: Mirror,
+    /// What policy is in force.
+    pub(crate) ready: Ready,
     /// How it stands with our own Node.
     pub(crate) standing: watch::Receiver<Standing>,
     /// Addresses; `None` without a datastore.
@@ -93,7 +97,11 @@ pub(crate) async fn serve(listener: UnixListener, node: Node, mut stopped: watch
         .max_decoding_message_size(MAX_MESSAGE)
         .max_encoding_message_size(MAX_MESSAGE);
     let ipam = ipam::Ipam::new(&node);
-    let sync = sync::Sync { mirror: node.mirror.clone(), there: node.datastore.is_some() };
+    let sync = sync::Sync {
+        mirror: node.mirror.clone(),
+        there: node.datastore.is_some(),
+        ready: node.ready.clone(),
+    };
     let result = Server::builder()
         .add_service(reflection)
         .add_service(RoutingServer::new(routing::Routing(node.clone())))

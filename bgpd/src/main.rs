@@ -17,6 +17,7 @@ mod metrics;
 mod mirror;
 mod node;
 mod offline;
+mod ready;
 mod reload;
 mod resources;
 mod route_lock;

@@ -37,6 +37,7 @@ pub(crate) async fn render(node: &Node) -> String {
     if let Some(datastore) = &node.datastore {
         self::datastore(&mut out, datastore);
         registration(&mut out, node);
+        enforcement(&mut out, node);
     }
     if let Some(ipam) = &node.ipam {
         self::ipam(&mut out, ipam).await;
@@ -55,6 +56,14 @@ fn registration(out: &mut Exposition, node: &Node) {
     out.metric("margay_node_address_conflict", Kind::Gauge, help).value(conflict);
     let help = "What keeps the Node of this host from being as configured.";
     out.metric("margay_node_problems", Kind::Gauge, help).value(standing.problems.len());
+}
+
+fn enforcement(out: &mut Exposition, node: &Node) {
+    let help = "Endpoints whose policy is in force, by who reported it.";
+    let mut metric = out.metric("margay_policy_endpoints_in_force", Kind::Gauge, help);
+    for (subscriber, endpoints) in node.ready.counts() {
+        metric.sample(&[("subscriber", &subscriber)], endpoints);
+    }
 }
 
 async fn ipam(out: &mut Exposition, ipam: &Ipam) {

@@ -1,0 +1,122 @@
+use std::{future::Future, time::Duration};
+
+use margay_model::Kind;
+use tokio::time::timeout;
+
+use super::*;
+
+const SOON: Duration = Duration::from_secs(10);
+
+fn endpoint(name: &str) -> ResourceKey {
+    ResourceKey { kind: Kind::WorkloadEndpoint, namespace: "shop".into(), name: name.into() }
+}
+
+struct Bench {
+    ready: Ready,
+    state_dir: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let state_dir = tempfile::tempdir().expect("a directory");
+        Self { ready: Ready::new(state_dir.path()), state_dir }
+    }
+
+    /// What a wait says that does not wait.
+    async fn now(&self, name: &str, generation: u64) -> Result<Verdict, NotReady> {
+        self.ready.wait(&endpoint(name), Revision(generation), Instant::now()).await
+    }
+
+    /// A wait under way.
+    fn waits(&self, name: &str) -> impl Future<Output = Result<Verdict, NotReady>> + use<> {
+        let (ready, endpoint) = (self.ready.clone(), endpoint(name));
+        async move { ready.wait(&endpoint, Revision(1), Instant::now() + SOON).await }
+    }
+}
+
+fn awaited(names: &[&str]) -> Result<Verdict, NotReady> {
+    Err(NotReady::Awaited(names.iter().map(ToString::to_string).collect()))
+}
+
+#[tokio::test]
+async fn nobody_is_waited_for_where_nobody_ever_enforced() {
+    assert_eq!(Bench::new().now("web", 1).await, Ok(Verdict::NobodyExpected));
+}
+
+#[tokio::test]
+async fn an_endpoint_is_in_force_at_its_generation_and_at_earlier_ones() {
+    let bench = Bench::new();
+    let dataplane = bench.ready.join("dataplane").expect("room");
+    assert_eq!(bench.now("web", 1).await, awaited(&["dataplane"]));
+    dataplane.report(endpoint("web"), Some(Revision(7))).expect("taken");
+    assert_eq!(bench.now("web", 7).await, Ok(Verdict::InForce));
+    assert_eq!(bench.now("web", 6).await, Ok(Verdict::InForce));
+    assert_eq!(bench.now("web", 8).await, awaited(&["dataplane"]), "written again since");
+    assert_eq!(bench.now("db", 1).await, awaited(&["dataplane"]));
+    dataplane.report(endpoint("web"), None).expect("taken");
+    assert_eq!(bench.now("web", 7).await, awaited(&["dataplane"]), "taken back");
+}
+
+#[tokio::test]
+async fn everybody_who_reports_is_waited_for() {
+    let bench = Bench::new();
+    let [one, two] = ["one", "two"].map(|name| bench.ready.join(name).expect("room"));
+    one.report(endpoint("web"), Some(Revision(1))).expect("taken");
+    assert_eq!(bench.now("web", 1).await, awaited(&["two"]));
+    two.report(endpoint("web"), Some(Revision(2))).expect("taken");
+    assert_eq!(bench.now("web", 1).await, Ok(Verdict::InForce));
+    assert_eq!(bench.ready.counts(), [("one".into(), 1), ("two".into(), 1)]);
+}
+
+#[tokio::test]
+async fn a_wait_ends_with_the_report_and_with_a_silent_subscriber_that_leaves() {
+    let bench = Bench::new();
+    let [one, two] = ["one", "two"].map(|name| bench.ready.join(name).expect("room"));
+    let waits = tokio::spawn(bench.waits("web"));
+    one.report(endpoint("web"), Some(Revision(1))).expect("taken");
+    drop(two);
+    let ended = timeout(SOON, waits).await.expect("in time").expect("no panic");
+    assert_eq!(ended, Ok(Verdict::InForce));
+}
+
+#[tokio::test]
+async fn what_was_reported_goes_with_its_stream_and_the_node_stays_closed() {
+    let bench = Bench::new();
+    let dataplane = bench.ready.join("dataplane").expect("room");
+    dataplane.report(endpoint("web"), Some(Revision(1))).expect("taken");
+    drop(dataplane);
+    assert_eq!(bench.now("web", 1).await, Err(NotReady::Away));
+    // The next life of the daemon knows it, too.
+    let next = Ready::new(bench.state_dir.path());
+    let verdict = next.wait(&endpoint("web"), Revision(1), Instant::now()).await;
+    assert_eq!(verdict, Err(NotReady::Away));
+}
+
+#[tokio::test]
+async fn a_subscriber_that_comes_again_begins_with_nothing_and_its_old_stream_counts_no_more() {
+    let bench = Bench::new();
+    let old = bench.ready.join("dataplane").expect("room");
+    old.report(endpoint("web"), Some(Revision(1))).expect("taken");
+    let new = bench.ready.join("dataplane").expect("room");
+    assert_eq!(bench.now("web", 1).await, awaited(&["dataplane"]));
+    assert_eq!(old.report(endpoint("web"), Some(Revision(1))), Err(Refused::Replaced));
+    new.report(endpoint("web"), Some(Revision(1))).expect("taken");
+    drop(old);
+    assert_eq!(bench.now("web", 1).await, Ok(Verdict::InForce), "the old one took nothing along");
+}
+
+#[tokio::test]
+async fn reports_are_bounded() {
+    let bench = Bench::new();
+    let dataplane = bench.ready.join("0").expect("room");
+    for at in 0..MAX_ENDPOINTS {
+        dataplane.report(endpoint(&at.to_string()), Some(Revision(1))).expect("room");
+    }
+    assert_eq!(dataplane.report(endpoint("web"), Some(Revision(1))), Err(Refused::Endpoints));
+    dataplane.report(endpoint("0"), Some(Revision(2))).expect("known already");
+    let others: Vec<_> =
+        (1..MAX_SUBSCRIBERS).map(|at| bench.ready.join(&at.to_string()).expect("room")).collect();
+    assert_eq!(bench.ready.join("more").err(), Some(Refused::Subscribers));
+    drop(others);
+    assert!(bench.ready.join("more").is_ok());
+}
