@@ -4,10 +4,14 @@
 //! is what the daemon sees: wishes go in and coalesce by prefix, facts come out.
 
 pub mod api;
+pub mod attach;
 pub mod plan;
 
 mod netlink;
 mod sys;
 
 pub use api::*;
-pub use netlink::{Fib, FibHandle, Rows, Tuning};
+pub use attach::{AttachError, LinkSpec, Observed};
+pub use netlink::{
+    Attached, Detached, Fib, FibHandle, Origin, Rows, Tuning, attach, detach, inspect, list,
+};

@@ -1,14 +1,29 @@
-//! The only unsafe code of this crate: the libc calls under a netlink socket.
+//! The only unsafe code of this crate: the libc calls under a netlink socket, and the move of a
+//! thread into another network namespace.
 
 use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
-/// Opens a bound routing socket in the calling thread's network namespace.
-pub fn open() -> io::Result<OwnedFd> {
+/// Which part of the kernel a socket talks to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// Links, addresses, routes.
+    Route,
+    /// Connection tracking.
+    Netfilter,
+}
+
+/// Opens a bound netlink socket in the calling thread's network namespace; it stays there wherever
+/// the thread goes.
+pub fn open(protocol: Protocol) -> io::Result<OwnedFd> {
+    let protocol = match protocol {
+        Protocol::Route => libc::NETLINK_ROUTE,
+        Protocol::Netfilter => libc::NETLINK_NETFILTER,
+    };
     // SAFETY: no pointers; the result is checked before use.
     let fd = unsafe {
-        libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, libc::NETLINK_ROUTE)
+        libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, protocol)
     };
     if fd < 0 {
         return Err(io::Error::last_os_error());
@@ -38,6 +53,31 @@ pub fn set(fd: &impl AsFd, level: i32, option: i32, value: i32) -> io::Result<()
     let r = unsafe {
         libc::setsockopt(fd.as_fd().as_raw_fd(), level, option, (&raw const value).cast(), INT_LEN)
     };
+    if r < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Receives fail with `WouldBlock` after so many seconds without a message.
+pub fn give_up_after(fd: &impl AsFd, secs: u8) -> io::Result<()> {
+    let time = libc::timeval { tv_sec: secs.into(), tv_usec: 0 };
+    let len = libc::socklen_t::try_from(size_of::<libc::timeval>()).unwrap_or(0);
+    // SAFETY: the value is a timeval that lives through the call, and its size is given.
+    let r = unsafe {
+        libc::setsockopt(
+            fd.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_RCVTIMEO,
+            (&raw const time).cast(),
+            len,
+        )
+    };
+    if r < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Moves the calling thread, and no other, into a network namespace. To be used on threads of our
+/// own only, which end afterwards: nobody else may find himself elsewhere.
+pub fn enter(namespace: &impl AsFd) -> io::Result<()> {
+    // SAFETY: no pointers. The call changes what the thread's later system calls see, never memory.
+    let r = unsafe { libc::setns(namespace.as_fd().as_raw_fd(), libc::CLONE_NEWNET) };
     if r < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 

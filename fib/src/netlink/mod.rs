@@ -16,6 +16,7 @@ mod inbox;
 mod listener;
 mod reading;
 mod socket;
+mod veth;
 mod wire;
 
 use std::os::unix::net::UnixStream;
@@ -34,6 +35,7 @@ use crate::plan::state::Abilities;
 use crate::plan::work::Verb;
 
 pub use handle::{FibHandle, Rows};
+pub use veth::{Attached, Detached, Origin, attach, detach, inspect, list};
 
 /// The kernel side.
 #[derive(Debug)]

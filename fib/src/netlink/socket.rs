@@ -25,7 +25,7 @@ impl AsFd for Socket {
 impl Socket {
     /// Opens one in the calling thread's network namespace.
     pub fn open() -> io::Result<Self> {
-        let fd = sys::open()?;
+        let fd = sys::open(sys::Protocol::Route)?;
         // Each is a comfort that old kernels lack: refusals in words, short acknowledgements,
         // dumps that heed their filter.
         for option in [NETLINK_EXT_ACK, NETLINK_CAP_ACK, NETLINK_GET_STRICT_CHK] {
@@ -48,6 +48,11 @@ impl Socket {
                 tracing::debug!(%err, "socket buffer stays small");
             }
         }
+    }
+
+    /// Waits no longer for an answer than this.
+    pub fn give_up_after(&self, secs: u8) -> io::Result<()> {
+        sys::give_up_after(&self.fd, secs)
     }
 
     /// Exactly this receive buffer, to see it overflow.

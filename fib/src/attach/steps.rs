@@ -1,0 +1,246 @@
+//! From a specification to what is asked of the kernel, in order.
+//!
+//! Both ends are made by one message, each in its final namespace. The host end is finished before
+//! the container end comes up, so that the workload's first packet finds its gateway. The host's
+//! route to the workload is not among the steps: [`FibHandle`](crate::FibHandle) keeps it.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::attach::error::Stage;
+use crate::attach::observed::wanted_routes;
+use crate::attach::spec::{GATEWAY_V4, GATEWAY_V6, LinkSpec, Sysctl, mac};
+
+/// Whose namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Ours.
+    Host,
+    /// The workload's.
+    Container,
+}
+
+impl Write {
+    /// In plain words, for an error.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::SetLink { alias, .. } => match alias {
+                Some(alias) => format!("take the link up, with alias {alias:?}"),
+                None => "take the link up".to_owned(),
+            },
+            Self::Address { address, .. } => format!("add address {address}"),
+            Self::Neighbour { address, mac: octets, .. } => {
+                format!("add neighbour {address} at {}", mac(octets))
+            }
+            Self::Route { prefix, gateway, .. } => format!("add route {prefix} via {gateway}"),
+        }
+    }
+}
+
+impl Side {
+    /// As an error names it.
+    pub fn stage(self) -> Stage {
+        match self {
+            Self::Host => Stage::Host,
+            Self::Container => Stage::Container,
+        }
+    }
+}
+
+/// What is known once both ends are there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ends {
+    /// Index of the host end.
+    pub host_index: u32,
+    /// Its hardware address, which somebody (udev, say) may have changed.
+    pub host_mac: [u8; 6],
+    /// Index of the container end in its namespace.
+    pub container_index: u32,
+    /// Its hardware address.
+    pub container_mac: [u8; 6],
+}
+
+/// A message to the kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Write {
+    /// Changes a link; what is `None` stays.
+    SetLink {
+        /// Its index.
+        index: u32,
+        /// Hardware address.
+        mac: Option<[u8; 6]>,
+        /// Alias.
+        alias: Option<String>,
+        /// The kernel makes no link-local address of its own.
+        no_own_link_local: bool,
+        /// Takes it up.
+        up: bool,
+    },
+    /// An address, usable at once: nobody is asked whether it is taken.
+    Address {
+        /// Link.
+        index: u32,
+        /// With its prefix length.
+        address: IpNet,
+    },
+    /// A neighbour that is never forgotten.
+    Neighbour {
+        /// Link.
+        index: u32,
+        /// Its address.
+        address: IpAddr,
+        /// Its hardware address.
+        mac: [u8; 6],
+    },
+    /// A route of the main table.
+    Route {
+        /// Link.
+        index: u32,
+        /// Where to.
+        prefix: IpNet,
+        /// Gateway, which is on the link whatever the addresses say.
+        gateway: IpAddr,
+    },
+}
+
+/// Whether a setting may fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// The link is of no use without.
+    Must,
+    /// A warning will do.
+    Try,
+}
+
+/// One step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Kernel settings, one after the other; those that are as they should be are not written.
+    Sysctls(Side, Vec<(Sysctl, Need)>),
+    /// Messages, sent together.
+    Writes(Side, Vec<Write>),
+}
+
+/// What follows the creation of both ends.
+pub fn finish(spec: &LinkSpec, ends: &Ends) -> Vec<Step> {
+    vec![
+        Step::Sysctls(Side::Host, host_sysctls(spec)),
+        Step::Writes(Side::Host, host_writes(spec, ends)),
+        Step::Sysctls(Side::Container, container_sysctls(spec)),
+        Step::Writes(Side::Container, container_writes(spec, ends)),
+    ]
+}
+
+fn host_sysctls(spec: &LinkSpec) -> Vec<(Sysctl, Need)> {
+    let mut list = List { link: &spec.host_name, settings: Vec::new() };
+    if spec.has_v4() {
+        list.all("ipv4/ip_forward", "1");
+        list.v4("forwarding", "1");
+        // Services of the node on 127.0.0.1 may be offered to workloads by translation.
+        list.v4("route_localnet", "1");
+        // Workloads that ask for the gateway are answered, though nobody owns it.
+        list.all(&format!("ipv4/neigh/{}/proxy_delay", spec.host_name), "0");
+        list.v4("proxy_arp", "1");
+        if let Some(value) = spec.rp_filter {
+            list.v4("rp_filter", &value.to_string());
+        }
+    }
+    if spec.has_v6() {
+        list.v6("disable_ipv6", "0");
+        list.v6("accept_dad", "0");
+        list.all("ipv6/conf/all/forwarding", "1");
+        list.v6("forwarding", "1");
+        list.v6("proxy_ndp", "1");
+    }
+    // A workload must not tell the host where to send its packets.
+    list.push(format!("ipv6/conf/{}/accept_ra", spec.host_name), "0", Need::Try);
+    list.settings
+}
+
+fn host_writes(spec: &LinkSpec, ends: &Ends) -> Vec<Write> {
+    let index = ends.host_index;
+    let mut writes = vec![Write::SetLink {
+        index,
+        mac: (ends.host_mac != spec.host_mac).then_some(spec.host_mac),
+        alias: (!spec.alias.is_empty()).then(|| spec.alias.clone()),
+        no_own_link_local: spec.has_v6(),
+        up: true,
+    }];
+    if spec.has_v6() {
+        let address = IpNet::new_assert(GATEWAY_V6.into(), 64);
+        writes.push(Write::Address { index, address });
+    }
+    for &address in &spec.addresses {
+        writes.push(Write::Neighbour { index, address, mac: ends.container_mac });
+    }
+    writes
+}
+
+fn container_sysctls(spec: &LinkSpec) -> Vec<(Sysctl, Need)> {
+    let mut list = List { link: &spec.container_name, settings: Vec::new() };
+    if spec.has_v6() {
+        // Runtimes start namespaces without IPv6.
+        for scope in ["all", "default", "lo"] {
+            list.all(&format!("ipv6/conf/{scope}/disable_ipv6"), "0");
+        }
+        list.v6("disable_ipv6", "0");
+        list.v6("accept_dad", "0");
+    }
+    if let Some(forwarding) = spec.forwarding {
+        let value = if forwarding { "1" } else { "0" };
+        if spec.has_v4() {
+            list.all("ipv4/ip_forward", value);
+        }
+        if spec.has_v6() {
+            list.all("ipv6/conf/all/forwarding", value);
+        }
+    }
+    list.settings.extend(spec.sysctls.iter().cloned().map(|s| (s, Need::Must)));
+    list.settings
+}
+
+fn container_writes(spec: &LinkSpec, ends: &Ends) -> Vec<Write> {
+    let index = ends.container_index;
+    let up = Write::SetLink { index, mac: None, alias: None, no_own_link_local: false, up: true };
+    let mut writes = vec![up];
+    for &address in &spec.addresses {
+        writes.push(Write::Address { index, address: address.into() });
+    }
+    let routes = wanted_routes(spec);
+    for gateway in [IpAddr::V4(GATEWAY_V4), IpAddr::V6(GATEWAY_V6)] {
+        if routes.iter().any(|(_, via)| *via == gateway) {
+            writes.push(Write::Neighbour { index, address: gateway, mac: spec.host_mac });
+        }
+    }
+    for (prefix, gateway) in routes {
+        writes.push(Write::Route { index, prefix, gateway });
+    }
+    writes
+}
+
+struct List<'a> {
+    link: &'a str,
+    settings: Vec<(Sysctl, Need)>,
+}
+
+impl List<'_> {
+    fn v4(&mut self, key: &str, value: &str) {
+        self.push(format!("ipv4/conf/{}/{key}", self.link), value, Need::Must);
+    }
+
+    fn v6(&mut self, key: &str, value: &str) {
+        self.push(format!("ipv6/conf/{}/{key}", self.link), value, Need::Must);
+    }
+
+    fn all(&mut self, key: &str, value: &str) {
+        self.push(key.to_owned(), value, Need::Must);
+    }
+
+    fn push(&mut self, key: String, value: &str, need: Need) {
+        self.settings.push((Sysctl { key, value: value.to_owned() }, need));
+    }
+}
+
+#[cfg(test)]
+mod tests;
