@@ -8,8 +8,7 @@ use ipnet::IpNet;
 /// The IPv4 gateway every workload sees; nobody owns it.
 pub const GATEWAY_V4: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
 /// The IPv6 gateway: the link-local address that follows from [`HOST_MAC`].
-pub const GATEWAY_V6: Ipv6Addr =
-    Ipv6Addr::new(0xfe80, 0, 0, 0, 0xecee, 0xeeff, 0xfeee, 0xeeee);
+pub const GATEWAY_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0xecee, 0xeeff, 0xfeee, 0xeeee);
 /// Hardware address of every host end.
 pub const HOST_MAC: [u8; 6] = [0xee; 6];
 
@@ -83,7 +82,9 @@ pub enum SpecError {
     #[error("route {0} has no address of its family to leave from")]
     Route(IpNet),
     /// Not below `/proc/sys/net`.
-    #[error("kernel setting {0:?} cannot be: ipv4/… ipv6/… or core/…, without dots between slashes")]
+    #[error(
+        "kernel setting {0:?} cannot be: ipv4/… ipv6/… or core/…, without dots between slashes"
+    )]
     Sysctl(String),
     /// Not 0, 1 or 2.
     #[error("rp_filter {0} cannot be: 0, 1 or 2")]

@@ -2,7 +2,7 @@
 //!
 //! Both ends are made by one message, each in its final namespace. The host end is finished before
 //! the container end comes up, so that the workload's first packet finds its gateway. The host's
-//! route to the workload is not among the steps: [`FibHandle`](crate::FibHandle) keeps it.
+//! route to the workload is not among the steps: it must be kept, not only made.
 
 use std::net::IpAddr;
 

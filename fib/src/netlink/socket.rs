@@ -25,7 +25,7 @@ impl AsFd for Socket {
 impl Socket {
     /// Opens one in the calling thread's network namespace.
     pub fn open() -> io::Result<Self> {
-        let fd = sys::open(sys::Protocol::Route)?;
+        let fd = sys::open()?;
         // Each is a comfort that old kernels lack: refusals in words, short acknowledgements,
         // dumps that heed their filter.
         for option in [NETLINK_EXT_ACK, NETLINK_CAP_ACK, NETLINK_GET_STRICT_CHK] {

@@ -1,6 +1,8 @@
 //! The kernel side against a real kernel, each test in a network namespace of its own. They need
 //! root; without it they say so and are skipped.
 
+mod attach;
+mod container;
 mod drift;
 mod install;
 mod links;

@@ -1,1 +1,107 @@
+use super::*;
 
+const ENDS: Ends =
+    Ends { host_index: 7, host_mac: [0xee; 6], container_index: 2, container_mac: [2; 6] };
+
+fn spec(addresses: &[&str]) -> LinkSpec {
+    let addresses = addresses.iter().map(|a| a.parse().expect("an address")).collect();
+    LinkSpec::new("cali1", "eth0", addresses)
+}
+
+fn keys(steps: &[Step], side: Side) -> Vec<String> {
+    let mut keys = Vec::new();
+    for step in steps {
+        if let Step::Sysctls(of, settings) = step
+            && *of == side
+        {
+            keys.extend(settings.iter().map(|(s, _)| format!("{}={}", s.key, s.value)));
+        }
+    }
+    keys
+}
+
+fn writes(steps: &[Step], side: Side) -> Vec<Write> {
+    let mut all = Vec::new();
+    for step in steps {
+        if let Step::Writes(of, writes) = step
+            && *of == side
+        {
+            all.extend(writes.iter().cloned());
+        }
+    }
+    all
+}
+
+#[test]
+fn an_ipv4_workload_needs_nothing_of_ipv6() {
+    let steps = finish(&spec(&["10.65.0.1"]), &ENDS);
+    let v6 = |key: &String| key.starts_with("ipv6") && !key.ends_with("accept_ra=0");
+    assert!(!keys(&steps, Side::Host).iter().any(v6));
+    assert!(!keys(&steps, Side::Container).iter().any(v6));
+    let gateway = IpAddr::V4(GATEWAY_V4);
+    assert_eq!(
+        writes(&steps, Side::Container),
+        [
+            Write::SetLink { index: 2, mac: None, alias: None, no_own_link_local: false, up: true },
+            Write::Address { index: 2, address: "10.65.0.1/32".parse().expect("a prefix") },
+            Write::Neighbour { index: 2, address: gateway, mac: [0xee; 6] },
+            Write::Route { index: 2, prefix: "0.0.0.0/0".parse().expect("a prefix"), gateway },
+        ]
+    );
+}
+
+#[test]
+fn the_host_is_ready_before_the_container_comes_up() {
+    let steps = finish(&spec(&["10.65.0.1", "fd00::1"]), &ENDS);
+    let sides: Vec<Side> = steps
+        .iter()
+        .map(|step| match step {
+            Step::Sysctls(side, _) | Step::Writes(side, _) => *side,
+        })
+        .collect();
+    assert_eq!(sides, [Side::Host, Side::Host, Side::Container, Side::Container]);
+    let host = writes(&steps, Side::Host);
+    assert_eq!(
+        host.get(1),
+        Some(&Write::Address {
+            index: 7,
+            address: "fe80::ecee:eeff:feee:eeee/64".parse().expect("a prefix")
+        })
+    );
+    let neighbours = host.iter().filter(|w| matches!(w, Write::Neighbour { mac: [2, ..], .. }));
+    assert_eq!(neighbours.count(), 2, "the host need not ask for the workload");
+}
+
+#[test]
+fn a_hardware_address_that_somebody_changed_is_set_again() {
+    let ends = Ends { host_mac: [4; 6], ..ENDS };
+    let steps = finish(&spec(&[]), &ends);
+    let mac = writes(&steps, Side::Host).into_iter().find_map(|w| match w {
+        Write::SetLink { mac, .. } => mac,
+        _ => None,
+    });
+    assert_eq!(mac, Some([0xee; 6]));
+    let unchanged = writes(&finish(&spec(&[]), &ENDS), Side::Host);
+    assert!(matches!(unchanged.as_slice(), [Write::SetLink { mac: None, .. }]));
+}
+
+#[test]
+fn forwarding_is_touched_only_where_it_is_asked_for() {
+    let mut spec = spec(&["10.65.0.1", "fd00::1"]);
+    let forwards = |spec: &LinkSpec| -> Vec<String> {
+        let all = keys(&finish(spec, &ENDS), Side::Container);
+        all.into_iter().filter(|k| k.contains("forward")).collect()
+    };
+    assert_eq!(forwards(&spec), [""; 0]);
+    spec.forwarding = Some(false);
+    assert_eq!(forwards(&spec), ["ipv4/ip_forward=0", "ipv6/conf/all/forwarding=0"]);
+}
+
+#[test]
+fn a_container_without_ipv6_is_given_it_before_its_address() {
+    let steps = finish(&spec(&["fd00::1"]), &ENDS);
+    let inside = keys(&steps, Side::Container);
+    assert!(inside.contains(&"ipv6/conf/all/disable_ipv6=0".to_owned()));
+    assert!(inside.contains(&"ipv6/conf/eth0/accept_dad=0".to_owned()));
+    assert!(matches!(steps.get(2), Some(Step::Sysctls(Side::Container, _))));
+}

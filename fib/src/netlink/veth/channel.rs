@@ -100,7 +100,9 @@ impl Channel {
                 End::Done => break,
                 End::Interrupted => {}
                 // A kernel without IPv6 has nothing of it.
-                End::Refused(r) if matches!(r.errno, libc::EAFNOSUPPORT | libc::EOPNOTSUPP) => break,
+                End::Refused(r) if matches!(r.errno, libc::EAFNOSUPPORT | libc::EOPNOTSUPP) => {
+                    break;
+                }
                 End::Refused(r) => return Err(unread(ask, r)),
             }
         }

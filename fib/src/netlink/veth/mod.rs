@@ -63,8 +63,7 @@ pub enum Detached {
 /// namespace, and forwarding on the host, are not taken back.
 ///
 /// The caller's thread says which namespace is the host's. Needs CAP_NET_ADMIN and CAP_SYS_ADMIN.
-/// The route to the workload is not made here: see
-/// [`FibHandle::host_route`](crate::FibHandle::host_route).
+/// The host's route to the workload is not made here.
 pub fn attach(netns: &Path, spec: &LinkSpec) -> Result<Attached, AttachError> {
     spec.check()?;
     apart(|| {
@@ -267,9 +266,7 @@ fn adopt(spec: &LinkSpec, seen: &Observed, clock: Clock) -> Result<Attached, Att
 }
 
 /// Runs on a thread that nobody else gets afterwards, and waits for it.
-fn apart<T: Send>(
-    work: impl FnOnce() -> Result<T, AttachError> + Send,
-) -> Result<T, AttachError> {
+fn apart<T: Send>(work: impl FnOnce() -> Result<T, AttachError> + Send) -> Result<T, AttachError> {
     thread::scope(|scope| {
         let thread = thread::Builder::new().name("attach".to_owned()).spawn_scoped(scope, work);
         let system = |what, err| AttachError::System { what, err };
