@@ -28,7 +28,7 @@ pub use api::{
     ConnectionId, Control, ErrorDirection, Input, Negotiated, Output, SessionError, State,
     StopReason, Timers,
 };
-pub use impact::{Impact, change_impact, global_change_impact};
+pub use impact::{Impact, change_impact, global_change_concerns_peers, global_change_impact};
 
 use crate::config::{GlobalConfig, PeerAddress, PeerConfig};
 use connection::{Connection, Direction};

@@ -1,6 +1,7 @@
 //! The task that owns the set of peers: matches connections to them, originates routes, applies
 //! new configurations, and tells the kernel side when routes of a former process may go.
 
+mod difference;
 mod dynamic;
 mod keys;
 mod orders;

@@ -135,4 +135,4 @@ pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -158,6 +158,30 @@ async fn policies_change_under_a_session_that_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn routes_of_a_new_configuration_reach_a_peer_that_is_left_alone() {
+    let (mut a, b) = pair(55, &["10.55.0.0/16"], &[]);
+    let (left, _) = a.start(vec![a.peer(&b)]).await;
+    let (right, _) = b.start(vec![b.peer(&a)]).await;
+    until("the first route", async || knows(&right, &["10.55.0.0/16"]).await).await;
+    a.originate.push("10.55.64.0/26");
+    left.apply(a.config(vec![a.peer(&b)]), ByHand::Keep).await;
+    until("both", async || knows(&right, &["10.55.0.0/16", "10.55.64.0/26"]).await).await;
+    // What comes later finds them, too.
+    left.reset("p56").await.expect("it is there");
+    until("both again", async || {
+        peer(&right, "p55").await.status.flaps == 1
+            && knows(&right, &["10.55.0.0/16", "10.55.64.0/26"]).await
+    })
+    .await;
+    a.originate.remove(0);
+    left.apply(a.config(vec![a.peer(&b)]), ByHand::Keep).await;
+    until("the second", async || knows(&right, &["10.55.64.0/26"]).await).await;
+    assert_eq!(peer(&left, "p56").await.status.flaps, 1);
+    left.stop(String::new()).await;
+    right.stop(String::new()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_route_is_as_old_as_itself_however_long_its_shard_rested() {
     let (a, _) = pair(151, &[], &[]);
     let (left, _) = a.start(Vec::new()).await;

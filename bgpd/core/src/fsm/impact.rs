@@ -133,6 +133,35 @@ pub fn global_change_impact(old: &GlobalConfig, new: &GlobalConfig) -> Impact {
     strongest(&changes)
 }
 
+/// Whether a change of the speaker's own settings is anything to its sessions, or to the shards: what
+/// it originates and redistributes reaches them as routes, not as settings.
+pub fn global_change_concerns_peers(old: &GlobalConfig, new: &GlobalConfig) -> bool {
+    let GlobalConfig {
+        asn,
+        router_id,
+        listen,
+        cluster_id,
+        confederation,
+        multipath_ebgp,
+        multipath_ibgp,
+        multipath_relax,
+        require_policy,
+        decision,
+        originate: _,
+        redistribute: _,
+    } = new;
+    old.asn != *asn
+        || old.router_id != *router_id
+        || old.listen != *listen
+        || old.cluster_id != *cluster_id
+        || old.confederation != *confederation
+        || old.multipath_ebgp != *multipath_ebgp
+        || old.multipath_ibgp != *multipath_ibgp
+        || old.multipath_relax != *multipath_relax
+        || old.require_policy != *require_policy
+        || old.decision != *decision
+}
+
 fn strongest(changes: &[(bool, Impact)]) -> Impact {
     changes
         .iter()

@@ -1,10 +1,10 @@
 //! What the handle asks of the speaker.
 
-use bgp_core::fsm::{Impact, change_impact, global_change_impact};
+use bgp_core::fsm::{Impact, change_impact};
 use ipnet::IpNet;
 use tokio::sync::oneshot;
 
-use super::*;
+use super::{difference::Difference, *};
 use crate::{handle::NoSuchPeer, originate::AddedRoute};
 
 /// What becomes of a prefix of `originate` that was withdrawn by hand.
@@ -79,29 +79,13 @@ impl Speaker {
     /// did not change hear nothing.
     async fn apply(&mut self, new: SpeakerConfig, by_hand: ByHand) {
         let old = std::mem::replace(&mut self.config, new);
-        let (was, is) = (&old.global, &self.config.global);
-        let same_global = was == is;
-        let bounce_all = global_change_impact(was, is) == Impact::Reset;
-        let before = by_name(&old.peers);
-        let after = by_name(&self.config.peers);
-        let is_known = |name: &str| match (before.get(name), after.get(name)) {
-            (Some(old), Some(new)) => is_same(old, new),
-            _ => false,
-        };
-        let gone: Vec<&str> = before.keys().filter(|name| !is_known(name)).copied().collect();
-        let new: Vec<_> = after.iter().filter(|(name, _)| !is_known(name)).collect();
-        let new: Vec<Arc<PeerConfig>> = new.into_iter().map(|(_, peer)| Arc::clone(peer)).collect();
-        let changed = after.iter().filter_map(|(name, new)| {
-            let old = before.get(name).filter(|old| is_same(old, new))?;
-            (!same_global || old != new).then(|| Arc::clone(new))
-        });
-        let changed: Vec<Arc<PeerConfig>> = changed.collect();
+        let Difference { gone, new, changed, bounce_all, dynamic, shards } =
+            Difference::between(&old, &self.config);
         // What is no longer there, or is somebody else under the same name, goes first.
-        let any = !changed.is_empty() || !gone.is_empty();
         for name in gone {
-            self.templates.remove(name);
-            lock(&self.keys).remove(name);
-            self.remove(name).await;
+            self.templates.remove(&name);
+            lock(&self.keys).remove(&name);
+            self.remove(&name).await;
         }
         for peer in changed {
             self.set_key(&peer, None);
@@ -114,10 +98,10 @@ impl Speaker {
         for peer in new {
             self.add_configured(peer);
         }
-        if any || !same_global {
+        if dynamic {
             self.change_dynamic(bounce_all).await;
         }
-        if any || !same_global || old.install != self.config.install {
+        if shards {
             let peers = self.peers.values();
             let peers: Vec<_> =
                 peers.map(|entry| (entry.handle.id, Arc::clone(&entry.config))).collect();
@@ -175,19 +159,5 @@ impl Speaker {
             // A task that has ended needs no telling.
             let _ = entry.handle.orders.send(Order::Stop(StopReason::Deconfigured)).await;
         }
-    }
-}
-
-fn by_name(peers: &[Arc<PeerConfig>]) -> BTreeMap<&str, &Arc<PeerConfig>> {
-    peers.iter().map(|peer| (peer.name.as_str(), peer)).collect()
-}
-
-/// Whether a peer of that name is still the same one: then its session may live on.
-fn is_same(old: &PeerConfig, new: &PeerConfig) -> bool {
-    match (&old.address, &new.address) {
-        (PeerAddress::Dynamic { prefix: old, .. }, PeerAddress::Dynamic { prefix: new, .. }) => {
-            old == new
-        }
-        (old, new) => old == new,
     }
 }

@@ -5,7 +5,7 @@ use bgp_packet::Asn;
 
 use super::*;
 
-fn global() -> GlobalConfig {
+pub(crate) fn global() -> GlobalConfig {
     let router_id = std::net::Ipv4Addr::new(10, 0, 0, 1);
     GlobalConfig {
         asn: Asn(65001),
@@ -28,7 +28,7 @@ fn global() -> GlobalConfig {
     }
 }
 
-fn peer(asn: PeerAsn) -> PeerConfig {
+pub(crate) fn peer(asn: PeerAsn) -> PeerConfig {
     PeerConfig {
         name: "peer".to_owned(),
         group: None,

@@ -4,7 +4,10 @@ use bgp_packet::{Family, FamilySet};
 
 use super::*;
 use crate::{
-    config::{Confederation, MaxPrefixAction, MaxPrefixes, Secret},
+    config::{
+        Confederation, KernelSource, MaxPrefixAction, MaxPrefixes, Origination, Redistribution,
+        Secret,
+    },
     policy::RoutePolicy,
 };
 
@@ -285,4 +288,42 @@ fn settings_of_the_speaker_have_their_impact_too() {
         global_change_impact(&global(), &GlobalConfig { listen: vec![end], ..global() }),
         Impact::Live
     );
+}
+
+#[test]
+fn own_routes_are_the_only_settings_of_the_speaker_that_are_nothing_to_its_peers() {
+    let concerns = |change: fn(&mut GlobalConfig)| {
+        let mut new = global();
+        change(&mut new);
+        global_change_concerns_peers(&global(), &new)
+    };
+    let route = |g: &mut GlobalConfig| {
+        g.originate.push(Origination {
+            prefix: "10.244.0.0/26".parse().unwrap(),
+            next_hop: None,
+            communities: Vec::new(),
+            blackhole: true,
+        });
+    };
+    let redistribution = |g: &mut GlobalConfig| {
+        g.redistribute.push(Redistribution {
+            source: KernelSource::Static,
+            table: 254,
+            policy: None,
+        });
+    };
+    assert!(!concerns(|_| {}) && !concerns(route) && !concerns(redistribution));
+    assert!(concerns(|g| g.asn = Asn(1)));
+    assert!(concerns(|g| g.router_id = Ipv4Addr::LOCALHOST));
+    assert!(concerns(|g| g.listen = vec![SocketAddr::new(LOCAL, 179)]));
+    assert!(concerns(|g| g.cluster_id = Ipv4Addr::LOCALHOST));
+    let confederation = |g: &mut GlobalConfig| {
+        g.confederation = Some(Confederation { id: Asn(1), members: Vec::new() });
+    };
+    assert!(concerns(confederation));
+    assert!(concerns(|g| g.multipath_ebgp = 8));
+    assert!(concerns(|g| g.multipath_ibgp = 8));
+    assert!(concerns(|g| g.multipath_relax = true));
+    assert!(concerns(|g| g.require_policy = false));
+    assert!(concerns(|g| g.decision.prefer_older = true));
 }
