@@ -1,25 +1,26 @@
 //! `margay.v1.Ipam`.
 
+mod mend;
+
 use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
-use margay_datastore::{Outcome, Store};
+use margay_datastore::Store;
 use margay_ipam::{
     Answer, Ask, Consequence, Handle, IpamError, Release, Request, Settings, Use, Want,
-    check::{Facts, Report, check},
+    check::{Facts, check},
     show::{self, AddressRow, UseRow},
 };
-use margay_model::Actor;
 use margay_proto::{
     error::invalid_argument,
     v1::{self, ipam_server},
 };
 use tonic::{Code, Request as Call, Response, Status};
-use tracing::warn;
 
+use self::mend::{Mended, mend};
 use super::{Node, actor, no_datastore, unavailable};
 use crate::{
     ipam::{Ipam as Allocator, wall},
-    resources::{Configure, ResourceError, Resources},
+    resources::{Configure, Resources},
 };
 
 /// Most addresses or pools named in one request.
@@ -72,24 +73,6 @@ impl Ipam {
         } else {
             Err(Status::not_found(format!("node {node} does not exist")))
         }
-    }
-
-    /// Commits what mends; for each problem, whether it is mended.
-    async fn mend(&self, report: &Report, actor: &Actor) -> Result<Vec<bool>, Status> {
-        let store = self.store()?;
-        let mut mended = Vec::new();
-        for step in &report.steps {
-            match store.commit(step.txn(), actor).await {
-                Ok(Outcome::Committed(_)) => mended.push(step.cidr),
-                // Somebody changed it since: the next check looks at it as it is then.
-                Ok(Outcome::Conflict(_)) => warn!(block = %step.cidr, "not mended: it was changed"),
-                Err(error) => return Err(ResourceError::from(error).into()),
-            }
-        }
-        let is_mended = |problem: &margay_ipam::check::Problem| {
-            problem.by_hand.is_none() && problem.block.is_some_and(|block| mended.contains(&block))
-        };
-        Ok(report.problems.iter().map(is_mended).collect())
     }
 }
 
@@ -213,20 +196,20 @@ impl ipam_server::Ipam for Ipam {
         });
         let report = report.await.ok_or_else(unavailable)?;
         let report = report.ok_or_else(|| refused(&IpamError::NotInSync))?;
-        let fixed = match fix {
-            true => self.mend(&report, &actor).await?,
-            false => vec![false; report.problems.len()],
+        let mended = match fix {
+            true => mend(self.store()?.as_ref(), &report.steps, &actor).await,
+            false => Mended::default(),
         };
-        let problem = |(problem, fixed): (margay_ipam::check::Problem, bool)| v1::IpamProblem {
+        let problem = |problem: margay_ipam::check::Problem| v1::IpamProblem {
             kind: problem.kind.to_string(),
             address: problem.address.map(|address| address.to_string()),
             block: problem.block.map(|block| block.to_string()),
+            fixed: mended.covers(&problem),
             detail: problem.detail,
-            fixed,
             by_hand: problem.by_hand,
         };
-        let problems = report.problems.into_iter().zip(fixed).map(problem).collect();
-        Ok(Response::new(v1::CheckIpamResponse { problems }))
+        let problems = report.problems.into_iter().map(problem).collect();
+        Ok(Response::new(v1::CheckIpamResponse { problems, failures: mended.failures }))
     }
 
     async fn split_pool(

@@ -293,6 +293,8 @@ impl Sheet for Address {
 #[derive(Debug, Serialize)]
 pub struct Check {
     problems: Vec<Problem>,
+    /// What was in the way of mending.
+    failures: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -311,14 +313,15 @@ impl From<v1::CheckIpamResponse> for Check {
             let v1::IpamProblem { kind, address, block, detail, fixed, by_hand } = problem;
             Problem { kind, address, block, detail, fixed, by_hand }
         };
-        Self { problems: answer.problems.into_iter().map(problem).collect() }
+        let problems = answer.problems.into_iter().map(problem).collect();
+        Self { problems, failures: answer.failures }
     }
 }
 
 impl Check {
     /// Whether nothing is wrong any more.
     pub fn is_clean(&self) -> bool {
-        self.problems.iter().all(|problem| problem.fixed)
+        self.failures.is_empty() && self.problems.iter().all(|problem| problem.fixed)
     }
 }
 
@@ -339,6 +342,9 @@ impl Sheet for Check {
         let left = self.problems.len() - fixed;
         if fixed > 0 {
             writeln!(to, "Fixed {fixed}.")?;
+        }
+        for failure in &self.failures {
+            writeln!(to, "{}{failure}", paint.tone(Tone::Bad, "not fixed: ".to_owned()))?;
         }
         writeln!(to, "Check complete; found {left} problems.")
     }

@@ -21,7 +21,7 @@ fn an_address_in_use_names_its_handle_and_owner() {
 
 #[test]
 fn a_check_counts_what_it_found() {
-    let none = found(&v1::CheckIpamResponse { problems: vec![] });
+    let none = found(&v1::CheckIpamResponse::default());
     assert_eq!(none, "Checking IPAM for inconsistencies...\n\nCheck complete; found 0 problems.\n");
     let problem = v1::IpamProblem {
         kind: "blocks-overlap".into(),
@@ -29,7 +29,7 @@ fn a_check_counts_what_it_found() {
         detail: "with 10.0.0.0/27".into(),
         ..v1::IpamProblem::default()
     };
-    let one = found(&v1::CheckIpamResponse { problems: vec![problem] });
+    let one = found(&v1::CheckIpamResponse { problems: vec![problem], failures: vec![] });
     assert!(one.contains("\n  10.0.0.0/26: blocks-overlap: with 10.0.0.0/27\n"), "{one}");
     assert!(one.ends_with("\nCheck complete; found 1 problems.\n"), "{one}");
 }

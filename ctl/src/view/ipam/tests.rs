@@ -63,7 +63,9 @@ fn a_check_is_clean_when_everything_found_is_fixed() {
         fixed,
         ..v1::IpamProblem::default()
     };
-    let check = |problems| Check::from(v1::CheckIpamResponse { problems });
+    let check = |problems| {
+        Check::from(v1::CheckIpamResponse { problems, ..v1::CheckIpamResponse::default() })
+    };
     assert!(check(vec![]).is_clean() && check(vec![problem(true)]).is_clean());
     let check = check(vec![problem(true), problem(false)]);
     assert!(!check.is_clean());
@@ -74,4 +76,34 @@ fn a_check_is_clean_when_everything_found_is_fixed() {
                   block-of-gone-node 10.0.0.0/26: owned by node n9, which is gone\n\
                   Fixed 1.\nCheck complete; found 1 problems.\n";
     assert_eq!(text, wanted);
+}
+
+#[test]
+fn a_mending_that_failed_half_way_tells_both_halves() {
+    let problem = |block: &str, fixed| v1::IpamProblem {
+        kind: "block-of-gone-node".into(),
+        block: Some(block.into()),
+        detail: "owned by node n9, which is gone".into(),
+        fixed,
+        ..v1::IpamProblem::default()
+    };
+    let check = Check::from(v1::CheckIpamResponse {
+        problems: vec![problem("10.0.0.0/26", true), problem("10.0.0.64/26", false)],
+        failures: vec!["block 10.0.0.64/26: the datastore is away".into()],
+    });
+    assert!(!check.is_clean());
+    let mut text = Vec::new();
+    check.text(false, Paint(false), &mut text).expect("a vector takes it");
+    let text = String::from_utf8(text).expect("text");
+    let wanted = "fixed: block-of-gone-node 10.0.0.0/26: owned by node n9, which is gone\n\
+                  block-of-gone-node 10.0.0.64/26: owned by node n9, which is gone\n\
+                  Fixed 1.\n\
+                  not fixed: block 10.0.0.64/26: the datastore is away\n\
+                  Check complete; found 1 problems.\n";
+    assert_eq!(text, wanted);
+    let mut text = Vec::new();
+    Out::to(&mut text, Format::Json, Paint(false)).sheet(&check).expect("a vector takes it");
+    let json: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+    assert_eq!(json["problems"][0]["fixed"], true);
+    assert_eq!(json["failures"][0], "block 10.0.0.64/26: the datastore is away");
 }
