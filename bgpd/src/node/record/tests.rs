@@ -114,3 +114,58 @@ fn the_same_address_written_otherwise_is_left_alone() {
     assert!(after.spec.bgp.as_ref().unwrap().ipv4_address.as_ref().unwrap().is_bare());
     assert_eq!(plan(Some(&after), "n1", &wish(Said::Is(net("10.0.0.1/32")))), None);
 }
+
+/// A Node as others made it, with a label and an AS.
+fn foreign(rack: &str, asn: u32) -> Node {
+    let mut node: Node = Object::new("n1", NodeSpec::default());
+    node.metadata.labels.insert("rack".into(), rack.into());
+    node.spec.bgp = Some(NodeBgp { as_number: Some(AsNumber(asn)), ..NodeBgp::default() });
+    node
+}
+
+fn values(node: &Node) -> (Option<&str>, Option<u32>) {
+    let asn = node.spec.bgp.as_ref().and_then(|bgp| bgp.as_number).map(|asn| asn.0);
+    (node.metadata.labels.get("rack").map(String::as_str), asn)
+}
+
+#[test]
+fn what_others_had_set_alike_stays_theirs() {
+    let node = written(Some(&foreign("a", 65001)), &full());
+    let after = written(Some(&node), &wish(Said::Nothing));
+    assert_eq!(values(&after), (Some("a"), Some(65001)));
+}
+
+#[test]
+fn what_was_overwritten_comes_back() {
+    let node = written(Some(&foreign("z", 65009)), &full());
+    assert_eq!(values(&node), (Some("a"), Some(65001)));
+    assert_eq!(plan(Some(&node), "n1", &full()), None, "the record is the same again");
+    // Another value of ours is no value of theirs.
+    let mut other = full();
+    other.labels.insert("rack".into(), "b".into());
+    let node = written(Some(&node), &other);
+    assert_eq!(values(&node), (Some("b"), Some(65001)));
+    let after = written(Some(&node), &wish(Said::Nothing));
+    assert_eq!(values(&after), (Some("z"), Some(65009)));
+    assert!(!after.metadata.annotations.get(ANNOTATION).unwrap().contains("before"));
+}
+
+#[test]
+fn what_others_change_while_it_is_ours_is_what_comes_back() {
+    let mut node = written(None, &full());
+    node.metadata.labels.insert("rack".into(), "c".into());
+    let node = written(Some(&node), &full());
+    assert_eq!(values(&node).0, Some("a"), "the file says so");
+    let after = written(Some(&node), &wish(Said::Nothing));
+    assert_eq!(values(&after), (Some("c"), None));
+}
+
+#[test]
+fn a_label_that_others_take_away_is_put_there_as_ours() {
+    let mut node = written(Some(&foreign("a", 65001)), &full());
+    node.metadata.labels.remove("rack");
+    let node = written(Some(&node), &full());
+    assert_eq!(values(&node).0, Some("a"));
+    let after = written(Some(&node), &wish(Said::Nothing));
+    assert_eq!(values(&after), (None, Some(65001)));
+}
