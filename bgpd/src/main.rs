@@ -9,6 +9,7 @@ mod config;
 mod daemon;
 mod datastore;
 mod exposition;
+mod follow;
 mod http;
 mod ipam;
 mod lock;

@@ -1,6 +1,6 @@
 //! A copy of the datastore's resources in memory, and everybody who wants to know what changes.
 //!
-//! Owns: one watch on the datastore for the whole daemon, however many read; the snapshot that
+//! Owns: what the one watch of resources tells, however many read; the snapshot that
 //! readers start from. Promises: a subscriber hears the latest state of every key it asked for,
 //! then that it is in sync, then what changes, and that it is in sync again; one that is slow is
 //! owed keys, not messages, so it holds nobody and costs no more than the keys there are. A snapshot
@@ -10,23 +10,19 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    convert::Infallible,
     ops::Bound,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-    time::Duration,
 };
 
-use margay_datastore::{Store, StoreError, list_all};
+use margay_datastore::Store;
 use margay_model::{Area, Change, Key, Kind, Resource, Revision, Versioned};
-use tokio::{sync::Notify, time::sleep};
+use tokio::sync::Notify;
 use tracing::{info, warn};
+
+use crate::follow::{Follow, Told};
 
 /// Changes remembered for readers that come back.
 const HISTORY: usize = 16_384;
-/// Pause after the datastore failed, doubled up to [`MAX_PAUSE`].
-const PAUSE: Duration = Duration::from_millis(200);
-/// Longest pause.
-const MAX_PAUSE: Duration = Duration::from_secs(5);
 
 /// The copy.
 #[derive(Debug, Clone)]
@@ -115,40 +111,16 @@ impl Mirror {
 
     /// Follows the datastore for as long as the daemon runs.
     pub(crate) async fn follow(self, store: Arc<dyn Store>) {
-        let mut pause = PAUSE;
-        let mut told = false;
+        let mut follow = Follow::new(store, Area::Resources);
         loop {
-            let mut in_sync = false;
-            let Err(error) = self.follow_once(store.as_ref(), &mut in_sync).await;
-            if in_sync {
-                (pause, told) = (PAUSE, false);
-            }
-            // History that was lost is repaired by the next list.
-            if !matches!(error, StoreError::Compacted { .. }) {
-                if !told {
-                    warn!(err = %error, "the datastore does not answer; going on with what is known");
-                    told = true;
+            match follow.next().await {
+                Told::Listed(entries, revision) => {
+                    let listed = entries.into_iter().map(|entry| (entry.key, entry.value));
+                    self.replace(listed, revision);
+                    info!(revision = revision.0, "in sync with the datastore");
                 }
-                sleep(pause).await;
-                pause = (pause * 2).min(MAX_PAUSE);
+                Told::Changed(batch) => self.apply(batch.changes, batch.revision),
             }
-        }
-    }
-
-    async fn follow_once(
-        &self,
-        store: &dyn Store,
-        in_sync: &mut bool,
-    ) -> Result<Infallible, StoreError> {
-        let (entries, revision) = list_all(store, &Area::Resources).await?;
-        let listed = entries.into_iter().map(|entry| (entry.key, entry.value));
-        self.replace(listed, revision);
-        info!(revision = revision.0, "in sync with the datastore");
-        let mut watch = store.watch(&Area::Resources, revision).await?;
-        *in_sync = true;
-        loop {
-            let batch = watch.next().await?;
-            self.apply(batch.changes, batch.revision);
         }
     }
 

@@ -103,8 +103,6 @@ pub enum Input {
     /// a block may come as it became after a claim was made: all that waits is fed together, because
     /// a claim counts as checked once a change as young as itself was among them.
     Changes(Vec<Change>),
-    /// The watch is broken: the view is not kept up to date until the next snapshot. Work goes on.
-    WatchLost,
     /// The pools, selectors evaluated for this node. To be told before the first snapshot: without
     /// its pool an empty block of ours is given up.
     Pools(Pools),
@@ -403,7 +401,6 @@ impl Allocator {
         match input {
             Input::Snapshot(snapshot) => self.snapshot(now, snapshot, out),
             Input::Changes(changes) => self.changes(now, &changes, out),
-            Input::WatchLost => {}
             Input::Pools(pools) => {
                 self.pools = pools;
                 self.look_soon(now);

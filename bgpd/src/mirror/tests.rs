@@ -1,7 +1,4 @@
-use margay_datastore::{
-    MemStore,
-    faults::{Call, Fault},
-};
+use margay_datastore::MemStore;
 use margay_model::{Actor, Txn};
 
 use super::*;
@@ -252,42 +249,5 @@ async fn it_follows_a_datastore() {
     let (key, text) = pool("b", 2);
     store.commit(Txn::create(key, text.into(), Vec::new()), &actor).await.expect("a commit");
     assert_eq!(short(&reader.next().await).first().map(String::as_str), Some("+b"));
-    task.abort();
-}
-
-#[tokio::test]
-async fn a_datastore_that_was_away_for_long_is_asked_again_soon_once_it_has_answered() {
-    let store = MemStore::new();
-    let mirror = Mirror::new();
-    let reader = mirror.subscribe(BTreeSet::new(), None);
-    let (lists, mut listed) = tokio::sync::mpsc::unbounded_channel();
-    let mut calls = 0;
-    store.set_script(move |call| {
-        let is_list = matches!(call, Call::List(_));
-        if !is_list {
-            return None;
-        }
-        calls += 1;
-        let _ = lists.send(std::time::Instant::now());
-        // Away three times (pauses of 1, 2 and 4), there, away once, there.
-        [1, 2, 3, 5].contains(&calls).then_some(Fault::FailBefore)
-    });
-    let task = tokio::spawn(mirror.clone().follow(Arc::new(store.clone())));
-    let in_sync = async || {
-        while !short(&reader.next().await).iter().any(|news| news.starts_with("sync")) {}
-    };
-    in_sync().await;
-    for _ in 0..4 {
-        listed.recv().await.expect("a list");
-    }
-    // The watch is there as soon as a change comes by it.
-    let actor = Actor { component: "test".into(), node: "n".into(), user: None };
-    let (key, text) = pool("a", 1);
-    store.commit(Txn::create(key, text.into(), Vec::new()), &actor).await.expect("a commit");
-    in_sync().await;
-    let broken = std::time::Instant::now();
-    store.break_watches(&StoreError::Unavailable { endpoint: "m".into(), cause: "test".into() });
-    let again = listed.recv().await.expect("a list");
-    assert!(again - broken < PAUSE * 4, "{:?}", again - broken);
     task.abort();
 }

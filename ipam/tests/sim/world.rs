@@ -666,7 +666,6 @@ impl World {
         } else if self.rng.chance(self.wire.watch_breaks) {
             self.nodes[node].watch_broken = true;
             self.nodes[node].watch_due = true;
-            self.input(node, Input::WatchLost);
             self.after(ms(50), secs(2), What::Watch { node, life });
         } else {
             let upto = self.store.log.len();

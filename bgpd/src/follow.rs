@@ -1,0 +1,122 @@
+//! A part of the datastore, followed for as long as the daemon runs.
+//!
+//! Owns: the list, the watch from there, and what to do when either ends. Promises that whoever
+//! reads misses nothing: after a watch that cannot be continued (history lost, a store that fails)
+//! everything is listed again; that a store which is away is asked again after pauses that grow,
+//! and soon once it has answered; that its failure is logged once. Leaves to the store how a watch
+//! lives through the loss of a member, to its readers what they do with the news.
+
+use std::{sync::Arc, time::Duration};
+
+use margay_datastore::{Batch, Entry, Store, StoreError, Watch, list_all};
+use margay_model::{Area, Revision};
+use tokio::time::sleep;
+use tracing::warn;
+
+/// Pause after the datastore failed, doubled up to [`MAX_PAUSE`].
+const PAUSE: Duration = Duration::from_millis(200);
+/// Longest pause.
+const MAX_PAUSE: Duration = Duration::from_secs(5);
+
+/// What became of the area.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// All that there is as of a commit: what is not among it is gone.
+    Listed(Vec<Entry>, Revision),
+    /// What changed since.
+    Changed(Batch),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Follow {
+    store: Arc<dyn Store>,
+    area: Area,
+    at: At,
+    pause: Duration,
+    /// It was logged that the store is away.
+    warned: bool,
+}
+
+/// How far it has come.
+#[derive(Debug)]
+enum At {
+    /// Nothing is known, or not any more: to be listed.
+    Start,
+    /// Listed as of a commit: to be watched from there.
+    Listed(Revision),
+    /// Watched.
+    Watching(Watch),
+    /// It went wrong.
+    Broken(StoreError),
+}
+
+impl Follow {
+    /// Follows `area`, beginning with a list.
+    pub(crate) fn new(store: Arc<dyn Store>, area: Area) -> Self {
+        Self { store, area, at: At::Start, pause: PAUSE, warned: false }
+    }
+
+    /// The next news; waits for them however long the datastore is away.
+    pub(crate) async fn next(&mut self) -> Told {
+        loop {
+            match self.step().await {
+                Ok(Some(told)) => return told,
+                Ok(None) => {}
+                Err(error) => self.rest(&error).await,
+            }
+        }
+    }
+
+    /// Changes that wait already.
+    pub(crate) fn waiting(&mut self) -> Option<Batch> {
+        let At::Watching(watch) = &mut self.at else { return None };
+        match watch.try_next()? {
+            Ok(batch) => Some(batch),
+            Err(error) => {
+                self.at = At::Broken(error);
+                None
+            }
+        }
+    }
+
+    async fn step(&mut self) -> Result<Option<Told>, StoreError> {
+        match std::mem::replace(&mut self.at, At::Start) {
+            At::Start => {
+                let (entries, revision) = list_all(self.store.as_ref(), &self.area).await?;
+                self.at = At::Listed(revision);
+                Ok(Some(Told::Listed(entries, revision)))
+            }
+            At::Listed(revision) => {
+                let watch = self.store.watch(&self.area, revision).await?;
+                self.at = At::Watching(watch);
+                (self.pause, self.warned) = (PAUSE, false);
+                Ok(None)
+            }
+            At::Watching(mut watch) => {
+                let batch = watch.next().await?;
+                self.at = At::Watching(watch);
+                Ok(Some(Told::Changed(batch)))
+            }
+            At::Broken(error) => Err(error),
+        }
+    }
+
+    /// Before it is tried again from the start.
+    async fn rest(&mut self, error: &StoreError) {
+        // History that was lost is repaired by the next list.
+        if matches!(error, StoreError::Compacted { .. }) {
+            return;
+        }
+        if !self.warned {
+            let area = &self.area;
+            warn!(?area, err = %error, "the datastore does not answer; going on with what is known");
+            self.warned = true;
+        }
+        sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(MAX_PAUSE);
+    }
+}
+
+#[cfg(test)]
+mod tests;

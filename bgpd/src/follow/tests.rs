@@ -1,0 +1,131 @@
+use std::time::Instant;
+
+use margay_datastore::{
+    MemStore, Outcome,
+    faults::{Call, Fault},
+};
+use margay_model::{Actor, Key, Kind, Txn};
+use tokio::sync::mpsc;
+
+use super::*;
+
+fn actor() -> Actor {
+    Actor { component: "test".into(), node: "n".into(), user: None }
+}
+
+async fn write(store: &MemStore, name: &str) -> Revision {
+    let key = Key::cluster(Kind::IpPool, name);
+    let txn = Txn::create(key, b"{}".to_vec().into(), Vec::new());
+    match store.commit(txn, &actor()).await {
+        Ok(Outcome::Committed(committed)) => committed.revision,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn follow(store: &MemStore) -> Follow {
+    Follow::new(Arc::new(store.clone()), Area::Resources)
+}
+
+/// `list a b` or `changed a b`.
+fn short(told: &Told) -> String {
+    let name = |key: &Key| match key {
+        Key::Resource(key) => format!(" {}", key.name),
+        other => format!(" {other}"),
+    };
+    match told {
+        Told::Listed(entries, _) => {
+            format!("list{}", entries.iter().map(|e| name(&e.key)).collect::<String>())
+        }
+        Told::Changed(batch) => {
+            format!("changed{}", batch.changes.iter().map(|c| name(&c.key)).collect::<String>())
+        }
+    }
+}
+
+fn away() -> StoreError {
+    StoreError::Unavailable { endpoint: "m".into(), cause: "test".into() }
+}
+
+#[tokio::test]
+async fn a_list_comes_first_and_then_what_changed_since() {
+    let store = MemStore::new();
+    let at = write(&store, "a").await;
+    let mut follow = follow(&store);
+    let told = follow.next().await;
+    assert_eq!(short(&told), "list a");
+    assert!(matches!(told, Told::Listed(_, revision) if revision == at));
+    assert_eq!(follow.waiting(), None, "it is not watched yet");
+    // Between the list and the watch.
+    write(&store, "b").await;
+    assert_eq!(short(&follow.next().await), "changed b");
+    assert_eq!(follow.waiting(), None);
+    let last = write(&store, "c").await;
+    let waiting = follow.waiting().expect("it has come");
+    assert_eq!((waiting.changes.len(), waiting.revision), (1, last));
+}
+
+#[tokio::test]
+async fn history_that_was_lost_is_listed_again_at_once() {
+    let store = MemStore::new();
+    let mut follow = follow(&store);
+    assert_eq!(short(&follow.next().await), "list");
+    // Before the watch begins.
+    write(&store, "a").await;
+    let last = write(&store, "b").await;
+    store.compact(last);
+    let start = Instant::now();
+    assert_eq!(short(&follow.next().await), "list a b");
+    // And while it runs.
+    write(&store, "c").await;
+    assert_eq!(short(&follow.next().await), "changed c");
+    store.break_watches(&StoreError::Compacted { asked: last, oldest: last });
+    assert_eq!(short(&follow.next().await), "list a b c");
+    assert!(start.elapsed() < PAUSE, "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn a_watch_that_ends_while_it_is_emptied_is_followed_by_a_list() {
+    let store = MemStore::new();
+    let mut follow = follow(&store);
+    assert_eq!(short(&follow.next().await), "list");
+    write(&store, "a").await;
+    assert_eq!(short(&follow.next().await), "changed a");
+    store.break_watches(&away());
+    write(&store, "b").await;
+    while follow.waiting().is_some() {}
+    assert_eq!(short(&follow.next().await), "list a b");
+}
+
+#[tokio::test]
+async fn a_datastore_that_was_away_for_long_is_asked_again_soon_once_it_has_answered() {
+    let store = MemStore::new();
+    let (lists, mut listed) = mpsc::unbounded_channel();
+    let mut calls = 0;
+    store.set_script(move |call| {
+        let is_list = matches!(call, Call::List(_));
+        if !is_list {
+            return None;
+        }
+        calls += 1;
+        let _ = lists.send(Instant::now());
+        // Away three times (pauses of 1, 2 and 4), there, away once, there.
+        [1, 2, 3, 5].contains(&calls).then_some(Fault::FailBefore)
+    });
+    let mut follow = follow(&store);
+    assert_eq!(short(&follow.next().await), "list");
+    let mut times = Vec::new();
+    for _ in 0..4 {
+        times.push(listed.recv().await.expect("a list"));
+    }
+    for (pair, pauses) in times.windows(2).zip([1, 2, 4]) {
+        assert!(pair[1] - pair[0] >= PAUSE * pauses, "{times:?}");
+    }
+    // The watch is there as soon as a change comes by it.
+    write(&store, "a").await;
+    assert_eq!(short(&follow.next().await), "changed a");
+    let broken = Instant::now();
+    store.break_watches(&away());
+    assert_eq!(short(&follow.next().await), "list a");
+    let again = listed.recv().await.expect("a list");
+    assert!(again - broken < PAUSE * 4, "{:?}", again - broken);
+}
