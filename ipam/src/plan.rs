@@ -145,8 +145,6 @@ pub enum Ask {
     ReleaseNode(NodeName),
     /// Blocks of an earlier instance of this node become ours.
     Adopt,
-    /// Blocks inside a CIDR are emptied: nothing new is assigned, empty ones go.
-    Drain(IpNet),
 }
 
 /// An address assigned.
@@ -256,7 +254,6 @@ pub fn plan(world: World<'_>, asks: &[Ask], attempt: u32) -> Plan {
                 }
                 Ask::ReleaseNode(node) => Ok(release::node(&mut draft, node)),
                 Ask::Adopt => Ok(release::adopt(&mut draft)),
-                Ask::Drain(cidr) => Ok(release::drain(&mut draft, *cidr)),
             };
             let needs = draft.end(answer.is_ok());
             Outcome { answer, needs }

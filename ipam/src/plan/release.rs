@@ -10,7 +10,7 @@ use margay_model::Revision;
 
 use super::{Answer, Draft, Release};
 use crate::{
-    block::{BlockState, NodeName, Ordinal, Slot},
+    block::{NodeName, Ordinal, Slot},
     error::IpamError,
     gc,
     pool::Pools,
@@ -153,20 +153,6 @@ pub(super) fn adopt(draft: &mut Draft<'_>) -> Answer {
     for cidr in blocks {
         if let Some(block) = draft.edit(cidr) {
             block.set_owner(Some(host.clone()), now);
-            changed += 1;
-        }
-    }
-    Answer::Blocks(changed)
-}
-
-/// Blocks inside a CIDR are emptied. Empty ones go with the same plan.
-pub(super) fn drain(draft: &mut Draft<'_>, cidr: IpNet) -> Answer {
-    let blocks: Vec<IpNet> = draft.world.view.within(cidr).collect();
-    let mut changed = 0;
-    for cidr in blocks {
-        let active = draft.block(cidr).is_some_and(|block| block.state() == BlockState::Active);
-        if let Some(block) = active.then(|| draft.edit(cidr)).flatten() {
-            block.set_state(BlockState::Draining);
             changed += 1;
         }
     }

@@ -309,13 +309,6 @@ impl World {
         self.input(node, Input::Ask { id, ask: Ask::Assign(request), deadline: None });
     }
 
-    /// Empties the blocks of a CIDR.
-    pub fn drain(&mut self, node: usize, cidr: ipnet::IpNet) {
-        self.next_ask += 1;
-        let id = AskId(self.next_ask);
-        self.input(node, Input::Ask { id, ask: Ask::Drain(cidr), deadline: None });
-    }
-
     /// Other pools are in force.
     pub fn set_pools(&mut self, pools: Pools) {
         self.pools = pools.clone();
@@ -456,9 +449,6 @@ impl World {
             (None, Some(_)) => kinds.push("take over"),
             (Some(one), Some(other)) if one != other => kinds.push("adopt"),
             _ => {}
-        }
-        if before.state() != after.state() {
-            kinds.push("drain");
         }
         let held =
             |block: &margay_ipam::Block| block.held().map(|(at, _)| at).collect::<BTreeSet<_>>();
