@@ -4,7 +4,7 @@ mod config;
 mod datastore;
 mod ipam;
 mod monitor;
-mod node;
+pub mod node;
 mod peers;
 pub mod resources;
 mod routes;

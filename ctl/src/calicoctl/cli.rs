@@ -108,6 +108,18 @@ pub enum Command {
 pub enum NodeCommand {
     /// The sessions of this node
     Status,
+    /// Whether this host's kernel has what a node needs
+    Checksystem {
+        /// The kernel's configuration, where it is not that of the running one; nothing else counts
+        #[arg(short = 'f', long, value_name = "FILE")]
+        kernel_config: Option<PathBuf>,
+    },
+    /// Everything worth knowing about this node, in one archive
+    Diags {
+        /// Folder with log files to be taken along
+        #[arg(long, value_name = "DIRECTORY", default_value = "/var/log/calico")]
+        log_dir: PathBuf,
+    },
     /// What is not supported.
     #[command(external_subcommand)]
     Other(Vec<String>),

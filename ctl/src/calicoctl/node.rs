@@ -1,4 +1,7 @@
-//! `calicoctl node status`: the sessions of this node.
+//! `calicoctl node`: the sessions of this node, and what its host is.
+
+mod checksystem;
+mod diags;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -7,7 +10,7 @@ use margay_proto::v1::{self, AdminState, SessionState};
 use super::{boxed, cli::NodeCommand, print, refused::Refused, session::Session, unsupported};
 use crate::error::Failure;
 
-/// Shows the sessions; the rest is refused by name.
+/// Shows the sessions, looks at the host, or packs up all of it; the rest is refused by name.
 ///
 /// # Errors
 /// No daemon, or something that is not supported.
@@ -22,6 +25,8 @@ pub async fn run(command: NodeCommand, session: &Session) -> Result<(), Refused>
             let peers = answer.map_err(Failure::from)?.into_inner().peers;
             print(&status(&peers, SystemTime::now()))
         }
+        NodeCommand::Checksystem { kernel_config } => checksystem::run(kernel_config.as_deref()),
+        NodeCommand::Diags { log_dir } => diags::run(&log_dir, session.socket()).await,
         NodeCommand::Other(words) => Err(unsupported::node(&words)),
     }
 }

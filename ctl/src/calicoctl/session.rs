@@ -1,6 +1,6 @@
 //! The way to the daemon, with what the original checks before it does anything.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use margay_proto::v1::{self, ipam_client::IpamClient, resources_client::ResourcesClient};
 use tonic::transport::Channel;
@@ -56,6 +56,11 @@ impl Session {
             version::check(&mut client.resources()).await?;
         }
         Ok(client)
+    }
+
+    /// Where the daemon listens.
+    pub fn socket(&self) -> &Path {
+        &self.socket
     }
 
     /// The daemon itself.

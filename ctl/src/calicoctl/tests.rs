@@ -50,6 +50,11 @@ fn options_stand_anywhere_and_may_be_abbreviated() {
         "calicoctl ipam show --show-blocks",
         "calicoctl version --client",
         "calicoctl convert -f x -o json",
+        "calicoctl node status",
+        "calicoctl node checksystem",
+        "calicoctl node checksystem -f /boot/config",
+        "calicoctl node checksystem --kernel-config=/boot/config",
+        "calicoctl node diags --log-dir=/var/log/calico",
     ] {
         let words = line.split(' ');
         assert!(Cli::try_parse_from(words).is_ok(), "{line}");

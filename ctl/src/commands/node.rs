@@ -1,8 +1,8 @@
 //! `margay node`.
 
-mod checksystem;
-mod diags;
-mod system;
+pub mod checksystem;
+pub mod diags;
+pub mod system;
 
 use std::time::SystemTime;
 
@@ -36,7 +36,7 @@ fn unsupported(command: &str) -> Failure {
 }
 
 /// Now, in seconds since the Unix epoch.
-fn epoch_seconds() -> u64 {
+pub fn epoch_seconds() -> u64 {
     // A clock before 1970 is as good as none.
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -25,20 +25,21 @@ pub fn run(out: &mut Out<'_>) -> Result<(), Failure> {
 
 /// One thing a node uses.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Check {
+pub struct Check {
     name: &'static str,
     /// Whether a node cannot do without.
     needed: bool,
     /// `ok`, `missing` or `unknown`.
-    result: &'static str,
+    pub result: &'static str,
     /// What was seen.
-    detail: String,
+    pub detail: String,
     /// What it is for.
     purpose: &'static str,
 }
 
 impl Check {
-    fn fails(&self) -> bool {
+    /// Whether the node cannot work for want of it.
+    pub fn fails(&self) -> bool {
         self.needed && self.result == "missing"
     }
 
@@ -92,9 +93,7 @@ pub(super) fn look(system: &System) -> Vec<Check> {
         nexthops,
         "failover by one write, however many routes",
     ));
-    for (name, need, option, module, purpose) in PARTS {
-        checks.push(Check::new(name, need, system.part(option, module), purpose));
-    }
+    checks.extend(parts(system).map(|(_, check)| check));
     checks.push(bpf_filesystem(system));
     let btf = match system.has("sys/kernel/btf/vmlinux") {
         true => Presence::There("/sys/kernel/btf/vmlinux"),
@@ -107,7 +106,15 @@ pub(super) fn look(system: &System) -> Vec<Check> {
     checks
 }
 
-fn kernel(system: &System) -> Check {
+/// Parts of the kernel, each with the name of its module.
+pub fn parts(system: &System) -> impl Iterator<Item = (&'static str, Check)> {
+    PARTS.into_iter().map(|(name, need, option, module, purpose)| {
+        (module, Check::new(name, need, system.part(option, module), purpose))
+    })
+}
+
+/// Its version.
+pub fn kernel(system: &System) -> Check {
     let (major, minor) = OLDEST;
     let presence = match system.version() {
         Some(version) if version >= OLDEST => Presence::There(""),

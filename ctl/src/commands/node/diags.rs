@@ -75,7 +75,7 @@ const FILES: [&str; 14] = [
 
 /// What was put together.
 #[derive(Debug, Serialize)]
-struct Collected {
+pub struct Collected {
     file: String,
     entries: Vec<Entry>,
 }
@@ -96,26 +96,43 @@ pub async fn run(
 ) -> Result<(), Failure> {
     let folder = format!("margay-diags-{}", stamp(epoch_seconds()));
     let path = file.unwrap_or_else(|| env::temp_dir().join(format!("{folder}.tar.gz")));
+    let collected = collect(&path, folder, &options.socket, &[]).await?;
+    Ok(out.sheet(&collected)?)
+}
+
+/// Makes the archive; all that is in it lies in `folder`. `logs` are files to be taken along.
+///
+/// # Errors
+/// It cannot be written. What cannot be had is an entry with a problem.
+pub async fn collect(
+    path: &Path,
+    folder: String,
+    socket: &Path,
+    logs: &[PathBuf],
+) -> Result<Collected, Failure> {
     let program = env::current_exe()
         .map_err(|error| Failure::failed(format!("cannot find myself: {}", plain(&error))))?;
-    let mut archive = Archive::create(&path, folder)?;
+    let mut archive = Archive::create(path, folder)?;
     let commands = Cli::command();
     for (name, arguments) in QUESTIONS {
         if is_known(&commands, arguments) {
-            let answer = ask(&program, &options.socket, arguments).await;
+            let answer = ask(&program, socket, arguments).await;
             archive.add(name, answer)?;
         }
     }
-    for peer in peers(&program, &options.socket).await {
-        let answer = ask(&program, &options.socket, &["peers", "--", &peer]).await;
+    for peer in peers(&program, socket).await {
+        let answer = ask(&program, socket, &["peers", "--", &peer]).await;
         archive.add(&format!("peers/{}.txt", file_name(&peer)), answer)?;
     }
     for source in FILES {
         archive.add(&format!("host{source}"), read(Path::new(source)))?;
     }
     archive.add("host/links.txt", Answer::whole(links().into_bytes()))?;
-    let collected = archive.finish()?;
-    Ok(out.sheet(&collected)?)
+    for source in logs {
+        let name = source.file_name().unwrap_or_default().to_string_lossy();
+        archive.add(&format!("logs/{}", file_name(&name)), read(source))?;
+    }
+    archive.finish()
 }
 
 /// Whether this version has the command: some belong to later ones.
@@ -153,6 +170,8 @@ impl Answer {
 
 async fn ask(program: &Path, socket: &Path, arguments: &[&str]) -> Answer {
     let child = Command::new(program)
+        // Whatever it is called: under the other name it has other commands.
+        .arg0("margay")
         .arg("--no-color")
         .arg("--socket")
         .arg(socket)
@@ -238,7 +257,7 @@ fn links() -> String {
 }
 
 /// `20260301-093000`.
-fn stamp(at: u64) -> String {
+pub fn stamp(at: u64) -> String {
     values::timestamp(at).replace(['-', ':', 'Z'], "").replace('T', "-")
 }
 

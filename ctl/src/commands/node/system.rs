@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::Read,
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
@@ -18,6 +18,8 @@ pub struct System {
     release: String,
     /// Its build configuration, where it can be read.
     config: Option<String>,
+    /// Nothing but the configuration counts.
+    config_only: bool,
 }
 
 /// Whether a part of the kernel is there.
@@ -34,10 +36,24 @@ pub enum Presence {
 impl System {
     /// The host whose files are below `root`.
     pub fn new(root: &Path) -> Self {
-        let mut system = Self { root: root.to_owned(), release: String::new(), config: None };
+        let mut system = Self {
+            root: root.to_owned(),
+            release: String::new(),
+            config: None,
+            config_only: false,
+        };
         system.release = system.read("proc/sys/kernel/osrelease").unwrap_or_default();
         system.config = system.configuration();
         system
+    }
+
+    /// The same, but what its kernel has is only what a configuration, plain or packed, says.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn configured_by(self, config: &Path) -> io::Result<Self> {
+        let text = unpacked(config).or_else(|_| fs::read_to_string(config))?;
+        Ok(Self { config: Some(text), config_only: true, ..self })
     }
 
     /// `6.1.0-18-amd64`.
@@ -63,6 +79,13 @@ impl System {
 
     /// Whether the kernel was built with an option, and if as a module, whether that is there.
     pub fn part(&self, option: &str, module: &str) -> Presence {
+        if self.config_only {
+            return match self.option(option) {
+                Some("y") => Presence::There("built in"),
+                Some("m") => Presence::There("as a module"),
+                _ => Presence::Missing("not in the kernel's configuration"),
+            };
+        }
         if self.has(&format!("sys/module/{}", module.replace('-', "_"))) {
             return Presence::There("loaded");
         }
@@ -101,16 +124,16 @@ impl System {
             format!("boot/config-{}", self.release),
             format!("lib/modules/{}/config", self.release),
         ];
-        self.unpacked().or_else(|| plain.iter().find_map(|path| self.read(path)))
-    }
-
-    fn unpacked(&self) -> Option<String> {
-        let file = fs::File::open(self.root.join("proc/config.gz")).ok()?;
-        let mut text = String::new();
-        GzDecoder::new(file).take(MAX_CONFIG).read_to_string(&mut text).ok()?;
-        Some(text)
+        let packed = unpacked(&self.root.join("proc/config.gz")).ok();
+        packed.or_else(|| plain.iter().find_map(|path| self.read(path)))
     }
 }
 
+fn unpacked(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    GzDecoder::new(fs::File::open(path)?).take(MAX_CONFIG).read_to_string(&mut text)?;
+    Ok(text)
+}
+
 #[cfg(test)]
-pub(super) mod tests;
+pub mod tests;

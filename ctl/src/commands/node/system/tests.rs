@@ -5,10 +5,10 @@ use flate2::{Compression, write::GzEncoder};
 use super::*;
 
 /// The files of a host that a test makes up.
-pub(in crate::commands::node) struct Host(PathBuf);
+pub struct Host(PathBuf);
 
 impl Host {
-    pub(in crate::commands::node) fn new(name: &str, release: &str) -> Self {
+    pub fn new(name: &str, release: &str) -> Self {
         let root = std::env::temp_dir().join(format!("margay-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&root);
         let host = Self(root);
@@ -16,7 +16,7 @@ impl Host {
         host
     }
 
-    pub(in crate::commands::node) fn file(&self, path: &str, text: &str) {
+    pub fn file(&self, path: &str, text: &str) {
         let path = self.0.join(path);
         fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
         fs::write(path, text).expect("a file");
@@ -30,7 +30,7 @@ impl Host {
         gz.finish().unwrap();
     }
 
-    pub(in crate::commands::node) fn system(&self) -> System {
+    pub fn system(&self) -> System {
         System::new(&self.0)
     }
 }
