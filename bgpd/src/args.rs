@@ -34,9 +34,10 @@ pub(crate) struct Args {
     /// How log lines look
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormat,
-    /// error, warn, info, debug or trace; also per module, as `info,bgp_speaker=debug`
-    #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = directives)]
-    pub(crate) log_level: String,
+    /// error, warn, info, debug or trace; also per module, as `info,bgp_speaker=debug` [default: as
+    /// configured, else info]
+    #[arg(long, value_name = "LEVEL", value_parser = directives)]
+    pub(crate) log_level: Option<String>,
 }
 
 /// How log lines look.

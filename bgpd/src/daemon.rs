@@ -29,6 +29,7 @@ use crate::{
     datastore, http,
     ipam::Ipam,
     lock::StateLock,
+    logging::Logging,
     mirror::Mirror,
     node::{self, Registrar, Standing},
     ready::Ready,
@@ -61,7 +62,7 @@ enum Signal {
 ///
 /// # Errors
 /// What keeps it from starting.
-pub(crate) fn run(source: Source, desired: Desired) -> Result<()> {
+pub(crate) fn run(source: Source, desired: Desired, logging: Logging) -> Result<()> {
     let _lock = StateLock::take(&desired.node.state_dir)?;
     let runtime = Builder::new_multi_thread()
         .enable_all()
@@ -69,13 +70,13 @@ pub(crate) fn run(source: Source, desired: Desired) -> Result<()> {
         .thread_name("bgpd")
         .build()
         .context("cannot start the runtime")?;
-    let result = runtime.block_on(serve(source, desired));
+    let result = runtime.block_on(serve(source, desired, logging));
     // Whatever still runs has had its time.
     runtime.shutdown_timeout(Duration::from_millis(100));
     result
 }
 
-async fn serve(source: Source, desired: Desired) -> Result<()> {
+async fn serve(source: Source, desired: Desired, mut logging: Logging) -> Result<()> {
     let (_socket, listener) = ApiSocket::bind(&desired.api.socket)?;
     let http_listener = match desired.http.listen {
         Some(address) => Some(
@@ -112,6 +113,7 @@ async fn serve(source: Source, desired: Desired) -> Result<()> {
     let address = config::host_router_id(&fib.links());
     let merge = cluster.merge(&file, address, &file);
     let desired = merge.merged.desired.clone();
+    logging.set(desired.node.log_level);
     if config::fib(&desired) != config::fib(&file) {
         fib.reconfigure(config::fib(&desired)).context("cannot follow the kernel's routes")?;
     }
@@ -162,6 +164,7 @@ async fn serve(source: Source, desired: Desired) -> Result<()> {
         speaker.clone(),
         fib.clone(),
         route_lock,
+        logging,
     );
     tasks.spawn(reloader.run(requests));
     tasks.spawn(api::serve(listener, node.clone(), stopped.clone()));

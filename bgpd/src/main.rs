@@ -52,11 +52,11 @@ fn main() -> ExitCode {
         Ok(Some(task)) => return ended(offline::run(&task, &parsed.desired)),
         Err(Invalid) => return ExitCode::from(INVALID),
     }
-    logging::start(&args);
+    let logging = logging::Logging::start(&args, parsed.desired.node.log_level);
     for warning in &parsed.warnings {
         tracing::warn!(file = %warning.file, line = warning.line, key = %warning.path, err = %warning.text, "configuration");
     }
-    ended(daemon::run(source, parsed.desired))
+    ended(daemon::run(source, parsed.desired, logging))
 }
 
 /// A configuration that cannot be used, and was told to be so.

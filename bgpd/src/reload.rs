@@ -14,6 +14,7 @@ use tracing::{error, info, warn};
 use crate::{
     cluster::{Cluster, Merge},
     config::{self, LoadError, Source},
+    logging::Logging,
     route_lock::RouteLock,
 };
 
@@ -71,6 +72,7 @@ pub(crate) struct Reloader {
     speaker: SpeakerHandle,
     fib: FibHandle,
     route_lock: Option<RouteLock>,
+    logging: Logging,
     /// Why the kernel side does not take what the cluster says, as it was logged.
     refused: Option<String>,
 }
@@ -83,8 +85,9 @@ impl Reloader {
         speaker: SpeakerHandle,
         fib: FibHandle,
         route_lock: Option<RouteLock>,
+        logging: Logging,
     ) -> Self {
-        Self { sources, desired, router_id, speaker, fib, route_lock, refused: None }
+        Self { sources, desired, router_id, speaker, fib, route_lock, logging, refused: None }
     }
 
     /// Answers, and follows the cluster, until nobody can ask any more.
@@ -246,6 +249,7 @@ impl Reloader {
         }
         let mut new = merge.merged.desired.clone();
         new.node.clone_from(&file.node);
+        new.node.log_level = merge.merged.desired.node.log_level;
         new.api.clone_from(&file.api);
         new.http.clone_from(&file.http);
         new.datastore.clone_from(&file.datastore);
@@ -269,6 +273,7 @@ impl Reloader {
         }
         let provisional = !self.sources.cluster.in_sync();
         self.speaker.apply(config::speaker(&new, self.router_id, provisional), by_hand).await;
+        self.logging.set(new.node.log_level);
         publish(&self.desired, new);
         self.sources.cluster.settle(merge);
         Ok(())

@@ -121,6 +121,7 @@ struct Merge<'a> {
 impl Merge<'_> {
     fn take(&self, file: &Desired, desired: &mut Desired, remarks: &mut Vec<Remark>) {
         let Self { own, resources, host } = *self;
+        desired.node.log_level = file.node.log_level.or_else(|| resources.log_level(own.name));
         let mut bgp = speaker(own, file, resources, host.address, remarks);
         let context = self.context();
         let mut policies = policy::Policies::new(&context, resources.filters());

@@ -50,6 +50,44 @@ pub struct Node {
     pub registration: Registration,
     /// Where the secrets lie that resources name, unless in `secrets` of the state directory.
     pub secrets_dir: Option<PathBuf>,
+    /// How much it logs, unless the command line says.
+    pub log_level: Option<LogLevel>,
+}
+
+/// Which log lines are written: those of this level, and all above.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// A human must act.
+    Error,
+    /// Something was repaired or dropped.
+    Warn,
+    /// States an operator knows; the default.
+    Info,
+    /// Each message.
+    Debug,
+    /// Octets.
+    Trace,
+}
+
+impl LogLevel {
+    pub(crate) const WORDS: [(&str, Self); 5] = [
+        ("error", Self::Error),
+        ("warn", Self::Warn),
+        ("info", Self::Info),
+        ("debug", Self::Debug),
+        ("trace", Self::Trace),
+    ];
+
+    /// As configuration and command line have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
 }
 
 impl Node {
@@ -219,6 +257,7 @@ impl Default for Node {
             name: None,
             state_dir: "/var/lib/margay".into(),
             secrets_dir: None,
+            log_level: None,
             registration: Registration::default(),
         }
     }

@@ -129,7 +129,7 @@ pub fn diff(old: &Desired, new: &Desired) -> Vec<Step> {
     let daemon = |_: &str| Impact::Restart;
     // The daemon is called what it was called at its start; what it registers may change.
     let node = |key: &str| match key {
-        "name" | "state-dir" => Impact::Restart,
+        "name" | "state-dir" | "secrets-dir" => Impact::Restart,
         _ => Impact::Live,
     };
     steps.keys(StepKind::Daemon, "node", show::node(old), show::node(new), node);

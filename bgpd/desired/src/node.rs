@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::{
     datastore::Datastore,
-    desired::{Api, Http, Node},
+    desired::{Api, Http, LogLevel, Node},
     reader::{Entry, Section},
     registration,
 };
@@ -28,6 +28,7 @@ pub(crate) fn node(root: &mut Section<'_>, datastore: Option<&Datastore>) -> Opt
         node.state_dir = path;
     }
     node.secrets_dir = section.entry("secrets-dir").and_then(|entry| path(&entry));
+    node.log_level = section.entry("log-level").and_then(|entry| entry.one_of(&LogLevel::WORDS));
     section.finish();
     Some(node)
 }

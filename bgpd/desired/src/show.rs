@@ -76,6 +76,7 @@ pub(crate) fn node(desired: &Desired) -> Keys {
     keys.push(("state-dir", string(desired.node.state_dir.display())));
     let secrets_dir = desired.node.secrets_dir.as_ref();
     keys.extend(secrets_dir.map(|path| ("secrets-dir", string(path.display()))));
+    keys.extend(desired.node.log_level.map(|level| ("log-level", string(level.as_str()))));
     registration(&mut keys, &desired.node.registration);
     keys
 }

@@ -13,9 +13,11 @@ use bgp_packet::Asn;
 use ipnet::IpNet;
 use margay_model::{
     Kind, Object, Resource, Spec,
-    kinds::{BgpConfiguration, BgpFilter, BgpPeerSpec, IpPool, Node},
+    kinds::{BgpConfiguration, BgpFilter, BgpLogLevel, BgpPeerSpec, IpPool, Node},
     scalar::AsNumber,
 };
+
+use crate::LogLevel;
 
 /// The AS of a cluster that has not been given one.
 const DEFAULT_ASN: Asn = Asn(64512);
@@ -175,6 +177,21 @@ impl Resources {
             return None;
         }
         self.configurations.get(&format!("node.{node}"))
+    }
+
+    /// How much a node is to log, if anything says so.
+    pub fn log_level(&self, node: &str) -> Option<LogLevel> {
+        let own = self.node_configuration(node).and_then(|c| c.spec.log_severity_screen);
+        let level =
+            own.or_else(|| self.configuration().and_then(|c| c.spec.log_severity_screen))?;
+        Some(match level {
+            BgpLogLevel::Trace => LogLevel::Trace,
+            BgpLogLevel::Debug => LogLevel::Debug,
+            BgpLogLevel::Info => LogLevel::Info,
+            BgpLogLevel::Warning => LogLevel::Warn,
+            // What ends the daemon is told by it as an error.
+            BgpLogLevel::Error | BgpLogLevel::Fatal => LogLevel::Error,
+        })
     }
 
     /// The AS of nodes that have none of their own.

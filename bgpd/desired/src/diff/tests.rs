@@ -146,6 +146,7 @@ fn redistribution_is_compared_by_source_and_table() {
 fn what_a_running_daemon_cannot_take_over_says_so() {
     for (section, key) in [
         ("node", "state-dir = \"/tmp/x\""),
+        ("node", "secrets-dir = \"/tmp/x\""),
         ("api", "socket = \"/tmp/x\""),
         ("http", "listen = \"\""),
     ] {

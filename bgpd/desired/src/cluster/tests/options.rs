@@ -3,6 +3,7 @@ use std::time::Duration;
 use bgp_core::config::LocalAsnMode;
 
 use super::*;
+use crate::{Impact, LogLevel, diff};
 
 /// A session of node a with 10.0.0.250, of this AS and with these options.
 fn with(asn: u32, options: &str) -> PeerConfig {
@@ -118,4 +119,23 @@ fn several_paths_go_both_ways() {
     assert_eq!(peer.add_path.send, 16);
     assert_eq!(peer.connect_retry, Duration::from_secs(5));
     assert!(!peer.enforce_first_as);
+}
+
+#[test]
+fn the_log_level_is_the_files_then_the_nodes_then_the_clusters() {
+    let level = |rig: &Rig, node: &str| rig.merged(node).desired.node.log_level;
+    let rig = Rig::three();
+    assert_eq!(level(&rig, "a"), None, "as usual");
+    let rig = rig.config("{logSeverityScreen: warning}");
+    assert_eq!(level(&rig, "a"), Some(LogLevel::Warn));
+    assert_eq!(level(&rig, "nobody"), None, "it is no node of the cluster");
+    let rig = rig.add("BGPConfiguration", "node.b", "{logSeverityScreen: Debug}");
+    assert_eq!((level(&rig, "a"), level(&rig, "b")), (Some(LogLevel::Warn), Some(LogLevel::Debug)));
+    let rig = rig.file("[node]\nlog-level = \"error\"\n");
+    assert_eq!(level(&rig, "b"), Some(LogLevel::Error));
+    let fatal = Rig::three().config("{logSeverityScreen: Fatal}");
+    assert_eq!(level(&fatal, "a"), Some(LogLevel::Error));
+    let steps = diff(&Desired::default(), &fatal.merged("a").desired);
+    let step = steps.iter().find(|step| step.subject == "node.log-level").expect("a step");
+    assert_eq!((step.impact, step.text.as_str()), (Impact::Live, "not set -> \"error\""));
 }
