@@ -37,6 +37,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("margay", &["margay-model", "margay-proto"]),
+    ("margay-cni", &["margay-proto"]),
     // tests and tools
     ("testkit", &[]),
     ("bgpload", &[]),
@@ -66,7 +67,7 @@ const CORE_MAY_USE: &[&str] = &[
 
 /// The only rooms that drive a runtime.
 const MAY_USE_TOKIO: &[&str] =
-    &["bgp-speaker", "margay-bgpd", "margay", "margay-datastore", "margay-fib"];
+    &["bgp-speaker", "margay-bgpd", "margay", "margay-cni", "margay-datastore", "margay-fib"];
 
 /// Workspace crate name -> its dependencies, without those for tests only.
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {

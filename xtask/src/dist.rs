@@ -10,10 +10,10 @@ use anyhow::{Context, Result, bail};
 
 use crate::{
     step::{self, cargo},
-    target_dir,
+    suite, target_dir,
 };
 
-const BINARIES: &[&str] = &["margay-bgpd", "margay"];
+const BINARIES: &[&str] = &["margay-bgpd", "margay", "margay-cni"];
 const PAPERS: &[&str] = &["LICENSE", "README.md", "CHANGELOG.md"];
 
 /// Builds release binaries and packs them.
@@ -25,6 +25,7 @@ pub fn tarball() -> Result<ExitCode> {
         "release build",
         &mut cargo(&["build", "--release", "-p", "margay-bgpd", "-p", "margay"]),
     )?;
+    suite::build_cni("release")?;
     let target = target_dir()?;
     let name = format!("margay-{}-{}-linux", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH);
     let folder = target.join("dist").join(&name);

@@ -1,0 +1,259 @@
+//! A call from beginning to end, verb by verb.
+
+use std::{io, time::Duration};
+
+use serde_json::Value;
+
+use crate::{
+    ask::{self, Call},
+    config::{self, Config, Ipam, Role},
+    daemon::{self, Failure},
+    delegate::Plugin,
+    env::{Environment, Target, Verb},
+    error::{Code, Error},
+    result::NetworkResult,
+    spool, unlink,
+    version::Version,
+};
+
+/// Longer than the deadline that the daemon is told, so that its own answer comes first.
+const GRACE: Duration = Duration::from_secs(1);
+const DEL_LIMIT: Duration = Duration::from_secs(10);
+const CHECK_LIMIT: Duration = Duration::from_secs(10);
+const STATUS_LIMIT: Duration = Duration::from_secs(5);
+const GC_LIMIT: Duration = Duration::from_secs(60);
+
+/// What a call comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// A result or an error as JSON, or nothing.
+    pub stdout: String,
+    /// Lines for stderr.
+    pub log: Vec<String>,
+    /// The exit code is 0.
+    pub done: bool,
+}
+
+impl Outcome {
+    /// The configuration could not be read.
+    pub fn unread(error: &io::Error) -> Self {
+        let error = Error::new(Code::Io, "reading the network configuration from stdin")
+            .with_details(error.to_string());
+        Self::failed(&error, Version::NEWEST, Vec::new())
+    }
+
+    fn failed(error: &Error, version: Version, mut log: Vec<String>) -> Self {
+        log.push(format!("error: {error}"));
+        Self { stdout: error.json(version) + "\n", log, done: false }
+    }
+}
+
+/// Does what the environment asks for.
+pub fn call(role: Role, variable: impl Fn(&str) -> Option<String>, stdin: &[u8]) -> Outcome {
+    let mut log = Vec::new();
+    let mut version = Version::NEWEST;
+    match answer(role, variable, stdin, &mut version, &mut log) {
+        Ok(stdout) => Outcome { stdout, log, done: true },
+        Err(error) => Outcome::failed(&error, version, log),
+    }
+}
+
+fn answer(
+    role: Role,
+    variable: impl Fn(&str) -> Option<String>,
+    stdin: &[u8],
+    version: &mut Version,
+    log: &mut Vec<String>,
+) -> Result<String, Error> {
+    let environment = Environment::read(variable)?;
+    let verb = environment.verb;
+    if verb == Verb::Version {
+        return versions(stdin);
+    }
+    let json = config::decode(stdin)?;
+    *version = config::version(&json)?;
+    let since = match verb {
+        Verb::Check => Version::V040,
+        Verb::Gc | Verb::Status => Version::V110,
+        Verb::Add | Verb::Del | Verb::Version => Version::V010,
+    };
+    if *version < since {
+        let verb = verb.text();
+        return Err(Error::new(
+            Code::IncompatibleVersion,
+            format!("{verb} exists since CNI {since}, the configuration is of {version}"),
+        ));
+    }
+    let config = Config::read(&json, &environment.args, verb, role)?;
+    log.extend(config.remarks.iter().map(|remark| format!("warning: {remark}")));
+    let session = Session { role, environment: &environment, json, config: &config };
+    match verb {
+        Verb::Add => session.add(log).map(|result| result.json(*version) + "\n"),
+        Verb::Del => session.delete(log),
+        Verb::Check => session.check(),
+        Verb::Gc => session.collect(),
+        Verb::Status => session.status(),
+        Verb::Version => versions(stdin),
+    }
+}
+
+/// The answer names the version that was asked in.
+fn versions(stdin: &[u8]) -> Result<String, Error> {
+    let asked = if stdin.trim_ascii().is_empty() {
+        None
+    } else {
+        let json = config::decode(stdin)?;
+        json.get("cniVersion").and_then(Value::as_str).map(str::to_owned)
+    };
+    let asked = asked.as_deref().unwrap_or(Version::NEWEST.text());
+    let all: Vec<_> = Version::ALL.iter().map(|version| Value::from(version.text())).collect();
+    let answer = serde_json::json!({ "cniVersion": asked, "supportedVersions": all });
+    Ok(format!("{answer:#}\n"))
+}
+
+struct Session<'a> {
+    role: Role,
+    environment: &'a Environment,
+    json: Value,
+    config: &'a Config,
+}
+
+impl Session<'_> {
+    fn target(&self) -> &Target {
+        &self.environment.target
+    }
+
+    fn call(&self) -> Call<'_> {
+        Call { role: self.role, target: self.target(), config: self.config }
+    }
+
+    /// The foreign IPAM plugin, if there is to be one.
+    fn foreign(&self) -> Option<Result<Plugin, Error>> {
+        match &self.config.ipam {
+            Ipam::Foreign(foreign) => Some(Plugin::find(&foreign.plugin, self.environment)),
+            Ipam::Ours(_) => None,
+        }
+    }
+
+    fn add(&self, log: &mut Vec<String>) -> Result<NetworkResult, Error> {
+        if let Some(netns) = &self.target().netns
+            && !self.environment.may_be_own_netns
+            && self.role == Role::Network
+            && unlink::is_own_netns(netns)
+        {
+            return Err(Error::new(
+                Code::InvalidEnvironment,
+                format!("CNI_NETNS: {} is the network namespace of the host", netns.display()),
+            ));
+        }
+        let Some(plugin) = self.foreign() else { return self.attach(None) };
+        let plugin = plugin?;
+        let result = plugin.add(&self.json).and_then(|given| self.attach(Some(&given)));
+        if result.is_err()
+            && let Err(error) = plugin.call(Verb::Del, &self.json)
+        {
+            // The runtime calls DEL after a failed ADD anyway.
+            log.push(format!("warning: giving the address back: {error}"));
+        }
+        result
+    }
+
+    fn attach(&self, given: Option<&NetworkResult>) -> Result<NetworkResult, Error> {
+        let request = self.call().add(given);
+        let limit = Duration::from_millis(request.deadline_millis.into()) + GRACE;
+        let answer = daemon::ask(&self.config.socket, limit, |mut client| async move {
+            client.add(request).await
+        });
+        let mut result = ask::result(&answer.map_err(Failure::into_error)?)?;
+        if let Some(given) = given {
+            result.dns = given.dns.clone();
+        }
+        Ok(match &self.config.previous {
+            // A main plugin puts the address into its result by itself.
+            Some(previous) if self.role == Role::Network => result.after(previous.clone()),
+            _ => result,
+        })
+    }
+
+    fn delete(&self, log: &mut Vec<String>) -> Result<String, Error> {
+        let request = self.call().delete();
+        let answer = daemon::ask(&self.config.socket, DEL_LIMIT, |mut client| {
+            let request = request.clone();
+            async move { client.delete(request).await }
+        });
+        // An address of another plugin is given back whatever became of the link.
+        let mut without = self.json.clone();
+        config::without_pod_cidr(&mut without);
+        let foreign = self.foreign().map(|plugin| plugin?.call(Verb::Del, &without));
+        match answer {
+            Ok(_) => {}
+            Err(Failure::Refused(error)) => return Err(error),
+            Err(Failure::Away(error)) => {
+                log.push(format!("warning: {error}; the release is left for the daemon"));
+                self.delete_alone(request)?;
+            }
+        }
+        foreign.transpose()?;
+        Ok(String::new())
+    }
+
+    /// DEL with the daemon away.
+    fn delete_alone(&self, request: margay_proto::v1::DeleteWorkloadRequest) -> Result<(), Error> {
+        let Target { ifname, netns, .. } = self.target();
+        // First the spool: should the link stay, the daemon still comes to know.
+        spool::leave(&self.config.spool_dir, request).map_err(|error| {
+            let folder = self.config.spool_dir.display();
+            Error::new(Code::Io, format!("spool_dir: cannot leave the release in {folder}"))
+                .with_details(error.to_string())
+        })?;
+        match netns {
+            Some(netns) if self.role == Role::Network && !unlink::is_own_netns(netns) => {
+                unlink::interface(netns, ifname).map_err(|error| {
+                    let netns = netns.display();
+                    Error::new(Code::Io, format!("cannot remove {ifname} from {netns}"))
+                        .with_details(error.to_string())
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check(&self) -> Result<String, Error> {
+        if let Some(plugin) = self.foreign() {
+            plugin?.call(Verb::Check, &self.json)?;
+        }
+        let request = self.call().check()?;
+        daemon::ask(&self.config.socket, CHECK_LIMIT, |mut client| async move {
+            client.check(request).await
+        })
+        .map_err(Failure::into_error)?;
+        Ok(String::new())
+    }
+
+    fn collect(&self) -> Result<String, Error> {
+        let request = ask::collect(self.config);
+        let ours = daemon::ask(&self.config.socket, GC_LIMIT, |mut client| async move {
+            client.collect_garbage(request).await
+        });
+        // One that cannot does not keep the other from it.
+        let foreign = self.foreign().map(|plugin| plugin?.call(Verb::Gc, &self.json));
+        ours.map_err(Failure::into_error)?;
+        foreign.transpose()?;
+        Ok(String::new())
+    }
+
+    fn status(&self) -> Result<String, Error> {
+        if let Some(plugin) = self.foreign() {
+            plugin?.call(Verb::Status, &self.json)?;
+        }
+        let request = ask::status(self.config);
+        let answer = daemon::ask(&self.config.socket, STATUS_LIMIT, |mut client| async move {
+            client.status(request).await
+        });
+        match answer {
+            Ok(_) => Ok(String::new()),
+            Err(Failure::Away(error)) => Err(Error { code: Code::NotAvailable, ..error }),
+            Err(Failure::Refused(error)) => Err(error),
+        }
+    }
+}
