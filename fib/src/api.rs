@@ -154,6 +154,8 @@ pub struct Link {
     pub up: bool,
     /// MAC address, if Ethernet.
     pub mac: Option<[u8; 6]>,
+    /// Octets a packet may have.
+    pub mtu: u32,
     /// Addresses with their prefix lengths.
     pub addresses: Vec<IpNet>,
 }
@@ -173,6 +175,113 @@ pub enum FibEvent {
     LinkGone(u32),
     /// A prefix is now in the kernel as wished (`true`), or no longer (`false`).
     Installed(IpNet, bool),
+}
+
+/// The host's route to a workload's address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostRoute {
+    /// The workload's address; the route is a /32 or /128.
+    pub address: IpAddr,
+    /// The link it is wished over; without a wish, the one it is over.
+    pub link: String,
+    /// How it stands.
+    pub state: HostRouteState,
+}
+
+/// How a route to a workload stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostRouteState {
+    /// In the kernel as wished.
+    Installed,
+    /// On its way.
+    Pending,
+    /// There is no link of this name, or it is down; comes when it does.
+    NoLink,
+    /// Somebody else says where the address is, and is left alone; comes when that ends.
+    Conflict(HostRouteConflict),
+    /// The kernel refused with this error number; tried again later.
+    Refused(i32),
+    /// Left by a former process and not wished for since; goes once the sources are complete.
+    Unwanted,
+    /// No routes are written: `[fib] enabled = false`, or no right to.
+    Off,
+}
+
+/// Who else has a workload's address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostRouteConflict {
+    /// It is an address of the host.
+    OwnAddress,
+    /// A route to exactly this address, which is not ours.
+    Route {
+        /// Route protocol number: who put it there.
+        protocol: u8,
+        /// Its metric.
+        metric: u32,
+        /// Its link, where it has one.
+        link: Option<String>,
+    },
+}
+
+impl std::fmt::Display for HostRouteConflict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::OwnAddress => write!(f, "it is an address of the host"),
+            Self::Route { protocol, link, .. } => {
+                let over = link.as_ref().map(|l| format!(" over {l}")).unwrap_or_default();
+                write!(f, "a route of protocol {protocol}{over} has it")
+            }
+        }
+    }
+}
+
+/// Why a route to a workload is not in the kernel.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HostRouteError {
+    /// Somebody else has the address.
+    #[error("no route to {address} over {link}: {by}")]
+    Conflict {
+        /// The workload's address.
+        address: IpAddr,
+        /// The link it was wished over.
+        link: String,
+        /// Who.
+        by: HostRouteConflict,
+    },
+    /// The kernel refused.
+    #[error("no route to {address} over {link}: {}", std::io::Error::from_raw_os_error(*.errno))]
+    Refused {
+        /// The workload's address.
+        address: IpAddr,
+        /// The link it was wished over.
+        link: String,
+        /// Its answer.
+        errno: i32,
+    },
+    /// The link is not there or not up, or the kernel did not answer in time. The wish stands.
+    #[error("no route to {address} over {link} in time: {why}")]
+    TimedOut {
+        /// The workload's address.
+        address: IpAddr,
+        /// The link it was wished over.
+        link: String,
+        /// What it waited for.
+        why: &'static str,
+    },
+    /// Another wish for the address came meanwhile.
+    #[error("the route to {address} over {link} is no longer wished for")]
+    Replaced {
+        /// The workload's address.
+        address: IpAddr,
+        /// The link it was wished over.
+        link: String,
+    },
+    /// No routes are written.
+    #[error("no routes are written: [fib] enabled = false, or CAP_NET_ADMIN is missing")]
+    Off,
+    /// The threads have ended.
+    #[error("the kernel side has stopped")]
+    Stopped,
 }
 
 /// A row of `margay fib`.
@@ -229,6 +338,8 @@ pub struct FibStatus {
     pub failed: usize,
     /// Prefixes held by a foreign route of the same metric, which we leave alone.
     pub conflicts: usize,
+    /// Routes to workloads in the kernel; not among those above.
+    pub host_routes: usize,
     /// Routes written, replaced or deleted since start.
     pub applied: u64,
     /// Batches of routes and objects that the kernel has worked off since start.

@@ -6,6 +6,7 @@ fn link(addresses: &[&str]) -> Link {
         name: "eth0".to_owned(),
         up: true,
         mac: None,
+        mtu: 1500,
         addresses: addresses.iter().map(|text| text.parse().expect("a prefix")).collect(),
     }
 }

@@ -48,16 +48,18 @@ fn link(body: &[u8]) -> Option<KernelLink> {
     }
     let mut name = String::new();
     let mut mac = None;
+    let mut mtu = 0;
     for (kind, value) in r.attributes() {
         match kind {
             IFLA_ADDRESS if hardware == ETHERNET => mac = value.try_into().ok(),
             IFLA_IFNAME => name = text(value),
+            IFLA_MTU => mtu = number(value)?,
             _ => {}
         }
     }
     let admin_up = flags & IFF_UP != 0;
     let running = admin_up && flags & IFF_RUNNING != 0 && flags & IFF_LOWER_UP != 0;
-    Some(KernelLink { index, name, admin_up, running, mac })
+    Some(KernelLink { index, name, admin_up, running, mac, mtu })
 }
 
 fn address(body: &[u8]) -> Option<(u32, IpNet, bool)> {
@@ -283,6 +285,7 @@ const IFF_LOWER_UP: u32 = 0x10000;
 const ETHERNET: u16 = 1;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
+const IFLA_MTU: u16 = 4;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const IFA_FLAGS: u16 = 8;

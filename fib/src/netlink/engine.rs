@@ -17,8 +17,10 @@ use crate::netlink::figures::{Figures, earliest};
 use crate::netlink::handle::Shared;
 use crate::netlink::inbox::{Leave, Order};
 use crate::netlink::socket::{ASK_ACK, Dump};
+use crate::netlink::waiting::Waiting;
 use crate::netlink::wire::{Encoder, Refusal};
 use crate::netlink::{Tuning, reading};
+use crate::plan::locals::LocalOp;
 use crate::plan::objects::ObjectOp;
 use crate::plan::readings::Occasion;
 use crate::plan::state::{Abilities, State};
@@ -31,6 +33,10 @@ pub type Events = Box<dyn FnMut(Vec<FibEvent>) + Send>;
 const BATCH: usize = 512;
 /// Batches under way at once.
 const FLIGHTS: usize = 4;
+/// Routes to workloads do not wait for that, up to this.
+const FLIGHTS_MAX: usize = 6;
+/// Of them, so many are written at once.
+const LOCAL_BATCH: usize = 256;
 /// Full readings after lost notifications come no closer together than this, and double.
 const RESYNC_MIN: Duration = Duration::from_secs(1);
 /// Up to this.
@@ -42,6 +48,7 @@ enum Flight {
     /// With the moment when the oldest wish among them came.
     Routes(Vec<RouteOp>, Option<Instant>),
     Objects(Vec<ObjectOp>),
+    Locals(Vec<LocalOp>),
 }
 
 /// The writer's belongings.
@@ -61,6 +68,7 @@ pub struct Engine {
     degraded: Option<String>,
     last_error: Option<String>,
     conflicts: Conflicts,
+    waiting: Waiting,
     kernel_objects: bool,
 }
 
@@ -114,6 +122,7 @@ impl Engine {
             degraded: start.degraded,
             last_error: None,
             conflicts: Conflicts::default(),
+            waiting: Waiting::default(),
             kernel_objects: start.kernel_objects,
         };
         engine.read_everything(Occasion::Start)?;
@@ -167,6 +176,9 @@ impl Engine {
             self.state.source_down(source, now);
         }
         self.backlog.add(work.wishes, &mut self.state, now);
+        for (address, link) in work.locals {
+            self.state.want_local(address, link);
+        }
         for order in work.orders {
             if let Some(leave) = self.obey(order, now) {
                 return Turn::Stop(leave);
@@ -187,7 +199,36 @@ impl Engine {
             self.resync_now(now);
             return Turn::Again;
         }
-        if self.send_something(now) || busy { Turn::Again } else { Turn::Wait }
+        let sent = self.send_locals(now) | self.send_something(now);
+        if sent || busy { Turn::Again } else { Turn::Wait }
+    }
+
+    /// Routes to workloads go first: somebody waits for each, and they are few.
+    fn send_locals(&mut self, now: Instant) -> bool {
+        if self.flights.len() >= FLIGHTS_MAX {
+            return false;
+        }
+        let ops = self.state.plan_locals(LOCAL_BATCH, now);
+        if ops.is_empty() {
+            return false;
+        }
+        self.send_local_ops(ops);
+        true
+    }
+
+    fn send_local_ops(&mut self, ops: Vec<LocalOp>) {
+        let owner = self.owner();
+        let first = self.seq;
+        let mut encoder = self.take_encoder();
+        let last = ops.len().saturating_sub(1);
+        for (at, op) in ops.iter().enumerate() {
+            tracing::debug!(?op, "route to a workload");
+            let (prefix, form) = (op.address.into(), State::local_form(op));
+            let flags = if at == last { ASK_ACK } else { 0 };
+            encode::route(&mut encoder, owner, op.verb, prefix, &form, flags, self.seq);
+            self.seq = self.seq.wrapping_add(1);
+        }
+        self.send(encoder, first, Flight::Locals(ops));
     }
 
     /// Plans and sends a batch, if there is one and room for it.
@@ -288,6 +329,15 @@ impl Engine {
                 let errnos: Vec<_> = refused.iter().map(|(at, r)| (*at, r.errno)).collect();
                 self.state.routes_done(&ops, &errnos, now);
             }
+            Flight::Locals(ops) => {
+                for (at, refusal) in &refused {
+                    if let Some(op) = ops.get(*at) {
+                        self.complain(&format!("{} {:?}", op.address, op.verb), refusal);
+                    }
+                }
+                let errnos: Vec<_> = refused.iter().map(|(at, r)| (*at, r.errno)).collect();
+                self.state.locals_done(&ops, &errnos, now);
+            }
             Flight::Objects(ops) => {
                 let mut refused = refused.into_iter().peekable();
                 for (at, op) in ops.iter().enumerate() {
@@ -345,6 +395,13 @@ impl Engine {
                 self.backlog.absorb(&mut self.state, now);
                 drop(answer.send(self.state.in_kernel(&prefixes)));
             }
+            Order::LocalsInSync => {
+                tracing::info!("workloads are complete; stale routes to them go");
+                self.state.locals_in_sync();
+            }
+            Order::LocalRows(answer) => drop(answer.send(self.state.local_rows())),
+            Order::AwaitLocal(waiter) => self.waiting.add(waiter),
+            Order::Uplinks(node, answer) => drop(answer.send(self.state.uplinks(&node))),
             Order::Reconfigure(config, answer) => {
                 drop(answer.send(self.reconfigure(config)));
             }
@@ -366,6 +423,7 @@ impl Engine {
         let relearn = old.learn_tables != config.learn_tables;
         if moved {
             self.flush();
+            self.flush_locals();
             let write = self.degraded.is_none();
             self.state = self.state.moved(config, Abilities { objects, write }, Instant::now());
             self.read_everything(Occasion::Start)?;
@@ -396,6 +454,17 @@ impl Engine {
             self.send_routes(ops.to_vec(), None);
         }
         self.drain();
+    }
+
+    /// Takes routes to workloads out, which otherwise outlive us as the workloads do.
+    fn flush_locals(&mut self) {
+        if !self.state.may_write() {
+            return;
+        }
+        for ops in self.state.flush_locals().chunks(LOCAL_BATCH) {
+            self.send_local_ops(ops.to_vec());
+            self.drain();
+        }
     }
 
     /// Waits until nothing is under way.
@@ -468,12 +537,14 @@ impl Engine {
         } else {
             None
         };
+        let deadline = [deadline, self.waiting.deadline()].into_iter().flatten().min();
         let deadline = deadline.into_iter().chain(audit.next).min();
         self.shared.inbox.wait(deadline);
     }
 
     /// Tells the daemon and everybody who asks.
     fn tell(&mut self) {
+        self.waiting.answer(&self.state, Instant::now());
         let events = self.state.take_events();
         let links = events
             .iter()
@@ -520,13 +591,14 @@ impl Flight {
         match self {
             Self::Routes(ops, _) => ops.len(),
             Self::Objects(ops) => ops.len(),
+            Self::Locals(ops) => ops.len(),
         }
     }
 
     fn since(&self) -> Option<Instant> {
         match self {
             Self::Routes(_, since) => *since,
-            Self::Objects(_) => None,
+            Self::Objects(_) | Self::Locals(_) => None,
         }
     }
 }

@@ -1,17 +1,21 @@
 //! What the rest of the daemon holds: wishes in, facts out, nothing that waits for the kernel.
 
 use std::collections::VecDeque;
-use std::sync::mpsc::channel;
+use std::net::IpAddr;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
 use crate::api::{
-    BgpNextHop, FibConfig, FibError, FibRow, FibStatus, Link, RowFilter, Source, Wish,
+    BgpNextHop, FibConfig, FibError, FibRow, FibStatus, HostRoute, HostRouteError, Link, RowFilter,
+    Source, Wish,
 };
 use crate::netlink::figures::earliest;
 use crate::netlink::inbox::{Inbox, Leave, Order, Work};
+use crate::netlink::waiting::Waiter;
 
 /// The kernel side of a daemon. Cheap to clone; all clones speak to the same writer.
 #[derive(Debug, Clone)]
@@ -128,6 +132,71 @@ impl FibHandle {
         rx.recv().unwrap_or_default()
     }
 
+    /// Keeps the host's route to a workload over a link, and waits until it is in the kernel, or
+    /// cannot be, or `patience` is over.
+    ///
+    /// The wish stands whatever comes of it, until [`set_host_routes`](Self::set_host_routes) takes
+    /// it back: the link may come later, or the conflict end. Blocks: not for an async task.
+    pub fn host_route(
+        &self,
+        address: IpAddr,
+        link: &str,
+        patience: Duration,
+    ) -> Result<(), HostRouteError> {
+        let (answer, answered) = channel();
+        let until = Instant::now() + patience;
+        let waiter = Waiter { address, link: link.to_owned(), until, answer };
+        let refused = self.shared.inbox.put(|work| {
+            if !work.ended {
+                work.locals.insert(address, Some(link.to_owned()));
+            }
+            work.order(Order::AwaitLocal(waiter)).err()
+        });
+        drop(refused);
+        // The writer gives up first, and says what it waited for, unless it is busy reading.
+        match answered.recv_timeout(patience + SLACK) {
+            Ok(answer) => answer,
+            Err(RecvTimeoutError::Timeout) => {
+                let (link, why) = (link.to_owned(), "the kernel's whole state is being read");
+                Err(HostRouteError::TimedOut { address, link, why })
+            }
+            Err(RecvTimeoutError::Disconnected) => Err(HostRouteError::Stopped),
+        }
+    }
+
+    /// Says over which links workloads' addresses are (`None` = over none), without waiting; the
+    /// last word for an address wins.
+    pub fn set_host_routes(&self, changes: impl IntoIterator<Item = (IpAddr, Option<String>)>) {
+        self.shared.inbox.put(|work| {
+            if !work.ended {
+                work.locals.extend(changes);
+            }
+        });
+    }
+
+    /// Every workload of this start has been told: routes to others, left by a former process, are
+    /// deleted now, not before. Has nothing to do with [`in_sync`](Self::in_sync).
+    pub fn host_routes_in_sync(&self) {
+        self.order(Order::LocalsInSync);
+    }
+
+    /// Routes to workloads by address, those that are not in the kernel, too; blocks for a moment.
+    /// Empty when the writer has stopped.
+    pub fn host_routes(&self) -> Vec<HostRoute> {
+        let (tx, rx) = channel();
+        self.order(Order::LocalRows(tx));
+        rx.recv().unwrap_or_default()
+    }
+
+    /// The links over which nodes reach each other: those that have one of these addresses of the
+    /// node, or a default route. The smallest [`mtu`](Link::mtu) of them is the underlay's; see
+    /// [`pod_mtu`](crate::attach::pod_mtu). Blocks for a moment; empty when the writer has stopped.
+    pub fn uplinks(&self, node: &[IpAddr]) -> Vec<Link> {
+        let (tx, rx) = channel();
+        self.order(Order::Uplinks(node.to_vec(), tx));
+        rx.recv().unwrap_or_default()
+    }
+
     /// Interfaces as they are now, by index.
     pub fn links(&self) -> Arc<Vec<Link>> {
         self.shared.links.read()
@@ -194,5 +263,7 @@ impl Iterator for Rows {
     }
 }
 
+/// How much longer than the writer whoever waits for a route waits.
+const SLACK: Duration = Duration::from_millis(500);
 /// Rows fetched at once: well under a millisecond of the writer's time.
 const SLICE: usize = 1024;

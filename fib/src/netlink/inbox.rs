@@ -2,15 +2,19 @@
 //! route that flaps while the kernel is busy costs no more than any other; orders queue; facts from
 //! the listener are bounded.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 
-use crate::api::{BgpNextHop, FibConfig, FibError, FibRow, RowFilter, Source, Wish};
+use crate::api::{
+    BgpNextHop, FibConfig, FibError, FibRow, HostRoute, Link, RowFilter, Source, Wish,
+};
 use crate::netlink::courier::Delivered;
+use crate::netlink::waiting::Waiter;
 use crate::plan::fact::Fact;
 use crate::plan::key::{Key4, Key6};
 
@@ -19,6 +23,8 @@ use crate::plan::key::{Key4, Key6};
 pub struct Work {
     /// What prefixes should do.
     pub wishes: Wishes,
+    /// Over which links workloads' addresses are; `None` = over none. The last word wins.
+    pub locals: BTreeMap<IpAddr, Option<String>>,
     /// Sources that have ended: before anything else.
     pub ended_sources: Vec<Source>,
     /// Orders, oldest first.
@@ -40,6 +46,7 @@ impl Work {
     /// Whether the writer has something to do.
     pub fn any(&self) -> bool {
         !self.wishes.is_empty()
+            || !self.locals.is_empty()
             || !self.ended_sources.is_empty()
             || !self.orders.is_empty()
             || !self.facts.is_empty()
@@ -121,6 +128,14 @@ pub enum Order {
     Rows(RowFilter, Option<IpNet>, usize, Sender<Vec<FibRow>>),
     /// Which of these are in the kernel as wished.
     InKernel(Vec<IpNet>, Sender<Vec<bool>>),
+    /// All workloads have been told: sweep routes to those that were not.
+    LocalsInSync,
+    /// All routes to workloads.
+    LocalRows(Sender<Vec<HostRoute>>),
+    /// Tell when one is in the kernel, or cannot be.
+    AwaitLocal(Waiter),
+    /// Links that have one of these addresses, or a default route.
+    Uplinks(Vec<IpAddr>, Sender<Vec<Link>>),
     /// A new configuration.
     Reconfigure(FibConfig, Sender<Result<(), FibError>>),
     /// End; leave the routes in the kernel or not.

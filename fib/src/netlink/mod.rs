@@ -17,6 +17,7 @@ mod listener;
 mod reading;
 mod socket;
 mod veth;
+mod waiting;
 mod wire;
 
 use std::os::unix::net::UnixStream;

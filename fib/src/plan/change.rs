@@ -55,9 +55,13 @@ impl State {
         FibStatus {
             routes_v4: self.routes.v4.installed(),
             routes_v6: self.routes.v6.installed(),
-            pending: self.waiting() + self.in_flight.len() + self.drift.prefixes.len(),
+            pending: self.waiting()
+                + self.in_flight.len()
+                + self.drift.prefixes.len()
+                + self.locals.pending(),
             failed: self.failed.len(),
             conflicts: self.conflicts.len(),
+            host_routes: self.locals.installed(),
             applied: self.counters.applied,
             errors: self.counters.errors,
             drift_repaired: self.counters.drift_repaired,
@@ -113,6 +117,7 @@ impl State {
         let mut new = Self::new(config, abilities);
         new.events = learned;
         new.in_sync = self.in_sync;
+        new.locals = self.locals.carried_over();
         new.counters = self.counters;
         let v4 = self.routes.v4.iter().map(|(k, e)| (k.net(), e.want()));
         let v6 = self.routes.v6.iter().map(|(k, e)| (k.net(), e.want()));

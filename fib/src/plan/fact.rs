@@ -100,6 +100,8 @@ pub struct KernelLink {
     pub running: bool,
     /// Hardware address, if Ethernet.
     pub mac: Option<[u8; 6]>,
+    /// Octets a packet may have.
+    pub mtu: u32,
 }
 
 /// Whether something is there now or gone.

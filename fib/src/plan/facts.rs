@@ -68,7 +68,15 @@ impl State {
         let index = link.index;
         let running = link.running;
         let was_running = self.links.running(index);
-        match self.links.set(link) {
+        let (before, name) = (self.links.name(index), link.name.clone());
+        let change = self.links.set(link);
+        if change != LinkChange::Nothing {
+            self.locals_over(&name);
+            if before != name {
+                self.locals_over(&before);
+            }
+        }
+        match change {
             LinkChange::Nothing => return,
             LinkChange::Changed => {
                 if running {
@@ -86,7 +94,9 @@ impl State {
     }
 
     pub(super) fn link_gone(&mut self, index: u32, now: Instant) {
+        let name = self.links.name(index);
         let Some(addresses) = self.links.remove(index) else { return };
+        self.locals_over(&name);
         self.over_link_lost(index, now);
         self.carrier_changed(index);
         for address in addresses {
@@ -110,6 +120,7 @@ impl State {
             _ => false,
         });
         self.asks.objects |= self.objects.any_on_link(index);
+        self.locals_lost_with(index, |_| true);
     }
 
     /// A network that nobody on our side can reach is not announced. The kernel keeps the routes of
@@ -156,6 +167,7 @@ impl State {
                     }
             });
             self.asks.objects |= self.objects.any_on_link(index);
+            self.locals_lost_with(index, IpAddr::is_ipv4);
         }
         self.address_changed(index, address, now);
     }
@@ -170,6 +182,7 @@ impl State {
             // The kernel drops routes that prefer a source which is gone; old ones do so unheard.
             self.doubt_forms(|form, _| Self::uses_source(form, &sources));
         }
+        self.local_claim_changed(address.into());
         self.tracker.touch_all();
     }
 
@@ -182,6 +195,10 @@ impl State {
     fn route_here(&mut self, route: KernelRoute, arrival: Arrival, origin: Origin, now: Instant) {
         if let Some(touched) = &mut self.touched {
             touched.insert(route.prefix);
+        }
+        if let Some(oif) = self.local_link(&route) {
+            self.local_here(route.prefix.addr(), oif, now);
+            return;
         }
         if self.is_ours(&route) {
             self.own_changed(route, origin, now);
@@ -217,6 +234,7 @@ impl State {
         if by.table != self.config.table || by.tos != 0 {
             return;
         }
+        self.local_displaced(by);
         let entry = self.routes.get(by.prefix);
         if let Some(form) = entry.have().form()
             && self.metric(form) == by.form.metric
@@ -252,6 +270,10 @@ impl State {
         let prefix = route.prefix;
         if let Some(touched) = &mut self.touched {
             touched.insert(prefix);
+        }
+        if let Some(oif) = self.local_link(route) {
+            self.local_gone(prefix.addr(), oif, origin, now);
+            return;
         }
         if !self.is_ours(route) {
             for gone in self.foreign.remove(route) {
@@ -293,6 +315,7 @@ impl State {
 
     pub(super) fn foreign_came(&mut self, route: &ForeignRoute, now: Instant) {
         self.tracker.touch(route.prefix);
+        self.local_claim_changed(route.prefix);
         if !self.failed.is_empty() {
             // A next hop may be on a link now.
             self.retry_at = Some(self.retry_at.map_or(now, |at| at.min(now + RETRY_SOON)));
@@ -307,6 +330,7 @@ impl State {
 
     pub(super) fn foreign_gone(&mut self, route: &ForeignRoute) {
         self.tracker.touch(route.prefix);
+        self.local_claim_changed(route.prefix);
         if !self.conflicts.is_empty() && self.conflicts.contains(&route.prefix) {
             self.routes.enqueue(route.prefix);
         }

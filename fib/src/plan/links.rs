@@ -12,6 +12,7 @@ use crate::plan::fact::KernelLink;
 #[derive(Debug, Default)]
 pub struct Links {
     links: BTreeMap<u32, KernelLink>,
+    by_name: BTreeMap<String, u32>,
     addresses: BTreeMap<u32, BTreeSet<IpNet>>,
     /// On how many links each address is.
     own: BTreeMap<IpAddr, u32>,
@@ -34,7 +35,14 @@ impl Links {
     /// A link came or changed.
     pub fn set(&mut self, link: KernelLink) -> LinkChange {
         let up = link.admin_up;
-        match self.links.insert(link.index, link.clone()) {
+        let old = self.links.insert(link.index, link.clone());
+        if old.as_ref().is_none_or(|old| old.name != link.name) {
+            if let Some(old) = &old {
+                self.forget_name(&old.name, link.index);
+            }
+            self.by_name.insert(link.name.clone(), link.index);
+        }
+        match old {
             Some(old) if old == link => LinkChange::Nothing,
             Some(old) if old.admin_up && !up => LinkChange::WentDown,
             Some(old) if old.running && !link.running => LinkChange::LostCarrier,
@@ -44,7 +52,8 @@ impl Links {
 
     /// A link went, and its addresses with it; they are returned.
     pub fn remove(&mut self, index: u32) -> Option<Vec<IpAddr>> {
-        self.links.remove(&index)?;
+        let link = self.links.remove(&index)?;
+        self.forget_name(&link.name, index);
         let nets: Vec<_> = self.addresses.get(&index).into_iter().flatten().copied().collect();
         for net in &nets {
             self.remove_address(index, *net);
@@ -82,6 +91,19 @@ impl Links {
         self.links.get(&index).is_some_and(|l| l.running)
     }
 
+    /// The link of this name, if routes may lead over it.
+    pub fn usable(&self, name: &str) -> Option<u32> {
+        let index = *self.by_name.get(name)?;
+        self.links.get(&index).filter(|l| l.admin_up).map(|l| l.index)
+    }
+
+    /// Another link may have the name already.
+    fn forget_name(&mut self, name: &str, index: u32) {
+        if self.by_name.get(name) == Some(&index) {
+            self.by_name.remove(name);
+        }
+    }
+
     /// Whether the address is on one of our links.
     pub fn is_own(&self, address: IpAddr) -> bool {
         self.own.contains_key(&address)
@@ -100,6 +122,7 @@ impl Links {
             name: l.name.clone(),
             up: l.running,
             mac: l.mac,
+            mtu: l.mtu,
             addresses: self.addresses.get(&index).into_iter().flatten().copied().collect(),
         })
     }

@@ -1,6 +1,7 @@
 //! Whole readings of the kernel, compared with what we think it has.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Instant;
 
 use ipnet::IpNet;
@@ -29,6 +30,7 @@ pub struct Reading {
 pub struct ReadRoutes {
     v4: Vec<(Key4, u32)>,
     v6: Vec<(Key6, u32)>,
+    locals: BTreeMap<IpAddr, u32>,
     foreign: Vec<KernelRoute>,
 }
 
@@ -46,7 +48,9 @@ pub enum Occasion {
 impl State {
     /// Takes one route into a reading.
     pub fn collect(&mut self, into: &mut ReadRoutes, route: KernelRoute) {
-        if self.is_ours(&route) {
+        if let Some(oif) = self.local_link(&route) {
+            into.locals.insert(route.prefix.addr(), oif);
+        } else if self.is_ours(&route) {
             let form = self.hold_form(route.form);
             match route.prefix {
                 IpNet::V4(n) => into.v4.push((n.into(), form)),
@@ -86,6 +90,9 @@ impl State {
             for route in came {
                 self.foreign_came(&route, now);
             }
+            // A whole reading is made while nothing is under way; an audit is not.
+            let judged = |prefix: &IpNet| occasion != Occasion::Audit || !touched.contains(prefix);
+            self.read_locals(&routes.locals, occasion, |prefix| !judged(prefix));
             let v4 = differences(&self.routes.v4, routes.v4, |f| self.metric(f));
             self.reconcile(v4, &touched, occasion, now);
             let v6 = differences(&self.routes.v6, routes.v6, |f| self.metric(f));
@@ -103,7 +110,8 @@ impl State {
     /// From now on an audit reads the routes: what changes meanwhile is not judged by it.
     pub fn begin_audit(&mut self) {
         // What is under way may reach the kernel before or after it is read.
-        self.touched = Some(self.in_flight.iter().copied().collect());
+        let locals = self.locals.in_flight().map(IpNet::from);
+        self.touched = Some(self.in_flight.iter().copied().chain(locals).collect());
     }
 
     /// It came to nothing.

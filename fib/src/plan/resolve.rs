@@ -10,6 +10,7 @@ use crate::plan::fact::{Hop, Hops, ObjectKind, Via};
 use crate::plan::foreign::Foreign;
 use crate::plan::key::{Key, Key4, Key6};
 use crate::plan::links::Links;
+use crate::plan::locals::Locals;
 use crate::plan::objects::Objects;
 use crate::plan::routes::{Half, Routes, Want};
 use crate::plan::weights::{self, Share};
@@ -30,6 +31,8 @@ pub struct View<'a> {
     pub routes: &'a Routes,
     /// What they should do.
     pub wishes: &'a Wishes,
+    /// Our routes to workloads.
+    pub locals: &'a Locals,
 }
 
 /// A reachable next hop.
@@ -101,6 +104,9 @@ fn look_up(
         return None;
     }
     asked.push(address);
+    if let Some(found) = workload(view, address) {
+        return Some(found);
+    }
     path.push(address);
     let found = match address {
         IpAddr::V4(_) => longest::<Key4>(view, &view.routes.v4, address, path, asked),
@@ -108,6 +114,14 @@ fn look_up(
     };
     path.pop();
     found
+}
+
+/// A workload of this node, on a link of its own.
+fn workload(view: View<'_>, address: IpAddr) -> Option<Resolved> {
+    let oif = view.links.usable(view.locals.link_of(address)?)?;
+    let hop = Hop { gateway: Some(address), oif, onlink: true };
+    let told = Resolution { cost: 0, direct: true, local: false, interface: Some(oif) };
+    view.links.running(oif).then(|| Resolved { hops: vec![(hop, 1)], discard: None, told })
 }
 
 /// What one route says about an address.
@@ -264,7 +278,7 @@ fn discarded(via: Via, metric: u32, host: bool) -> Answer {
 }
 
 /// Tables next hops are looked up in: main, and ours when it is another.
-fn tables(config: &FibConfig) -> impl Iterator<Item = u32> {
+pub(super) fn tables(config: &FibConfig) -> impl Iterator<Item = u32> {
     let own = (config.table != MAIN).then_some(config.table);
     [MAIN].into_iter().chain(own)
 }

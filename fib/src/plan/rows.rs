@@ -1,16 +1,20 @@
 //! What `margay fib` shows.
 
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 
-use crate::api::{FibRow, RowFilter};
+use crate::api::{FibRow, HostRouteState, RowFilter};
 use crate::plan::fact::{Form, Hops, Via};
 use crate::plan::key::{Key, Key4, Key6};
+use crate::plan::locals::LOCAL_METRIC;
 use crate::plan::routes::{Entry, Half, Have, Want};
 use crate::plan::state::State;
 use crate::plan::wishes::Outcome;
 
 impl State {
-    /// At most `limit` rows after `after`, IPv4 first, in order of prefix.
+    /// At most `limit` rows after `after`, IPv4 first, in order of prefix; one more where a
+    /// workload's route and another share a prefix.
     pub fn rows(&self, filter: RowFilter, after: Option<IpNet>, limit: usize) -> Vec<FibRow> {
         let mut rows = Vec::new();
         let (mut v4, mut v6) = (Some(Key4::everything()), Some(Key6::everything()));
@@ -38,7 +42,9 @@ impl State {
             }
             RowFilter::Within(IpNet::V6(n)) => (v4, v6) = (None, Some(Key6::from(n).span())),
             RowFilter::Lookup(address) => {
-                let found = self.longest(&self.routes.v4, address);
+                let workload = self.locals.known_between(address, address).next();
+                let found = workload.map(|address| self.local_row(address));
+                let found = found.or_else(|| self.longest(&self.routes.v4, address));
                 let found = found.or_else(|| self.longest(&self.routes.v6, address));
                 return found.filter(|_| after.is_none()).into_iter().collect();
             }
@@ -60,15 +66,56 @@ impl State {
         limit: usize,
         rows: &mut Vec<FibRow>,
     ) {
+        let mut workloads = self.local_rows_in(span, after).peekable();
         for (key, entry) in half.range(span, after) {
+            while rows.len() < limit
+                && let Some((_, row)) = workloads.next_if(|(at, _)| *at < key)
+            {
+                rows.push(row);
+            }
             if rows.len() >= limit {
                 return;
             }
+            // Two of one prefix are not parted: the next slice begins after it.
+            rows.extend(workloads.next_if(|(at, _)| *at == key).map(|(_, row)| row));
             rows.extend(self.row(key.net(), entry));
+        }
+        while rows.len() < limit
+            && let Some((_, row)) = workloads.next()
+        {
+            rows.push(row);
         }
     }
 
-    fn longest<K: Key>(&self, half: &Half<K>, address: std::net::IpAddr) -> Option<FibRow> {
+    /// Routes to workloads in a span, after a key.
+    fn local_rows_in<K: Key>(
+        &self,
+        (first, last): (K, K),
+        after: Option<K>,
+    ) -> impl Iterator<Item = (K, FibRow)> {
+        let from = after.unwrap_or(first).net().addr();
+        self.locals.known_between(from, last.net().addr()).filter_map(move |address| {
+            let key = K::around(address, K::BITS)?;
+            let inside = first <= key && key <= last && after.is_none_or(|a| a < key);
+            inside.then(|| (key, self.local_row(address)))
+        })
+    }
+
+    fn local_row(&self, address: IpAddr) -> FibRow {
+        let host = self.host_route(address);
+        FibRow {
+            prefix: host.address.into(),
+            kind: "unicast",
+            next_hops: vec![(None, host.link, 1)],
+            metric: LOCAL_METRIC,
+            table: self.config.table,
+            protocol: self.config.protocol,
+            in_kernel: matches!(host.state, HostRouteState::Installed | HostRouteState::Unwanted),
+            error: matches!(host.state, HostRouteState::Conflict(_)).then_some(LOCAL_CONFLICT),
+        }
+    }
+
+    fn longest<K: Key>(&self, half: &Half<K>, address: IpAddr) -> Option<FibRow> {
         (0..=K::BITS).rev().find_map(|len| {
             let key = K::around(address, len)?;
             self.row(key.net(), half.get(key))
@@ -125,7 +172,7 @@ impl State {
         })
     }
 
-    fn next_hops(&self, form: &Form) -> Vec<(Option<std::net::IpAddr>, String, u16)> {
+    fn next_hops(&self, form: &Form) -> Vec<(Option<IpAddr>, String, u16)> {
         let hops: Hops = match &form.via {
             Via::Object(id) => self.objects.expand(*id),
             Via::Hops(hops) => hops.clone(),
@@ -135,6 +182,8 @@ impl State {
     }
 }
 
+/// Said of a workload's route that somebody else's address or route stands in the way of.
+const LOCAL_CONFLICT: &str = "another program's route, or an address of the host, has this address";
 /// Said of a route that gives way to somebody else's.
 const CONFLICT: &str = "another program's route has this prefix and metric; it is left alone";
 

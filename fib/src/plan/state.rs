@@ -13,6 +13,7 @@ use crate::plan::fact::{Form, KernelRoute, Via};
 use crate::plan::foreign::Foreign;
 use crate::plan::intern::Interner;
 use crate::plan::links::Links;
+use crate::plan::locals::Locals;
 use crate::plan::objects::Objects;
 use crate::plan::resolve::{View, resolve};
 use crate::plan::routes::{Entry, Have, Routes, Want};
@@ -68,6 +69,8 @@ pub struct State {
     /// Those found since they were last asked for, and the protocol that stands there.
     pub(super) new_conflicts: Vec<(IpNet, u8)>,
     pub(super) drift: Drift,
+    /// Routes to workloads.
+    pub(super) locals: Locals,
     /// Own host addresses that redistribution was told of.
     pub(super) hosts: BTreeSet<IpNet>,
     pub(super) in_sync: bool,
@@ -162,6 +165,7 @@ impl State {
             conflicts: BTreeSet::new(),
             new_conflicts: Vec::new(),
             drift: Drift::default(),
+            locals: Locals::default(),
             hosts: BTreeSet::new(),
             in_sync: false,
             flushing: false,
@@ -296,7 +300,8 @@ impl State {
         let clocked = self.clocked.iter().filter_map(|id| self.wishes.set(*id));
         let sets = clocked.filter_map(|set| set.due(self.in_sync)).min();
         let gc = self.gc_at.filter(|_| self.in_sync);
-        [self.tracker.deadline(), self.drift.due, self.retry_at, gc, sets]
+        let locals = self.locals.deadline();
+        [self.tracker.deadline(), self.drift.due, self.retry_at, gc, sets, locals]
             .into_iter()
             .flatten()
             .min()
@@ -324,6 +329,7 @@ impl State {
                 objects: &self.objects,
                 routes: &self.routes,
                 wishes: &self.wishes,
+                locals: &self.locals,
             };
             let found = resolve(view, &next_hop, &mut asked);
             moved.extend(self.tracker.resolved(next_hop, found, asked, now, &mut self.events));

@@ -11,6 +11,7 @@ use crate::api::FibEvent;
 use crate::plan::fact::{Form, Via};
 use crate::plan::foreign::Foreign;
 use crate::plan::intern::Interner;
+use crate::plan::locals::Locals;
 use crate::plan::routes::{Entry, Have, Rank, Want};
 use crate::plan::state::{Failure, InFlight, State};
 use crate::plan::wishes::{Outcome, Wishes};
@@ -48,6 +49,7 @@ struct Straight<'a> {
     wishes: &'a Wishes,
     forms: &'a Interner<Form>,
     foreign: &'a Foreign,
+    locals: &'a Locals,
     in_flight: &'a InFlight,
     table: u32,
 }
@@ -76,7 +78,8 @@ impl Straight<'_> {
             }
             _ => return None,
         };
-        if self.foreign.holds(self.table, prefix, metric) {
+        let held = self.foreign.holds(self.table, prefix, metric);
+        if held || self.locals.holds(prefix, metric) {
             return None;
         }
         entry.set_have(Have::Form(new));
@@ -102,8 +105,10 @@ impl State {
     ) {
         let want = spec.map_or(Want::Nothing, Want::Spec);
         let simple = self.is_simple();
-        let Self { routes, wishes, forms, foreign, in_flight, config, group_owner, .. } = self;
-        let straight = Straight { wishes, forms, foreign, in_flight, table: config.table };
+        let Self { routes, wishes, forms, foreign, locals, in_flight, config, group_owner, .. } =
+            self;
+        let table = config.table;
+        let straight = Straight { wishes, forms, foreign, locals, in_flight, table };
         let mut done = None;
         let old = routes.update_ranked(prefix, |entry| {
             if entry.want() == want {
@@ -147,8 +152,9 @@ impl State {
                 break;
             }
             let simple = self.is_simple();
-            let Self { routes, wishes, forms, foreign, in_flight, config, .. } = &mut *self;
-            let straight = Straight { wishes, forms, foreign, in_flight, table: config.table };
+            let Self { routes, wishes, forms, foreign, locals, in_flight, config, .. } = &mut *self;
+            let table = config.table;
+            let straight = Straight { wishes, forms, foreign, locals, in_flight, table };
             let shortcut = |prefix: IpNet, entry: &mut Entry| {
                 if simple { straight.plan(prefix, entry) } else { None }
             };
@@ -231,7 +237,8 @@ impl State {
             }
             (Some(new), have) => {
                 let metric = self.metric(new);
-                if self.foreign.holds(self.config.table, prefix, metric) {
+                let held = self.foreign.holds(self.config.table, prefix, metric);
+                if held || self.locals.holds(prefix, metric) {
                     if self.conflicts.insert(prefix) {
                         let protocol = self.foreign.protocol_at(self.config.table, prefix, metric);
                         self.new_conflicts.extend(protocol.map(|protocol| (prefix, protocol)));

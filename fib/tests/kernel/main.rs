@@ -9,3 +9,4 @@ mod links;
 mod net;
 mod restart;
 mod tracking;
+mod workloads;

@@ -240,7 +240,7 @@ impl Kernel {
 }
 
 fn link(index: u32, admin_up: bool, running: bool) -> KernelLink {
-    KernelLink { index, name: format!("v{index}"), admin_up, running, mac: None }
+    KernelLink { index, name: format!("v{index}"), admin_up, running, mac: None, mtu: 1500 }
 }
 
 fn connected(index: u32) -> IpNet {

@@ -6,6 +6,7 @@ fn link(index: u32, addresses: &[&str]) -> Link {
         name: format!("eth{index}"),
         up: true,
         mac: None,
+        mtu: 1500,
         addresses: addresses.iter().map(|text| text.parse().expect("a prefix")).collect(),
     }
 }

@@ -121,6 +121,7 @@ fn a_kernel_route_has_the_name_of_its_link() {
         name: name.to_owned(),
         up: true,
         mac: None,
+        mtu: 1500,
         addresses: Vec::new(),
     };
     let interface = |changes: &[(Slot, Option<OwnRoute>)]| match changes {

@@ -96,7 +96,7 @@ impl Bench {
 }
 
 fn link(index: u32, running: bool) -> KernelLink {
-    KernelLink { index, name: format!("v{index}"), admin_up: true, running, mac: None }
+    KernelLink { index, name: format!("v{index}"), admin_up: true, running, mac: None, mtu: 1500 }
 }
 
 fn connected(index: u32) -> KernelRoute {

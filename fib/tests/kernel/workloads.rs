@@ -1,0 +1,170 @@
+//! The host's routes to workloads, in a real kernel.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use margay_fib::{
+    FibConfig, HostRouteConflict, HostRouteError, HostRouteState, LinkSpec, attach, detach,
+};
+
+use crate::container::Container;
+use crate::net::*;
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+/// The link the kernel sends packets to an address over.
+fn over(net: Net, address: &str) -> String {
+    let (ok, text) = net.try_ip(&format!("route get {address}"));
+    if !ok {
+        return String::new();
+    }
+    let mut words = text.split_whitespace().skip_while(|w| *w != "dev");
+    words.nth(1).unwrap_or_default().to_owned()
+}
+
+#[test]
+fn pods_reach_each_other_and_get_their_routes_back() {
+    let Some(net) = enter() else { return };
+    let fib = start(FibConfig::default());
+    let pods: Vec<(Container, LinkSpec)> = (1..=2)
+        .map(|n| {
+            let addresses = vec![ip(&format!("10.65.0.{n}")), ip(&format!("fd00::{n}"))];
+            (Container::new(), LinkSpec::new(&format!("cali{n}"), "eth0", addresses))
+        })
+        .collect();
+    for (container, spec) in &pods {
+        attach(container.path(), spec).expect("attached");
+        for address in &spec.addresses {
+            fib.handle.host_route(*address, &spec.host_name, PATIENCE).expect("installed");
+        }
+    }
+    let shown = net.ip("route show proto 186");
+    assert!(shown.contains("10.65.0.1 dev cali1 scope link metric 1"), "{shown}");
+    for address in ["10.65.0.2", "fd00::2"] {
+        pods[0].0.run(&format!("ping -c 1 -W 5 {address}"));
+    }
+    // Somebody deletes them.
+    net.ip("route del 10.65.0.1/32 dev cali1");
+    net.ip("-6 route del fd00::1/128 dev cali1");
+    until("back", || over(net, "10.65.0.1") == "cali1" && over(net, "fd00::1") == "cali1");
+    assert_eq!(fib.handle.status().drift_repaired, 2);
+    // The link goes down and up.
+    net.ip("link set dev cali1 down");
+    until("gone", || !net.has("10.65.0.1/32") && !net.has("fd00::1/128"));
+    let rows = || fib.handle.host_routes();
+    until("told", || rows().iter().filter(|r| r.state == HostRouteState::NoLink).count() == 2);
+    net.ip("link set dev cali1 up");
+    until("back", || over(net, "10.65.0.1") == "cali1" && over(net, "fd00::1") == "cali1");
+    // It is made again under its name.
+    detach("cali1").expect("detached");
+    until("told", || rows().iter().filter(|r| r.state == HostRouteState::NoLink).count() == 2);
+    attach(pods[0].0.path(), &pods[0].1).expect("attached again");
+    until("back", || over(net, "10.65.0.1") == "cali1" && over(net, "fd00::1") == "cali1");
+    pods[0].0.run("ping -c 1 -W 5 10.65.0.2");
+    // An address moves.
+    fib.handle.host_route(ip("10.65.0.1"), "cali2", PATIENCE).expect("moved");
+    assert_eq!(over(net, "10.65.0.1"), "cali2");
+    fib.handle.set_host_routes([(ip("10.65.0.1"), None), (ip("10.65.0.2"), None)]);
+    until("withdrawn", || net.ip("-4 route show proto 186").is_empty());
+    assert_eq!(fib.handle.status().host_routes, 2, "those of IPv6");
+    fib.handle.stop(false);
+    assert!(net.has("fd00::2/128"), "workloads outlive the daemon");
+}
+
+#[test]
+fn a_fresh_process_adopts_routes_of_workloads_and_sweeps_when_all_were_told() {
+    let Some(net) = enter() else { return };
+    net.link("cali1", &[]);
+    let first = start(FibConfig::default());
+    for address in ["10.65.0.1", "10.65.0.2", "fd00::1", "fd00::2"] {
+        first.handle.host_route(ip(address), "cali1", PATIENCE).expect("installed");
+    }
+    first.handle.stop(true);
+    let second = start(FibConfig::default());
+    second.handle.in_sync();
+    second.settle();
+    assert!(net.has("10.65.0.2/32"), "BGP knows nothing of workloads");
+    for address in ["10.65.0.1", "fd00::1"] {
+        second.handle.host_route(ip(address), "cali1", PATIENCE).expect("adopted");
+    }
+    assert_eq!(second.handle.status().applied, 0, "nothing was written");
+    second.handle.host_routes_in_sync();
+    until("swept", || !net.has("10.65.0.2/32") && !net.has("fd00::2/128"));
+    assert!(net.has("10.65.0.1/32") && net.has("fd00::1/128"));
+    let moved = FibConfig { table: 100, ..FibConfig::default() };
+    second.handle.reconfigure(moved).expect("moved");
+    until("moved", || {
+        net.ip("route show table 100").contains("10.65.0.1")
+            && net.ip("-6 route show table 100").contains("fd00::1")
+    });
+    assert!(!net.has("10.65.0.1/32") && !net.has("fd00::1/128"));
+    second.handle.stop(true);
+}
+
+#[test]
+fn what_stands_in_the_way_is_told_and_left_alone() {
+    let Some(net) = enter() else { return };
+    net.link("eth0", &["10.0.0.1/24", "2001:db8::1/64"]);
+    net.link("cali1", &[]);
+    let fib = start(FibConfig::default());
+    let conflict = |address: &str| match fib.handle.host_route(ip(address), "cali1", PATIENCE) {
+        Err(HostRouteError::Conflict { by, .. }) => by,
+        other => panic!("{address}: {other:?}"),
+    };
+    net.ip("route add 10.65.0.1/32 dev eth0 scope link");
+    net.ip("-6 route add fd00::1/128 dev eth0");
+    for address in ["10.65.0.1", "fd00::1"] {
+        let by = conflict(address);
+        let HostRouteConflict::Route { protocol: 3, link: Some(link), .. } = by else {
+            panic!("{by:?}");
+        };
+        assert_eq!(link, "eth0");
+        assert_eq!(over(net, address), "eth0", "theirs is left alone");
+    }
+    assert_eq!(conflict("10.0.0.1"), HostRouteConflict::OwnAddress);
+    assert_eq!(conflict("2001:db8::1"), HostRouteConflict::OwnAddress);
+    net.ip("route del 10.65.0.1/32 dev eth0");
+    net.ip("-6 route del fd00::1/128 dev eth0");
+    until("ours come", || over(net, "10.65.0.1") == "cali1" && over(net, "fd00::1") == "cali1");
+    let short = Duration::from_millis(50);
+    let late = fib.handle.host_route(ip("10.65.0.9"), "cali9", short);
+    assert!(matches!(late, Err(HostRouteError::TimedOut { .. })), "{late:?}");
+    net.link("cali9", &[]);
+    until("it comes all the same", || net.has("10.65.0.9/32"));
+    fib.handle.stop(true);
+    let stopped = fib.handle.host_route(ip("10.65.0.10"), "cali1", short);
+    assert_eq!(stopped, Err(HostRouteError::Stopped));
+}
+
+#[test]
+fn without_fib_no_route_is_promised() {
+    let Some(net) = enter() else { return };
+    net.link("cali1", &[]);
+    let fib = start(FibConfig { enabled: false, ..FibConfig::default() });
+    let off = fib.handle.host_route(ip("10.65.0.1"), "cali1", PATIENCE);
+    assert_eq!(off, Err(HostRouteError::Off));
+    fib.handle.stop(true);
+}
+
+#[test]
+fn the_underlays_links_are_found_with_their_mtu() {
+    let Some(net) = enter() else { return };
+    net.link("eth0", &["10.0.0.1/24"]);
+    net.link("eth1", &["10.0.1.1/24"]);
+    net.link("cali1", &[]);
+    net.ip("link set dev eth1 mtu 9000");
+    net.ip("route add default via 10.0.0.254");
+    let fib = start(FibConfig::default());
+    let of = |node: &[IpAddr]| -> Vec<(String, u32)> {
+        fib.handle.uplinks(node).into_iter().map(|l| (l.name, l.mtu)).collect()
+    };
+    assert_eq!(of(&[]), [("eth0".to_owned(), 1500)]);
+    assert_eq!(of(&[ip("10.0.1.1")]), [("eth0".to_owned(), 1500), ("eth1".to_owned(), 9000)]);
+    net.ip("link set dev eth0 mtu 1400");
+    until("told", || of(&[]) == [("eth0".to_owned(), 1400)]);
+    fib.handle.stop(true);
+}
