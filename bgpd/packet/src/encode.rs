@@ -144,9 +144,9 @@ impl Announce {
 pub fn encode_withdraw(
     family: Family,
     context: EncodeContext,
-    prefixes: &mut dyn Iterator<Item = (u32, IpNet)>,
+    prefixes: impl Iterator<Item = (u32, IpNet)>,
     out: &mut BytesMut,
-    message: &mut dyn FnMut(Range<usize>, usize),
+    message: impl FnMut(Range<usize>, usize),
 ) {
     let mut head = start(message_type::UPDATE);
     let packer = if family == Family::IPV4_UNICAST {

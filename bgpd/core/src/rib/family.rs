@@ -129,9 +129,10 @@ impl<N: Net> Rib<N> {
         }
     }
 
-    /// A route arrives; `new` carries one count of each of its sets, which is taken over.
-    pub fn announce(&mut self, core: &mut Core, net: N, new: NewPath) {
-        let slot = self.table.slot(net);
+    /// A route arrives; `new` carries one count of each of its sets, which is taken over. `located`:
+    /// the slot of the prefix, where it was there a moment ago; else `NONE`.
+    pub fn announce(&mut self, core: &mut Core, net: N, located: u32, new: NewPath) {
+        let slot = if located == NONE { self.table.slot(net) } else { located };
         let before = self.held(core, slot);
         match self.find(slot, new.session, new.path_id) {
             Err(others) if others >= MAX_PATHS => {
@@ -177,9 +178,11 @@ impl<N: Net> Rib<N> {
         }
     }
 
-    /// A route is withdrawn; nothing happens if it is not there.
-    pub fn withdraw(&mut self, core: &mut Core, net: N, session: u16, path_id: u32) {
-        let Some(slot) = self.table.find(net) else { return };
+    /// A route is withdrawn; nothing happens if it is not there. `located` as for
+    /// [`announce`](Self::announce).
+    pub fn withdraw(&mut self, core: &mut Core, net: N, located: u32, session: u16, path_id: u32) {
+        let slot = if located == NONE { self.table.find(net) } else { Some(located) };
+        let Some(slot) = slot else { return };
         let Ok(path) = self.find(slot, session, path_id) else { return };
         let before = self.held(core, slot);
         self.remove(core, slot, path, before);
@@ -285,34 +288,41 @@ impl<N: Net> Rib<N> {
 
     /// Finds the best path after a change and notes what is different from `before`.
     pub fn settle(&mut self, core: &mut Core, slot: u32, before: Option<Held>, change: Change) {
-        if !self.still_best(core, slot, before, change) {
+        if self.table.occupied(slot) && !self.still_best(core, slot, before, change) {
             let best = self.decide(core, slot, before);
             self.table.promote(slot, best);
         }
-        let after = self.held(core, slot);
-        match (before, after) {
-            (None, Some(_)) => self.best_count += 1,
-            (Some(_), None) => self.best_count -= 1,
-            _ => {}
-        }
+        let wish = |held: Held| (held.forwarding, held.flags & BLACKHOLE, held.session);
+        // Whether the best path is another, and whether it takes packets another way.
+        let (moved, turned) = match before {
+            None => {
+                let there = self.table.best(slot).is_some();
+                self.best_count += u64::from(there);
+                (there, there)
+            }
+            Some(before) => match self.held(core, slot) {
+                None => {
+                    self.best_count -= 1;
+                    (true, true)
+                }
+                Some(after) => (before != after, wish(before) != wish(after)),
+            },
+        };
         let source = before.map_or(NOBODY, |held| held.session);
-        if before != after {
+        if moved {
             self.best.note(slot, source);
         }
         if self.needs.any {
-            let moved = before != after;
             let stirred = self.needs.clients && self.stir(core, slot, change, moved);
             if moved || self.needs.paths || stirred {
                 self.any.note(slot, source);
             }
         }
         if core.installs() {
-            let wish = |held: Held| (held.forwarding, held.flags & BLACKHOLE, held.session);
             let policy = matches!(core.config.install, super::event::Install::Policy(_));
-            let same = before.map(wish) == after.map(wish);
             // What comes after the best may have changed, too.
             let beside = || change == Change::Removed || self.table.paths(slot).nth(1).is_some();
-            if !same || core.multipath() || (policy && before != after) || beside() {
+            if turned || core.multipath() || (policy && moved) || beside() {
                 self.kernel.note(slot, NOBODY);
             }
         }
@@ -476,6 +486,9 @@ impl<I: Iterator<Item = u32>> Ranking<I> {
 }
 
 fn discard(core: &mut Core, attrs_in: u32, attrs: u32) {
+    if attrs == attrs_in {
+        return core.sets.release_of(attrs, 2);
+    }
     core.sets.release(attrs);
     core.sets.release(attrs_in);
 }

@@ -127,8 +127,13 @@ impl Interned {
 
     /// Counts a set once less; forgets it at zero.
     pub fn release(&mut self, id: u32) {
+        self.release_of(id, 1);
+    }
+
+    /// Counts a set so many times less.
+    pub fn release_of(&mut self, id: u32, times: u32) {
         let entry = self.entries.get_mut(id);
-        entry.refs -= 1;
+        entry.refs -= times;
         if entry.refs > 0 {
             return;
         }

@@ -263,12 +263,11 @@ impl Outbox {
         self.withdraw.sort_by_key(|(to, ..)| *to);
         for run in self.withdraw.chunk_by(|a, b| a.0 == b.0) {
             let to = run[0].0;
-            let mut prefixes =
-                run.iter().map(|(_, id, slot)| (*id, table.prefix(*slot).net.to_ip()));
+            let prefixes = run.iter().map(|(_, id, slot)| (*id, table.prefix(*slot).net.to_ip()));
             block.reserve();
-            encode_withdraw(N::FAMILY, context, &mut prefixes, &mut block.octets, &mut |_, _| {
-                block.messages += 1
-            });
+            let mut messages = 0;
+            encode_withdraw(N::FAMILY, context, prefixes, &mut block.octets, |_, _| messages += 1);
+            block.messages += messages;
             block.finish(to);
         }
         self.announce.sort_by_key(|(to, export, ..)| (*to, *export));

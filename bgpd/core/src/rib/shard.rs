@@ -15,7 +15,7 @@ use super::{
     query::{Explanation, PeerCounts, RouteCursor, RouteQuery, RouteRow, TableCounts},
     scan::{IMPORT, STALE, SWEEP, TELL},
     session::{Session, local_session},
-    table::{BLACKHOLE, NewPath, PathFlags},
+    table::{BLACKHOLE, NONE, NewPath, PathFlags},
 };
 use crate::{
     config::{GlobalConfig, PeerConfig},
@@ -393,41 +393,49 @@ fn apply<N: Net>(core: &mut Core, rib: &mut Rib<N>, session: u16, batch: &Batch)
     let Some(peer) = core.sessions.peer(session) else { return };
     let extra = Extra { local: LocalAttributes::default(), interface: peer.addresses.interface };
     let round = core.sessions.get(session).inbound[N::INDEX].round;
-    let mut nets = N::of_batch(batch);
-    let mut warm = 0;
+    let (mut nets, mut ahead) = (N::of_batch(batch), N::of_batch(batch));
+    let (mut slots, mut used) = (Vec::with_capacity(AHEAD), 0);
     let mut ids = batch.path_ids.iter();
     let mut next_id = || ids.next().copied().unwrap_or(0);
     for run in &batch.runs {
-        let (mine, rest) = nets.split_at(run.count as usize);
-        if warm < mine.len() {
-            warm = mine.len().max(AHEAD).min(nets.len());
-            rib.table.warm(&nets[..warm]);
-        }
-        warm -= mine.len();
+        let (mut mine, rest) = nets.split_at(run.count as usize);
         nets = rest;
-        let Some(attrs) = &run.attrs else {
-            for net in mine {
-                rib.withdraw(core, *net, session, next_id());
+        let mut import = run.attrs.as_ref().map(|attrs| {
+            let attrs_in = core.sets.acquire(attrs, extra);
+            (attrs_in, Importer::new(core, session, attrs_in))
+        });
+        while !mine.is_empty() {
+            if used == slots.len() {
+                let (next, later) = ahead.split_at(AHEAD.min(ahead.len()));
+                rib.table.locate(next, &mut slots);
+                (ahead, used) = (later, 0);
             }
-            continue;
-        };
-        let attrs_in = core.sets.acquire(attrs, extra);
-        let mut importer = Importer::new(core, session, attrs_in);
-        for net in mine {
-            let (attrs, bits) = importer.import(core, || net.to_ip());
-            core.sets.retain(attrs_in);
-            let new = NewPath {
-                attrs_in,
-                attrs,
-                path_id: next_id(),
-                since: core.now,
-                session,
-                flags: PathFlags::new(bits, round),
+            let count = mine.len().min(slots.len() - used);
+            let (these, later) = mine.split_at(count);
+            let places = these.iter().zip(&slots[used..used + count]);
+            (mine, used) = (later, used + count);
+            let Some((attrs_in, importer)) = &mut import else {
+                places.for_each(|(net, slot)| rib.withdraw(core, *net, *slot, session, next_id()));
+                continue;
             };
-            rib.announce(core, *net, new);
+            for (net, slot) in places {
+                let (attrs, bits) = importer.import(core, || net.to_ip());
+                core.sets.retain(*attrs_in);
+                let new = NewPath {
+                    attrs_in: *attrs_in,
+                    attrs,
+                    path_id: next_id(),
+                    since: core.now,
+                    session,
+                    flags: PathFlags::new(bits, round),
+                };
+                rib.announce(core, *net, *slot, new);
+            }
         }
-        importer.finish(core);
-        core.sets.release(attrs_in);
+        if let Some((attrs_in, importer)) = import {
+            importer.finish(core);
+            core.sets.release(attrs_in);
+        }
     }
 }
 
@@ -444,17 +452,18 @@ fn local<N: Net>(
         Some(interface) => core.local_interfaces.insert(at, interface),
         None => core.local_interfaces.remove(&at),
     };
-    let Some(route) = route else { return rib.withdraw(core, net, session, 0) };
+    let Some(route) = route else { return rib.withdraw(core, net, NONE, session, 0) };
     if was != interface && core.looks_at_interfaces() {
         // Its attributes may be the same as before, and policies see another route all the same.
-        rib.withdraw(core, net, session, 0);
+        rib.withdraw(core, net, NONE, session, 0);
     }
     let extra = Extra { local: route.local, interface: None };
     let attrs = core.sets.acquire(&route.attrs, extra);
     core.sets.retain(attrs);
     let flags = PathFlags::new(if route.blackhole { BLACKHOLE } else { 0 }, 0);
     let since = core.now;
-    rib.announce(core, net, NewPath { attrs_in: attrs, attrs, path_id: 0, since, session, flags });
+    let new = NewPath { attrs_in: attrs, attrs, path_id: 0, since, session, flags };
+    rib.announce(core, net, NONE, new);
 }
 
 impl<N: Net> Rib<N> {

@@ -156,10 +156,13 @@ impl<N: Net> Table<N> {
     }
 
     /// Looks some prefixes up side by side, so that what is needed next is on its way to the cache:
-    /// one by one each would wait for memory three times.
-    pub fn warm(&self, nets: &[N]) {
-        let seen = nets.iter().fold(0u32, |seen, net| {
-            let path = self.find(*net).map_or(END, |slot| self.prefixes.get(slot).head());
+    /// one by one each would wait for memory three times. `slots` gets their slots, or `NONE`; they
+    /// stay theirs until a flush.
+    pub fn locate(&self, nets: &[N], slots: &mut Vec<u32>) {
+        slots.clear();
+        slots.extend(nets.iter().map(|net| self.find(*net).unwrap_or(NONE)));
+        let seen = slots.iter().fold(0u32, |seen, slot| {
+            let path = if *slot == NONE { END } else { self.prefixes.get(*slot).head() };
             seen ^ if path & END == 0 { u32::from(self.paths.get(path).session) } else { path }
         });
         std::hint::black_box(seen);
