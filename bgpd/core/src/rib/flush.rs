@@ -117,11 +117,18 @@ impl<N: Net> Rib<N> {
     ) {
         for &(slot, source) in &self.best.entries {
             let before = Before { was: group.advertised.test(slot), source, alternate: false };
-            let told = look(self, core, group, slot, source, exports);
             for cohort in &mut group.cohorts {
                 cohort.mark_slot(slot, &before);
             }
-            tell(&group.in_step, slot, &told, &before, exports, outbox);
+            if self.table.occupied(slot) {
+                let told = look(self, core, group, slot, source, exports);
+                tell(&group.in_step, slot, &told, &before, exports, outbox);
+            } else if group.advertised.clear(slot) {
+                group.count(source, false);
+                if let Some(to) = but(&group.in_step, source) {
+                    outbox.withdraw(to, 0, slot);
+                }
+            }
         }
     }
 
