@@ -13,6 +13,7 @@ mod resources;
 mod routes;
 mod routing;
 mod sync;
+mod workloads;
 
 use std::{net::Ipv4Addr, sync::Arc, time::Instant};
 
@@ -25,6 +26,7 @@ use margay_proto::{
     v1::{
         config_server::ConfigServer, datastore_server::DatastoreServer, ipam_server::IpamServer,
         resources_server::ResourcesServer, routing_server::RoutingServer, sync_server::SyncServer,
+        workloads_server::WorkloadsServer,
     },
 };
 use tokio::{
@@ -39,7 +41,8 @@ use tonic::{
 use tracing::error;
 
 use crate::{
-    datastore::Datastore, ipam::Ipam, mirror::Mirror, node::Standing, ready::Ready, reload::Request,
+    datastore::Datastore, ipam::Ipam, mirror::Mirror, node::Standing, ready::Ready,
+    reload::Request, workload::Workloads,
 };
 
 /// Largest request and answer about resources: manifests of a whole cluster.
@@ -72,6 +75,8 @@ pub(crate) struct Node {
     pub(crate) standing: watch::Receiver<Standing>,
     /// Addresses; `None` without a datastore.
     pub(crate) ipam: Option<Ipam>,
+    /// Workloads; `None` without a datastore.
+    pub(crate) workloads: Option<Workloads>,
     /// The owner of the configuration.
     pub(crate) requests: mpsc::Sender<Request>,
 }
@@ -109,6 +114,7 @@ pub(crate) async fn serve(listener: UnixListener, node: Node, mut stopped: watch
         .add_service(DatastoreServer::new(backups))
         .add_service(SyncServer::new(sync))
         .add_service(IpamServer::new(ipam))
+        .add_service(WorkloadsServer::new(workloads::Workloads(node.clone())))
         .add_service(ConfigServer::new(config::Config(node)))
         .serve_with_incoming_shutdown(UnixListenerStream::new(listener), async move {
             // A sender that is gone means the same.

@@ -8,7 +8,7 @@ use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     fs, io,
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr},
     path::{Component, Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -51,6 +51,8 @@ pub(crate) struct Cluster {
     /// `None` without a datastore.
     subscription: Option<Subscription>,
     own: Option<watch::Receiver<OwnAddresses>>,
+    /// Addresses of workloads that are nobody's of the cluster.
+    announced: Option<watch::Receiver<BTreeSet<IpAddr>>>,
     resources: Resources,
     /// The resources are as the datastore has, or had, them.
     resources_known: bool,
@@ -75,6 +77,7 @@ impl Cluster {
             node,
             secrets_dir,
             own,
+            announced: None,
             subscription: mirror.map(|mirror| mirror.subscribe(Resources::KINDS.into(), None)),
             resources: Resources::default(),
             resources_known: mirror.is_none(),
@@ -82,6 +85,11 @@ impl Cluster {
             look,
             remarks: BTreeSet::new(),
         }
+    }
+
+    /// Addresses that are to be announced one by one besides.
+    pub(crate) fn also(&mut self, announced: watch::Receiver<BTreeSet<IpAddr>>) {
+        self.announced = Some(announced);
     }
 
     /// Whether all that there is has been heard. Until then more peers and routes may come.
@@ -104,7 +112,7 @@ impl Cluster {
     /// Waits until a merge may come to something else.
     pub(crate) async fn changed(&mut self) {
         loop {
-            let Self { subscription, own, look, .. } = self;
+            let Self { subscription, own, announced, look, .. } = self;
             let news = async {
                 match subscription {
                     Some(subscription) => subscription.next().await,
@@ -116,6 +124,12 @@ impl Cluster {
                 true = async {
                     match own {
                         Some(own) => own.changed().await.is_ok(),
+                        None => false,
+                    }
+                } => true,
+                true = async {
+                    match announced {
+                        Some(announced) => announced.changed().await.is_ok(),
                         None => false,
                     }
                 } => true,
@@ -163,11 +177,15 @@ impl Cluster {
     ) -> Merge {
         let none = Resources::default();
         let own = self.own.as_ref().map(|own| own.borrow().clone()).unwrap_or_default();
+        let mut borrowed = own.borrowed;
+        if let Some(announced) = &self.announced {
+            borrowed.extend(announced.borrow().iter());
+        }
         let secrets = RefCell::new(Secrets::new());
         let host = Host {
             node: &self.node,
             blocks: &own.blocks,
-            borrowed: &own.borrowed,
+            borrowed: &borrowed,
             address,
             read_secret: &|key| {
                 let read = read(&self.secrets_dir, key);

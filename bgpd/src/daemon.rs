@@ -37,6 +37,7 @@ use crate::{
     resources::Resources,
     route_lock::RouteLock,
     socket::ApiSocket,
+    workload::{Surroundings, Workloads},
 };
 
 /// Most RIB shards; beyond, the kernel side is the bottleneck.
@@ -117,6 +118,26 @@ async fn serve(source: Source, desired: Desired, mut logging: Logging) -> Result
     if config::fib(&desired) != config::fib(&file) {
         fib.reconfigure(config::fib(&desired)).context("cannot follow the kernel's routes")?;
     }
+    let ready = Ready::new(&file.node.state_dir);
+    let workloads = match (&datastore, &ipam) {
+        (Some(datastore), Some(ipam)) => {
+            let (workloads, task) = Workloads::new(
+                fib.clone(),
+                Surroundings {
+                    node: Arc::clone(&name),
+                    state_dir: &file.node.state_dir,
+                    store: Arc::clone(&datastore.store),
+                    mirror: &mirror,
+                    ipam: ipam.clone(),
+                    ready: ready.clone(),
+                },
+            )?;
+            tasks.spawn(task);
+            cluster.also(workloads.announced());
+            Some(workloads)
+        }
+        _ => None,
+    };
     let router_id = router_id(&desired, address)?;
     let config = config::speaker(&desired, router_id, !cluster.in_sync());
     cluster.settle(merge);
@@ -140,9 +161,10 @@ async fn serve(source: Source, desired: Desired, mut logging: Logging) -> Result
         config_file: source.path().exists().then(|| source.path().display().to_string().into()),
         datastore: datastore.clone(),
         mirror: mirror.clone(),
-        ready: Ready::new(&file.node.state_dir),
+        ready,
         standing,
         ipam: ipam.clone(),
+        workloads: workloads.clone(),
         requests: requests_sender.clone(),
     };
     if let Some(datastore) = datastore {
@@ -192,7 +214,7 @@ async fn serve(source: Source, desired: Desired, mut logging: Logging) -> Result
     };
     info!(why, "stopping");
     stopping.send_replace(true);
-    if timeout(STOP_TIME, stop(speaker, fib, ipam)).await.is_err() {
+    if timeout(STOP_TIME, stop(speaker, fib, ipam, workloads)).await.is_err() {
         warn!("not everything was cleared away in time; the next start sweeps the rest");
     }
     tasks.shutdown().await;
@@ -208,8 +230,17 @@ fn ask_to_reload(requests: &mpsc::Sender<Request>) {
 }
 
 /// Ends sessions, then takes our routes out of the kernel: nobody keeps them up to date any more.
-async fn stop(speaker: bgp_speaker::SpeakerHandle, fib: FibHandle, ipam: Option<Ipam>) {
+async fn stop(
+    speaker: bgp_speaker::SpeakerHandle,
+    fib: FibHandle,
+    ipam: Option<Ipam>,
+    workloads: Option<Workloads>,
+) {
     let farewell = async {
+        // First who asks the allocator.
+        if let Some(workloads) = workloads {
+            workloads.stop().await;
+        }
         if let Some(ipam) = ipam {
             ipam.stop().await;
         }

@@ -9,6 +9,8 @@ pub(crate) enum Kind {
     Counter,
     /// Goes up and down.
     Gauge,
+    /// How many were within each bound.
+    Histogram,
 }
 
 /// A text being written, one metric after the other.
@@ -23,6 +25,7 @@ impl Exposition {
         let kind = match kind {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
         };
         // Writing to a String cannot fail; so everywhere here.
         let _ = write!(self.out, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
@@ -48,9 +51,31 @@ impl Metric<'_> {
         self.sample(&[], value);
     }
 
+    /// A histogram: how many were within each bound, how many there were, and their sum.
+    pub(crate) fn histogram(
+        &mut self,
+        labels: &[(&str, &str)],
+        buckets: impl IntoIterator<Item = (String, u64)>,
+        count: u64,
+        sum: f64,
+    ) {
+        let buckets = buckets.into_iter().chain([("+Inf".to_owned(), count)]);
+        for (bound, within) in buckets {
+            let labels = [labels, &[("le", bound.as_str())]].concat();
+            self.suffixed("_bucket", &labels, within);
+        }
+        self.suffixed("_sum", labels, sum);
+        self.suffixed("_count", labels, count);
+    }
+
     /// A sample.
     pub(crate) fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) {
+        self.suffixed("", labels, value);
+    }
+
+    fn suffixed(&mut self, suffix: &str, labels: &[(&str, &str)], value: impl Display) {
         self.out.push_str(self.name);
+        self.out.push_str(suffix);
         for (index, (label, text)) in labels.iter().enumerate() {
             self.out.push(if index == 0 { '{' } else { ',' });
             let _ = write!(self.out, "{label}=\"");

@@ -6,9 +6,8 @@
 //! released again; while the datastore is away requests fail with the cause and nothing is
 //! forgotten. Leaves to `margay-ipam` every decision, to [`crate::api`] the calls.
 //!
-//! What lives on this node nobody tells yet: there are no workloads. So the allocator is given no
-//! [`margay_ipam::gc::Evidence`], and no address of this node is ever collected as leaked. What
-//! nodes that are gone left is taken back all the same.
+//! What lives on this node [`crate::workload`] tells ([`Ipam::lives`]); until then no address of this
+//! node is collected as leaked. What nodes that are gone left is taken back all the same.
 
 mod cluster;
 mod feed;
@@ -16,7 +15,7 @@ mod instance;
 mod task;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     future::Future,
     net::IpAddr,
     path::Path,
@@ -28,7 +27,8 @@ use anyhow::{Context, Result};
 use ipnet::IpNet;
 use margay_datastore::{Lease, Store};
 use margay_ipam::{
-    Allocator, Answer, Ask, Grant, IpamError, NodeName, Now, Owner, UnixMillis, allocator::Config,
+    Allocator, Answer, Ask, Grant, Handle, IpamError, NodeName, Now, Owner, UnixMillis,
+    allocator::Config,
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -66,6 +66,17 @@ pub(crate) struct OwnAddresses {
     pub(crate) borrowed: BTreeSet<IpAddr>,
 }
 
+/// What lives on this node, as of now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Lives {
+    /// What each handle was answered; `None` while that is not settled.
+    pub(crate) attachments: BTreeMap<Handle, Option<BTreeSet<IpAddr>>>,
+    /// Addresses of links.
+    pub(crate) addresses: BTreeSet<IpAddr>,
+    /// Of these, those that were never assigned here.
+    pub(crate) unassigned: BTreeSet<IpAddr>,
+}
+
 /// The way to the allocator.
 #[derive(Debug, Clone)]
 pub(crate) struct Ipam {
@@ -80,6 +91,8 @@ pub(crate) struct Ipam {
 enum Request {
     /// Something is wanted of the allocator.
     Ask(Ask, oneshot::Sender<Result<Answer, IpamError>>),
+    /// What lives here.
+    Lives(Lives),
     /// Something is looked at.
     Look(Box<dyn FnOnce(Sight<'_>) + Send>),
     /// The daemon ends.
@@ -185,6 +198,12 @@ impl Ipam {
         let gone = || IpamError::Store("the daemon is stopping".into());
         self.requests.send(Request::Ask(ask, reply)).await.map_err(|_| gone())?;
         (&mut coming.answer).await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// Tells what lives here: what does not, and is held all the same, is collected in time.
+    pub(crate) async fn lives(&self, lives: Lives) {
+        // While the daemon stops nothing is collected.
+        let _ = self.requests.send(Request::Lives(lives)).await;
     }
 
     /// Looks at what the task has; `None` while the daemon is stopping.

@@ -23,6 +23,7 @@ mod reload;
 mod resources;
 mod route_lock;
 mod socket;
+mod workload;
 
 use std::process::ExitCode;
 

@@ -19,6 +19,7 @@ use crate::{
     exposition::{Exposition, Kind},
     ipam::{Ipam, Sight},
     node::Problem,
+    workload::Workloads,
 };
 
 /// A metric's name, its help, and where its value comes from.
@@ -42,6 +43,9 @@ pub(crate) async fn render(node: &Node) -> String {
     if let Some(ipam) = &node.ipam {
         self::ipam(&mut out, ipam).await;
     }
+    if let Some(workloads) = &node.workloads {
+        self::workloads(&mut out, workloads).await;
+    }
     out.finish()
 }
 
@@ -64,6 +68,38 @@ fn enforcement(out: &mut Exposition, node: &Node) {
     for (subscriber, endpoints) in node.ready.counts() {
         metric.sample(&[("subscriber", &subscriber)], endpoints);
     }
+}
+
+async fn workloads(out: &mut Exposition, workloads: &Workloads) {
+    let times = workloads.times().read();
+    let help =
+        "How long a step of an attachment took, or a call from beginning to end (add, del, gc).";
+    let mut metric = out.metric("margay_cni_step_seconds", Kind::Histogram, help);
+    for (step, histogram) in &times {
+        metric.histogram(
+            &[("step", step)],
+            histogram.buckets(),
+            histogram.count,
+            histogram.seconds(),
+        );
+    }
+    let states = workloads.look(|sight| {
+        let mut states = std::collections::BTreeMap::new();
+        for entry in sight.desk.entries() {
+            *states.entry(entry.state.name()).or_insert(0_u64) += 1;
+        }
+        (states, sight.desk.pending(), sight.mtu)
+    });
+    let Some((states, pending, mtu)) = states.await else { return };
+    let help = "Attachments of this node, by how far they are.";
+    let mut metric = out.metric("margay_cni_attachments", Kind::Gauge, help);
+    for state in ["allocating", "configured", "live", "deleting"] {
+        metric.sample(&[("state", state)], states.get(state).copied().unwrap_or_default());
+    }
+    let help = "Calls and undone work that wait or are under way.";
+    out.metric("margay_cni_pending", Kind::Gauge, help).value(pending);
+    let help = "The MTU of a workload that does not say.";
+    out.metric("margay_cni_mtu_bytes", Kind::Gauge, help).value(mtu);
 }
 
 async fn ipam(out: &mut Exposition, ipam: &Ipam) {

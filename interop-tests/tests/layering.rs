@@ -14,6 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // cores
     ("margay-model", &[]),
     ("margay-ipam", &["margay-model"]),
+    ("margay-workload", &["margay-model"]),
     ("bgp-packet", &[]),
     ("bgp-core", &["bgp-packet"]),
     ("bgp-desired", &["margay-model", "bgp-packet", "bgp-core"]),
@@ -28,6 +29,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "margay-proto",
             "margay-model",
             "margay-ipam",
+            "margay-workload",
             "margay-datastore",
             "bgp-packet",
             "bgp-core",
@@ -46,7 +48,8 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// The crates that take values and return values: no runtime, no sockets, no clock.
-const CORES: &[&str] = &["margay-model", "margay-ipam", "bgp-packet", "bgp-core", "bgp-desired"];
+const CORES: &[&str] =
+    &["margay-model", "margay-ipam", "margay-workload", "bgp-packet", "bgp-core", "bgp-desired"];
 
 /// What a core may take from outside the workspace.
 const CORE_MAY_USE: &[&str] = &[

@@ -14,3 +14,19 @@ fn labels_are_escaped() {
          margay_bgp_session_up 0.5\n"
     );
 }
+
+#[test]
+fn a_histogram_ends_with_all_its_sum_and_its_count() {
+    let mut text = Exposition::default();
+    let mut metric = text.metric("margay_cni_step_seconds", Kind::Histogram, "How long.");
+    metric.histogram(&[("step", "attach")], [("0.1".to_owned(), 2)], 3, 0.75);
+    assert_eq!(
+        text.finish(),
+        "# HELP margay_cni_step_seconds How long.\n\
+         # TYPE margay_cni_step_seconds histogram\n\
+         margay_cni_step_seconds_bucket{step=\"attach\",le=\"0.1\"} 2\n\
+         margay_cni_step_seconds_bucket{step=\"attach\",le=\"+Inf\"} 3\n\
+         margay_cni_step_seconds_sum{step=\"attach\"} 0.75\n\
+         margay_cni_step_seconds_count{step=\"attach\"} 3\n"
+    );
+}

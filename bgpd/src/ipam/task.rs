@@ -10,6 +10,7 @@ use margay_datastore::{Lease, LeaseOutcome, Outcome, Store, list_all};
 use margay_ipam::{
     Allocator, Answer, Grant, IpamError, NodeName, Now,
     allocator::{AskId, CommitEnd, Config, Event, Input, LeaseEnd, Output},
+    gc::Evidence,
 };
 use margay_model::{Actor, Area, Key, Kind, Txn};
 use tokio::{
@@ -20,7 +21,7 @@ use tokio::{
 use tracing::{debug, error, info, warn};
 
 use super::{
-    OwnAddresses, Request, Sight,
+    Lives, OwnAddresses, Request, Sight,
     cluster::{Changed, Cluster, KINDS},
     feed, wall,
 };
@@ -151,6 +152,11 @@ impl Task {
                 let id = AskId(self.next_ask);
                 self.waiting.insert(id, reply);
                 self.act(Input::Ask { id, ask, deadline: None });
+            }
+            Request::Lives(Lives { attachments, addresses, unassigned }) => {
+                let taken = self.started.elapsed();
+                self.act(Input::Busy(unassigned));
+                self.act(Input::Evidence(Evidence { attachments, addresses, taken }));
             }
             Request::Look(look) => look(Sight {
                 allocator: &self.allocator,

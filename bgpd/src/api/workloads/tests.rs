@@ -1,0 +1,86 @@
+use margay_proto::{error::cni_code, v1::add_workload_request::Ipam};
+use margay_workload::{Mode, Source};
+
+use super::*;
+
+fn request() -> v1::AddWorkloadRequest {
+    v1::AddWorkloadRequest {
+        attachment: Some(v1::Attachment {
+            network: "net".into(),
+            container_id: "c1".into(),
+            ifname: "eth0".into(),
+        }),
+        netns: "/run/netns/a".into(),
+        ..v1::AddWorkloadRequest::default()
+    }
+}
+
+fn given(address: &str) -> v1::WorkloadIp {
+    v1::WorkloadIp { address: address.into(), ..v1::WorkloadIp::default() }
+}
+
+#[test]
+fn a_request_that_says_nothing_more_wants_one_ipv4_address() {
+    let (id, spec) = convert::wanted(request()).expect("it can be served");
+    assert_eq!(id.handle(), "net.c1");
+    assert_eq!(spec.mode, Mode::Link);
+    let Source::Assign(wish) = spec.source else { panic!("assigned") };
+    assert!(wish.v4 && !wish.v6 && wish.exactly.is_empty());
+}
+
+#[test]
+fn foreign_addresses_are_taken_without_their_length() {
+    let ips = vec![given("10.1.0.5/24"), given("fd00::5/64")];
+    let ipam = Some(Ipam::Given(v1::GivenAddresses { ips }));
+    let (_, spec) = convert::wanted(v1::AddWorkloadRequest { ipam, ..request() }).expect("served");
+    let both = ["10.1.0.5", "fd00::5"].map(|text| text.parse().expect("an address"));
+    assert_eq!(spec.source, Source::Given(both.to_vec()));
+}
+
+#[test]
+fn what_cannot_be_is_refused_by_field_and_not_tried_again() {
+    let bad = |change: fn(&mut v1::AddWorkloadRequest)| {
+        let mut request = request();
+        change(&mut request);
+        let status = failed(convert::wanted(request).expect_err("it cannot be"));
+        assert_eq!(cni_code(&status), 7, "{status:?}");
+        margay_proto::error::field(&status).expect("it names a field")
+    };
+    assert_eq!(bad(|request| request.attachment = None), "attachment");
+    assert_eq!(bad(|request| request.netns = "a".into()), "netns");
+    assert_eq!(bad(|request| request.queues = 4), "queues");
+    assert_eq!(bad(|request| request.pod = Some(v1::PodIdentity::default())), "pod");
+    assert_eq!(
+        bad(|request| request
+            .routes
+            .push(v1::WorkloadRoute { destination: "x".into(), gateway: String::new() })),
+        "routes"
+    );
+    assert_eq!(
+        bad(|request| request.ipam = Some(Ipam::Assign(v1::AssignByUs::default()))),
+        "assign"
+    );
+    assert_eq!(
+        bad(|request| {
+            let ips = vec![given("10.0.0.256")];
+            request.ipam = Some(Ipam::Given(v1::GivenAddresses { ips }));
+        }),
+        "given"
+    );
+}
+
+#[test]
+fn each_cause_has_its_code() {
+    for (cause, code) in [
+        (Cause::Later, 11),
+        (Cause::Exhausted, 11),
+        (Cause::Namespace, 4),
+        (Cause::Forbidden, 7),
+        (Cause::Kernel, 100),
+        (Cause::AddressTaken, 101),
+        (Cause::NameTaken, 102),
+        (Cause::Different, 103),
+    ] {
+        assert_eq!(cni_code(&failed(Failure::new(cause, "x"))), code);
+    }
+}

@@ -1,0 +1,344 @@
+//! Does the steps of attachments: journal, addresses, link, routes, endpoint.
+//!
+//! Owns what a step means here, and which failure is which for a runtime. Leaves to
+//! `margay-workload` the order of steps.
+
+use std::{collections::BTreeMap, net::IpAddr, path::Path, sync::Arc, time::SystemTime};
+
+use margay_datastore::{Outcome, Store, StoreError};
+use margay_fib::{AttachError, HostRouteError, LinkSpec};
+use margay_ipam::{Answer, Ask, Consequence, Handle, IpamError, Release, Request, Use, Want};
+use margay_model::{Actor, Key, Resource, Revision, Txn, kinds::WorkloadEndpoint};
+use margay_workload::{
+    AttachmentId, Cause, Done, Entry, Failure, Source, Step, Wish, endpoint, name,
+};
+use tokio::{
+    sync::Semaphore,
+    time::{Duration, Instant, timeout_at},
+};
+
+use super::{journal::Journal, network::Network};
+use crate::{
+    ipam::Ipam,
+    ready::{Ready, Verdict},
+    resources::{ResourceError, Resources, WriteMode, WriteOptions},
+};
+
+/// Links made or removed at once: the kernel does one at a time anyway.
+const LINKS: usize = 8;
+/// How long a route may take to be in the kernel.
+const ROUTE: Duration = Duration::from_secs(3);
+/// How often an endpoint is looked at again that others change at the same time.
+const TRIES: usize = 8;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Steps {
+    pub(super) node: Arc<str>,
+    pub(super) journal: Journal,
+    pub(super) ipam: Ipam,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) ready: Ready,
+    pub(super) network: Arc<dyn Network>,
+    links: Semaphore,
+    actor: Actor,
+}
+
+impl Steps {
+    pub(super) fn new(
+        node: Arc<str>,
+        journal: Journal,
+        ipam: Ipam,
+        store: Arc<dyn Store>,
+        ready: Ready,
+        network: Arc<dyn Network>,
+    ) -> Self {
+        let component = "margay-bgpd/workloads".to_owned();
+        let actor = Actor { component, node: node.to_string(), user: None };
+        let links = Semaphore::new(LINKS);
+        Self { node, journal, ipam, store, ready, network, links, actor }
+    }
+
+    /// Does a step of an attachment; after `until` it is of no use.
+    pub(super) async fn perform(
+        &self,
+        id: &AttachmentId,
+        step: Step,
+        until: Option<Instant>,
+    ) -> Result<Done, Failure> {
+        match step {
+            Step::Record(entry) => self.journal.record(*entry).await.map_err(journal)?,
+            Step::Forget => self.journal.forget(id.clone()).await.map_err(journal)?,
+            Step::Assign { entry, replaces } => {
+                let addresses = in_time(until, self.assign(&entry, replaces)).await?;
+                return Ok(Done::Assigned(addresses));
+            }
+            Step::Release(handle) => self.release(&handle).await?,
+            Step::Attach(entry) => self.attach(&entry).await?,
+            Step::Detach { name, alias } => self.detach(name, alias).await?,
+            Step::Reach(entry) => self.reach(&entry).await?,
+            Step::Publish(entry) => in_time(until, self.publish(&entry)).await?,
+            Step::Retract(entry) => self.retract(&entry).await?,
+            Step::AwaitPolicy(entry) => self.await_policy(&entry).await?,
+        }
+        Ok(Done::Done)
+    }
+
+    async fn assign(
+        &self,
+        entry: &Entry,
+        replaces: Option<String>,
+    ) -> Result<Vec<IpAddr>, Failure> {
+        let Source::Assign(wish) = &entry.spec.source else { return Ok(entry.addresses.clone()) };
+        let namespace = entry.spec.pod.as_ref().map(|pod| pod.namespace.clone());
+        let namespace = namespace.unwrap_or_default();
+        let not_for_namespace =
+            self.ipam.look(move |sight| sight.not_for_namespace(&namespace)).await;
+        let not_for_namespace = not_for_namespace.ok_or_else(stopping)?;
+        let handle = handle(&entry.id.handle())?;
+        let replaces = replaces.map(|handle| self::handle(&handle)).transpose()?;
+        let mut addresses = Vec::new();
+        for (want, pools) in wants(wish) {
+            let ask = Ask::Assign(Request {
+                handle: handle.clone(),
+                want,
+                pools,
+                not_for_namespace: not_for_namespace.clone(),
+                use_: Use::Workload,
+                attributes: attributes(entry, &self.node),
+                reuse: true,
+                replaces: replaces.clone(),
+            });
+            match self.ipam.ask(ask).await.map_err(|error| refused(&error))? {
+                Answer::Assigned(grants) => addresses.extend(grants.iter().map(|g| g.address)),
+                _ => return Err(Failure::new(Cause::Later, "the answer is to another question")),
+            }
+        }
+        Ok(addresses)
+    }
+
+    async fn release(&self, handle: &str) -> Result<(), Failure> {
+        let ask = Ask::Release(vec![Release::Handle(self::handle(handle)?)]);
+        self.ipam.ask(ask).await.map(|_| ()).map_err(|error| refused(&error))
+    }
+
+    async fn attach(&self, entry: &Entry) -> Result<(), Failure> {
+        let (spec, netns) = (link(entry), entry.spec.netns.clone());
+        let network = Arc::clone(&self.network);
+        let _turn = self.links.acquire().await;
+        blocking(move || network.attach(Path::new(&netns), &spec)).await?.map_err(|e| kernel(&e))
+    }
+
+    /// Removes a link, if it carries this alias.
+    pub(super) async fn detach(&self, name: String, alias: String) -> Result<(), Failure> {
+        let network = Arc::clone(&self.network);
+        let _turn = self.links.acquire().await;
+        blocking(move || network.detach(&name, &alias)).await?.map_err(|error| kernel(&error))
+    }
+
+    async fn reach(&self, entry: &Entry) -> Result<(), Failure> {
+        for address in entry.addresses.clone() {
+            let (network, link) = (Arc::clone(&self.network), entry.host_interface.clone());
+            match blocking(move || network.reach(address, &link, ROUTE)).await? {
+                // Routes are somebody else's business by configuration.
+                Ok(()) | Err(HostRouteError::Off) => {}
+                Err(error @ HostRouteError::Conflict { .. }) => {
+                    let help = "remove that route or address, or reserve it with an IPReservation";
+                    let text = format!("{error}\nhelp: {help}");
+                    return Err(Failure::new(Cause::AddressTaken, text));
+                }
+                Err(error @ HostRouteError::Refused { .. }) => {
+                    return Err(Failure::new(Cause::Kernel, error.to_string()));
+                }
+                Err(error) => return Err(Failure::new(Cause::Later, error.to_string())),
+            }
+        }
+        Ok(())
+    }
+
+    async fn publish(&self, entry: &Entry) -> Result<(), Failure> {
+        let endpoint = endpoint::of(entry, &self.node)?;
+        let resource = Resource::WorkloadEndpoint(Box::new(endpoint));
+        let options =
+            WriteOptions { mode: WriteMode::Apply, dry_run: false, now: SystemTime::now() };
+        let resources = Resources::new(Arc::clone(&self.store));
+        match resources.write(vec![resource], &options, &self.actor).await {
+            Ok(_) => Ok(()),
+            Err(ResourceError::Faults(faults)) => Err(Failure::invalid(
+                "labels",
+                format!("the WorkloadEndpoint is refused: {faults}"),
+            )),
+            Err(error @ ResourceError::Invalid { .. }) => {
+                Err(Failure::invalid("labels", error.to_string()))
+            }
+            Err(error) => Err(Failure::new(Cause::Later, error.to_string())),
+        }
+    }
+
+    async fn retract(&self, entry: &Entry) -> Result<(), Failure> {
+        let key = endpoint::key(entry, &self.node)?;
+        self.retract_if(&key, |endpoint| endpoint::is_of(endpoint, &entry.id)).await
+    }
+
+    /// Deletes an endpoint, if it is as described.
+    pub(super) async fn retract_if(
+        &self,
+        key: &Key,
+        is_meant: impl Fn(&WorkloadEndpoint) -> bool,
+    ) -> Result<(), Failure> {
+        for _ in 0..TRIES {
+            let Some(found) = self.store.get(key).await.map_err(|e| store(&e))? else {
+                return Ok(());
+            };
+            match Resource::decode(&found.value) {
+                Ok(Resource::WorkloadEndpoint(endpoint)) if is_meant(&endpoint) => {}
+                _ => return Ok(()),
+            }
+            let txn = Txn::delete(key.clone(), found.revision);
+            match self.store.commit(txn, &self.actor).await.map_err(|e| store(&e))? {
+                Outcome::Committed(_) => return Ok(()),
+                Outcome::Conflict(_) => {}
+            }
+        }
+        Err(Failure::new(Cause::Later, format!("{key}: others keep changing it")))
+    }
+
+    async fn await_policy(&self, entry: &Entry) -> Result<(), Failure> {
+        let patience = Duration::from_secs(entry.spec.policy_wait.into());
+        let deadline = Instant::now() + patience;
+        let key = endpoint::key(entry, &self.node)?;
+        let Key::Resource(endpoint) = &key else { return Ok(()) };
+        let anybody = self.ready.wait(endpoint, Revision::default(), Instant::now()).await;
+        if anybody == Ok(Verdict::NobodyExpected) {
+            return Ok(());
+        }
+        let written = self.store.get(&key).await.map_err(|error| store(&error))?;
+        let generation = written.map_or(Revision::default(), |written| written.revision);
+        let waited = self.ready.wait(endpoint, generation, deadline).await;
+        waited.map(|_| ()).map_err(|error| {
+            let text = format!(
+                "the policy of the endpoint is not in force after {} s: {error}\nhelp: look at \
+                 margay-policy-dp, or raise policy_wait_seconds",
+                patience.as_secs()
+            );
+            Failure::new(Cause::Later, text)
+        })
+    }
+}
+
+/// What is asked of the allocator: one request, or one a family where only one of them is bound to
+/// pools.
+fn wants(wish: &Wish) -> Vec<(Want, Vec<String>)> {
+    if !wish.exactly.is_empty() {
+        return vec![(Want::Exactly(wish.exactly.clone()), Vec::new())];
+    }
+    let (v4, v6) = (usize::from(wish.v4), usize::from(wish.v6));
+    if wish.v4 && wish.v6 && wish.v4_pools.is_empty() != wish.v6_pools.is_empty() {
+        let four = (Want::Any { v4, v6: 0 }, wish.v4_pools.clone());
+        return vec![four, (Want::Any { v4: 0, v6 }, wish.v6_pools.clone())];
+    }
+    let of = |wanted: bool, pools: &Vec<String>| if wanted { pools.clone() } else { Vec::new() };
+    let pools = [of(wish.v4, &wish.v4_pools), of(wish.v6, &wish.v6_pools)].concat();
+    vec![(Want::Any { v4, v6 }, pools)]
+}
+
+/// Who has an address, in Calico's words.
+fn attributes(entry: &Entry, node: &str) -> BTreeMap<String, String> {
+    let mut attributes = BTreeMap::from([("node".to_owned(), node.to_owned())]);
+    match &entry.spec.pod {
+        Some(pod) => {
+            attributes.insert("namespace".to_owned(), pod.namespace.clone());
+            attributes.insert("pod".to_owned(), pod.name.clone());
+        }
+        None => {
+            attributes.insert("container".to_owned(), entry.id.container.clone());
+        }
+    }
+    attributes
+}
+
+/// The link of an attachment.
+pub(super) fn link(entry: &Entry) -> LinkSpec {
+    LinkSpec {
+        container_mac: Some(entry.mac().0),
+        mtu: entry.spec.mtu,
+        alias: name::alias(&entry.id),
+        routes: entry.routes(),
+        forwarding: entry.spec.forwarding,
+        rp_filter: (!entry.spec.spoofed.is_empty()).then_some(0),
+        ..LinkSpec::new(&entry.host_interface, &entry.id.ifname, entry.addresses.clone())
+    }
+}
+
+/// What the kernel side says, as a runtime is told.
+pub(super) fn kernel(error: &AttachError) -> Failure {
+    let cause = match error {
+        AttachError::Spec(_) => Cause::Invalid("attachment"),
+        AttachError::NamespaceMissing { .. }
+        | AttachError::NotANamespace { .. }
+        | AttachError::HostNamespace { .. }
+        | AttachError::NamespaceGone { .. } => Cause::Namespace,
+        AttachError::NameTaken { .. }
+        | AttachError::ContainerNameTaken { .. }
+        | AttachError::Differs { .. } => Cause::NameTaken,
+        _ if error.is_transient() => Cause::Later,
+        _ => Cause::Kernel,
+    };
+    Failure::new(cause, error.to_string())
+}
+
+/// What the allocator says, as a runtime is told.
+pub(crate) fn refused(error: &IpamError) -> Failure {
+    let cause = match error.consequence() {
+        Consequence::Invalid => Cause::Invalid("assign"),
+        Consequence::Forbidden | Consequence::NotFound => Cause::Forbidden,
+        Consequence::AlreadyExists => Cause::AddressTaken,
+        Consequence::Exhausted => Cause::Exhausted,
+        Consequence::Aborted | Consequence::Unavailable => Cause::Later,
+    };
+    let help = error.help().map(|help| format!("\nhelp: {help}")).unwrap_or_default();
+    Failure::new(cause, format!("{error}{help}"))
+}
+
+fn store(error: &StoreError) -> Failure {
+    Failure::new(Cause::Later, error.to_string())
+}
+
+fn journal(error: String) -> Failure {
+    Failure::new(Cause::Later, format!("the journal of attachments: {error}"))
+}
+
+fn stopping() -> Failure {
+    Failure::new(Cause::Later, "the daemon is stopping")
+}
+
+fn handle(text: &str) -> Result<Handle, Failure> {
+    Handle::try_from(text).map_err(|error| Failure::invalid("attachment", error.to_string()))
+}
+
+async fn in_time<T>(
+    until: Option<Instant>,
+    step: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let Some(until) = until else { return step.await };
+    match timeout_at(until, step).await {
+        Ok(result) => result,
+        Err(_) => Err(Failure::new(Cause::Later, "the datastore did not answer in time")),
+    }
+}
+
+/// On a thread that may block.
+pub(super) async fn blocking<T: Send + 'static>(
+    call: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Failure> {
+    match tokio::task::spawn_blocking(call).await {
+        Ok(result) => Ok(result),
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(stopping()),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;

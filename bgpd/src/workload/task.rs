@@ -1,0 +1,529 @@
+//! The task that owns the desk: calls and ended steps in, steps and answers out.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    net::IpAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use margay_ipam::Handle;
+use margay_proto::v1::DeleteWorkloadRequest;
+use margay_workload::{
+    AttachmentId, CallId, Desk, Done, Failure, Input, Now, Output, Reply, Scene, State,
+};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinSet,
+    time::{MissedTickBehavior, interval, sleep_until},
+};
+use tracing::{debug, info, warn};
+
+use super::{
+    Call, Request, Sight,
+    cluster::{Cluster, KINDS},
+    history::{History, Record, Times},
+    journal::Found,
+    spool,
+    steps::{Steps, blocking},
+};
+use crate::{
+    ipam::{Lives, OwnAddresses, wall},
+    mirror::{Mirror, News, Subscription},
+};
+
+/// Between two reports to the allocator of what lives here, and two looks at the MTU.
+const LOOK: Duration = Duration::from_secs(20);
+/// Between two looks at the spool.
+const SPOOL: Duration = Duration::from_secs(60);
+
+/// What a task is made of.
+pub(super) struct Parts<'a> {
+    pub(super) steps: Arc<Steps>,
+    pub(super) found: Found,
+    pub(super) spool: PathBuf,
+    pub(super) mirror: &'a Mirror,
+    pub(super) requests: mpsc::Receiver<Request>,
+    pub(super) own: watch::Receiver<OwnAddresses>,
+    pub(super) announce: watch::Sender<BTreeSet<IpAddr>>,
+    pub(super) times: Arc<Times>,
+}
+
+/// See the module's text.
+pub(super) struct Task {
+    desk: Desk,
+    steps: Arc<Steps>,
+    found: Option<Found>,
+    whole: bool,
+    spool: PathBuf,
+    requests: mpsc::Receiver<Request>,
+    subscription: Subscription,
+    cluster: Cluster,
+    own: watch::Receiver<OwnAddresses>,
+    announce: watch::Sender<BTreeSet<IpAddr>>,
+    times: Arc<Times>,
+    history: History,
+    callers: BTreeMap<CallId, Caller>,
+    next_call: u64,
+    work: JoinSet<Ended>,
+    /// Addresses of attachments, and of endpoints applied by hand, with their links.
+    attached: BTreeMap<IpAddr, String>,
+    by_hand: BTreeMap<IpAddr, String>,
+    mtu: u32,
+    started: Instant,
+}
+
+/// Who waits for an answer.
+enum Caller {
+    Call {
+        verb: &'static str,
+        since: Instant,
+        reply: oneshot::Sender<Result<Reply, Failure>>,
+    },
+    /// The file goes once it is done.
+    Spool(PathBuf),
+}
+
+/// Something that was done beside the task.
+enum Ended {
+    Step { id: AttachmentId, record: Record, result: Result<Done, Failure> },
+    Scene { call: CallId, network: String, valid: BTreeSet<(String, String)>, scene: Scene },
+    Mtu(u32),
+    Spool(Vec<(PathBuf, DeleteWorkloadRequest)>),
+    Nothing,
+}
+
+impl Task {
+    pub(super) fn new(parts: Parts<'_>) -> Self {
+        let whole = parts.found.whole;
+        Self {
+            desk: Desk::default(),
+            cluster: Cluster::new(Arc::clone(&parts.steps.node)),
+            steps: parts.steps,
+            found: Some(parts.found),
+            whole,
+            spool: parts.spool,
+            requests: parts.requests,
+            subscription: parts.mirror.subscribe(KINDS.into(), None),
+            own: parts.own,
+            announce: parts.announce,
+            times: parts.times,
+            history: History::default(),
+            callers: BTreeMap::new(),
+            next_call: 0,
+            work: JoinSet::new(),
+            attached: BTreeMap::new(),
+            by_hand: BTreeMap::new(),
+            mtu: 0,
+            started: Instant::now(),
+        }
+    }
+
+    /// Works until it is told to stop. Then it takes no more calls, and ends once what it took is
+    /// answered.
+    pub(super) async fn run(mut self) {
+        self.begin().await;
+        let mut look = interval(LOOK);
+        let mut spool = interval(SPOOL);
+        for every in [&mut look, &mut spool] {
+            every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            // The first comes at once.
+            every.tick().await;
+        }
+        let mut stopping: Option<oneshot::Sender<()>> = None;
+        let mut routes_told = false;
+        loop {
+            if !routes_told && self.cluster.is_in_sync() {
+                routes_told = true;
+                self.steps.network.routes_in_sync();
+            }
+            if self.callers.is_empty()
+                && let Some(done) = stopping.take()
+            {
+                // Whoever asked may have given up waiting.
+                let _ = done.send(());
+                return;
+            }
+            let deadline = self.desk.next_deadline();
+            let at = self.started + deadline.unwrap_or_default();
+            tokio::select! {
+                request = self.requests.recv(), if stopping.is_none() => match request {
+                    Some(Request::Stop(done)) => stopping = Some(done),
+                    Some(Request::Call(call, reply)) => self.call(call, reply),
+                    Some(Request::Look(look)) => look(Sight {
+                        desk: &self.desk,
+                        history: &self.history,
+                        endpoints: self.cluster.endpoints(),
+                        mtu: self.mtu,
+                    }),
+                    None => return,
+                },
+                Some(ended) = self.work.join_next() => match ended {
+                    Ok(ended) => self.ended(ended),
+                    Err(error) => {
+                        if let Ok(panic) = error.try_into_panic() {
+                            std::panic::resume_unwind(panic);
+                        }
+                    }
+                },
+                news = self.subscription.next() => self.news(news),
+                Ok(()) = self.own.changed() => self.announce(),
+                _ = look.tick() => {
+                    self.look_at_mtu();
+                    self.tell_allocator();
+                }
+                _ = spool.tick() => {
+                    let folder = self.spool.clone();
+                    self.work.spawn(async move {
+                        Ended::Spool(blocking(move || spool::read(&folder)).await.unwrap_or_default())
+                    });
+                }
+                () = sleep_until(at.into()), if deadline.is_some() => self.act(Input::Tick),
+            }
+        }
+    }
+
+    /// Takes up the journal and the spool, before anything else.
+    async fn begin(&mut self) {
+        let Some(found) = self.found.take() else { return };
+        let scene = loop {
+            match self
+                .scene(found.entries.iter().map(|entry| (&entry.id, &*entry.spec.netns)))
+                .await
+            {
+                Ok(scene) => break scene,
+                // Without it nobody can say what is whose.
+                Err(error) => {
+                    warn!(err = %error, "the links of workloads cannot be listed; trying again");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            }
+        };
+        let entries = found.entries.len();
+        self.act(Input::Load(found.entries, scene));
+        if entries > 0 {
+            let left = self.desk.pending();
+            info!(
+                attachments = entries,
+                unfinished = left,
+                "the journal of attachments is taken up"
+            );
+        }
+        let (network, overlays) = (Arc::clone(&self.steps.network), self.cluster.overlays());
+        let mtu = blocking(move || network.mtu(&[], &overlays)).await;
+        self.mtu = mtu.unwrap_or_default();
+        self.tell_allocator();
+        let folder = self.spool.clone();
+        let spooled = blocking(move || spool::read(&folder)).await.unwrap_or_default();
+        self.work_off(spooled);
+    }
+
+    /// The links there are, and which of these have no network namespace any more.
+    fn scene<'a>(
+        &self,
+        attachments: impl Iterator<Item = (&'a AttachmentId, &'a str)>,
+    ) -> impl Future<Output = Result<Scene, Failure>> + Send + 'static {
+        let attachments: Vec<_> =
+            attachments.map(|(id, netns)| (id.clone(), PathBuf::from(netns))).collect();
+        let (network, whole) = (Arc::clone(&self.steps.network), self.whole);
+        async move {
+            let look = move || {
+                let links = network.links().map_err(|error| super::steps::kernel(&error))?;
+                let is_gone = |(_, path): &(AttachmentId, PathBuf)| {
+                    fs::metadata(path)
+                        .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+                };
+                let gone = attachments.into_iter().filter(is_gone).map(|(id, _)| id);
+                Ok(Scene { links, without_netns: gone.collect(), whole })
+            };
+            blocking(look).await?
+        }
+    }
+
+    fn now(&self) -> Now {
+        Now { wall: wall().0, steady: self.started.elapsed() }
+    }
+
+    fn call(&mut self, call: Call, reply: oneshot::Sender<Result<Reply, Failure>>) {
+        let since = Instant::now();
+        let caller = |verb| Caller::Call { verb, since, reply };
+        match call {
+            Call::Add(id, mut spec) => {
+                if spec.mtu == 0 {
+                    spec.mtu = self.mtu;
+                }
+                let call = self.waits(caller("add"));
+                self.act(Input::Add { call, id, spec });
+            }
+            Call::Delete { id, asked } => {
+                let call = Some(self.waits(caller("del")));
+                self.act(Input::Delete { call, id, asked });
+            }
+            Call::Collect { network, valid } => {
+                let call = self.waits(caller("gc"));
+                let scene = self.scene(std::iter::empty());
+                self.work.spawn(async move {
+                    // Links that cannot be listed are not swept; attachments are collected.
+                    let scene = scene.await.unwrap_or_default();
+                    Ended::Scene { call, network, valid, scene }
+                });
+            }
+        }
+    }
+
+    fn waits(&mut self, caller: Caller) -> CallId {
+        self.next_call += 1;
+        self.callers.insert(CallId(self.next_call), caller);
+        CallId(self.next_call)
+    }
+
+    fn ended(&mut self, ended: Ended) {
+        match ended {
+            Ended::Step { id, record, result } => {
+                let took = Duration::from_micros(record.micros.into());
+                self.times.add(record.step, took);
+                if let Some(err) = &record.error {
+                    debug!(attachment = %id, step = record.step, err, "a step failed");
+                }
+                self.history.add(&id, record);
+                self.act(Input::Done(id.clone(), result));
+                if self.desk.entry(&id).is_none() {
+                    self.history.gone(&id);
+                }
+            }
+            Ended::Scene { call, network, valid, scene } => {
+                self.act(Input::Collect { call, network, valid, scene });
+            }
+            Ended::Mtu(mtu) => {
+                if self.mtu != mtu {
+                    info!(mtu, was = self.mtu, "the MTU of new workloads");
+                    self.mtu = mtu;
+                }
+            }
+            Ended::Spool(found) => self.work_off(found),
+            Ended::Nothing => {}
+        }
+    }
+
+    fn work_off(&mut self, found: Vec<(PathBuf, DeleteWorkloadRequest)>) {
+        for (path, request) in found {
+            let under_way = |caller: &Caller| matches!(caller, Caller::Spool(of) if *of == path);
+            if self.callers.values().any(under_way) {
+                continue;
+            }
+            let attachment = request.attachment.unwrap_or_default();
+            let (network, container) = (&attachment.network, &attachment.container_id);
+            match AttachmentId::new(network, container, &attachment.ifname) {
+                Ok(id) => {
+                    let call = Some(self.waits(Caller::Spool(path)));
+                    let asked = Some(request.spooled_at).filter(|at| *at > 0);
+                    self.act(Input::Delete { call, id, asked });
+                }
+                Err(error) => spool::put_aside(&path, &error.to_string()),
+            }
+        }
+    }
+
+    fn news(&mut self, news: Vec<News>) {
+        let changed = self.cluster.apply(news);
+        if !self.cluster.is_in_sync() {
+            return;
+        }
+        if changed.mtu {
+            self.look_at_mtu();
+        }
+        if changed.endpoints {
+            self.look_at_endpoints();
+        }
+    }
+
+    /// Routes to what was applied by hand; endpoints of attachments that are gone go.
+    fn look_at_endpoints(&mut self) {
+        let mut by_hand = BTreeMap::new();
+        for (_, endpoint) in self.cluster.by_hand() {
+            for address in &endpoint.addresses {
+                by_hand.insert(*address, endpoint.interface.clone());
+            }
+        }
+        let before = std::mem::replace(&mut self.by_hand, by_hand);
+        let addresses: BTreeSet<_> = before.keys().chain(self.by_hand.keys()).copied().collect();
+        for address in addresses {
+            if before.get(&address) != self.by_hand.get(&address) {
+                self.route(address);
+            }
+        }
+        self.announce();
+        if !self.whole {
+            return;
+        }
+        let known: BTreeSet<_> = self.desk.entries().map(|entry| entry.id.handle()).collect();
+        for (key, endpoint) in self.cluster.endpoints() {
+            let Some(handle) = endpoint.handle.clone().filter(|handle| !known.contains(handle))
+            else {
+                continue;
+            };
+            let (steps, key) = (Arc::clone(&self.steps), key.clone());
+            self.work.spawn(async move {
+                let is_it = |found: &margay_model::kinds::WorkloadEndpoint| {
+                    let of = found.metadata.annotations.get(margay_workload::endpoint::HANDLE);
+                    of == Some(&handle)
+                };
+                match steps.retract_if(&key, is_it).await {
+                    Ok(()) => {
+                        info!(endpoint = %key, "an endpoint without an attachment is deleted")
+                    }
+                    Err(error) => debug!(endpoint = %key, err = %error, "an endpoint is left over"),
+                }
+                Ended::Nothing
+            });
+        }
+    }
+
+    fn look_at_mtu(&mut self) {
+        let (network, overlays) = (Arc::clone(&self.steps.network), self.cluster.overlays());
+        let node = self.cluster.addresses().to_vec();
+        self.work.spawn(async move {
+            match blocking(move || network.mtu(&node, &overlays)).await {
+                Ok(mtu) => Ended::Mtu(mtu),
+                Err(_) => Ended::Nothing,
+            }
+        });
+    }
+
+    /// Tells the allocator what lives here: nothing of it is leaked.
+    fn tell_allocator(&mut self) {
+        if !self.whole {
+            // Who is missing in the journal may be alive.
+            return;
+        }
+        let mut lives = Lives::default();
+        for entry in self.desk.entries() {
+            let answered: BTreeSet<_> = entry.addresses.iter().copied().collect();
+            let is_live = entry.state == State::Live;
+            if let Ok(handle) = Handle::try_from(entry.id.handle().as_str()) {
+                lives.attachments.insert(handle, is_live.then(|| answered.clone()));
+            }
+            if !entry.holds_addresses() {
+                lives.unassigned.extend(&answered);
+            }
+            lives.addresses.extend(answered);
+        }
+        lives.addresses.extend(self.by_hand.keys());
+        let ipam = self.steps.ipam.clone();
+        self.work.spawn(async move {
+            ipam.lives(lives).await;
+            Ended::Nothing
+        });
+    }
+
+    /// What is to be announced by itself: addresses that are nobody's of the cluster.
+    fn announce(&self) {
+        let own = self.own.borrow();
+        let given = self.desk.entries().filter(|entry| !entry.holds_addresses());
+        let given = given.flat_map(|entry| &entry.addresses);
+        let given = given.filter(|address| self.attached.contains_key(*address));
+        let given = given.chain(self.by_hand.keys());
+        let outside = |address: &&IpAddr| !own.blocks.iter().any(|block| block.contains(*address));
+        let announced: BTreeSet<IpAddr> = given.filter(outside).copied().collect();
+        self.announce.send_if_modified(|before| {
+            let changed = *before != announced;
+            *before = announced;
+            changed
+        });
+    }
+
+    /// Has an address where it is wished: an attachment's word counts before a human's.
+    fn route(&self, address: IpAddr) {
+        let link = self.attached.get(&address).or_else(|| self.by_hand.get(&address));
+        self.steps.network.route(address, link.map(String::as_str));
+    }
+
+    /// Hands something to the desk and does what it wants.
+    fn act(&mut self, input: Input) {
+        let mut out = Vec::new();
+        self.desk.handle(self.now(), input, &mut out);
+        let routes = out.iter().any(|output| matches!(output, Output::Route(..)));
+        for output in out {
+            self.carry_out(output);
+        }
+        if routes {
+            self.announce();
+        }
+    }
+
+    fn carry_out(&mut self, output: Output) {
+        match output {
+            Output::Do { id, step, until } => {
+                let steps = Arc::clone(&self.steps);
+                let until = until.map(|until| (self.started + until).into());
+                let (name, at, since) = (step.name(), wall().0, Instant::now());
+                self.work.spawn(async move {
+                    let result = steps.perform(&id, step, until).await;
+                    let micros = u32::try_from(since.elapsed().as_micros()).unwrap_or(u32::MAX);
+                    let error = result.as_ref().err().map(|error| error.to_string().into());
+                    Ended::Step { id, record: Record { step: name, at, micros, error }, result }
+                });
+            }
+            Output::Answer(call, reply) => self.answer(call, reply),
+            Output::Route(address, link) => {
+                match link {
+                    Some(link) => self.attached.insert(address, link),
+                    None => self.attached.remove(&address),
+                };
+                self.route(address);
+            }
+            Output::Sweep { name, alias } => {
+                warn!(ifname = name, alias, "a link of a workload that nobody knows is removed");
+                let steps = Arc::clone(&self.steps);
+                self.work.spawn(async move {
+                    if let Err(error) = steps.detach(name.clone(), alias).await {
+                        warn!(ifname = name, err = %error, "it cannot be removed");
+                    }
+                    Ended::Nothing
+                });
+            }
+        }
+    }
+
+    fn answer(&mut self, call: CallId, answer: Result<Reply, Failure>) {
+        match self.callers.remove(&call) {
+            Some(Caller::Call { verb, since, reply }) => {
+                let name = if answer.is_ok() { verb } else { failed(verb) };
+                self.times.add(name, since.elapsed());
+                match &answer {
+                    Ok(Reply::Added(entry)) => info!(
+                        attachment = %entry.id,
+                        ifname = entry.host_interface,
+                        addresses = ?entry.addresses,
+                        "attached"
+                    ),
+                    Err(error) => warn!(verb, err = %error, "a call for a workload failed"),
+                    Ok(_) => {}
+                }
+                // Whoever asked may be gone: it stays until a DEL.
+                let _ = reply.send(answer);
+            }
+            Some(Caller::Spool(path)) => match answer {
+                Ok(_) => {
+                    if let Err(error) = fs::remove_file(&path) {
+                        warn!(file = %path.display(), err = %error, "cannot remove what is done");
+                    }
+                }
+                // The file stays for the next look.
+                Err(error) => warn!(file = %path.display(), err = %error, "not deleted yet"),
+            },
+            None => {}
+        }
+    }
+}
+
+/// The name under which failed calls are counted.
+fn failed(verb: &str) -> &'static str {
+    match verb {
+        "add" => "add failed",
+        "del" => "del failed",
+        _ => "gc failed",
+    }
+}

@@ -1,0 +1,338 @@
+use std::{
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+};
+
+use margay_datastore::MemStore;
+use margay_fib::{
+    AttachError, HostRouteError, LinkSpec,
+    attach::{Difference, Overlay},
+};
+use margay_model::{Actor, Area, Kind, Resource, Txn};
+use margay_proto::v1::{Attachment, DeleteWorkloadRequest};
+use margay_workload::{Mode, Pod, Source, State, Wish};
+use prost::Message;
+use tokio::task::JoinSet;
+
+use super::*;
+
+/// A kernel in memory.
+#[derive(Debug, Default)]
+struct Double(Mutex<DoubleState>);
+
+#[derive(Debug, Default)]
+struct DoubleState {
+    links: BTreeMap<String, String>,
+    routes: BTreeMap<IpAddr, String>,
+    /// The next attach fails.
+    broken: bool,
+}
+
+impl Double {
+    fn with<T>(&self, look: impl FnOnce(&mut DoubleState) -> T) -> T {
+        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Network for Double {
+    fn attach(&self, netns: &Path, spec: &LinkSpec) -> Result<(), AttachError> {
+        self.with(|state| {
+            if std::mem::take(&mut state.broken) {
+                let path = netns.to_owned();
+                return Err(AttachError::NamespaceGone { path });
+            }
+            state.links.insert(spec.host_name.clone(), spec.alias.clone());
+            Ok(())
+        })
+    }
+
+    fn detach(&self, link: &str, alias: &str) -> Result<(), AttachError> {
+        self.with(|state| {
+            if state.links.get(link).is_some_and(|found| found == alias) {
+                state.links.remove(link);
+            }
+        });
+        Ok(())
+    }
+
+    fn links(&self) -> Result<BTreeMap<String, String>, AttachError> {
+        Ok(self.with(|state| state.links.clone()))
+    }
+
+    fn differences(&self, _: &Path, _: &LinkSpec) -> Result<Vec<Difference>, AttachError> {
+        Ok(Vec::new())
+    }
+
+    fn route(&self, address: IpAddr, link: Option<&str>) {
+        self.with(|state| match link {
+            Some(link) => state.routes.insert(address, link.to_owned()),
+            None => state.routes.remove(&address),
+        });
+    }
+
+    fn reach(&self, address: IpAddr, link: &str, _: Duration) -> Result<(), HostRouteError> {
+        let there = self.with(|state| state.routes.get(&address).is_some_and(|of| of == link));
+        assert!(there, "wished before it is waited for");
+        Ok(())
+    }
+
+    fn unreached(&self) -> BTreeMap<IpAddr, String> {
+        BTreeMap::new()
+    }
+
+    fn routes_in_sync(&self) {}
+
+    fn mtu(&self, _: &[IpAddr], overlays: &BTreeSet<Overlay>) -> u32 {
+        margay_fib::attach::pod_mtu(1500, &overlays.iter().copied().collect::<Vec<_>>())
+    }
+}
+
+/// What outlives a daemon.
+struct World {
+    store: MemStore,
+    kernel: Arc<Double>,
+    folder: tempfile::TempDir,
+}
+
+/// A daemon on it.
+struct Daemon {
+    workloads: Workloads,
+    ipam: Ipam,
+    _tasks: JoinSet<()>,
+}
+
+impl World {
+    async fn new() -> Self {
+        let store = MemStore::new();
+        let pool = "{\"apiVersion\":\"projectcalico.org/v3\",\"kind\":\"IPPool\",\"metadata\":\
+                    {\"name\":\"a\"},\"spec\":{\"cidr\":\"10.0.0.0/24\",\"blockSize\":26}}";
+        let world =
+            Self { store, kernel: Arc::default(), folder: tempfile::tempdir().expect("a folder") };
+        world.put(Key::cluster(Kind::IpPool, "a"), pool).await;
+        world
+    }
+
+    async fn put(&self, key: Key, text: &str) {
+        let txn = Txn::create(key, text.as_bytes().to_vec().into(), vec![]);
+        let actor = Actor { component: "test".into(), node: "n1".into(), user: None };
+        self.store.commit(txn, &actor).await.expect("it is written");
+    }
+
+    fn start(&self) -> Daemon {
+        let store: Arc<dyn Store> = Arc::new(self.store.clone());
+        let mirror = Mirror::new();
+        let state_dir = self.folder.path();
+        let mut tasks = JoinSet::new();
+        let (ipam, task) =
+            Ipam::new(Arc::clone(&store), &mirror, "n1", state_dir).expect("it starts");
+        tasks.spawn(task);
+        let network: Arc<dyn Network> = self.kernel.clone();
+        let around = Surroundings {
+            node: "n1".into(),
+            state_dir,
+            store: Arc::clone(&store),
+            mirror: &mirror,
+            ipam: ipam.clone(),
+            ready: Ready::new(state_dir),
+        };
+        let (workloads, task) = Workloads::on(network, around).expect("it starts");
+        tasks.spawn(task);
+        tasks.spawn(mirror.follow(store));
+        Daemon { workloads, ipam, _tasks: tasks }
+    }
+
+    fn links(&self) -> usize {
+        self.kernel.with(|state| state.links.len())
+    }
+
+    fn routes(&self) -> BTreeMap<IpAddr, String> {
+        self.kernel.with(|state| state.routes.clone())
+    }
+
+    async fn endpoints(&self) -> usize {
+        let area = Area::Kind(Kind::WorkloadEndpoint, None);
+        margay_datastore::list_all(&self.store, &area).await.expect("it is there").0.len()
+    }
+
+    fn journal(&self) -> Vec<Entry> {
+        // Only to look: the daemon on it is gone.
+        Journal::open(self.folder.path()).expect("it opens").1.entries
+    }
+}
+
+impl Daemon {
+    async fn add(&self, container: &str) -> Result<Entry, Failure> {
+        match self.workloads.call(Call::Add(id(container), Box::new(spec()))).await? {
+            Reply::Added(entry) => Ok(*entry),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn delete(&self, container: &str) -> bool {
+        let call = Call::Delete { id: id(container), asked: None };
+        match self.workloads.call(call).await.expect("it is deleted") {
+            Reply::Deleted(found) => found,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Waits until nothing is under way.
+    async fn settled(&self) {
+        while self.workloads.look(|sight| sight.desk.pending()).await != Some(0) {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// How many addresses are held.
+    async fn held(&self) -> usize {
+        let held = self.ipam.look(|sight| {
+            let node = margay_ipam::NodeName::try_from("n1").expect("a name");
+            sight.allocator().view().used_on(&node).len()
+        });
+        held.await.expect("it runs")
+    }
+}
+
+fn id(container: &str) -> AttachmentId {
+    AttachmentId::new("net", container, "eth0").expect("it is one")
+}
+
+fn spec() -> Spec {
+    Spec {
+        mode: Mode::Link,
+        netns: "/run/netns/none-such".into(),
+        pod: Some(Pod { namespace: "shop".into(), name: "web".into(), uid: String::new() }),
+        source: Source::Assign(Wish { v4: true, ..Wish::default() }),
+        labels: BTreeMap::new(),
+        routes: None,
+        mtu: 0,
+        mac: None,
+        forwarding: None,
+        floating: Vec::new(),
+        spoofed: Vec::new(),
+        policy_wait: 1,
+    }
+}
+
+fn run(test: impl Future<Output = ()>) {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    let in_time = async { tokio::time::timeout(Duration::from_secs(20), test).await };
+    runtime.block_on(in_time).expect("in time");
+}
+
+#[test]
+fn a_pod_gets_an_address_a_link_a_route_and_an_endpoint_and_loses_them_again() {
+    run(async {
+        let world = World::new().await;
+        let daemon = world.start();
+        let entry = daemon.add("c1").await.expect("attached");
+        assert_eq!(entry.state, State::Live);
+        assert_eq!(entry.spec.mtu, 1500);
+        let [address] = entry.addresses[..] else { panic!("{entry:?}") };
+        assert_eq!(world.routes()[&address], entry.host_interface);
+        assert_eq!((world.links(), world.endpoints().await, daemon.held().await), (1, 1, 1));
+        assert!(daemon.delete("c1").await);
+        assert_eq!((world.links(), world.routes().len()), (0, 0));
+        daemon.settled().await;
+        assert_eq!((world.endpoints().await, daemon.held().await), (0, 0));
+        assert!(!daemon.delete("c1").await);
+    });
+}
+
+#[test]
+fn a_failed_add_leaves_nothing() {
+    run(async {
+        let world = World::new().await;
+        let daemon = world.start();
+        world.kernel.with(|state| state.broken = true);
+        let error = daemon.add("c1").await.expect_err("no namespace");
+        assert_eq!(error.cause, Cause::Namespace);
+        daemon.settled().await;
+        assert_eq!((world.links(), world.endpoints().await, daemon.held().await), (0, 0, 0));
+    });
+}
+
+#[test]
+fn while_the_datastore_is_away_an_add_fails_in_time_and_a_delete_succeeds() {
+    run(async {
+        let world = World::new().await;
+        let daemon = world.start();
+        daemon.add("c1").await.expect("attached");
+        world.store.set_away(Some("unplugged"));
+        let since = std::time::Instant::now();
+        let mut other = spec();
+        other.pod = None;
+        let error = daemon.workloads.call(Call::Add(id("c2"), Box::new(other))).await;
+        assert_eq!(error.expect_err("away").cause, Cause::Later);
+        assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
+        assert!(daemon.delete("c1").await);
+        assert_eq!(world.links(), 0);
+    });
+}
+
+#[test]
+fn a_daemon_that_comes_again_keeps_what_was_live_and_works_off_the_spool() {
+    run(async {
+        let world = World::new().await;
+        let daemon = world.start();
+        let first = daemon.add("c1").await.expect("attached");
+        drop(daemon);
+        assert_eq!(world.journal(), std::slice::from_ref(&first));
+        world.kernel.with(|state| state.routes.clear());
+        let daemon = world.start();
+        // The same again, as if nothing had happened.
+        assert_eq!(daemon.add("c1").await.expect("attached"), first);
+        assert_eq!(world.routes().len(), 1);
+        drop(daemon);
+        let attachment =
+            Attachment { network: "net".into(), container_id: "c1".into(), ifname: "eth0".into() };
+        let request = DeleteWorkloadRequest {
+            attachment: Some(attachment),
+            spooled_at: crate::ipam::wall().0,
+            ..DeleteWorkloadRequest::default()
+        };
+        let file: PathBuf = spool::folder(world.folder.path()).join("one.del");
+        std::fs::write(&file, request.encode_to_vec()).expect("written");
+        let daemon = world.start();
+        while file.exists() {
+            tokio::task::yield_now().await;
+        }
+        daemon.settled().await;
+        assert_eq!((world.links(), world.endpoints().await, daemon.held().await), (0, 0, 0));
+    });
+}
+
+#[test]
+fn an_endpoint_applied_by_hand_is_routed_and_announced_and_one_that_is_left_over_goes() {
+    run(async {
+        let world = World::new().await;
+        let endpoint = |pod: &str, annotations: &str, address: &str| {
+            format!(
+                "{{\"apiVersion\":\"projectcalico.org/v3\",\"kind\":\"WorkloadEndpoint\",\
+                 \"metadata\":{{\"name\":\"n1-k8s-{pod}-eth0\",\"namespace\":\"shop\",\
+                 \"annotations\":{{{annotations}}}}},\"spec\":{{\"orchestrator\":\"k8s\",\"node\":\
+                 \"n1\",\"pod\":\"{pod}\",\"endpoint\":\"eth0\",\"interfaceName\":\"cali{pod}\",\
+                 \"ipNetworks\":[\"{address}/32\"]}}}}"
+            )
+        };
+        let key = |pod: &str| {
+            Key::namespaced(Kind::WorkloadEndpoint, "shop", format!("n1-k8s-{pod}-eth0"))
+        };
+        let hand = endpoint("hand", "", "192.0.2.1");
+        Resource::decode(hand.as_bytes()).expect("it is one");
+        world.put(key("hand"), &hand).await;
+        let gone = endpoint("gone", "\"margay/attachment\":\"net.gone\"", "192.0.2.2");
+        world.put(key("gone"), &gone).await;
+        let daemon = world.start();
+        let address: IpAddr = "192.0.2.1".parse().expect("an address");
+        let mut announced = daemon.workloads.announced();
+        announced.wait_for(|all| *all == BTreeSet::from([address])).await.expect("it runs");
+        assert_eq!(world.routes(), BTreeMap::from([(address, "calihand".to_owned())]));
+        while world.endpoints().await > 1 {
+            tokio::task::yield_now().await;
+        }
+        assert!(world.store.get(&key("hand")).await.expect("it answers").is_some());
+    });
+}

@@ -1,0 +1,264 @@
+//! What an attachment is: what it is known by, what was asked for it, how far it is.
+
+use std::{collections::BTreeMap, fmt, net::IpAddr};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::failure::Failure;
+
+/// What an attachment is known by. None of the three has a `/` in it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct AttachmentId {
+    /// The name of the network configuration.
+    pub network: String,
+    /// The container, as the runtime names it.
+    pub container: String,
+    /// The interface in the container.
+    pub ifname: String,
+}
+
+impl AttachmentId {
+    /// Of these three, by the rules of the CNI specification.
+    ///
+    /// # Errors
+    /// One of them cannot be a name.
+    pub fn new(network: &str, container: &str, ifname: &str) -> Result<Self, Failure> {
+        for (field, text) in [("network", network), ("container_id", container)] {
+            let fits = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'.' | b'-');
+            let holds = text.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric)
+                && text.bytes().all(fits)
+                && text.len() <= LONGEST;
+            if !holds {
+                let text = format!(
+                    "{text:?} cannot be: a letter or digit, then letters, digits, _ . -, at most \
+                     {LONGEST}"
+                );
+                return Err(Failure::invalid(field, text));
+            }
+        }
+        let bad = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
+        let length = ifname.len();
+        if !(1..=15).contains(&length) || ifname == "." || ifname == ".." || ifname.contains(bad) {
+            let text = format!(
+                "{ifname:?} cannot be an interface: 1 to 15 octets without slash, colon or white \
+                 space"
+            );
+            return Err(Failure::invalid("ifname", text));
+        }
+        Ok(Self { network: network.into(), container: container.into(), ifname: ifname.into() })
+    }
+
+    /// By what its addresses are held: `NETWORK.CONTAINER` as users know it, and with slashes where
+    /// that could be another's.
+    pub fn handle(&self) -> String {
+        let Self { network, container, ifname } = self;
+        if ifname == "eth0" && !network.contains('.') && !container.contains('.') {
+            format!("{network}.{container}")
+        } else {
+            format!("{network}/{container}/{ifname}")
+        }
+    }
+}
+
+impl fmt::Display for AttachmentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.network, self.container, self.ifname)
+    }
+}
+
+/// A pod of Kubernetes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Pod {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name there.
+    pub name: String,
+    /// Tells it from one of the same name before or after; may be empty.
+    pub uid: String,
+}
+
+/// How far an attachment is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Addresses are asked for.
+    Allocating,
+    /// The addresses are known; link, routes and endpoint are made.
+    Configured,
+    /// All of it is there, and may have been answered.
+    Live,
+    /// All of it is taken down.
+    Deleting,
+}
+
+impl State {
+    /// Its name, as users see it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Allocating => "allocating",
+            Self::Configured => "configured",
+            Self::Live => "live",
+            Self::Deleting => "deleting",
+        }
+    }
+}
+
+/// What an attachment consists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Addresses, a link that carries them, a WorkloadEndpoint.
+    Link,
+    /// Addresses only.
+    Addresses,
+}
+
+/// Addresses that are wanted of our pools.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wish {
+    /// One of IPv4.
+    pub v4: bool,
+    /// One of IPv6.
+    pub v6: bool,
+    /// Just these; then the families do not count.
+    pub exactly: Vec<IpAddr>,
+    /// Names or CIDRs of pools for IPv4; empty: those whose selectors match.
+    pub v4_pools: Vec<String>,
+    /// Likewise for IPv6.
+    pub v6_pools: Vec<String>,
+}
+
+/// Where addresses come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// Our pools.
+    Assign(Wish),
+    /// Somebody else gave them and takes them back. May be none.
+    Given(Vec<IpAddr>),
+}
+
+/// What is wanted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spec {
+    /// What it consists of.
+    pub mode: Mode,
+    /// The path of the network namespace.
+    pub netns: String,
+    /// Whose it is, where it is a pod's.
+    pub pod: Option<Pod>,
+    /// Where addresses come from.
+    pub source: Source,
+    /// The pod's labels.
+    pub labels: BTreeMap<String, String>,
+    /// Where the container sends to over our gateway; `None`: everywhere.
+    pub routes: Option<Vec<IpNet>>,
+    /// Octets.
+    pub mtu: u32,
+    /// The hardware address of the container's end; `None`: one made from its name.
+    pub mac: Option<Mac>,
+    /// Whether the container may forward; `None`: as it is.
+    pub forwarding: Option<bool>,
+    /// Addresses outside that stand for the container's own.
+    pub floating: Vec<IpAddr>,
+    /// Sources the container may send from besides its own addresses.
+    pub spoofed: Vec<IpNet>,
+    /// How long to wait for the policy dataplane, seconds.
+    pub policy_wait: u32,
+}
+
+/// A journal entry: an attachment and how far it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// What it is known by.
+    pub id: AttachmentId,
+    /// How far it is.
+    pub state: State,
+    /// When it was begun, milliseconds since the Unix epoch.
+    pub created: u64,
+    /// What was asked.
+    pub spec: Spec,
+    /// The host's end of its link; empty where it has none, or a newer container of its pod has
+    /// taken its place.
+    pub host_interface: String,
+    /// Its addresses, IPv4 first; known from `Configured` on.
+    pub addresses: Vec<IpAddr>,
+}
+
+impl Entry {
+    /// Whose it is: all that is done for one workload is done one after the other.
+    pub fn workload(&self) -> String {
+        workload(&self.id, self.spec.pod.as_ref())
+    }
+
+    /// The hardware address of the container's end.
+    pub fn mac(&self) -> Mac {
+        self.spec.mac.unwrap_or_else(|| crate::name::mac(&self.id))
+    }
+
+    /// Whether its addresses are held by its handle.
+    pub fn holds_addresses(&self) -> bool {
+        matches!(self.spec.source, Source::Assign(_))
+    }
+
+    /// Where the container sends to over our gateway: of the families it has addresses of.
+    pub fn routes(&self) -> Vec<IpNet> {
+        let has = |v4: bool| self.addresses.iter().any(|address| address.is_ipv4() == v4);
+        let default = || {
+            let v4 = IpNet::V4(ipnet::Ipv4Net::default());
+            vec![v4, IpNet::V6(ipnet::Ipv6Net::default())]
+        };
+        let mut routes = self.spec.routes.clone().unwrap_or_else(default);
+        routes.retain(|route| has(route.addr().is_ipv4()));
+        routes
+    }
+}
+
+/// Whose an attachment is.
+pub(crate) fn workload(id: &AttachmentId, pod: Option<&Pod>) -> String {
+    match pod {
+        Some(pod) => format!("{}/{}", pod.namespace, pod.name),
+        None => id.container.clone(),
+    }
+}
+
+/// A hardware address; `aa:bb:cc:dd:ee:ff` as text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Mac(pub [u8; 6]);
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+impl From<Mac> for String {
+    fn from(mac: Mac) -> Self {
+        mac.to_string()
+    }
+}
+
+impl TryFrom<String> for Mac {
+    type Error = Failure;
+
+    fn try_from(text: String) -> Result<Self, Failure> {
+        let octet = |part: &str| match part.len() {
+            2 => u8::from_str_radix(part, 16).ok(),
+            _ => None,
+        };
+        let octets: Option<Vec<u8>> = text.split(':').map(octet).collect();
+        let octets: Option<[u8; 6]> = octets.and_then(|octets| octets.try_into().ok());
+        octets.map(Self).ok_or_else(|| {
+            Failure::invalid("annotations", format!("{text:?} is no hardware address"))
+        })
+    }
+}
+
+/// Of network and container: handles have room for both.
+const LONGEST: usize = 200;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,362 @@
+use super::*;
+use crate::attachment::{Pod, Wish};
+
+mod sim;
+
+fn id(container: &str) -> AttachmentId {
+    AttachmentId::new("net", container, "eth0").expect("it is one")
+}
+
+fn spec(pod: Option<&str>) -> Spec {
+    Spec {
+        mode: Mode::Link,
+        netns: "/run/netns/a".into(),
+        pod: pod.map(|name| Pod {
+            namespace: "default".into(),
+            name: name.into(),
+            uid: String::new(),
+        }),
+        source: Source::Assign(Wish { v4: true, ..Wish::default() }),
+        labels: BTreeMap::new(),
+        routes: None,
+        mtu: 1500,
+        mac: None,
+        forwarding: None,
+        floating: Vec::new(),
+        spoofed: Vec::new(),
+        policy_wait: 0,
+    }
+}
+
+/// A desk and what it said last.
+#[derive(Default)]
+struct Rig {
+    desk: Desk,
+    now: Now,
+}
+
+impl Rig {
+    fn tell(&mut self, input: Input) -> Vec<Output> {
+        let mut out = Vec::new();
+        self.desk.handle(self.now, input, &mut out);
+        out
+    }
+
+    fn add(&mut self, call: u64, container: &str, pod: Option<&str>) -> Vec<Output> {
+        let spec = Box::new(spec(pod));
+        self.tell(Input::Add { call: CallId(call), id: id(container), spec })
+    }
+
+    fn delete(&mut self, call: u64, container: &str) -> Vec<Output> {
+        self.tell(Input::Delete { call: Some(CallId(call)), id: id(container), asked: None })
+    }
+
+    /// Does every step of an attachment until `stop`, whose answer is left to the caller; what was
+    /// said besides.
+    fn until(&mut self, mut out: Vec<Output>, stop: &str) -> Vec<Output> {
+        let mut told = Vec::new();
+        loop {
+            let mut doing = None;
+            for output in out {
+                match output {
+                    Output::Do { id, step, .. } => doing = Some((id, step)),
+                    other => told.push(other),
+                }
+            }
+            let Some((id, step)) = doing else { return told };
+            if step.name() == stop {
+                return told;
+            }
+            let done = match step {
+                Step::Assign { .. } => {
+                    Done::Assigned(vec!["10.0.0.1".parse().expect("an address")])
+                }
+                _ => Done::Done,
+            };
+            out = self.tell(Input::Done(id, Ok(done)));
+        }
+    }
+
+    fn fail(&mut self, container: &str, cause: Cause) -> Vec<Output> {
+        self.tell(Input::Done(id(container), Err(Failure::new(cause, "it broke"))))
+    }
+
+    fn live(&mut self, call: u64, container: &str, pod: Option<&str>) -> Vec<Output> {
+        let out = self.add(call, container, pod);
+        self.until(out, "")
+    }
+}
+
+fn steps(out: &[Output]) -> Vec<&'static str> {
+    let name = |output: &Output| match output {
+        Output::Do { step, .. } => Some(step.name()),
+        _ => None,
+    };
+    out.iter().filter_map(name).collect()
+}
+
+fn answered(out: &[Output], call: u64) -> Option<&Result<Reply, Failure>> {
+    out.iter().find_map(|output| match output {
+        Output::Answer(CallId(of), reply) if *of == call => Some(reply),
+        _ => None,
+    })
+}
+
+#[test]
+fn an_add_is_answered_once_it_is_live_on_disk() {
+    let mut rig = Rig::default();
+    let out = rig.add(1, "c", None);
+    let told = rig.until(out, "publish");
+    assert!(told.iter().any(|output| matches!(output, Output::Route(_, Some(_)))));
+    assert!(answered(&told, 1).is_none());
+    let out = rig.tell(Input::Done(id("c"), Ok(Done::Done)));
+    assert!(
+        matches!(&out[..], [Output::Do { step: Step::Record(entry), .. }] if entry.state == State::Live)
+    );
+    let out = rig.tell(Input::Done(id("c"), Ok(Done::Done)));
+    let Some(Ok(Reply::Added(entry))) = answered(&out, 1) else { panic!("{out:?}") };
+    assert_eq!(entry.addresses.len(), 1);
+    assert_eq!(rig.desk.pending(), 0);
+}
+
+#[test]
+fn an_add_that_is_repeated_is_answered_the_same_and_only_looks_at_the_link() {
+    let mut rig = Rig::default();
+    let first = rig.live(1, "c", None);
+    let out = rig.add(2, "c", None);
+    assert_eq!(steps(&out), ["record"]);
+    let second = rig.until(out, "");
+    assert_eq!(answered(&first, 1), answered(&second, 2));
+    let out = rig.add(3, "c", None);
+    rig.until(out, "attach");
+    let out = rig.fail("c", Cause::Kernel);
+    assert!(matches!(answered(&out, 3), Some(Err(_))));
+    assert_eq!(rig.desk.entry(&id("c")).map(|entry| entry.state), Some(State::Live));
+    assert_eq!(rig.desk.pending(), 0);
+}
+
+#[test]
+fn a_failed_add_is_answered_when_its_link_is_gone_and_the_rest_follows() {
+    let mut rig = Rig::default();
+    let out = rig.add(1, "c", None);
+    rig.until(out, "publish");
+    let out = rig.fail("c", Cause::Later);
+    assert_eq!(steps(&out), ["record"]);
+    let told = rig.until(out, "retract");
+    let Some(Err(failure)) = answered(&told, 1) else { panic!("{told:?}") };
+    assert_eq!(failure.text, "it broke");
+    assert!(told.iter().any(|output| matches!(output, Output::Route(_, None))));
+    // The datastore is away: tried again, and again.
+    let out = rig.fail("c", Cause::Later);
+    assert_eq!(steps(&out), [""; 0]);
+    rig.now.steady = rig.desk.next_deadline().expect("it is tried again");
+    let out = rig.tell(Input::Tick);
+    assert_eq!(steps(&out), ["retract"]);
+    rig.until(out, "");
+    assert_eq!(rig.desk.entries().count(), 0);
+}
+
+#[test]
+fn a_delete_is_answered_before_what_needs_the_datastore() {
+    let mut rig = Rig::default();
+    rig.live(1, "c", None);
+    let out = rig.delete(2, "c");
+    let told = rig.until(out, "retract");
+    assert_eq!(answered(&told, 2), Some(&Ok(Reply::Deleted(true))));
+    // Again, while the rest is under way: answered at once.
+    let out = rig.delete(3, "c");
+    assert_eq!(answered(&out, 3), Some(&Ok(Reply::Deleted(true))));
+    let out = rig.tell(Input::Done(id("c"), Ok(Done::Done)));
+    rig.until(out, "");
+    let out = rig.delete(4, "c");
+    assert_eq!(answered(&out, 4), Some(&Ok(Reply::Deleted(false))));
+}
+
+#[test]
+fn a_delete_during_an_add_waits_for_it() {
+    let mut rig = Rig::default();
+    let out = rig.add(1, "c", None);
+    rig.until(out, "attach");
+    assert!(rig.delete(2, "c").is_empty());
+    let out = rig.tell(Input::Done(id("c"), Ok(Done::Done)));
+    let told = rig.until(out, "");
+    assert!(matches!(answered(&told, 1), Some(Ok(Reply::Added(_)))));
+    assert_eq!(answered(&told, 2), Some(&Ok(Reply::Deleted(true))));
+    assert_eq!(rig.desk.entries().count(), 0);
+}
+
+#[test]
+fn a_journal_that_cannot_be_written_keeps_no_link_up_and_lets_no_address_go() {
+    let mut rig = Rig::default();
+    rig.live(1, "c", None);
+    assert_eq!(steps(&rig.delete(2, "c")), ["record"]);
+    assert_eq!(steps(&rig.fail("c", Cause::Later)), ["detach"]);
+    let out = rig.tell(Input::Done(id("c"), Ok(Done::Done)));
+    assert_eq!(answered(&out, 2), Some(&Ok(Reply::Deleted(true))));
+    assert_eq!(steps(&out), ["record"]);
+    assert_eq!(steps(&rig.fail("c", Cause::Later)), [""; 0]);
+    rig.now.steady = rig.desk.next_deadline().expect("it is tried again");
+    let out = rig.tell(Input::Tick);
+    assert_eq!(steps(&out), ["record"]);
+    rig.until(out, "");
+    assert_eq!(rig.desk.entries().count(), 0);
+}
+
+#[test]
+fn a_link_that_cannot_be_removed_is_said_and_tried_again() {
+    let mut rig = Rig::default();
+    rig.live(1, "c", None);
+    let out = rig.delete(2, "c");
+    rig.until(out, "detach");
+    let out = rig.fail("c", Cause::Kernel);
+    assert!(
+        matches!(answered(&out, 2), Some(Err(failure)) if failure.text.contains("tried again"))
+    );
+    assert_eq!(rig.desk.problem(&id("c")), Some("it broke"));
+    rig.now.steady = rig.desk.next_deadline().expect("it is tried again");
+    let out = rig.tell(Input::Tick);
+    assert_eq!(steps(&out), ["detach"]);
+    rig.until(out, "");
+    assert_eq!(rig.desk.entries().count(), 0);
+}
+
+#[test]
+fn a_newer_container_of_a_pod_takes_the_place_of_the_older() {
+    let mut rig = Rig::default();
+    rig.live(1, "old", Some("web"));
+    let name = rig.desk.entry(&id("old")).expect("it is there").host_interface.clone();
+    let out = rig.add(2, "new", Some("web"));
+    assert_eq!(steps(&out), ["detach"]);
+    let told = rig.until(out, "");
+    let Some(Ok(Reply::Added(new))) = answered(&told, 2) else { panic!("{told:?}") };
+    assert_eq!(new.host_interface, name);
+    let old = rig.desk.entry(&id("old")).expect("it waits for its DEL");
+    assert_eq!(old.host_interface, "");
+    // Its DEL leaves the new one's link and route alone.
+    let out = rig.delete(3, "old");
+    assert_eq!(steps(&out), ["record"]);
+    let out = rig.tell(Input::Done(id("old"), Ok(Done::Done)));
+    assert_eq!(steps(&out), ["retract"]);
+    assert!(!out.iter().any(|output| matches!(output, Output::Route(..))));
+}
+
+#[test]
+fn further_interfaces_of_a_container_have_names_of_their_own() {
+    let mut rig = Rig::default();
+    rig.live(1, "c", Some("web"));
+    let second = AttachmentId::new("net", "c", "net1").expect("it is one");
+    let spec = Box::new(spec(Some("web")));
+    let out = rig.tell(Input::Add { call: CallId(2), id: second.clone(), spec });
+    rig.until(out, "");
+    let names: BTreeSet<_> = rig.desk.entries().map(|entry| &entry.host_interface).collect();
+    assert_eq!(names.len(), 2);
+    let name = |entry: &Entry| entry.host_interface.clone();
+    let first = rig.desk.entry(&id("c")).map(name).expect("it is there");
+    assert_eq!(first, margay_model::endpoint_name::host_interface("cali", "default", "web"));
+}
+
+#[test]
+fn a_waiting_add_fails_in_time_and_says_what_it_waited_for() {
+    let mut rig = Rig::default();
+    let out = rig.add(1, "c", None);
+    rig.until(out, "assign");
+    let out = rig.fail("c", Cause::Later);
+    rig.until(out, "release");
+    rig.fail("c", Cause::Later);
+    assert!(rig.add(2, "c", None).is_empty());
+    rig.now.steady = PATIENCE;
+    let out = rig.tell(Input::Tick);
+    let Some(Err(failure)) = answered(&out, 2) else { panic!("{out:?}") };
+    assert_eq!(failure.cause, Cause::Later);
+    assert!(failure.text.contains("it broke"), "{failure}");
+}
+
+#[test]
+fn a_delete_ends_an_add_that_has_not_begun() {
+    let mut rig = Rig::default();
+    let out = rig.add(1, "a", Some("web"));
+    rig.until(out, "attach");
+    assert!(rig.add(2, "b", Some("web")).is_empty());
+    let out = rig.delete(3, "b");
+    assert!(matches!(answered(&out, 2), Some(Err(_))));
+    assert_eq!(answered(&out, 3), Some(&Ok(Reply::Deleted(true))));
+}
+
+#[test]
+fn what_the_runtime_does_not_know_is_collected_unless_it_is_young() {
+    let mut rig = Rig::default();
+    rig.live(1, "known", None);
+    rig.live(2, "unknown", None);
+    rig.now.wall = 60_000;
+    rig.live(3, "young", None);
+    let scene = Scene {
+        links: BTreeMap::from([
+            ("califoreign".to_owned(), "something".to_owned()),
+            ("caliorphan".to_owned(), "margay:net.gone".to_owned()),
+        ]),
+        whole: true,
+        ..Scene::default()
+    };
+    let valid = BTreeSet::from([("known".to_owned(), "eth0".to_owned())]);
+    let (call, network) = (CallId(4), "net".to_owned());
+    let out = rig.tell(Input::Collect { call, network, valid, scene });
+    let swept: Vec<_> = out.iter().filter(|o| matches!(o, Output::Sweep { .. })).cloned().collect();
+    let (name, alias) = ("caliorphan".to_owned(), "margay:net.gone".to_owned());
+    assert_eq!(swept, [Output::Sweep { name, alias }]);
+    let told = rig.until(out, "");
+    assert_eq!(answered(&told, 4), Some(&Ok(Reply::Collected(vec![id("unknown")]))));
+    assert_eq!(rig.desk.entries().count(), 2);
+}
+
+#[test]
+fn a_spooled_delete_does_not_concern_what_came_later() {
+    let mut rig = Rig::default();
+    rig.now.wall = 1000;
+    rig.live(1, "c", None);
+    for (asked, found) in [(999, false), (1000, true)] {
+        let asked = Some(asked);
+        let out = rig.tell(Input::Delete { call: Some(CallId(2)), id: id("c"), asked });
+        let told = rig.until(out, "");
+        assert_eq!(answered(&told, 2), Some(&Ok(Reply::Deleted(found))));
+    }
+}
+
+#[test]
+fn a_restart_keeps_what_was_live_and_takes_down_the_rest() {
+    let mut rig = Rig::default();
+    rig.live(1, "c", None);
+    let live = rig.desk.entry(&id("c")).expect("it is there").clone();
+    for (state, linked, netns, kept) in [
+        (State::Live, true, true, true),
+        (State::Live, false, true, true),
+        (State::Live, false, false, false),
+        (State::Allocating, false, true, false),
+        (State::Configured, true, true, false),
+        (State::Deleting, true, true, false),
+    ] {
+        let mut rig = Rig::default();
+        let entry = Entry { state, ..live.clone() };
+        let scene = Scene {
+            links: linked
+                .then(|| (entry.host_interface.clone(), name::alias(&entry.id)))
+                .into_iter()
+                .collect(),
+            without_netns: (!netns).then(|| entry.id.clone()).into_iter().collect(),
+            whole: true,
+        };
+        let out = rig.tell(Input::Load(vec![entry], scene));
+        let told = rig.until(out, "");
+        assert_eq!(rig.desk.entries().count() == 1, kept, "{state:?} {linked} {netns}");
+        let routed = told.iter().any(|output| matches!(output, Output::Route(_, Some(_))));
+        assert_eq!(routed, kept && linked);
+        assert_eq!(rig.desk.problem(&live.id).is_some(), kept && !linked);
+    }
+}
+
+#[test]
+fn nothing_is_swept_by_a_journal_that_has_holes() {
+    let mut rig = Rig::default();
+    let links = BTreeMap::from([("cali1".to_owned(), "margay:net.c".to_owned())]);
+    let scene = Scene { links, whole: false, ..Scene::default() };
+    assert!(rig.tell(Input::Load(Vec::new(), scene)).is_empty());
+}

@@ -1,0 +1,307 @@
+//! Runtimes that add and delete at will, a world that refuses at random, a daemon that dies at any
+//! step: in the end there is what was answered and nothing else.
+
+use super::*;
+
+/// The world outside, which lives on when the daemon dies.
+#[derive(Default)]
+struct World {
+    journal: BTreeMap<AttachmentId, Entry>,
+    addresses: BTreeMap<IpAddr, String>,
+    /// Name and alias.
+    links: BTreeMap<String, String>,
+    /// Workload to handle.
+    endpoints: BTreeMap<String, String>,
+    routes: BTreeMap<IpAddr, String>,
+}
+
+impl World {
+    fn perform(&mut self, id: &AttachmentId, step: &Step) -> Result<Done, Failure> {
+        match step {
+            Step::Record(entry) => {
+                self.journal.insert(entry.id.clone(), *entry.clone());
+            }
+            Step::Forget => {
+                self.journal.remove(id);
+            }
+            Step::Assign { entry, .. } => {
+                let free = (1..=200u8).map(|n| IpAddr::from([10, 0, 0, n]));
+                let free = free.into_iter().find(|a| !self.addresses.contains_key(a));
+                let full = || Failure::new(Cause::Exhausted, "full");
+                let address = free.ok_or_else(full)?;
+                self.addresses.insert(address, entry.id.handle());
+                return Ok(Done::Assigned(vec![address]));
+            }
+            Step::Release(handle) => self.addresses.retain(|_, of| of != handle),
+            Step::Attach(entry) => {
+                let alias = name::alias(&entry.id);
+                let there =
+                    self.links.entry(entry.host_interface.clone()).or_insert_with(|| alias.clone());
+                if *there != alias {
+                    return Err(Failure::new(Cause::NameTaken, "taken"));
+                }
+            }
+            Step::Detach { name, alias } => {
+                if self.links.get(name) == Some(alias) {
+                    self.links.remove(name);
+                }
+            }
+            Step::Publish(entry) => {
+                self.endpoints.insert(entry.workload(), entry.id.handle());
+            }
+            Step::Retract(entry) => {
+                let handle = entry.id.handle();
+                if self.endpoints.get(&entry.workload()) == Some(&handle) {
+                    self.endpoints.remove(&entry.workload());
+                }
+            }
+            Step::Reach(entry) => {
+                let link = Some(&entry.host_interface);
+                assert!(entry.addresses.iter().all(|a| self.routes.get(a) == link));
+            }
+            Step::AwaitPolicy(_) => {}
+        }
+        Ok(Done::Done)
+    }
+
+    fn scene(&self) -> Scene {
+        Scene { links: self.links.clone(), without_netns: BTreeSet::new(), whole: true }
+    }
+}
+
+/// Numbers that look random and are the same each time.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % limit
+    }
+}
+
+struct Sim {
+    world: World,
+    desk: Desk,
+    now: Now,
+    dice: Dice,
+    /// What is under way.
+    flying: Vec<(AttachmentId, Step)>,
+    calls: BTreeMap<CallId, AttachmentId>,
+    next_call: u64,
+    /// What a runtime was told of and has not deleted.
+    promised: BTreeSet<AttachmentId>,
+}
+
+impl Sim {
+    fn new(seed: u64) -> Self {
+        Self {
+            world: World::default(),
+            desk: Desk::default(),
+            now: Now::default(),
+            dice: Dice(seed),
+            flying: Vec::new(),
+            calls: BTreeMap::new(),
+            next_call: 0,
+            promised: BTreeSet::new(),
+        }
+    }
+
+    fn tell(&mut self, input: Input) {
+        let mut out = Vec::new();
+        self.desk.handle(self.now, input, &mut out);
+        for output in out {
+            match output {
+                Output::Do { id, step, .. } => self.flying.push((id, step)),
+                Output::Answer(call, reply) => self.answered(call, reply),
+                Output::Route(address, Some(link)) => {
+                    self.world.routes.insert(address, link);
+                }
+                Output::Route(address, None) => {
+                    self.world.routes.remove(&address);
+                }
+                Output::Sweep { name, alias } => {
+                    if self.world.links.get(&name) == Some(&alias) {
+                        self.world.links.remove(&name);
+                    }
+                }
+            }
+        }
+        let mut busy = BTreeSet::new();
+        for (id, _) in &self.flying {
+            assert!(busy.insert(id), "two steps of {id} at once");
+        }
+    }
+
+    fn answered(&mut self, call: CallId, reply: Result<Reply, Failure>) {
+        let Some(id) = self.calls.remove(&call) else { panic!("answered twice") };
+        match reply {
+            Ok(Reply::Added(entry)) => {
+                assert_eq!(self.world.journal[&id].state, State::Live, "on disk");
+                assert!(entry.addresses.iter().all(|a| self.world.addresses[a] == id.handle()));
+                assert_eq!(self.world.links[&entry.host_interface], name::alias(&id));
+                // Unless it is about to be deleted, or a newer container of its pod to take its place.
+                let same_pod = |other| pod_of(&id).is_some() && pod_of(other) == pod_of(&id);
+                if !self.calls.values().any(|other| *other == id || same_pod(other)) {
+                    self.promised.insert(id);
+                }
+            }
+            Ok(Reply::Deleted(_)) => {
+                let alias = name::alias(&id);
+                assert!(!self.world.links.values().any(|a| *a == alias), "a link is left");
+                self.promised.remove(&id);
+            }
+            Ok(Reply::Collected(_)) | Err(_) => {}
+        }
+    }
+
+    /// Something happens.
+    fn act(&mut self) {
+        match self.dice.below(20) {
+            0..3 => {
+                let (id, pod) = self.someone();
+                let call = self.call(&id);
+                // A newer container of the pod: what the older was promised does not hold any more.
+                if pod.is_some() {
+                    let spec = spec(pod.as_deref());
+                    self.promised.retain(|other| {
+                        *other == id || pod_of(other) != spec.pod.as_ref().map(|p| p.name.clone())
+                    });
+                }
+                let spec = Box::new(spec(pod.as_deref()));
+                self.tell(Input::Add { call, id, spec });
+            }
+            3..5 => {
+                let (id, _) = self.someone();
+                let call = self.call(&id);
+                self.promised.remove(&id);
+                self.tell(Input::Delete { call: Some(call), id, asked: None });
+            }
+            5 => {
+                self.now.steady += Duration::from_secs(self.dice.below(4));
+                self.tell(Input::Tick);
+            }
+            6 if self.dice.below(6) == 0 => self.die(),
+            _ => self.go_on(),
+        }
+    }
+
+    fn call(&mut self, id: &AttachmentId) -> CallId {
+        self.next_call += 1;
+        self.calls.insert(CallId(self.next_call), id.clone());
+        CallId(self.next_call)
+    }
+
+    /// One of a few containers; the even ones are of pods, two of each.
+    fn someone(&mut self) -> (AttachmentId, Option<String>) {
+        let id = id(&format!("c{}", self.dice.below(8)));
+        let pod = pod_of(&id);
+        (id, pod)
+    }
+
+    /// One of the steps under way ends, well or badly, done or not.
+    fn go_on(&mut self) {
+        let under_way = u64::try_from(self.flying.len()).expect("a few");
+        if under_way == 0 {
+            return;
+        }
+        let which = usize::try_from(self.dice.below(under_way)).expect("a few");
+        let (id, step) = self.flying.remove(which);
+        let result = match self.dice.below(12) {
+            0 => Err(Failure::new(Cause::Later, "refused")),
+            // Done, but the answer got lost.
+            1 => {
+                let _ = self.world.perform(&id, &step);
+                Err(Failure::new(Cause::Later, "lost"))
+            }
+            _ => self.world.perform(&id, &step),
+        };
+        self.tell(Input::Done(id, result));
+    }
+
+    /// The daemon is killed: what was under way was done or not, and it starts again.
+    fn die(&mut self) {
+        for (id, step) in std::mem::take(&mut self.flying) {
+            if self.dice.below(2) == 0 {
+                let _ = self.world.perform(&id, &step);
+            }
+        }
+        self.calls.clear();
+        self.desk = Desk::default();
+        self.world.routes.clear();
+        let entries = self.world.journal.values().cloned().collect();
+        let scene = self.world.scene();
+        self.tell(Input::Load(entries, scene));
+    }
+
+    /// Everything succeeds from now on, until nothing is left to do.
+    fn settle(&mut self) {
+        for _ in 0..100_000 {
+            if let Some((id, step)) = self.flying.pop() {
+                let result = self.world.perform(&id, &step);
+                self.tell(Input::Done(id, result));
+            } else if let Some(at) = self.desk.next_deadline() {
+                self.now.steady = self.now.steady.max(at);
+                self.tell(Input::Tick);
+            } else {
+                assert_eq!(self.desk.pending(), 0, "something waits for nothing");
+                assert!(self.calls.is_empty(), "unanswered: {:?}", self.calls);
+                return;
+            }
+        }
+        panic!("it never ends");
+    }
+
+    fn check(&self) {
+        let live: Vec<&Entry> = self.world.journal.values().collect();
+        assert!(live.iter().all(|entry| entry.state == State::Live), "{live:?}");
+        let handles: BTreeSet<_> = live.iter().map(|entry| entry.id.handle()).collect();
+        let held: BTreeSet<_> = self.world.addresses.values().cloned().collect();
+        assert_eq!(held, handles, "addresses leaked, or lost");
+        assert_eq!(self.world.addresses.len(), live.len(), "one each");
+        let linked: BTreeMap<_, _> = live
+            .iter()
+            .filter(|entry| !entry.host_interface.is_empty())
+            .map(|entry| (entry.host_interface.clone(), name::alias(&entry.id)))
+            .collect();
+        for (link, alias) in &self.world.links {
+            assert_eq!(linked.get(link), Some(alias), "a link is left");
+        }
+        for handle in self.world.endpoints.values() {
+            assert!(handles.contains(handle), "an endpoint is left");
+        }
+        for (address, link) in &self.world.routes {
+            assert!(self.world.links.contains_key(link), "{address} leads nowhere");
+        }
+        for id in &self.promised {
+            let entry = self.world.journal.get(id).expect("what was promised is there");
+            let link = &entry.host_interface;
+            assert_eq!(self.world.links.get(link), Some(&name::alias(id)), "its link too");
+            assert_eq!(self.world.endpoints.get(&entry.workload()), Some(&id.handle()));
+            assert_eq!(entry.addresses.iter().map(|a| &self.world.routes[a]).next(), Some(link));
+        }
+    }
+}
+
+fn pod_of(id: &AttachmentId) -> Option<String> {
+    let number: u32 = id.container.get(1..)?.parse().ok()?;
+    number.is_multiple_of(2).then(|| format!("pod{}", number % 4))
+}
+
+#[test]
+fn nothing_leaks_and_what_was_answered_stays_whenever_the_daemon_dies() {
+    for seed in 0..2000 {
+        let mut sim = Sim::new(seed);
+        let run = std::panic::AssertUnwindSafe(|| {
+            for _ in 0..150 {
+                sim.act();
+            }
+            sim.settle();
+            sim.check();
+        });
+        if let Err(panic) = std::panic::catch_unwind(run) {
+            eprintln!("seed {seed}");
+            std::panic::resume_unwind(panic);
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! What is done for one attachment, stage by stage.
+
+use std::{collections::VecDeque, time::Duration};
+
+use super::{Asker, CallId, Desk, Done, Now, Output, Reply, Step};
+use crate::{
+    attachment::{AttachmentId, Entry, Mode, State},
+    failure::Failure,
+    name,
+};
+
+/// Pause after a stage of a removal failed, doubled up to [`MAX_PAUSE`].
+const PAUSE: Duration = Duration::from_secs(1);
+/// Longest pause.
+const MAX_PAUSE: Duration = Duration::from_secs(30);
+
+/// A stage of a work: a [`Step`], or something that happens at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// The link of an older container of the pod goes.
+    DetachOlder(AttachmentId),
+    /// Its entry has no link any more.
+    RecordOlder(AttachmentId),
+    Record(State),
+    Assign,
+    Attach,
+    Reach,
+    Publish,
+    AwaitPolicy,
+    /// The ADD is answered.
+    Answer,
+    Detach,
+    /// It cannot be reached any more; who waits for that is told.
+    Down,
+    Retract,
+    Release,
+    Forget,
+}
+
+/// Why it is done.
+#[derive(Clone, Debug)]
+enum Aim {
+    /// An ADD; it repeats an earlier one.
+    Add { call: CallId, until: Duration, repeats: bool },
+    /// A removal; the ADD whose failure it undoes.
+    Remove(Option<(CallId, Failure)>),
+}
+
+/// What is being done for an attachment.
+#[derive(Debug)]
+pub(super) struct Work {
+    aim: Aim,
+    todo: VecDeque<Stage>,
+    older: Option<AttachmentId>,
+    /// Who waits until it is down.
+    pub(super) askers: Vec<Asker>,
+    /// When to try a stage again that failed.
+    pub(super) retry: Option<Duration>,
+    failures: u32,
+    /// Why the last attempt failed.
+    pub(super) trouble: Option<String>,
+}
+
+impl Work {
+    /// An ADD from the beginning. `older` is what it takes the place of.
+    pub(super) fn add(
+        entry: &Entry,
+        call: CallId,
+        until: Duration,
+        older: Option<AttachmentId>,
+    ) -> Self {
+        let mut todo = VecDeque::new();
+        // Before its own entry is written: a name is never in two of them.
+        if let Some(id) = &older {
+            todo.push_back(Stage::DetachOlder(id.clone()));
+            todo.push_back(Stage::RecordOlder(id.clone()));
+        }
+        todo.push_back(Stage::Record(State::Allocating));
+        if entry.holds_addresses() {
+            todo.push_back(Stage::Assign);
+        }
+        if entry.spec.mode == Mode::Link {
+            todo.extend([Stage::Record(State::Configured), Stage::Attach, Stage::Reach]);
+            todo.push_back(Stage::Publish);
+            if entry.spec.policy_wait > 0 {
+                todo.push_back(Stage::AwaitPolicy);
+            }
+        }
+        todo.extend([Stage::Record(State::Live), Stage::Answer]);
+        Self::new(Aim::Add { call, until, repeats: false }, todo, older)
+    }
+
+    /// An ADD of what is there.
+    pub(super) fn repeat(entry: &Entry, call: CallId, until: Duration) -> Self {
+        // Written again: a newer container of its pod may have got half of its place.
+        let link = [Stage::Record(State::Live), Stage::Attach, Stage::Reach];
+        let link = link.into_iter().filter(|_| entry.spec.mode == Mode::Link);
+        let todo = link.chain([Stage::Answer]).collect();
+        Self::new(Aim::Add { call, until, repeats: true }, todo, None)
+    }
+
+    /// A removal of whatever there may be.
+    pub(super) fn removal(entry: &Entry, asker: Option<Asker>) -> Self {
+        let mut work = Self::new(Aim::Remove(None), undo(entry), None);
+        work.askers.extend(asker);
+        work
+    }
+
+    fn new(aim: Aim, todo: VecDeque<Stage>, older: Option<AttachmentId>) -> Self {
+        let (askers, retry, failures, trouble) = (Vec::new(), None, 0, None);
+        Self { aim, todo, older, askers, retry, failures, trouble }
+    }
+
+    /// Whether it takes down.
+    pub(super) fn is_removal(&self) -> bool {
+        matches!(self.aim, Aim::Remove(_))
+    }
+
+    /// Whether what is left of it concerns nobody.
+    pub(super) fn is_down(&self) -> bool {
+        self.is_removal() && !self.todo.contains(&Stage::Down)
+    }
+}
+
+/// How an attachment is taken down that is as far as its entry says, or on its way to the next
+/// state.
+fn undo(entry: &Entry) -> VecDeque<Stage> {
+    let mut todo = VecDeque::from([Stage::Record(State::Deleting)]);
+    let may_be_linked = entry.spec.mode == Mode::Link && entry.state != State::Allocating;
+    if may_be_linked && !entry.host_interface.is_empty() {
+        todo.push_back(Stage::Detach);
+    }
+    todo.push_back(Stage::Down);
+    if may_be_linked {
+        todo.push_back(Stage::Retract);
+    }
+    if entry.holds_addresses() {
+        todo.push_back(Stage::Release);
+    }
+    todo.push_back(Stage::Forget);
+    todo
+}
+
+impl Desk {
+    /// Goes on with a work until something has to be waited for.
+    pub(super) fn advance(&mut self, id: &AttachmentId, out: &mut Vec<Output>) {
+        loop {
+            let Some(work) = self.works.get_mut(id) else { return };
+            let Some(stage) = work.todo.front().cloned() else { return self.finish(id) };
+            let until = match work.aim {
+                Aim::Add { until, .. } => Some(until),
+                Aim::Remove(_) => None,
+            };
+            match stage {
+                Stage::Answer => {
+                    work.todo.pop_front();
+                    if let (Aim::Add { call, .. }, Some(entry)) = (&work.aim, self.entries.get(id))
+                    {
+                        let reply = Reply::Added(Box::new(entry.clone()));
+                        out.push(Output::Answer(*call, Ok(reply)));
+                    }
+                }
+                Stage::Down => {
+                    work.todo.pop_front();
+                    self.down(id, out);
+                }
+                stage => match self.step(id, stage, out) {
+                    Some(step) => {
+                        return out.push(Output::Do { id: id.clone(), step, until });
+                    }
+                    // There is nothing to do it to.
+                    None => {
+                        if let Some(work) = self.works.get_mut(id) {
+                            work.todo.pop_front();
+                        }
+                    }
+                },
+            }
+        }
+    }
+
+    /// The step that a stage begins with.
+    fn step(&mut self, id: &AttachmentId, stage: Stage, out: &mut Vec<Output>) -> Option<Step> {
+        if let Stage::DetachOlder(older) = &stage {
+            self.unroute(older, out);
+        }
+        if stage == Stage::Record(State::Deleting) {
+            self.unroute(id, out);
+        }
+        if let Stage::Record(state) = stage {
+            self.entries.get_mut(id)?.state = state;
+        }
+        let entry = self.entries.get(id)?;
+        let own = || Box::new(entry.clone());
+        Some(match stage {
+            Stage::DetachOlder(older) => {
+                let name = self.entries.get(&older)?.host_interface.clone();
+                Step::Detach { name, alias: name::alias(&older) }
+            }
+            Stage::RecordOlder(older) => {
+                let entry = self.entries.get(&older)?.clone();
+                Step::Record(Box::new(Entry { host_interface: String::new(), ..entry }))
+            }
+            Stage::Record(_) => Step::Record(own()),
+            Stage::Assign => {
+                let older = self.works.get(id)?.older.as_ref();
+                Step::Assign { entry: own(), replaces: older.map(AttachmentId::handle) }
+            }
+            Stage::Attach => Step::Attach(own()),
+            Stage::Reach => Step::Reach(own()),
+            Stage::Publish => Step::Publish(own()),
+            Stage::AwaitPolicy => Step::AwaitPolicy(own()),
+            Stage::Detach => {
+                Step::Detach { name: entry.host_interface.clone(), alias: name::alias(id) }
+            }
+            Stage::Retract => Step::Retract(own()),
+            Stage::Release => Step::Release(id.handle()),
+            Stage::Forget => Step::Forget,
+            Stage::Answer | Stage::Down => return None,
+        })
+    }
+
+    /// A step ended.
+    pub(super) fn done(
+        &mut self,
+        now: Now,
+        id: &AttachmentId,
+        result: Result<Done, Failure>,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(work) = self.works.get_mut(id) else { return };
+        let Some(stage) = work.todo.front().cloned() else { return };
+        match result {
+            Ok(done) => {
+                work.todo.pop_front();
+                (work.failures, work.trouble) = (0, None);
+                self.succeeded(id, &stage, done, out);
+                self.advance(id, out);
+            }
+            // The journal cannot be written: the link goes all the same, and no address before it can
+            // be: the next start must not find `Live` what holds nothing any more.
+            Err(_) if stage == Stage::Record(State::Deleting) && !work.is_down() => {
+                work.todo.pop_front();
+                let behind = work.todo.iter().position(|stage| *stage == Stage::Down);
+                work.todo.insert(behind.map_or(0, |at| at + 1), stage);
+                self.advance(id, out);
+            }
+            Err(failure) => self.failed(now, id, &stage, failure, out),
+        }
+    }
+
+    fn succeeded(&mut self, id: &AttachmentId, stage: &Stage, done: Done, out: &mut Vec<Output>) {
+        match stage {
+            Stage::Assign => {
+                if let (Some(entry), Done::Assigned(addresses)) = (self.entries.get_mut(id), done) {
+                    entry.addresses = addresses;
+                    entry.addresses.sort();
+                }
+            }
+            Stage::RecordOlder(older) => {
+                if let Some(older) = self.entries.get_mut(older) {
+                    older.host_interface.clear();
+                }
+            }
+            Stage::Attach => {
+                self.problems.remove(id);
+                self.route(id, out);
+            }
+            Stage::Forget => {
+                self.entries.remove(id);
+                self.problems.remove(id);
+            }
+            _ => {}
+        }
+    }
+
+    fn failed(
+        &mut self,
+        now: Now,
+        id: &AttachmentId,
+        stage: &Stage,
+        failure: Failure,
+        out: &mut Vec<Output>,
+    ) {
+        let (Some(work), Some(entry)) = (self.works.get_mut(id), self.entries.get(id)) else {
+            return;
+        };
+        match &work.aim {
+            Aim::Add { call, repeats: true, .. } => {
+                out.push(Output::Answer(*call, Err(failure.clone())));
+                self.problems.insert(id.clone(), failure.text);
+                self.finish(id);
+            }
+            Aim::Add { call, .. } => {
+                let (aim, todo) = (Aim::Remove(Some((*call, failure))), undo(entry));
+                let askers = std::mem::take(&mut work.askers);
+                *work = Work { askers, ..Work::new(aim, todo, None) };
+                self.advance(id, out);
+            }
+            Aim::Remove(_) => {
+                let pause = PAUSE.saturating_mul(1 << work.failures.min(5)).min(MAX_PAUSE);
+                work.failures += 1;
+                work.retry = Some(now.steady.saturating_add(pause));
+                work.trouble = Some(failure.text.clone());
+                self.problems.insert(id.clone(), failure.text.clone());
+                if *stage == Stage::Detach {
+                    let askers = std::mem::take(&mut work.askers);
+                    let add = match &mut work.aim {
+                        Aim::Remove(add) => add.take(),
+                        Aim::Add { .. } => None,
+                    };
+                    if let Some((call, because)) = add {
+                        out.push(Output::Answer(call, Err(because)));
+                    }
+                    for asker in askers {
+                        let text = format!("{failure}; it is tried again");
+                        let failure = Failure::new(failure.cause, text);
+                        self.answer_down(asker, id, Err(failure), out);
+                    }
+                }
+            }
+        }
+    }
+
+    /// It cannot be reached any more: what is left is done in its own time.
+    fn down(&mut self, id: &AttachmentId, out: &mut Vec<Output>) {
+        let Some(work) = self.works.get_mut(id) else { return };
+        let askers = std::mem::take(&mut work.askers);
+        let failed = match &mut work.aim {
+            Aim::Remove(failed) => failed.take(),
+            Aim::Add { .. } => None,
+        };
+        if let Some(entry) = self.entries.get_mut(id) {
+            self.held.remove(&entry.workload());
+            // Somebody else may have the name from now on.
+            entry.host_interface.clear();
+        }
+        if let Some((call, failure)) = failed {
+            out.push(Output::Answer(call, Err(failure)));
+        }
+        for asker in askers {
+            self.answer_down(asker, id, Ok(true), out);
+        }
+    }
+
+    /// A work has nothing left to do.
+    fn finish(&mut self, id: &AttachmentId) {
+        if let Some(work) = self.works.remove(id)
+            && !work.is_removal()
+            && let Some(entry) = self.entries.get(id)
+        {
+            self.held.remove(&entry.workload());
+        }
+    }
+
+    /// Tries again what failed long enough ago.
+    pub(super) fn retry(&mut self, now: Now, out: &mut Vec<Output>) {
+        let due = |work: &Work| work.retry.is_some_and(|at| at <= now.steady);
+        let ids: Vec<_> =
+            self.works.iter().filter(|(_, work)| due(work)).map(|(id, _)| id.clone()).collect();
+        for id in ids {
+            if let Some(work) = self.works.get_mut(&id) {
+                work.retry = None;
+            }
+            self.advance(&id, out);
+        }
+    }
+}

@@ -1,0 +1,78 @@
+use std::collections::BTreeMap;
+
+use margay_model::Resource;
+
+use super::*;
+use crate::attachment::{Mode, Pod, Source, Spec, State, Wish};
+
+fn entry(container: &str, pod: Option<(&str, &str)>) -> Entry {
+    Entry {
+        id: AttachmentId::new("net", container, "eth0").expect("it is one"),
+        state: State::Configured,
+        created: 0,
+        spec: Spec {
+            mode: Mode::Link,
+            netns: "/run/netns/a".into(),
+            pod: pod.map(|(namespace, name)| Pod {
+                namespace: namespace.into(),
+                name: name.into(),
+                uid: String::new(),
+            }),
+            source: Source::Assign(Wish::default()),
+            labels: BTreeMap::from([("app".to_owned(), "web".to_owned())]),
+            routes: None,
+            mtu: 1500,
+            mac: None,
+            forwarding: None,
+            floating: vec!["192.0.2.7".parse().expect("an address")],
+            spoofed: vec!["10.1.0.0/16".parse().expect("a CIDR")],
+            policy_wait: 0,
+        },
+        host_interface: "cali0123".into(),
+        addresses: vec!["10.0.0.5".parse().expect("v4"), "fd00::5".parse().expect("v6")],
+    }
+}
+
+/// As it will be stored and read again.
+fn stored(entry: &Entry) -> WorkloadEndpoint {
+    let endpoint = of(entry, "node-1").expect("it has a name");
+    let octets = Resource::WorkloadEndpoint(Box::new(endpoint.clone())).encode();
+    match Resource::decode(&octets) {
+        Ok(Resource::WorkloadEndpoint(read)) => *read,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_pod_becomes_an_endpoint_that_calico_would_know() {
+    let endpoint = stored(&entry("c1", Some(("shop", "web-0"))));
+    assert_eq!(endpoint.name(), "node--1-k8s-web--0-eth0");
+    assert_eq!(endpoint.namespace(), "shop");
+    assert_eq!(endpoint.spec.profiles, ["kns.shop", "ksa.shop.default"]);
+    assert_eq!(endpoint.metadata.labels["app"], "web");
+    let nets: Vec<_> = endpoint.spec.ip_networks.iter().map(ToString::to_string).collect();
+    assert_eq!(nets, ["10.0.0.5/32", "fd00::5/128"]);
+    let nat = &endpoint.spec.ip_nats[0];
+    assert_eq!((nat.internal_ip.to_string(), nat.external_ip.to_string()), {
+        ("10.0.0.5".to_owned(), "192.0.2.7".to_owned())
+    });
+    let of_node = key(&entry("c1", Some(("shop", "web-0"))), "node-1").expect("it has a name");
+    assert_eq!(of_node, endpoint.key());
+}
+
+#[test]
+fn a_container_that_is_no_pod_is_named_by_its_id_whatever_is_in_it() {
+    assert_eq!(stored(&entry("c1", None)).name(), "node--1-cni-c1-eth0");
+    let (a, b) = (stored(&entry("c.1", None)), stored(&entry("c_1", None)));
+    assert_ne!(a.name(), b.name());
+    assert_eq!(a.namespace(), "default");
+    assert_eq!(a.spec.profiles, ["net"]);
+}
+
+#[test]
+fn an_endpoint_is_of_the_container_it_was_written_for() {
+    let (old, new) = (entry("c1", Some(("shop", "web"))), entry("c2", Some(("shop", "web"))));
+    let endpoint = stored(&new);
+    assert!(is_of(&endpoint, &new.id));
+    assert!(!is_of(&endpoint, &old.id));
+}
