@@ -5,13 +5,25 @@ use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
-/// Opens a bound routing socket in the calling thread's network namespace; it stays there wherever
+/// Which part of the kernel a socket talks to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// Links, addresses, routes.
+    Route,
+    /// Connection tracking.
+    Netfilter,
+}
+
+/// Opens a bound netlink socket in the calling thread's network namespace; it stays there wherever
 /// the thread goes.
-pub fn open() -> io::Result<OwnedFd> {
-    // SAFETY: no pointers; the result is checked before use.
-    let fd = unsafe {
-        libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, libc::NETLINK_ROUTE)
+pub fn open(protocol: Protocol) -> io::Result<OwnedFd> {
+    let protocol = match protocol {
+        Protocol::Route => libc::NETLINK_ROUTE,
+        Protocol::Netfilter => libc::NETLINK_NETFILTER,
     };
+    // SAFETY: no pointers; the result is checked before use.
+    let fd =
+        unsafe { libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, protocol) };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }

@@ -6,6 +6,7 @@
 mod audit;
 mod backlog;
 mod conflicts;
+mod conntrack;
 mod courier;
 mod decode;
 mod encode;
@@ -35,6 +36,7 @@ use crate::plan::fact::{Form, Via};
 use crate::plan::state::Abilities;
 use crate::plan::work::Verb;
 
+pub use conntrack::forget_connections;
 pub use handle::{FibHandle, Rows};
 pub use veth::{Attached, Detached, Origin, attach, detach, inspect, list};
 

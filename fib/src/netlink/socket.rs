@@ -7,9 +7,9 @@ use crate::netlink::decode::{GETADDR, GETLINK, GETNEXTHOP, GETROUTE};
 use crate::netlink::wire::{
     ACK, DONE, DUMP, DUMP_INTR, ERROR, Encoder, Message, Messages, REQUEST, Refusal, refusal,
 };
-use crate::sys::{self, Wait};
+use crate::sys::{self, Protocol, Wait};
 
-/// A routing socket with our options.
+/// A netlink socket with our options.
 #[derive(Debug)]
 pub struct Socket {
     fd: OwnedFd,
@@ -25,7 +25,12 @@ impl AsFd for Socket {
 impl Socket {
     /// Opens one in the calling thread's network namespace.
     pub fn open() -> io::Result<Self> {
-        let fd = sys::open()?;
+        Self::open_for(Protocol::Route)
+    }
+
+    /// Likewise, to another part of the kernel.
+    pub fn open_for(protocol: Protocol) -> io::Result<Self> {
+        let fd = sys::open(protocol)?;
         // Each is a comfort that old kernels lack: refusals in words, short acknowledgements,
         // dumps that heed their filter.
         for option in [NETLINK_EXT_ACK, NETLINK_CAP_ACK, NETLINK_GET_STRICT_CHK] {

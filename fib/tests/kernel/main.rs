@@ -2,6 +2,7 @@
 //! root; without it they say so and are skipped.
 
 mod attach;
+mod connections;
 mod container;
 mod drift;
 mod install;

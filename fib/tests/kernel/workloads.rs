@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use margay_fib::{
     FibConfig, HostRouteConflict, HostRouteError, HostRouteState, LinkSpec, attach, detach,
+    forget_connections,
 };
 
+use crate::connections;
 use crate::container::Container;
 use crate::net::*;
 
@@ -167,4 +169,21 @@ fn the_underlays_links_are_found_with_their_mtu() {
     net.ip("link set dev eth0 mtu 1400");
     until("told", || of(&[]) == [("eth0".to_owned(), 1400)]);
     fib.handle.stop(true);
+}
+
+#[test]
+fn connections_of_an_address_are_forgotten_and_no_others() {
+    let Some(_net) = enter() else { return };
+    for port in 2000..2300 {
+        connections::make("10.0.0.1", "10.0.0.2", port);
+    }
+    connections::make("10.0.0.1", "10.0.0.3", 3000);
+    connections::make("10.0.0.4", "10.0.0.3", 3000);
+    connections::make("2001:db8::1", "2001:db8::2", 3001);
+    assert_eq!(forget_connections(ip("10.0.0.9")).expect("asked"), 0);
+    assert_eq!(forget_connections(ip("10.0.0.2")).expect("deleted"), 300);
+    assert_eq!(forget_connections(ip("10.0.0.2")).expect("asked"), 0);
+    assert_eq!(forget_connections(ip("2001:db8::2")).expect("deleted"), 1);
+    assert_eq!(forget_connections(ip("10.0.0.1")).expect("deleted"), 1, "with 10.0.0.3");
+    assert_eq!(forget_connections(ip("10.0.0.3")).expect("deleted"), 1, "with 10.0.0.4");
 }

@@ -1,0 +1,211 @@
+//! Makes the kernel forget connections of an address that is somebody else's now: what is left of the
+//! former workload's would let packets past policy, or send them where they were sent before.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::IpAddr;
+
+use crate::netlink::socket::Socket;
+use crate::netlink::wire::{ACK, DONE, DUMP, ERROR, Encoder, Message, REQUEST, Reader, refusal};
+use crate::sys::{Protocol, Wait};
+
+/// Deletes every tracked connection in which the address has a part, before or after translation;
+/// how many there were.
+///
+/// A kernel that tracks no connections has none. The caller's thread says in which namespace. Blocks
+/// while the kernel walks its table, some milliseconds for each hundred thousand connections: not
+/// for an async task. Whoever moves an address does this before the new route stands.
+pub fn forget_connections(address: IpAddr) -> io::Result<usize> {
+    let socket = Socket::open_for(Protocol::Netfilter)?;
+    socket.give_up_after(PATIENCE_SECS)?;
+    let mut work = Work { socket, buf: vec![0; 1 << 16], seq: 0 };
+    let found = match work.connections(address) {
+        Err(err) if err.raw_os_error().is_some_and(|e| UNTRACKED.contains(&e)) => return Ok(0),
+        found => found?,
+    };
+    let mut deleted = 0;
+    for connections in found.into_iter().collect::<Vec<_>>().chunks(BATCH) {
+        deleted += work.delete(address, connections)?;
+    }
+    Ok(deleted)
+}
+
+/// What names a connection, as the kernel told it: attributes to be sent back.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Connection {
+    tuple: Vec<u8>,
+    zone: Option<Vec<u8>>,
+    id: Option<Vec<u8>>,
+}
+
+struct Work {
+    socket: Socket,
+    buf: Vec<u8>,
+    seq: u32,
+}
+
+impl Work {
+    /// All connections the address has a part in.
+    fn connections(&mut self, address: IpAddr) -> io::Result<BTreeSet<Connection>> {
+        let mut found = BTreeSet::new();
+        for part in PARTS {
+            match self.dump(address, Some(part), &mut found) {
+                Ok(()) => {}
+                // Older than filters: the whole table comes over.
+                Err(err) if matches!(err.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EINVAL)) => {
+                    self.dump(address, None, &mut found)?;
+                    break;
+                }
+                Err(err) => return Err(err),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Reads connections that the filter lets through, and keeps those that are meant: a kernel that
+    /// does not know the filter tells all of them.
+    fn dump(
+        &mut self,
+        address: IpAddr,
+        part: Option<Part>,
+        found: &mut BTreeSet<Connection>,
+    ) -> io::Result<()> {
+        let seq = self.next();
+        let mut e = Encoder::default();
+        let at = e.begin(CT_GET, REQUEST | DUMP, seq);
+        e.put(&[family(address), 0, 0, 0]);
+        if let Some((tuple, source)) = part {
+            let outer = e.open(tuple | NESTED);
+            let ip = e.open(CTA_TUPLE_IP | NESTED);
+            match address {
+                IpAddr::V4(a) => e.attribute(if source { 1 } else { 2 }, &a.octets()),
+                IpAddr::V6(a) => e.attribute(if source { 3 } else { 4 }, &a.octets()),
+            }
+            e.close(ip);
+            e.close(outer);
+            let flags: u32 = if source { 1 } else { 2 };
+            let filter = e.open(CTA_FILTER | NESTED);
+            let flags = |of: u16| if of == tuple { flags } else { 0 };
+            e.attribute(CTA_FILTER_ORIG_FLAGS, &flags(CTA_TUPLE_ORIG).to_ne_bytes());
+            e.attribute(CTA_FILTER_REPLY_FLAGS, &flags(CTA_TUPLE_REPLY).to_ne_bytes());
+            e.close(filter);
+        }
+        e.end(at);
+        self.socket.send(e.octets())?;
+        loop {
+            for m in self.socket.receive(&mut self.buf, Wait::Block).map_err(late)? {
+                if m.seq != seq {
+                    continue;
+                }
+                match m.kind {
+                    ERROR | DONE => {
+                        return refusal(&m).map_or(Ok(()), |r| Err(plain(r.errno)));
+                    }
+                    _ => found.extend(connection(&m, address)),
+                }
+            }
+        }
+    }
+
+    /// How many were deleted; those that ended meanwhile are not.
+    fn delete(&mut self, address: IpAddr, connections: &[Connection]) -> io::Result<usize> {
+        let mut e = Encoder::default();
+        let mut last = self.seq;
+        for (n, connection) in connections.iter().enumerate() {
+            last = self.next();
+            let ack = if n + 1 == connections.len() { ACK } else { 0 };
+            let at = e.begin(CT_DELETE, REQUEST | ack, last);
+            e.put(&[family(address), 0, 0, 0]);
+            e.attribute(CTA_TUPLE_ORIG | NESTED, &connection.tuple);
+            for (kind, value) in [(CTA_ZONE, &connection.zone), (CTA_ID, &connection.id)] {
+                if let Some(value) = value {
+                    e.attribute(kind, value);
+                }
+            }
+            e.end(at);
+        }
+        let refusals = self.socket.commit(e.octets(), last, &mut self.buf).map_err(late)?;
+        match refusals.iter().find(|(_, r)| r.errno != libc::ENOENT) {
+            Some((_, refusal)) => Err(plain(refusal.errno)),
+            None => Ok(connections.len() - refusals.len()),
+        }
+    }
+
+    fn next(&mut self) -> u32 {
+        self.seq = self.seq.wrapping_add(1);
+        self.seq
+    }
+}
+
+/// The connection a message tells, if the address has a part in it.
+fn connection(m: &Message<'_>, address: IpAddr) -> Option<Connection> {
+    let mut r = Reader(m.body);
+    r.bytes(4)?;
+    let mut part = false;
+    let (mut tuple, mut zone, mut id) = (None, None, None);
+    for (kind, value) in r.attributes() {
+        if matches!(kind, CTA_TUPLE_ORIG | CTA_TUPLE_REPLY) {
+            part |= has(value, address);
+        }
+        match kind {
+            CTA_TUPLE_ORIG => tuple = Some(value.to_vec()),
+            CTA_ZONE => zone = Some(value.to_vec()),
+            CTA_ID => id = Some(value.to_vec()),
+            _ => {}
+        }
+    }
+    part.then_some(Connection { tuple: tuple?, zone, id })
+}
+
+/// Whether a tuple names an address.
+fn has(tuple: &[u8], address: IpAddr) -> bool {
+    let ips = Reader(tuple).attributes().filter(|(kind, _)| *kind == CTA_TUPLE_IP);
+    let mut ips = ips.flat_map(|(_, ip)| Reader(ip).attributes());
+    ips.any(|(_, value)| match address {
+        IpAddr::V4(a) => value == a.octets(),
+        IpAddr::V6(a) => value == a.octets(),
+    })
+}
+
+fn family(address: IpAddr) -> u8 {
+    let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    u8::try_from(family).unwrap_or(0)
+}
+
+fn plain(errno: i32) -> io::Error {
+    io::Error::from_raw_os_error(errno)
+}
+
+fn late(err: io::Error) -> io::Error {
+    match err.kind() {
+        io::ErrorKind::WouldBlock => plain(libc::ETIMEDOUT),
+        _ => err,
+    }
+}
+
+/// A tuple, and whether its source (else its destination) is meant.
+type Part = (u16, bool);
+const PARTS: [Part; 4] = [
+    (CTA_TUPLE_ORIG, true),
+    (CTA_TUPLE_ORIG, false),
+    (CTA_TUPLE_REPLY, true),
+    (CTA_TUPLE_REPLY, false),
+];
+/// What a kernel without connection tracking, or without a way to speak of it, says.
+const UNTRACKED: [i32; 3] = [libc::EPROTONOSUPPORT, libc::ENOSYS, libc::ENOPROTOOPT];
+/// Messages at once.
+const BATCH: usize = 256;
+const PATIENCE_SECS: u8 = 20;
+/// `NFNL_SUBSYS_CTNETLINK` with `IPCTNL_MSG_CT_GET`.
+const CT_GET: u16 = 0x101;
+/// With `IPCTNL_MSG_CT_DELETE`.
+const CT_DELETE: u16 = 0x102;
+const NESTED: u16 = 0x8000;
+const CTA_TUPLE_ORIG: u16 = 1;
+const CTA_TUPLE_REPLY: u16 = 2;
+const CTA_ID: u16 = 12;
+const CTA_ZONE: u16 = 18;
+const CTA_FILTER: u16 = 25;
+const CTA_FILTER_ORIG_FLAGS: u16 = 1;
+const CTA_FILTER_REPLY_FLAGS: u16 = 2;
+const CTA_TUPLE_IP: u16 = 1;
