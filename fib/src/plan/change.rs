@@ -58,7 +58,7 @@ impl State {
             pending: self.waiting()
                 + self.in_flight.len()
                 + self.drift.prefixes.len()
-                + self.locals.pending(),
+                + if self.may_write() { self.locals.pending() } else { 0 },
             failed: self.failed.len(),
             conflicts: self.conflicts.len(),
             host_routes: self.locals.installed(),

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::thread;
 
 use margay_fib::attach::{GATEWAY_V4, Stage, Sysctl};
-use margay_fib::{AttachError, Detached, LinkSpec, Origin, attach, detach, inspect, list};
+use margay_fib::{
+    AttachError, Detached, LinkSpec, Origin, attach, detach, detach_own, inspect, list,
+};
 
 use crate::container::Container;
 use crate::net::*;
@@ -112,9 +114,15 @@ fn the_same_again_adopts_and_another_is_refused_with_what_differs() {
     assert!(told.iter().any(|t| t.starts_with("route 0.0.0.0/0 via 169.254.1.1")), "{told:?}");
     // In another namespace it is not.
     let elsewhere = Container::new();
+    assert_eq!(detach_own("cali00000", "margay:1").expect("asked"), Detached::Absent);
+    assert_eq!(list("cali").expect("listed").len(), 1, "another's link stays");
     let told = attach(elsewhere.path(), &spec).expect_err("elsewhere").to_string();
     assert!(told.contains("cali00000 is there already"), "{told}");
-    assert_eq!(list("cali").expect("listed").len(), 1);
+    assert_eq!(detach_own("cali00000", "margay:0").expect("asked"), Detached::Removed);
+    // As the end of the process between two messages leaves it.
+    net.ip("link add name cali00000 type veth peer name other");
+    assert_eq!(detach_own("cali00000", "margay:0").expect("asked"), Detached::Removed);
+    assert_eq!(list("cali").expect("listed"), []);
 }
 
 #[test]

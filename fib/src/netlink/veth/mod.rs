@@ -93,10 +93,19 @@ pub fn attach(netns: &Path, spec: &LinkSpec) -> Result<Attached, AttachError> {
 /// Addresses, routes and neighbours over it go with it. A link of this name that is no veth is left
 /// alone and is an error. The caller's thread says which namespace is the host's.
 pub fn detach(host_name: &str) -> Result<Detached, AttachError> {
+    remove(host_name, |_| true)
+}
+
+/// Removes a link as [`detach`] does, if it has this alias, or none: one whose making was cut short by
+/// our end has none yet. Another's counts as absent.
+pub fn detach_own(host_name: &str, alias: &str) -> Result<Detached, AttachError> {
+    remove(host_name, |link| link.alias.is_empty() || link.alias == alias)
+}
+
+fn remove(host_name: &str, meant: impl Fn(&HostLink) -> bool) -> Result<Detached, AttachError> {
     let mut host = Channel::open()?;
-    let Some(link) = look::host_link(&mut host, host_name)? else {
-        return Ok(Detached::Absent);
-    };
+    let link = look::host_link(&mut host, host_name)?;
+    let Some(link) = link.filter(meant) else { return Ok(Detached::Absent) };
     // By index: another link may have taken the name meanwhile.
     match host.write(Stage::Remove, &[Delete { index: link.index, name: host_name }]) {
         Err(AttachError::Kernel { err, .. }) if err.raw_os_error() == Some(libc::ENODEV) => {
@@ -208,6 +217,8 @@ impl Work {
                             let (key, value) = (setting.key, setting.value);
                             return Err(AttachError::Sysctl { key, value, err });
                         }
+                        // A kernel without IPv6 has none of its settings.
+                        (Err(err), Need::Try) if err.kind() == io::ErrorKind::NotFound => {}
                         (Err(err), Need::Try) => {
                             let (key, value) = (setting.key, setting.value);
                             tracing::warn!(key, value, %err, "cannot write a kernel setting");
