@@ -1,6 +1,7 @@
 //! The command line: what can be said, before anything is done.
 
 pub mod ipam;
+pub mod workload;
 
 use std::{convert::Infallible, net::IpAddr, path::PathBuf, str::FromStr};
 
@@ -162,6 +163,9 @@ pub enum Command {
     /// This host as a node of its cluster
     #[command(subcommand, subcommand_required = true, arg_required_else_help = false)]
     Node(NodeCommand),
+    /// Containers of this node: addresses, interfaces, what was done for them
+    #[command(subcommand, subcommand_required = true, arg_required_else_help = false)]
+    Workload(workload::WorkloadCommand),
     /// Resources as the datastore has them
     Get(GetArgs),
     /// Create resources, or replace those that exist
@@ -220,12 +224,13 @@ pub enum NodeCommand {
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
     },
-    /// Install the CNI plugin (not supported in this version)
-    #[command(hide = true)]
-    InstallCni,
-    /// Remove the CNI plugin (not supported in this version)
-    #[command(hide = true)]
-    UninstallCni,
+    /// Install the CNI plugin, and its configuration once the daemon can serve pods
+    #[command(
+        after_help = "Files appear whole, by renaming. What is there just so is not written again."
+    )]
+    InstallCni(Box<workload::InstallCni>),
+    /// Remove the plugin and its configuration, and nothing else
+    UninstallCni(workload::CniPlaces),
 }
 
 /// `margay peers`.

@@ -5,6 +5,7 @@ use std::{error::Error, io, path::Path, time::Duration};
 use margay_proto::v1::{
     config_client::ConfigClient, datastore_client::DatastoreClient, ipam_client::IpamClient,
     resources_client::ResourcesClient, routing_client::RoutingClient,
+    workloads_client::WorkloadsClient,
 };
 use tonic::transport::{Channel, Endpoint};
 
@@ -64,6 +65,11 @@ impl Client {
     /// The service `Ipam`.
     pub fn ipam(&self) -> IpamClient<Channel> {
         IpamClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER)
+    }
+
+    /// The service `Workloads`.
+    pub fn workloads(&self) -> WorkloadsClient<Channel> {
+        WorkloadsClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER)
     }
 
     /// The service `Config`.

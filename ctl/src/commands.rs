@@ -11,6 +11,7 @@ mod routes;
 mod selector;
 mod shell;
 mod validate;
+mod workload;
 
 use margay_proto::v1::{self, WriteMode};
 
@@ -39,6 +40,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Config(command) => config::run(command, options, out).await,
         Command::Ipam(command) => ipam::run(command, options, out).await,
         Command::Node(command) => node::run(command, options, out).await,
+        Command::Workload(command) => workload::run(command, options, out).await,
         Command::Get(args) => resources::get(args, options).await,
         Command::Apply(args) => resources::write(args, WriteMode::Apply, options, out).await,
         Command::Create(args) => resources::write(args, WriteMode::Create, options, out).await,

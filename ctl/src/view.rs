@@ -11,6 +11,7 @@ mod peer;
 mod peer_detail;
 mod route;
 mod status;
+pub mod workload;
 
 pub use self::{
     config::{Change, CheckResult},

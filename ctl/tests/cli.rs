@@ -2,6 +2,10 @@
 
 mod fake;
 
+/// `margay node install-cni` and `uninstall-cni`.
+#[path = "cli/cni.rs"]
+mod cni;
+
 use std::{
     fs,
     io::{BufRead, BufReader},
@@ -41,7 +45,7 @@ fn every_command_prints_what_it_always_printed() {
     let file = scratch("toml");
     fs::write(&file, "[bgp]\n").expect("a file can be written");
     let file_name = file.to_str().expect("UTF-8");
-    let commands: [(&str, &[&str]); 9] = [
+    let commands: [(&str, &[&str]); 12] = [
         ("status", &["status"]),
         ("peers", &["peers"]),
         ("peer-up", &["peers", "tor1"]),
@@ -51,6 +55,9 @@ fn every_command_prints_what_it_always_printed() {
         ("fib", &["fib"]),
         ("config-diff", &["config", "diff", file_name]),
         ("config-show", &["config", "show"]),
+        ("workload-list", &["workload", "list"]),
+        ("workload-show", &["workload", "show", "shop/web"]),
+        ("workload-trace", &["workload", "trace", "10.10.0.7"]),
     ];
     for (name, arguments) in commands {
         for format in ["table", "wide", "json", "yaml"] {
@@ -212,6 +219,23 @@ fn nothing_found_is_an_empty_array_but_cannot_be_explained() {
 }
 
 #[test]
+fn workloads_are_chosen_by_namespace_and_network() {
+    let daemon = Daemon::start();
+    let pods = |arguments: &[&str]| {
+        let rows = daemon.json(&[&["workload", "list"], arguments].concat());
+        rows.as_array().expect("an array").len()
+    };
+    assert_eq!(pods(&[]), 3);
+    assert_eq!(pods(&["-n", "vms"]), 1);
+    assert_eq!(pods(&["--network", "margay"]), 2);
+    assert_eq!(pods(&["--network", "other"]), 0);
+    for command in ["show", "trace"] {
+        let output = daemon.margay(&["workload", command, "shop/db"]);
+        assert_fails(&output, 1, &["there is no workload shop/db"]);
+    }
+}
+
+#[test]
 fn an_unknown_peer_is_a_failure_of_every_command_that_names_one() {
     let daemon = Daemon::start();
     for arguments in [
@@ -265,7 +289,7 @@ fn own_routes_are_added_and_withdrawn() {
 fn mistakes_on_the_command_line_exit_2_and_say_what_is_possible() {
     for (arguments, parts) in [
         (&["frob"][..], &["'frob'"][..]),
-        (&[], &["status, peers, routes, fib, config, ipam, node, get, apply"]),
+        (&[], &["status, peers, routes, fib, config, ipam, node, workload, get, apply"]),
         (&["config"], &["check, diff, show, reload"]),
         (&["statu"], &["help: a similar subcommand exists: 'status'"]),
         (&["-o", "xml", "status"], &["table, wide, json, yaml"]),

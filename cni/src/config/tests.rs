@@ -375,3 +375,25 @@ fn a_collection_needs_the_list_of_what_is_valid() {
         assert!(gc(json!({"cni.dev/valid-attachments": wrong})).is_err(), "{wrong}");
     }
 }
+
+/// The configurations of the README, as far as they are whole.
+#[test]
+fn the_configuration_of_the_readme_is_taken_without_a_remark() {
+    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
+    let readme = std::fs::read_to_string(readme).expect("the README");
+    let lists: Vec<Value> = readme
+        .split("```json\n")
+        .skip(1)
+        .filter_map(|rest| serde_json::from_str(rest.split_once("```")?.0).ok())
+        .filter(|list: &Value| list.get("plugins").is_some())
+        .collect();
+    assert!(!lists.is_empty(), "the README has no conflist");
+    for list in lists {
+        let mut plugin = list["plugins"][0].clone();
+        // As runtimes hand it over.
+        plugin["name"] = list["name"].clone();
+        plugin["cniVersion"] = list["cniVersion"].clone();
+        assert_eq!(add(&plugin).remarks, Vec::<String>::new());
+        assert_eq!(version(&plugin), Ok(Version::V100));
+    }
+}

@@ -1,6 +1,7 @@
 //! `margay node`.
 
 pub mod checksystem;
+mod cni;
 pub mod diags;
 pub mod system;
 
@@ -26,13 +27,9 @@ pub async fn run(command: NodeCommand, options: &Global, out: &mut Out<'_>) -> R
         }
         NodeCommand::Checksystem => checksystem::run(out),
         NodeCommand::Diags { file } => diags::run(file, options, out).await,
-        NodeCommand::InstallCni => Err(unsupported("install-cni")),
-        NodeCommand::UninstallCni => Err(unsupported("uninstall-cni")),
+        NodeCommand::InstallCni(args) => cni::install(&args, options, out).await,
+        NodeCommand::UninstallCni(places) => cni::uninstall(&places, out),
     }
-}
-
-fn unsupported(command: &str) -> Failure {
-    Failure::usage(format!("node {command}: not supported in this version"))
 }
 
 /// Now, in seconds since the Unix epoch.

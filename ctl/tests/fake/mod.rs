@@ -2,6 +2,7 @@
 
 pub mod answers;
 pub mod resources;
+mod workloads;
 
 use std::{
     os::unix::net::UnixListener,
@@ -19,6 +20,7 @@ use margay_proto::{
         list_routes_request::Destination,
         resources_server::ResourcesServer,
         routing_server::{Routing, RoutingServer},
+        workloads_server::WorkloadsServer,
     },
 };
 use tokio_stream::{Stream, StreamExt, wrappers::UnixListenerStream};
@@ -44,6 +46,7 @@ impl Daemon {
                 Server::builder()
                     .add_service(RoutingServer::new(Fake))
                     .add_service(ConfigServer::new(Fake))
+                    .add_service(WorkloadsServer::new(workloads::Fake))
                     .add_service(ResourcesServer::new(resources::Store::default()))
                     .serve_with_incoming(UnixListenerStream::new(listener))
                     .await

@@ -22,8 +22,15 @@ use crate::{
 const READY: Duration = Duration::from_secs(20);
 
 /// What has the programs that tests run.
-const PACKAGES: [&str; 6] =
-    ["margay-bgpd", "margay", "bgpload", "margay-ipam", "margay-model", "bgp-desired"];
+const PACKAGES: [&str; 7] = [
+    "margay-bgpd",
+    "margay",
+    "margay-cni",
+    "bgpload",
+    "margay-ipam",
+    "margay-model",
+    "bgp-desired",
+];
 /// The programs of `cargo xtask bench ipam` that measure.
 const EXAMPLES: [&str; 6] = ["assign", "claims", "commits", "mesh", "selector_index", "subscribe"];
 
