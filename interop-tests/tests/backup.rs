@@ -12,9 +12,13 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use interop_tests::{examples, pair::SOON};
 use serde_json::Value;
-use testkit::{Lab, Margay, etcd::Cluster, have_root, margay::bin, until};
-
-const EMBEDDED: &str = "[datastore]\ntype = \"embedded\"\n\n[fib]\nenabled = false\n";
+use testkit::{
+    Lab, Margay,
+    etcd::Cluster,
+    have_root,
+    margay::{EMBEDDED, bin, utf8},
+    until,
+};
 
 /// A daemon that never runs: a configuration and a folder of its own.
 struct Stopped {
@@ -59,17 +63,13 @@ impl Stopped {
     }
 
     fn import(&self, file: &Path) -> Result<Child> {
-        let mut command = self.command(&["import", text(file)?])?;
+        let mut command = self.command(&["import", utf8(file)?])?;
         Ok(command.stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).spawn()?)
     }
 }
 
 fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn text(path: &Path) -> Result<&str> {
-    path.to_str().context("UTF-8")
 }
 
 /// The lines of a backup without its head, whose revision is the datastore's own, and its end.
@@ -123,7 +123,7 @@ fn an_import_killed_in_the_middle_is_ended_by_the_same_command() -> Result<()> {
         ensure!(part == wanted.get(..part.len()).unwrap_or_default(), "round {round}");
         ensure!(part.len() % 16 == 0, "round {round}: {} values", part.len());
         broken_off += usize::from(!part.is_empty() && part.len() < COUNT);
-        let done = stopped.json(&["import", text(&file)?])?;
+        let done = stopped.json(&["import", utf8(&file)?])?;
         ensure!(done["values"] == COUNT && done["written"] == COUNT - part.len(), "{done}");
         ensure!(stopped.values()? == wanted, "round {round}");
     }
@@ -147,25 +147,25 @@ fn a_datastore_of_a_stopped_daemon_is_filled_and_read() -> Result<()> {
         (sets(3).lines().take(3).map(|line| format!("{line}\n")).collect(), "it was cut"),
     ] {
         fs::write(&file, wrong)?;
-        let output = stopped.run(&["import", text(&file)?])?;
+        let output = stopped.run(&["import", utf8(&file)?])?;
         let said = stderr(&output);
         ensure!(!output.status.success() && said.contains(told), "{said}");
     }
     ensure!(stopped.values()?.is_empty(), "a faulty file changes nothing");
     fs::write(&file, sets(3))?;
-    let would = stopped.json(&["import", text(&file)?, "--dry-run"])?;
+    let would = stopped.json(&["import", utf8(&file)?, "--dry-run"])?;
     ensure!(would["written"] == 3 && would["dry_run"] == true, "{would}");
     ensure!(stopped.values()?.is_empty(), "a dry run changes nothing");
-    stopped.json(&["import", text(&file)?])?;
+    stopped.json(&["import", utf8(&file)?])?;
     // Something else is in the way, unless it is meant to go.
     fs::write(&file, sets(2))?;
-    let output = stopped.run(&["import", text(&file)?])?;
+    let output = stopped.run(&["import", utf8(&file)?])?;
     let said = stderr(&output);
     ensure!(said.contains("not empty") && said.contains("help: --replace"), "{said}");
-    let done = stopped.json(&["import", text(&file)?, "--replace"])?;
+    let done = stopped.json(&["import", utf8(&file)?, "--replace"])?;
     ensure!(done["written"] == 0 && done["deleted"] == 1, "{done}");
     let out = stopped.file("again");
-    let exported = stopped.json(&["export", text(&out)?])?;
+    let exported = stopped.json(&["export", utf8(&out)?])?;
     ensure!(exported["values"] == 2, "{exported}");
     ensure!(values(&fs::read_to_string(&out)?) == values(&sets(2)));
     Ok(())
@@ -199,50 +199,46 @@ fn a_backup_of_a_running_daemon_restores_to_the_same_state() -> Result<()> {
         margay.start()?;
         let folder = host.dir().join("examples");
         examples::into(&folder)?;
-        margay.text(&["apply", "-f", text(&folder)?])?;
+        margay.text(&["apply", "-f", utf8(&folder)?])?;
         margay.text(&["ipam", "assign", "--v4", "3", "--pool", "my.ippool-1"])?;
         let before = resources(&margay)?;
         ensure!(before.len() >= 24, "{} resources", before.len());
         let blocks = margay.json(&["ipam", "show", "--show-blocks"])?;
         let file = host.dir().join("backup");
-        let exported = margay.json(&["datastore", "export", text(&file)?])?;
+        let exported = margay.json(&["datastore", "export", utf8(&file)?])?;
         ensure!(exported["values"].as_u64() > u64::try_from(before.len()).ok(), "{exported}");
         // While the daemon runs nobody else gets at its datastore.
         let config = margay.config_file();
         let output =
-            margay.output(&["datastore", "export", "--offline", "--config", text(&config)?])?;
+            margay.output(&["datastore", "export", "--offline", "--config", utf8(&config)?])?;
         ensure!(stderr(&output).contains("held by another margay-bgpd"), "{}", stderr(&output));
         // Another life: what came since goes, what went comes back.
         margay.text(&["delete", "gns", &name_of(&before, "globalnetworkset")?])?;
         margay.text(&["label", "ippool", &name_of(&before, "ippool")?, "changed=1"])?;
-        let output = margay.output(&["datastore", "import", text(&file)?])?;
+        let output = margay.output(&["datastore", "import", utf8(&file)?])?;
         ensure!(stderr(&output).contains("help: --replace"), "{}", stderr(&output));
-        let done = margay.json(&["datastore", "import", text(&file)?, "--replace"])?;
+        let done = margay.json(&["datastore", "import", utf8(&file)?, "--replace"])?;
         ensure!(done["written"].as_u64() >= Some(2), "{done}");
         ensure!(resources(&margay)? == before);
         // A cut file changes nothing.
         let whole = fs::read_to_string(&file)?;
         let cut = host.dir().join("cut");
         fs::write(&cut, whole.trim_end().rsplit_once('\n').context("lines")?.0)?;
-        let output = margay.output(&["datastore", "import", text(&cut)?, "--replace"])?;
+        let output = margay.output(&["datastore", "import", utf8(&cut)?, "--replace"])?;
         ensure!(output.status.code() == Some(2), "{}", stderr(&output));
         ensure!(stderr(&output).contains("it was cut"), "{}", stderr(&output));
         // A node that lost everything.
         margay.kill()?;
         fs::remove_dir_all(host.dir().join("state"))?;
         margay.start()?;
-        margay.json(&["datastore", "import", text(&file)?, "--replace"])?;
+        margay.json(&["datastore", "import", utf8(&file)?, "--replace"])?;
         ensure!(resources(&margay)? == before);
         until("its addresses are known again", SOON, || {
             Ok(margay.json(&["ipam", "show", "--show-blocks"])? == blocks)
         })?;
         Ok(())
     })();
-    if result.is_err() {
-        lab.keep();
-        eprintln!("{}", margay.log());
-    }
-    result
+    lab.told(result, || vec![margay.log()])
 }
 
 #[test]
@@ -263,7 +259,7 @@ fn a_daemon_killed_in_the_middle_of_an_import_takes_the_rest_afterwards() -> Res
             margay.start()?;
             let socket = host.dir().join("bgpd.sock");
             let mut command = Command::new(bin("margay")?);
-            command.arg("--socket").arg(socket).args(["datastore", "import", text(&file)?]);
+            command.arg("--socket").arg(socket).args(["datastore", "import", utf8(&file)?]);
             let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
             thread::sleep(Duration::from_millis(40 + 80 * round));
             margay.kill()?;
@@ -272,7 +268,7 @@ fn a_daemon_killed_in_the_middle_of_an_import_takes_the_rest_afterwards() -> Res
             let part = values(&margay.text(&["datastore", "export"])?);
             ensure!(part == wanted.get(..part.len()).unwrap_or_default(), "round {round}");
             broken_off += usize::from(!part.is_empty() && part.len() < COUNT);
-            let done = margay.json(&["datastore", "import", text(&file)?])?;
+            let done = margay.json(&["datastore", "import", utf8(&file)?])?;
             ensure!(done["written"] == COUNT - part.len(), "{done}");
             ensure!(values(&margay.text(&["datastore", "export"])?) == wanted, "round {round}");
             margay.kill()?;
@@ -281,15 +277,11 @@ fn a_daemon_killed_in_the_middle_of_an_import_takes_the_rest_afterwards() -> Res
         ensure!(broken_off > 0, "no round was broken off in the middle");
         Ok(())
     })();
-    if result.is_err() {
-        lab.keep();
-        eprintln!("{}", margay.log());
-    }
-    result
+    lab.told(result, || vec![margay.log()])
 }
 
 fn migrate(margay: &Margay, from: &Path, to: &Path) -> Result<Output> {
-    margay.output(&["datastore", "migrate", "--config", text(from)?, "--to", text(to)?])
+    margay.output(&["datastore", "migrate", "--config", utf8(from)?, "--to", utf8(to)?])
 }
 
 fn name_of(resources: &[(String, Value)], kind: &str) -> Result<String> {
@@ -305,18 +297,14 @@ fn a_datastore_moves_to_etcd_and_back() -> Result<()> {
     let mut lab = Lab::new("migrate")?;
     let mut cluster = Cluster::start(&mut lab)?;
     let host = cluster.client().clone();
-    let endpoints: Vec<_> = cluster.endpoints().iter().map(|e| format!("\"{e}\"")).collect();
-    let etcd = format!(
-        "[datastore]\ntype = \"etcd\"\nendpoints = [{}]\n\n[fib]\nenabled = false\n",
-        endpoints.join(", ")
-    );
+    let etcd = cluster.config();
     let mut margay = Margay::new(&host, EMBEDDED);
     margay.set_node_keys("register = false\n");
     let result = (|| {
         margay.start()?;
         let folder = host.dir().join("examples");
         examples::into(&folder)?;
-        margay.text(&["apply", "-f", text(&folder)?])?;
+        margay.text(&["apply", "-f", utf8(&folder)?])?;
         let before = resources(&margay)?;
         let old = host.dir().join("old.toml");
         fs::copy(margay.config_file(), &old)?;
@@ -340,7 +328,7 @@ fn a_datastore_moves_to_etcd_and_back() -> Result<()> {
         let back = host.dir().join("back.toml");
         let state = host.dir().join("back");
         let text_of = fs::read_to_string(&old)?
-            .replace(&format!("{}/state", host.dir().display()), text(&state)?);
+            .replace(&format!("{}/state", host.dir().display()), utf8(&state)?);
         fs::write(&back, text_of)?;
         for member in 0..2 {
             cluster.kill(member)?;
@@ -359,9 +347,5 @@ fn a_datastore_moves_to_etcd_and_back() -> Result<()> {
         ensure!(resources(&margay)? == after);
         Ok(())
     })();
-    if result.is_err() {
-        lab.keep();
-        eprintln!("{}", margay.log());
-    }
-    result
+    lab.told(result, || vec![margay.log()])
 }

@@ -11,9 +11,13 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use interop_tests::{examples, pair::SOON};
 use margay_model::{Item, Mode, Resource, Scope, decode};
-use testkit::{Lab, Margay, etcd::Cluster, have_root, margay::bin, until};
-
-const EMBEDDED: &str = "[datastore]\ntype = \"embedded\"\n\n[fib]\nenabled = false\n";
+use testkit::{
+    Lab, Margay,
+    etcd::Cluster,
+    have_root,
+    margay::{EMBEDDED, bin, utf8},
+    until,
+};
 
 /// The tool beside a daemon.
 struct Tool<'a> {
@@ -62,10 +66,6 @@ impl<'a> Tool<'a> {
 
 fn text(octets: &[u8]) -> String {
     String::from_utf8_lossy(octets).into_owned()
-}
-
-fn utf8(path: &Path) -> Result<&str> {
-    path.to_str().context("UTF-8")
 }
 
 const POOL: &str = "\
@@ -287,6 +287,53 @@ fn round_trip(tool: &Tool<'_>) -> Result<()> {
     Ok(())
 }
 
+/// The tools that look at the host.
+fn host_tools(tool: &Tool<'_>) -> Result<()> {
+    let output = tool.run(&["node", "checksystem"])?;
+    let (said, error) = (text(&output.stdout), text(&output.stderr));
+    ensure!(said.starts_with("Checking kernel version...\n\t\t"), "{said}");
+    ensure!(said.contains("\nChecking kernel modules...\n"), "{said}");
+    // What this host has is not ours to say, but the verdict is.
+    if said.contains("\tFAIL\n") {
+        ensure!(
+            output.status.code() == Some(1) && error.contains("System doesn't meet"),
+            "{error}"
+        );
+    } else {
+        ensure!(said.ends_with("System meets minimum system requirements to run Calico!\n"));
+        ensure!(output.status.success() && error.is_empty(), "{error}");
+    }
+    let dir = tool.margay.host().dir();
+    let config = dir.join("kernel-config");
+    fs::write(&config, "CONFIG_NF_TABLES=y\n")?;
+    let output = tool.run(&["node", "checksystem", "-f", utf8(&config)?])?;
+    let said = text(&output.stdout);
+    ensure!(output.status.code() == Some(1) && said.contains("veth"), "{said}");
+    tool.refuses(&["node", "checksystem", "-f", "/nowhere"], "cannot read /nowhere")?;
+
+    let logs = dir.join("logs");
+    fs::create_dir_all(&logs)?;
+    fs::write(logs.join("bird.log"), "all is well here\n")?;
+    let output = tool.run(&["node", "diags", &format!("--log-dir={}", utf8(&logs)?)])?;
+    let said = text(&output.stdout);
+    ensure!(output.status.success(), "{said}{}", text(&output.stderr));
+    ensure!(said.starts_with("Collecting diagnostics\nUsing temp dir: "), "{said}");
+    let saved = said.lines().find_map(|line| line.strip_prefix("Diags saved to "));
+    let archive = Path::new(saved.context("a file")?);
+    let listed = tool.margay.host().run("tar", &["-tzf", utf8(archive)?])?;
+    let all = tool.margay.host().run("tar", &["-xzOf", utf8(archive)?])?;
+    fs::remove_dir_all(archive.parent().context("a folder of its own")?)?;
+    let name = archive.file_name().unwrap_or_default().to_string_lossy();
+    ensure!(name.starts_with("diags-") && name.ends_with(".tar.gz"), "{name}");
+    for file in ["diagnostics/status.json", "diagnostics/ippools.yaml", "diagnostics/logs/bird.log"]
+    {
+        ensure!(listed.lines().any(|line| line == file), "no {file}: {listed}");
+    }
+    // Under its other name the program has answered for itself.
+    ensure!(all.contains("all is well here") && all.contains("\"router_id\""), "{all}");
+    Ok(())
+}
+
 #[test]
 fn an_operator_works_as_ever_with_the_embedded_datastore() -> Result<()> {
     if !have_root("an_operator_works_as_ever_with_the_embedded_datastore") {
@@ -300,6 +347,7 @@ fn an_operator_works_as_ever_with_the_embedded_datastore() -> Result<()> {
         let tool = Tool::new(&margay, None)?;
         flows(&tool)?;
         addresses(&tool)?;
+        host_tools(&tool)?;
         margay.text(&["delete", "ipamconfig", "default", "--skip-not-exists"])?;
         round_trip(&tool)?;
         let output = Tool::new(&margay, Some("etcdv3"))?.run(&["get", "nodes"])?;
@@ -308,11 +356,7 @@ fn an_operator_works_as_ever_with_the_embedded_datastore() -> Result<()> {
         ensure!(said.starts_with("Failed to create Calico API client: the environment"), "{said}");
         Ok(())
     })();
-    if result.is_err() {
-        lab.keep();
-        eprintln!("{}", margay.log());
-    }
-    result
+    lab.told(result, || vec![margay.log()])
 }
 
 #[test]
@@ -323,11 +367,7 @@ fn an_operator_works_as_ever_with_etcd() -> Result<()> {
     let mut lab = Lab::new("calicoetcd")?;
     let cluster = Cluster::start(&mut lab)?;
     let host = cluster.client().clone();
-    let endpoints: Vec<_> = cluster.endpoints().iter().map(|e| format!("\"{e}\"")).collect();
-    let config = format!(
-        "[datastore]\ntype = \"etcd\"\nendpoints = [{}]\n\n[fib]\nenabled = false\n",
-        endpoints.join(", ")
-    );
+    let config = cluster.config();
     let mut margay = Margay::new(&host, &config);
     margay.set_node_keys("register = false\n");
     let result = (|| {
@@ -339,9 +379,5 @@ fn an_operator_works_as_ever_with_etcd() -> Result<()> {
         flows(&tool)?;
         round_trip(&tool)
     })();
-    if result.is_err() {
-        lab.keep();
-        eprintln!("{}", margay.log());
-    }
-    result
+    lab.told(result, || vec![margay.log()])
 }

@@ -13,6 +13,7 @@ use testkit::{
     bgp::{Announcement, Neighbor, Speaker},
     etcd::Cluster,
     have_root,
+    margay::EMBEDDED,
     peer::{Bird, Peer},
     until,
     wait::until_eq,
@@ -50,9 +51,11 @@ fn peer(name: &str, spec: &str) -> String {
 
 /// `margay apply` of documents.
 fn apply(margay: &Margay, documents: &[&str]) -> Result<()> {
-    let file = margay.host().dir().join("resources.yaml");
-    fs::write(&file, documents.join("\n---\n"))?;
-    margay.text(&["apply", "-f", file.to_str().context("UTF-8")?]).map(drop)
+    margay.apply(&documents.join(
+        "
+---
+",
+    ))
 }
 
 /// The established sessions by name, with how often each has ended.
@@ -104,8 +107,7 @@ fn three_nodes_on_etcd_peer_with_each_other_and_with_a_tor() -> Result<()> {
     }
     let mut lab = Lab::new("mesh")?;
     let mut etcd = Cluster::start(&mut lab)?;
-    let endpoints: Vec<_> = etcd.endpoints().iter().map(|e| format!("\"{e}\"")).collect();
-    let config = format!("[datastore]\ntype = \"etcd\"\nendpoints = [{}]\n", endpoints.join(", "));
+    let config = etcd.datastore();
     let mut nodes = Vec::new();
     for (name, last) in [("a", 111), ("b", 112), ("c", 113)] {
         let host = lab.host(name)?;
@@ -214,14 +216,65 @@ fn three_nodes_on_etcd_peer_with_each_other_and_with_a_tor() -> Result<()> {
         ensure!(sessions(a)?.first() == up(&[to_b]).first(), "{:?}", sessions(a));
         Ok(())
     })();
-    if result.is_err() {
-        lab.keep();
-        for margay in &nodes {
-            eprintln!("{}", margay.log());
-        }
-        eprintln!("{}", bird.log());
+    lab.told(result, || nodes.iter().map(Margay::log).chain([bird.log()]).collect())
+}
+
+#[test]
+fn a_node_logs_as_much_as_the_cluster_wants() -> Result<()> {
+    if !have_root("a_node_logs_as_much_as_the_cluster_wants") {
+        return Ok(());
     }
-    result
+    let mut lab = Lab::new("loglevel")?;
+    let host = lab.host("a")?;
+    let mut margay = Margay::new(&host, EMBEDDED);
+    margay.set_log_level(None);
+    let configuration = |name: &str, level: &str| {
+        format!(
+            "apiVersion: projectcalico.org/v3\nkind: BGPConfiguration\nmetadata:\n  name: \
+             {name}\nspec:\n  logSeverityScreen: {level}\n"
+        )
+    };
+    // What is logged when one more peer comes, whom nobody can reach.
+    let heard = |margay: &Margay, number: u32| -> Result<String> {
+        let before = fs::read_to_string(margay.log_file())?.len();
+        let name = format!("p{number}");
+        let spec = format!("{{peerIP: 10.9.9.{number}, asNumber: 65009}}");
+        apply(margay, &[&peer(&name, &spec)])?;
+        until("the peer is there", SOON, || {
+            Ok(margay.peer(&format!("Global_10_9_9_{number}")).is_ok())
+        })?;
+        Ok(fs::read_to_string(margay.log_file())?.split_off(before))
+    };
+    let result = (|| {
+        margay.start()?;
+        apply(&margay, &[&node("a", "10.0.0.1", ""), &configuration("default", "Info")])?;
+        let level = |level: &str| format!("log-level = \"{level}\"");
+        let in_force = |margay: &Margay, wanted: &str| {
+            until(&format!("the level is {wanted}"), SOON, || {
+                Ok(margay.text(&["config", "show"])?.contains(&level(wanted)))
+            })
+        };
+        in_force(&margay, "info")?;
+        let lines = heard(&margay, 1)?;
+        ensure!(lines.contains("INFO") && !lines.contains("DEBUG"), "{lines}");
+        apply(&margay, &[&configuration("node.a", "Debug")])?;
+        in_force(&margay, "debug")?;
+        let lines = heard(&margay, 2)?;
+        ensure!(lines.contains("DEBUG"), "{lines}");
+        apply(&margay, &[&configuration("node.a", "Error")])?;
+        in_force(&margay, "error")?;
+        let lines = heard(&margay, 3)?;
+        ensure!(!lines.contains("DEBUG") && !lines.contains("INFO"), "{lines}");
+        // What the file says wins.
+        margay.set_node_keys("log-level = \"info\"\n");
+        margay.reconfigure(EMBEDDED)?;
+        margay.text(&["config", "reload"])?;
+        in_force(&margay, "info")?;
+        let log = fs::read_to_string(margay.log_file())?;
+        ensure!(log.contains("configuration reloaded"), "{log}");
+        Ok(())
+    })();
+    lab.told(result, || vec![margay.log()])
 }
 
 #[test]
@@ -262,9 +315,5 @@ fn one_node_on_its_own_datastore_peers_with_a_tor_once_it_knows_the_password() -
         ensure!(routes.contains("10.0.0.254"), "{routes}");
         Ok(())
     })();
-    if result.is_err() {
-        lab.keep();
-        eprintln!("{}\n{}", margay.log(), bird.log());
-    }
-    result
+    lab.told(result, || vec![margay.log(), bird.log()])
 }

@@ -173,10 +173,7 @@ fn dynamic_peers_are_taken_up_to_their_limit() -> Result<()> {
             Ok(margay.peer("10.0.0.4").is_ok_and(|row| row["state"] == "Established"))
         })
     })();
-    result.inspect_err(|_| {
-        lab.keep();
-        println!("{}", margay.log());
-    })
+    lab.told(result, || vec![margay.log()])
 }
 
 #[test]

@@ -110,10 +110,7 @@ fn several_paths_of_a_prefix_travel_with_their_ids() -> Result<()> {
         one.start()?;
         until_eq("both again", SOON, &wanted, || paths(&taker))
     })();
-    result.inspect_err(|_| {
-        lab.keep();
-        println!("{}", margay.log());
-    })
+    lab.told(result, || vec![margay.log()])
 }
 
 #[test]
@@ -192,10 +189,7 @@ fn an_external_session_crosses_a_router_with_multihop() -> Result<()> {
             Ok(near.ip(&["route", "show", "10.2.0.0/24"])?.contains("10.0.1.254"))
         })
     })();
-    result.inspect_err(|_| {
-        lab.keep();
-        println!("{}\n{}", margay.log(), peer.log());
-    })
+    lab.told(result, || vec![margay.log(), peer.log()])
 }
 
 #[test]
@@ -310,10 +304,7 @@ fn a_route_server_stays_out_of_the_path() -> Result<()> {
         ensure!(at_right.as_path == [65002], "{at_right:?}");
         Ok(())
     })();
-    result.inspect_err(|_| {
-        lab.keep();
-        println!("{}\n{}\n{}", margay.log(), left.log(), right.log());
-    })
+    lab.told(result, || vec![margay.log(), left.log(), right.log()])
 }
 
 #[test]
@@ -384,10 +375,7 @@ fn routers_on_a_shared_network_are_told_of_each_other_as_next_hops() -> Result<(
         ]);
         until_eq("this router at FRR", SOON, &wanted, || Ok(told(right.received("10.0.0.1")?)))
     })();
-    result.inspect_err(|_| {
-        lab.keep();
-        println!("{}\n{}\n{}", margay.log(), left.log(), right.log());
-    })
+    lab.told(result, || vec![margay.log(), left.log(), right.log()])
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
     net::Ipv4Addr,
     sync::{
         Mutex,
@@ -14,13 +13,12 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use testkit::{Host, Lab, Margay, etcd::Cluster, have_root, until};
+use testkit::{Host, Lab, Margay, etcd::Cluster, have_root, margay::EMBEDDED, until};
 
 /// How long something may take that needs no lease to end.
 const SOON: Duration = Duration::from_secs(20);
 /// A lease, its grace, and some time on top.
 const ENDED: Duration = Duration::from_secs(35);
-const EMBEDDED: &str = "[datastore]\ntype = \"embedded\"\n\n[fib]\nenabled = false\n";
 /// Clients that assign at once.
 const CLIENTS: usize = 8;
 /// kill -9 so often, unless `MARGAY_IPAM_KILLS` says otherwise.
@@ -37,26 +35,12 @@ fn node(name: &str) -> String {
     format!("apiVersion: projectcalico.org/v3\nkind: Node\nmetadata:\n  name: {name}\n---\n")
 }
 
-fn apply(margay: &Margay, text: &str) -> Result<()> {
-    let file = margay.host().dir().join("resources.yaml");
-    fs::write(&file, text)?;
-    margay.text(&["apply", "-f", file.to_str().context("UTF-8")?]).map(drop)
-}
-
 /// Assigns until it works, and tells the addresses.
 fn assign(margay: &Margay, arguments: &[&str]) -> Result<Vec<String>> {
     let all = [&["ipam", "assign"], arguments].concat();
     let rows = margay.json(&all)?;
     let rows = rows.as_array().context("an array")?;
     rows.iter().map(|row| Ok(row["address"].as_str().context("an address")?.to_owned())).collect()
-}
-
-/// What a command that fails says.
-fn refusal(margay: &Margay, arguments: &[&str]) -> Result<(i32, String)> {
-    let output = margay.output(arguments)?;
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    ensure!(!output.status.success(), "margay {} should fail", arguments.join(" "));
-    Ok((output.status.code().unwrap_or_default(), said))
 }
 
 /// The blocks of each node; those of nobody under "".
@@ -82,13 +66,9 @@ fn check_clean(margay: &Margay) -> Result<()> {
     Ok(())
 }
 
-/// Runs a test; keeps the logs if it fails.
-fn told(lab: &mut Lab, daemons: &[Margay], result: Result<()>) -> Result<()> {
-    if result.is_err() {
-        lab.keep();
-        daemons.iter().for_each(|daemon| eprintln!("{}\n", daemon.log()));
-    }
-    result
+/// What the daemons logged.
+fn logs(daemons: &[Margay]) -> Vec<String> {
+    daemons.iter().map(Margay::log).collect()
 }
 
 /// SplitMix64: when the daemon dies.
@@ -146,7 +126,7 @@ fn no_answered_address_is_lost_when_the_daemon_is_killed_at_random_moments() -> 
         ensure!(metrics.contains("margay_ipam_ready 1\n"), "{metrics}");
         Ok(())
     });
-    told(&mut lab, &daemons, result)
+    lab.told(result, || logs(&daemons))
 }
 
 #[test]
@@ -158,7 +138,7 @@ fn three_nodes_on_etcd_lose_and_double_no_address_when_they_are_killed() -> Resu
     let cluster = Cluster::start(&mut lab)?;
     let mut daemons = three(&mut lab, &cluster)?;
     let result = through_kills(&mut daemons).map(drop);
-    told(&mut lab, &daemons, result)
+    lab.told(result, || logs(&daemons))
 }
 
 /// Kills one of the daemons after the other while clients assign, and looks at what is left; how
@@ -167,7 +147,7 @@ fn through_kills(daemons: &mut [Margay]) -> Result<usize> {
     daemons.iter_mut().try_for_each(Margay::start)?;
     let first = daemons.first().context("a daemon")?;
     until("the datastore takes it", SOON, || {
-        Ok(apply(first, &pool("blue", "10.10.0.0/16", 26)).is_ok())
+        Ok(first.apply(&pool("blue", "10.10.0.0/16", 26)).is_ok())
     })?;
     first.text(&["ipam", "configure", "--ip-cooldown-seconds", "0"])?;
     let kills = match std::env::var("MARGAY_IPAM_KILLS") {
@@ -229,29 +209,29 @@ fn what_cannot_be_is_refused_with_the_reason_and_what_to_do() -> Result<()> {
     let mut margay = Margay::new(&host, EMBEDDED);
     let result = (|| {
         margay.start()?;
-        let (_, said) = refusal(&margay, &["ipam", "assign"])?;
+        let (_, said) = margay.refusal(&["ipam", "assign"])?;
         ensure!(said.contains("no pool gives node node1") && said.contains("help: "), "{said}");
-        apply(&margay, &pool("small", "10.10.0.0/28", 28))?;
+        margay.apply(&pool("small", "10.10.0.0/28", 28))?;
         until("the pool is known", SOON, || Ok(assign(&margay, &["--handle", "one"]).is_ok()))?;
         assign(&margay, &["--v4", "15", "--handle", "rest"])?;
-        let (code, said) = refusal(&margay, &["ipam", "assign"])?;
+        let (code, said) = margay.refusal(&["ipam", "assign"])?;
         ensure!(code == 1 && said.contains("pool small is full"), "{code}: {said}");
         ensure!(said.contains("help: add an IPPool"), "{said}");
-        let (code, said) = refusal(&margay, &["ipam", "assign", "--ip", "192.0.2.1"])?;
+        let (code, said) = margay.refusal(&["ipam", "assign", "--ip", "192.0.2.1"])?;
         ensure!(code == 2 && said.contains("192.0.2.1 is in no pool"), "{code}: {said}");
-        let (_, said) = refusal(&margay, &["ipam", "assign", "--ip", "10.10.0.3"])?;
+        let (_, said) = margay.refusal(&["ipam", "assign", "--ip", "10.10.0.3"])?;
         ensure!(said.contains("already assigned to"), "{said}");
-        let (_, said) = refusal(&margay, &["ipam", "assign", "--pool", "red"])?;
+        let (_, said) = margay.refusal(&["ipam", "assign", "--pool", "red"])?;
         ensure!(said.contains("pool red does not exist"), "{said}");
-        let (_, said) = refusal(&margay, &["ipam", "assign", "--node", "node2"])?;
+        let (_, said) = margay.refusal(&["ipam", "assign", "--node", "node2"])?;
         ensure!(said.contains("run `margay ipam assign` on node2"), "{said}");
-        let (_, said) = refusal(&margay, &["ipam", "configure", "--max-blocks-per-host", "3"])?;
+        let (_, said) = margay.refusal(&["ipam", "configure", "--max-blocks-per-host", "3"])?;
         ensure!(said.contains("needs strictAffinity"), "{said}");
-        let (_, said) = refusal(&margay, &["ipam", "split", "32", "--name", "small"])?;
+        let (_, said) = margay.refusal(&["ipam", "split", "32", "--name", "small"])?;
         ensure!(said.contains("smaller than its blocks"), "{said}");
         // A released address rests; then the pool goes, and with it what is empty.
         margay.text(&["ipam", "release", "--handle", "rest"])?;
-        let (_, said) = refusal(&margay, &["ipam", "assign"])?;
+        let (_, said) = margay.refusal(&["ipam", "assign"])?;
         ensure!(said.contains("15 cooling down"), "{said}");
         margay.text(&["ipam", "configure", "--ip-cooldown-seconds", "0"])?;
         until("they are free", SOON, || Ok(assign(&margay, &["--handle", "two"]).is_ok()))?;
@@ -264,20 +244,16 @@ fn what_cannot_be_is_refused_with_the_reason_and_what_to_do() -> Result<()> {
         margay.reconfigure("[datastore]\ntype = \"none\"\n\n[fib]\nenabled = false\n")?;
         margay.terminate()?;
         margay.start()?;
-        let (_, said) = refusal(&margay, &["ipam", "assign"])?;
+        let (_, said) = margay.refusal(&["ipam", "assign"])?;
         ensure!(said.contains("there is no datastore"), "{said}");
         Ok(())
     })();
-    told(&mut lab, &[margay], result)
+    lab.told(result, || vec![margay.log()])
 }
 
 /// Three daemons on etcd.
 fn three(lab: &mut Lab, cluster: &Cluster) -> Result<Vec<Margay>> {
-    let endpoints: Vec<_> = cluster.endpoints().iter().map(|e| format!("\"{e}\"")).collect();
-    let config = format!(
-        "[datastore]\ntype = \"etcd\"\nendpoints = [{}]\n\n[fib]\nenabled = false\n",
-        endpoints.join(", ")
-    );
+    let config = cluster.config();
     (1..=3)
         .map(|number| {
             let host = cluster.host(lab, &format!("node{number}"), 10 + number)?;
@@ -295,7 +271,7 @@ fn three_nodes_share_a_pool_and_what_a_deleted_one_left_is_taken_back() -> Resul
     let cluster = Cluster::start(&mut lab)?;
     let mut daemons = three(&mut lab, &cluster)?;
     let result = share(&mut daemons);
-    told(&mut lab, &daemons, result)
+    lab.told(result, || logs(&daemons))
 }
 
 fn share(daemons: &mut [Margay]) -> Result<()> {
@@ -303,7 +279,7 @@ fn share(daemons: &mut [Margay]) -> Result<()> {
     let [one, two, three] = daemons else { anyhow::bail!("three daemons") };
     let nodes = ["node1", "node2", "node3"].map(node).concat();
     until("etcd takes it", SOON, || {
-        Ok(apply(one, &(pool("blue", "10.20.0.0/24", 28) + &nodes)).is_ok())
+        Ok(one.apply(&(pool("blue", "10.20.0.0/24", 28) + &nodes)).is_ok())
     })?;
     one.text(&["ipam", "configure", "--ip-cooldown-seconds", "0"])?;
     // Each takes a block of its own, all at once; the third one fills its first.
@@ -374,7 +350,7 @@ fn while_etcd_is_away_requests_fail_soon_with_the_cause_and_go_on_afterwards() -
         let [margay, ..] = daemons.as_mut_slice() else { anyhow::bail!("three daemons") };
         margay.start()?;
         until("etcd takes it", SOON, || {
-            Ok(apply(margay, &pool("blue", "10.20.0.0/24", 28)).is_ok())
+            Ok(margay.apply(&pool("blue", "10.20.0.0/24", 28)).is_ok())
         })?;
         until("it assigns", SOON, || Ok(assign(margay, &["--handle", "before"]).is_ok()))?;
         let before = blocks(margay)?;
@@ -383,7 +359,7 @@ fn while_etcd_is_away_requests_fail_soon_with_the_cause_and_go_on_afterwards() -
         }
         for _ in 0..2 {
             let start = Instant::now();
-            let (code, said) = refusal(margay, &["ipam", "assign", "--handle", "away"])?;
+            let (code, said) = margay.refusal(&["ipam", "assign", "--handle", "away"])?;
             let took = start.elapsed();
             println!("after {took:?}: {said}");
             ensure!(code == 1 && said.contains("datastore at http://10.99.0."), "{code}: {said}");
@@ -400,5 +376,5 @@ fn while_etcd_is_away_requests_fail_soon_with_the_cause_and_go_on_afterwards() -
         ensure!(blocks(margay)? == before, "the same block");
         check_clean(margay)
     })();
-    told(&mut lab, &daemons, result)
+    lab.told(result, || logs(&daemons))
 }

@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, iter,
+    iter,
     net::Ipv4Addr,
     sync::{
         Mutex,
@@ -189,30 +189,19 @@ fn two_hundred_kills_of_three_daemons_on_etcd_leave_nothing_to_mend() -> Result<
     }
     let mut lab = Lab::new("ipamcrash")?;
     let cluster = Cluster::start(&mut lab)?;
-    let endpoints: Vec<_> = cluster.endpoints().iter().map(|e| format!("\"{e}\"")).collect();
-    let config = format!(
-        "[datastore]\ntype = \"etcd\"\nendpoints = [{}]\n\n[fib]\nenabled = false\n",
-        endpoints.join(", ")
-    );
+    let config = cluster.config();
     let hosts = (1..=3)
         .map(|number| cluster.host(&mut lab, &format!("node{number}"), 10 + number))
         .collect::<Result<Vec<Host>>>()?;
     let mut daemons: Vec<Margay> = hosts.iter().map(|host| Margay::new(host, &config)).collect();
     let result = run(&hosts, &mut daemons);
-    if result.is_err() {
-        lab.keep();
-        daemons.iter().for_each(|daemon| eprintln!("{}\n", daemon.log()));
-    }
-    result
+    lab.told(result, || daemons.iter().map(Margay::log).collect())
 }
 
 fn run(hosts: &[Host], daemons: &mut [Margay]) -> Result<()> {
     daemons.iter_mut().try_for_each(Margay::start)?;
     let first = daemons.first().context("three daemons")?;
-    let file = first.host().dir().join("cluster.yaml");
-    fs::write(&file, CLUSTER)?;
-    let file = file.to_str().context("UTF-8")?;
-    until("etcd takes it", SOON, || Ok(first.output(&["apply", "-f", file])?.status.success()))?;
+    until("etcd takes it", SOON, || Ok(first.apply(CLUSTER).is_ok()))?;
     first.text(&["ipam", "configure", "--ip-cooldown-seconds", "0"])?;
     for daemon in &*daemons {
         until("it assigns", SOON, || {

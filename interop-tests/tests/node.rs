@@ -9,15 +9,13 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use interop_tests::pair::SOON;
 use serde_json::Value;
-use testkit::{Host, Lab, Margay, etcd::Cluster, have_root, until};
-
-fn etcd(cluster: &Cluster) -> String {
-    let endpoints: Vec<_> = cluster.endpoints().iter().map(|e| format!("\"{e}\"")).collect();
-    format!(
-        "[datastore]\ntype = \"etcd\"\nendpoints = [{}]\n\n[fib]\nenabled = false\n",
-        endpoints.join(", ")
-    )
-}
+use testkit::{
+    Host, Lab, Margay,
+    etcd::Cluster,
+    have_root,
+    margay::{EMBEDDED, utf8},
+    until,
+};
 
 /// The Node called so; null where there is none.
 fn node(margay: &Margay, name: &str) -> Result<Value> {
@@ -72,8 +70,8 @@ fn a_node_in_etcd_finds_its_address_and_follows_it() -> Result<()> {
     lab.plug(cluster.switch(), &host, "eth0", &["10.99.0.101/24"])?;
     lab.plug(cluster.switch(), &second, "eth0", &["10.99.0.102/24"])?;
     host.ip(&["route", "add", "default", "via", "10.7.0.1"])?;
-    let mut margay = Margay::new(&host, &etcd(&cluster));
-    let mut other = Margay::new(&second, &etcd(&cluster));
+    let mut margay = Margay::new(&host, &cluster.config());
+    let mut other = Margay::new(&second, &cluster.config());
     let result = (|| {
         margay.start()?;
         until("it registers with the address towards etcd", SOON, || {
@@ -153,11 +151,7 @@ fn a_node_in_etcd_finds_its_address_and_follows_it() -> Result<()> {
         until("it registers again", SOON, || has_address(&margay, "node1", "10.99.0.111/24"))?;
         Ok(())
     })();
-    if result.is_err() {
-        lab.keep();
-        eprintln!("{}\n{}", margay.log(), other.log());
-    }
-    result
+    lab.told(result, || vec![margay.log(), other.log()])
 }
 
 #[test]
@@ -168,8 +162,7 @@ fn one_host_alone_becomes_a_node_with_a_pool_and_writes_it_once() -> Result<()> 
     let mut lab = Lab::new("node-alone")?;
     let (host, neighbour) = (lab.host("alone")?, lab.host("neighbour")?);
     lab.link((&host, "eth0", &["192.168.7.5/24"]), (&neighbour, "eth0", &["192.168.7.1/24"]))?;
-    let config = "[datastore]\ntype = \"embedded\"\n\n[fib]\nenabled = false\n";
-    let mut margay = Margay::new(&host, config);
+    let mut margay = Margay::new(&host, EMBEDDED);
     let result = (|| {
         // Without a word it stays a router.
         margay.start()?;
@@ -219,11 +212,7 @@ fn one_host_alone_becomes_a_node_with_a_pool_and_writes_it_once() -> Result<()> 
         ensure!(has_address(&margay, "alone", "192.168.7.5/24")?, "{}", node(&margay, "alone")?);
         Ok(())
     })();
-    if result.is_err() {
-        lab.keep();
-        eprintln!("{}", margay.log());
-    }
-    result
+    lab.told(result, || vec![margay.log()])
 }
 
 #[test]
@@ -257,10 +246,10 @@ fn the_tools_of_a_node_see_the_real_host_and_keep_secrets() -> Result<()> {
         ensure!(forward(&checks).is_some_and(|row| row["result"] == "missing"), "{checks}");
 
         let file = host.dir().join("diags.tar.gz");
-        let collected = margay.json(&["node", "diags", file.to_str().context("UTF-8")?])?;
+        let collected = margay.json(&["node", "diags", utf8(&file)?])?;
         let entries = collected["entries"].as_array().context("entries")?;
         ensure!(entries.iter().any(|entry| entry["name"] == "status.json"), "{collected}");
-        let all = host.run("tar", &["-xzOf", file.to_str().context("UTF-8")?])?;
+        let all = host.run("tar", &["-xzOf", utf8(&file)?])?;
         ensure!(all.contains("Global_10_9_9_9") && all.contains("(secret)"), "{all}");
         ensure!(!all.contains("hunter2"), "it tells a secret");
         let output = margay.output(&["node", "install-cni"])?;
@@ -269,15 +258,11 @@ fn the_tools_of_a_node_see_the_real_host_and_keep_secrets() -> Result<()> {
         // Without a daemon an archive is made all the same, and says what is missing.
         margay.kill()?;
         let file = host.dir().join("without.tar.gz");
-        let collected = margay.json(&["node", "diags", file.to_str().context("UTF-8")?])?;
+        let collected = margay.json(&["node", "diags", utf8(&file)?])?;
         ensure!(collected.to_string().contains("is not running"), "{collected}");
-        let all = host.run("tar", &["-xzOf", file.to_str().context("UTF-8")?])?;
+        let all = host.run("tar", &["-xzOf", utf8(&file)?])?;
         ensure!(all.contains("problems") || all.contains("status.json:"), "{all}");
         Ok(())
     })();
-    if result.is_err() {
-        lab.keep();
-        eprintln!("{}", margay.log());
-    }
-    result
+    lab.told(result, || vec![margay.log()])
 }

@@ -8,7 +8,13 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use interop_tests::pair::SOON;
 use serde_json::Value;
-use testkit::{Lab, Margay, etcd::Cluster, have_root, until};
+use testkit::{
+    Lab, Margay,
+    etcd::Cluster,
+    have_root,
+    margay::{EMBEDDED, utf8},
+    until,
+};
 
 const POOLS: &str = "\
 apiVersion: projectcalico.org/v3
@@ -25,8 +31,6 @@ metadata:
 spec:
   asNumber: 64513
 ";
-
-const EMBEDDED: &str = "[datastore]\ntype = \"embedded\"\n\n[fib]\nenabled = false\n";
 
 fn datastore(margay: &Margay) -> Result<Value> {
     Ok(margay.json(&["status"])?["datastore"].clone())
@@ -46,7 +50,7 @@ fn what_was_applied_survives_kill_9() -> Result<()> {
         ensure!(status["type"] == "embedded" && status["connected"] == true, "{status}");
         let file = host.dir().join("pools.yaml");
         fs::write(&file, POOLS)?;
-        let file = file.to_str().context("UTF-8")?;
+        let file = utf8(&file)?;
         let applied = margay.json(&["apply", "-f", file])?;
         ensure!(applied[0]["outcome"] == "created" && applied[1]["name"] == "default", "{applied}");
         let before = margay.json(&["get", "ippool", "blue"])?;
@@ -63,23 +67,20 @@ fn what_was_applied_survives_kill_9() -> Result<()> {
         // A fault anywhere in a file, and nothing of it is written.
         let wrong = POOLS.replace("blue", "red").replace("10.10.", "10.11.").replace("64513", "-1");
         fs::write(file, wrong)?;
-        let output = margay.output(&["apply", "-f", file])?;
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        ensure!(output.status.code() == Some(2) && said.contains("spec.asNumber"), "{said}");
+        let (code, said) = margay.refusal(&["apply", "-f", file])?;
+        ensure!(code == 2 && said.contains("spec.asNumber"), "{said}");
         ensure!(!margay.output(&["get", "ippool", "red"])?.status.success());
         // Two pools with the same addresses are refused beside each other.
         fs::write(file, POOLS.replace("blue", "red"))?;
-        let output = margay.output(&["apply", "-f", file])?;
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        ensure!(!output.status.success() && said.contains("overlaps"), "{said}");
+        let (code, said) = margay.refusal(&["apply", "-f", file])?;
+        ensure!(code == 2 && said.contains("overlaps"), "{code}: {said}");
         // An old revision is refused, and so is what stands beside it in the file.
         let old = POOLS.replace("blue\n", "blue\n  resourceVersion: \"1\"\n");
         let beside = POOLS.split("---").next().context("a pool")?;
         let beside = beside.replace("blue", "green").replace("10.10.", "10.12.");
         fs::write(file, format!("{beside}---\n{old}"))?;
-        let output = margay.output(&["apply", "-f", file])?;
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        ensure!(output.status.code() == Some(1) && said.contains("update conflict"), "{said}");
+        let (code, said) = margay.refusal(&["apply", "-f", file])?;
+        ensure!(code == 1 && said.contains("update conflict"), "{said}");
         ensure!(!margay.output(&["get", "ippool", "green"])?.status.success());
         // Who wrote what.
         let log = fs::read_to_string(host.dir().join("state/audit.jsonl"))?;
@@ -88,11 +89,7 @@ fn what_was_applied_survives_kill_9() -> Result<()> {
         ensure!(lines.iter().all(|line| line["user"] == "uid 0"), "{log}");
         Ok(())
     })();
-    if result.is_err() {
-        lab.keep();
-        eprintln!("{}", margay.log());
-    }
-    result
+    lab.told(result, || vec![margay.log()])
 }
 
 #[test]
@@ -103,17 +100,13 @@ fn resources_lie_in_etcd_where_calico_has_them() -> Result<()> {
     let mut lab = Lab::new("resetcd")?;
     let mut cluster = Cluster::start(&mut lab)?;
     let host = cluster.client().clone();
-    let endpoints: Vec<_> = cluster.endpoints().iter().map(|e| format!("\"{e}\"")).collect();
-    let config = format!(
-        "[datastore]\ntype = \"etcd\"\nendpoints = [{}]\n\n[fib]\nenabled = false\n",
-        endpoints.join(", ")
-    );
+    let config = cluster.config();
     let mut margay = Margay::new(&host, &config);
     let result = (|| {
         margay.start()?;
         let file = host.dir().join("pools.yaml");
         fs::write(&file, POOLS)?;
-        let file = file.to_str().context("UTF-8")?;
+        let file = utf8(&file)?;
         until("etcd takes it", SOON, || {
             Ok(margay.output(&["apply", "-f", file])?.status.success())
         })?;
@@ -127,9 +120,8 @@ fn resources_lie_in_etcd_where_calico_has_them() -> Result<()> {
             cluster.kill(member)?;
         }
         let start = Instant::now();
-        let output = margay.output(&["label", "ippool", "blue", "lost=1"])?;
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        ensure!(!output.status.success() && said.contains("datastore"), "{said}");
+        let (code, said) = margay.refusal(&["label", "ippool", "blue", "lost=1"])?;
+        ensure!(code == 1 && said.contains("datastore"), "{code}: {said}");
         ensure!(start.elapsed() < Duration::from_secs(10), "took {:?}", start.elapsed());
         until("it says so", SOON, || Ok(datastore(&margay)?["connected"] == false))?;
         for member in 0..3 {
@@ -145,9 +137,5 @@ fn resources_lie_in_etcd_where_calico_has_them() -> Result<()> {
         ensure!(pool["metadata"]["labels"].get("lost").is_none(), "{pool}");
         Ok(())
     })();
-    if result.is_err() {
-        lab.keep();
-        eprintln!("{}", margay.log());
-    }
-    result
+    lab.told(result, || vec![margay.log()])
 }

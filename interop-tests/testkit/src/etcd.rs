@@ -103,6 +103,17 @@ impl Cluster {
         self.members.iter().map(|member| format!("{scheme}://{}:2379", member.address)).collect()
     }
 
+    /// The `[datastore]` table of who uses it.
+    pub fn datastore(&self) -> String {
+        let endpoints: Vec<_> = self.endpoints().iter().map(|e| format!("\"{e}\"")).collect();
+        format!("[datastore]\ntype = \"etcd\"\nendpoints = [{}]\n", endpoints.join(", "))
+    }
+
+    /// The configuration of a daemon that uses it and leaves the kernel alone.
+    pub fn config(&self) -> String {
+        format!("{}\n[fib]\nenabled = false\n", self.datastore())
+    }
+
     /// Where more hosts can be plugged in, with addresses of 10.99.0.0/24 from .101 on.
     pub fn switch(&self) -> &Host {
         &self.switch

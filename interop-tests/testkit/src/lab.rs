@@ -65,6 +65,18 @@ impl Lab {
         &self.dir
     }
 
+    /// Hands on what a test came to; of a failure it shows what the daemons logged, and keeps the
+    /// scratch folder.
+    ///
+    /// # Errors
+    /// Those of the test.
+    pub fn told<T>(&mut self, result: Result<T>, logs: impl FnOnce() -> Vec<String>) -> Result<T> {
+        result.inspect_err(|_| {
+            self.keep();
+            logs().iter().for_each(|log| eprintln!("{log}\n"));
+        })
+    }
+
     /// Keeps the scratch folder after the lab is gone.
     pub fn keep(&mut self) {
         self.keep = true;

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::{
@@ -20,6 +20,9 @@ use crate::{
 
 /// How long the daemon has until it answers its command line.
 const READY: Duration = Duration::from_secs(20);
+
+/// The configuration of a daemon with a datastore of its own that leaves the kernel alone.
+pub const EMBEDDED: &str = "[datastore]\ntype = \"embedded\"\n\n[fib]\nenabled = false\n";
 
 /// What has the programs that tests run.
 const PACKAGES: [&str; 7] = [
@@ -41,7 +44,7 @@ pub struct Margay {
     dir: PathBuf,
     config: String,
     node_keys: String,
-    log_level: &'static str,
+    log_level: Option<&'static str>,
     daemon: Option<Daemon>,
 }
 
@@ -54,7 +57,7 @@ impl Margay {
             dir: host.dir().to_path_buf(),
             config: config.into(),
             node_keys: String::new(),
-            log_level: "debug",
+            log_level: Some("debug"),
             daemon: None,
         }
     }
@@ -64,9 +67,10 @@ impl Margay {
         keys.clone_into(&mut self.node_keys);
     }
 
-    /// What the daemon logs from its next start on; `debug` unless it is said here.
-    pub fn set_log_level(&mut self, level: &'static str) {
-        self.log_level = level;
+    /// What the daemon logs from its next start on, `debug` unless it is said here; nothing leaves it
+    /// to the daemon.
+    pub fn set_log_level(&mut self, level: impl Into<Option<&'static str>>) {
+        self.log_level = level.into();
     }
 
     /// Where the daemon listens for its clients.
@@ -98,7 +102,10 @@ impl Margay {
         self.daemon = None;
         fs::write(self.config_file(), self.file_text())?;
         let mut command = Command::new(bin("margay-bgpd")?);
-        command.arg("--config").arg(self.config_file()).args(["--log-level", self.log_level]);
+        command.arg("--config").arg(self.config_file());
+        if let Some(level) = self.log_level {
+            command.args(["--log-level", level]);
+        }
         self.daemon = Some(Daemon::spawn(&self.host, &mut command, &self.log_file())?);
         Ok(())
     }
@@ -170,6 +177,27 @@ impl Margay {
         self.host.output(&mut command)
     }
 
+    /// `margay apply` of a text.
+    ///
+    /// # Errors
+    /// What the command said when it failed.
+    pub fn apply(&self, documents: &str) -> Result<()> {
+        let file = self.dir.join("resources.yaml");
+        fs::write(&file, documents)?;
+        self.text(&["apply", "-f", utf8(&file)?]).map(drop)
+    }
+
+    /// What a command that must fail says, and its exit code.
+    ///
+    /// # Errors
+    /// When it does not fail.
+    pub fn refusal(&self, arguments: &[&str]) -> Result<(i32, String)> {
+        let output = self.output(arguments)?;
+        ensure!(!output.status.success(), "margay {} should fail", arguments.join(" "));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        Ok((output.status.code().unwrap_or_default(), said))
+    }
+
     /// One row of `margay peers`.
     ///
     /// # Errors
@@ -223,7 +251,8 @@ impl Margay {
         self.dir.join("bgpd.toml")
     }
 
-    fn log_file(&self) -> PathBuf {
+    /// Where the daemon logs.
+    pub fn log_file(&self) -> PathBuf {
         self.dir.join("margay.log")
     }
 
@@ -337,6 +366,14 @@ fn folder() -> Result<PathBuf> {
     let metadata: Value = serde_json::from_slice(&output.stdout)?;
     let target = metadata["target_directory"].as_str().context("a target directory")?;
     Ok(Path::new(target).join("lab"))
+}
+
+/// A path as an argument.
+///
+/// # Errors
+/// When it is no text.
+pub fn utf8(path: &Path) -> Result<&str> {
+    path.to_str().with_context(|| format!("{} is no UTF-8", path.display()))
 }
 
 fn socket(dir: &Path) -> PathBuf {

@@ -88,9 +88,8 @@ fn build() -> Result<Nodes> {
     step("A cluster: three nodes, BIRD as top-of-rack, and a real etcd, on one switch");
     let mut lab = Lab::new("demo-cluster")?;
     let etcd = Cluster::start_one(&mut lab)?;
-    let endpoints: Vec<_> = etcd.endpoints().iter().map(|e| format!("\"{e}\"")).collect();
     // All that a node is told.
-    let config = format!("[datastore]\ntype = \"etcd\"\nendpoints = [{}]\n", endpoints.join(", "));
+    let config = etcd.datastore();
     println!("    the configuration file of each node:");
     config.lines().for_each(|line| println!("        {line}"));
     let mut nodes = Vec::new();
