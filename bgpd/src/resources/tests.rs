@@ -1,6 +1,9 @@
 use std::time::Duration;
 
-use margay_datastore::{MemStore, faults::Fault};
+use margay_datastore::{
+    MemStore,
+    faults::{Call, Fault},
+};
 use serde_json::{Value, json};
 
 use super::*;
@@ -408,6 +411,102 @@ fn what_was_written_before_a_failure_is_told() {
         );
         refused(result, &told);
     }
+}
+
+/// Writes many pools while somebody else, again and again, changes one of the second transaction
+/// just before it is made; what came of it, and the store.
+fn against_another(
+    mode: WriteMode,
+    objects: &[Value],
+    there: &[Value],
+    mut times: usize,
+) -> (Result<usize, ResourceError>, Bench) {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let bench = Bench { runtime, ..Bench::new() };
+    for object in there {
+        bench.write(WriteMode::Create, std::slice::from_ref(object)).expect("written");
+    }
+    let (before, mut due) = tokio::sync::mpsc::unbounded_channel();
+    let mut commits = 0;
+    bench.store.set_script(move |call| {
+        let Call::Commit(_, by) = call else { return None };
+        commits += usize::from(**by == actor());
+        (**by == actor() && commits > 1).then(|| {
+            // Nobody listens once the other has changed enough.
+            let _ = before.send(());
+            Fault::Delay(Duration::from_millis(20))
+        })
+    });
+    let other = bench.store.clone();
+    let somebody = async move {
+        while times > 0 && due.recv().await.is_some() {
+            times -= 1;
+            let mut theirs = pool("p20", "10.20.0.0/16");
+            theirs["metadata"]["labels"] = json!({ "round": format!("r{times}") });
+            let value = theirs.to_string().into();
+            let key = Key::cluster(Kind::IpPool, "p20");
+            let write = Write::Put { key, value, index: Vec::new() };
+            let by = Actor { component: "other".into(), ..actor() };
+            let txn = Txn { compares: Vec::new(), writes: vec![write] };
+            other.commit_now(txn, &by).expect("a commit");
+        }
+        std::future::pending::<()>().await;
+    };
+    let objects = objects.iter().map(|o| read(&o.to_string(), false).expect("one")).collect();
+    let options = WriteOptions { mode, dry_run: false, now: SystemTime::UNIX_EPOCH };
+    let result = bench.runtime.block_on(async {
+        let us = actor();
+        tokio::select! {
+            result = bench.resources.write(objects, &options, &us) => result,
+            () = somebody => unreachable!("it never ends"),
+        }
+    });
+    (result.map(|written| written.len()), bench)
+}
+
+#[test]
+fn a_compare_lost_in_a_later_transaction_tells_what_is_written_and_what_is_not() {
+    let is_there = |bench: &Bench, name: &str| bench.get(&Key::cluster(Kind::IpPool, name)).is_ok();
+    let pinned = |mut objects: Vec<Value>| {
+        objects[20]["metadata"]["resourceVersion"] = "1".into();
+        objects[20]["spec"]["disabled"] = true.into();
+        objects
+    };
+    let there = [pool("p20", "10.20.0.0/16")];
+    let written = "16 of 40 resources are written, the last is IPPool(p15); from IPPool(p16) on \
+                   none is: ";
+    for (mode, objects, there, cause) in [
+        (WriteMode::Create, pools(40), &[][..], "resource already exists: IPPool(p20)"),
+        (
+            WriteMode::Apply,
+            pinned(pools(40)),
+            &there,
+            "update conflict: IPPool(p20) was changed by somebody else",
+        ),
+    ] {
+        let (result, bench) = against_another(mode, &objects, there, 1);
+        assert_eq!(result.expect_err("a lost compare").to_string(), format!("{written}{cause}"));
+        assert!(is_there(&bench, "p15"), "{mode:?}");
+        assert!(!is_there(&bench, "p16") && !is_there(&bench, "p39"), "{mode:?}");
+        let theirs = bench.get(&Key::cluster(Kind::IpPool, "p20")).expect("it is there");
+        assert_eq!(theirs["metadata"]["labels"]["round"], "r0", "{mode:?}");
+    }
+}
+
+#[test]
+fn a_compare_lost_in_a_later_transaction_is_tried_again_where_nobody_named_a_revision() {
+    let (result, bench) = against_another(WriteMode::Apply, &pools(40), &[], 1);
+    assert_eq!(result.expect("written in the end"), 40);
+    let ours = bench.get(&Key::cluster(Kind::IpPool, "p20")).expect("it is there");
+    assert!(ours["metadata"].get("labels").is_none(), "{ours}");
+    let (result, bench) = against_another(WriteMode::Apply, &pools(40), &[], usize::MAX);
+    refused(
+        result,
+        "16 of 40 resources are written, the last is IPPool(p15); from IPPool(p16) on none is: \
+         update conflict: others keep changing the same resources; try again",
+    );
+    assert!(bench.get(&Key::cluster(Kind::IpPool, "p16")).is_err());
 }
 
 #[test]
