@@ -423,7 +423,7 @@ pub struct FileArgs {
 #[derive(Debug, Args)]
 pub struct DeleteArgs {
     /// A kind, with names instead of a file
-    #[arg(conflicts_with = "file", requires = "names")]
+    #[arg(conflicts_with = "file", requires = "names", required_unless_present = "file")]
     pub kind: Option<String>,
     /// Which of that kind
     #[arg(value_name = "NAME")]

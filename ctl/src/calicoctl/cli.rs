@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::ipam::IpamCommand;
-use crate::cli::{Files, Space};
+use crate::cli::{DeleteArgs, Files, Space};
 
 /// Margay's command line under the name and with the arguments of calicoctl.
 #[derive(Debug, Parser)]
@@ -162,26 +162,6 @@ impl From<CreateArgs> for FileArgs {
     fn from(args: CreateArgs) -> Self {
         Self { files: args.files, space: args.space }
     }
-}
-
-/// `delete`.
-#[derive(Debug, Args)]
-pub struct DeleteArgs {
-    /// A kind, with names instead of a file
-    #[arg(conflicts_with = "file", requires = "names", required_unless_present = "file")]
-    pub kind: Option<String>,
-    /// Which of that kind
-    #[arg(value_name = "NAME")]
-    pub names: Vec<String>,
-    /// What.
-    #[command(flatten)]
-    pub files: Files,
-    /// Where.
-    #[command(flatten)]
-    pub space: Space,
-    /// What is not there is no error
-    #[arg(short, long)]
-    pub skip_not_exists: bool,
 }
 
 /// `get`.

@@ -6,7 +6,7 @@ use clap::{ArgGroup, Args, Subcommand};
 use margay_proto::v1;
 
 use super::{boxed, print, refused::Refused, session::Session};
-use crate::{error::Failure, output::Row, view::ipam as view};
+use crate::{cli::ipam::SplitArgs, error::Failure, output::Row, view::ipam as view};
 
 /// What can be asked.
 #[derive(Debug, Subcommand)]
@@ -90,21 +90,6 @@ pub struct ConfigureArgs {
     /// How long a released address rests
     #[arg(long, value_name = "SECONDS")]
     pub ip_cooldown_seconds: Option<u32>,
-}
-
-/// `ipam split`.
-#[derive(Debug, Args)]
-#[command(group = ArgGroup::new("which").required(true).args(["name", "cidr"]))]
-pub struct SplitArgs {
-    /// Into so many; a power of two
-    #[arg(value_name = "NUMBER")]
-    pub number: u32,
-    /// The pool by its CIDR
-    #[arg(long, value_name = "CIDR")]
-    pub cidr: Option<String>,
-    /// The pool by its name
-    #[arg(long, value_name = "NAME")]
-    pub name: Option<String>,
 }
 
 /// Asks, and shows the answer.
@@ -251,7 +236,7 @@ async fn configure(args: &ConfigureArgs, session: &Session) -> Result<(), Refuse
 
 async fn split(args: SplitArgs, session: &Session) -> Result<(), Refused> {
     let pool = args.name.or(args.cidr).unwrap_or_default();
-    let request = v1::SplitPoolRequest { pool: pool.clone(), parts: args.number };
+    let request = v1::SplitPoolRequest { pool: pool.clone(), parts: args.parts };
     let answer = session.ipam().await?.split_pool(request).await.map_err(Failure::from)?;
     let parts = answer.into_inner().pools;
     let mut text = format!("Successfully split pool {pool} into {} pools:\n", parts.len());

@@ -12,14 +12,14 @@ use serde_json::Value;
 use tonic::Code;
 
 use super::{
-    cli::{DeleteArgs, FileArgs, LabelArgs, PatchArgs},
+    cli::{FileArgs, LabelArgs, PatchArgs},
     print,
     refused::{Refused, in_its_words},
     session::Session,
     tally::{Action, Report, Tally},
 };
 use crate::{
-    cli::{Files, Space},
+    cli::{DeleteArgs, Files, Space},
     commands::resources::{self as margay, documents},
 };
 

@@ -1,4 +1,4 @@
-use clap::CommandFactory;
+use clap::{CommandFactory, Parser};
 
 use super::*;
 
@@ -15,5 +15,15 @@ fn a_prefix_is_masked_and_an_address_is_not_a_prefix() {
     assert_eq!(parse("::/0"), Ok(Destination::Prefix("::/0".parse().expect("valid"))));
     for text in ["", "tor1", "10.0.0.0/", "10.0.0/8", "10.0.0.0/33", "::/129", "::1%eth0"] {
         assert!(parse(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn a_deletion_names_what_it_is_to_delete() {
+    for line in ["margay delete ippool a b", "margay delete -f x.yaml --skip-not-exists"] {
+        assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");
+    }
+    for line in ["margay delete", "margay delete ippool", "margay delete ippool a -f x.yaml"] {
+        assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
     }
 }
