@@ -91,6 +91,17 @@ pub(crate) enum News {
     InSync(Revision),
 }
 
+/// Resources of the copy.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct KnownPage {
+    /// As users see them.
+    pub(crate) texts: Vec<Arc<str>>,
+    /// The last of them, if there are more.
+    pub(crate) more: Option<Key>,
+    /// As of which commit.
+    pub(crate) revision: Revision,
+}
+
 /// A reader of the copy.
 #[derive(Debug)]
 pub(crate) struct Subscription {
@@ -182,6 +193,36 @@ impl Mirror {
         state.subscribers.push(Arc::downgrade(&subscriber));
         drop(state);
         Subscription { mirror: self.clone(), subscriber }
+    }
+
+    /// A resource as it was when the datastore last told; nothing of a copy that is not whole.
+    pub(crate) fn known(&self, key: &Key) -> Option<(Arc<str>, Revision)> {
+        let state = self.lock();
+        let known = state.resources.get(key).filter(|_| state.synced)?;
+        Some((Arc::clone(&known.text), state.revision))
+    }
+
+    /// Likewise the resources of an area behind a key, in the order of keys, at most so many.
+    pub(crate) fn known_in(
+        &self,
+        area: &Area,
+        after: Option<&Key>,
+        most: usize,
+    ) -> Option<KnownPage> {
+        let state = self.lock();
+        if !state.synced {
+            return None;
+        }
+        let after = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let behind = state.resources.range::<Key, _>((after, Bound::Unbounded));
+        let mut wanted = behind.filter(|(key, _)| area.contains(key));
+        let page: Vec<_> = wanted.by_ref().take(most).collect();
+        let more = match wanted.next() {
+            Some(_) => page.last().map(|(key, _)| Key::clone(key)),
+            None => None,
+        };
+        let texts = page.into_iter().map(|(_, known)| Arc::clone(&known.text)).collect();
+        Some(KnownPage { texts, more, revision: state.revision })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -273,6 +273,19 @@ fn a_selector_picks_by_labels() {
 }
 
 #[test]
+fn what_was_known_is_shown_with_a_warning_and_never_changed() {
+    let daemon = with_pools();
+    daemon.text(&["label", "ippools", "green", "old=yes"]);
+    let output = daemon.margay(&["get", "ippool", "green", "-o", "name"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "ippool/green\n");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(told, "warning: the datastore is away; shown is what was known\n");
+    fails(&daemon, &["label", "ippool", "green", "new=yes"], 1, "the datastore is away");
+    fails(&daemon, &["patch", "ippool", "green", "-p", "{}"], 1, "the datastore is away");
+}
+
+#[test]
 fn a_list_tells_on_stderr_what_the_daemon_left_out() {
     let daemon = with_pools();
     daemon.text(&["label", "ippools", "green", "unreadable=yes"]);

@@ -23,6 +23,7 @@ use tracing::warn;
 use super::{Node, actor, affinities, no_datastore};
 use crate::{
     ipam::Ipam,
+    mirror::{KnownPage, Mirror},
     resources::{
         ResourceError, Resources as Cluster, WriteMode, WriteOptions, WriteOutcome, listed, read,
         shown,
@@ -31,6 +32,10 @@ use crate::{
 
 /// Answers on their way to one watcher; beyond, the store keeps the latest state of each key.
 const AHEAD: usize = 64;
+/// A token that begins so goes on in the copy, behind the path that follows.
+const KNOWN: &str = "known:";
+/// Resources of the copy in one answer.
+const KNOWN_PAGE: usize = 500;
 /// Most resources in one request.
 const MAX_OBJECTS: usize = 10_000;
 
@@ -38,6 +43,7 @@ const MAX_OBJECTS: usize = 10_000;
 #[derive(Debug)]
 pub(super) struct Resources {
     store: Option<Arc<dyn Store>>,
+    mirror: Mirror,
     ipam: Option<Ipam>,
     node: Arc<str>,
 }
@@ -46,7 +52,8 @@ impl Resources {
     /// On the datastore of this daemon.
     pub(super) fn new(node: &Node) -> Self {
         let store = node.datastore.as_ref().map(|datastore| Arc::clone(&datastore.store));
-        Self { store, ipam: node.ipam.clone(), node: Arc::clone(&node.name) }
+        let (mirror, ipam) = (node.mirror.clone(), node.ipam.clone());
+        Self { store, mirror, ipam, node: Arc::clone(&node.name) }
     }
 
     fn store(&self) -> Result<&Arc<dyn Store>, Status> {
@@ -67,14 +74,24 @@ impl resources_server::Resources for Resources {
         &self,
         call: Call<v1::GetResourceRequest>,
     ) -> Result<Response<v1::GetResourceResponse>, Status> {
-        let key = key(call.into_inner().name)?;
+        let v1::GetResourceRequest { name, or_known } = call.into_inner();
+        let key = key(name)?;
+        let mut warnings = Vec::new();
         let object = match &key {
             Key::Resource(name) if name.kind == Kind::BlockAffinity => {
                 affinities::get(self.ipam.as_ref(), key).await?
             }
-            _ => self.cluster()?.get(&key).await?,
+            _ => match (self.cluster()?.get(&key).await, or_known) {
+                (Err(ResourceError::Store(error)), true) => {
+                    let known = self.mirror.known(&key).filter(|_| is_away(&error));
+                    let (object, at) = known.ok_or(ResourceError::from(error.clone()))?;
+                    warnings.push(old(&error, at));
+                    object.to_string()
+                }
+                (found, _) => found?,
+            },
         };
-        Ok(Response::new(v1::GetResourceResponse { object }))
+        Ok(Response::new(v1::GetResourceResponse { object, warnings }))
     }
 
     async fn list_resources(
@@ -83,6 +100,12 @@ impl resources_server::Resources for Resources {
     ) -> Result<Response<v1::ListResourcesResponse>, Status> {
         let request = call.into_inner();
         let kind = kind(&request.kind)?;
+        if let Some(after) = request.continue_token.strip_prefix(KNOWN) {
+            let area = area(kind, request.namespace)?;
+            let after = Key::from_path(after).map_err(|_| wrong_token())?;
+            let page = self.mirror.known_in(&area, Some(&after), KNOWN_PAGE);
+            return Ok(Response::new(known(page.ok_or_else(wrong_token)?, Vec::new())));
+        }
         let page = page(&request.continue_token, request.limit)?;
         let area = area(kind, request.namespace)?;
         if kind == Kind::BlockAffinity {
@@ -93,7 +116,15 @@ impl resources_server::Resources for Resources {
             let whole = v1::ListResourcesResponse { objects, revision, continue_token, warnings };
             return Ok(Response::new(whole));
         }
-        let listing = self.store()?.list(&area, &page).await.map_err(ResourceError::from)?;
+        let listing = match self.store()?.list(&area, &page).await {
+            Err(error) if request.or_known && page.after.is_none() && is_away(&error) => {
+                let page = self.mirror.known_in(&area, None, KNOWN_PAGE);
+                let page = page.ok_or(ResourceError::from(error.clone()))?;
+                let warning = old(&error, page.revision);
+                return Ok(Response::new(known(page, vec![warning])));
+            }
+            listing => listing.map_err(ResourceError::from)?,
+        };
         let (objects, warnings) = listed(&listing.entries);
         for text in &warnings {
             warn!(%text, "a list is not whole");
@@ -355,14 +386,36 @@ fn area(kind: Kind, namespace: String) -> Result<Area, Status> {
     }
 }
 
+/// Whether what was known is worth showing instead.
+fn is_away(error: &StoreError) -> bool {
+    matches!(error, StoreError::Unavailable { .. })
+}
+
+fn old(error: &StoreError, at: Revision) -> String {
+    format!("{error}; shown is what was known of it at revision {}", at.0)
+}
+
+fn known(page: KnownPage, warnings: Vec<String>) -> v1::ListResourcesResponse {
+    let KnownPage { texts, more, revision } = page;
+    v1::ListResourcesResponse {
+        objects: texts.iter().map(ToString::to_string).collect(),
+        revision: revision.0,
+        continue_token: more.map(|key| format!("{KNOWN}{}", key.path())).unwrap_or_default(),
+        warnings,
+    }
+}
+
+fn wrong_token() -> Status {
+    invalid_argument("continue_token", "not out of an earlier answer")
+}
+
 /// Which page: a token is `REVISION:CURSOR`.
 fn page(token: &str, limit: u32) -> Result<Page, Status> {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     if token.is_empty() {
         return Ok(Page { at: None, after: None, limit });
     }
-    let wrong = || invalid_argument("continue_token", "not out of an earlier answer");
-    let (revision, cursor) = token.split_once(':').ok_or_else(wrong)?;
-    let revision = revision.parse().map_err(|_| wrong())?;
+    let (revision, cursor) = token.split_once(':').ok_or_else(wrong_token)?;
+    let revision = revision.parse().map_err(|_| wrong_token())?;
     Ok(Page { at: Some(Revision(revision)), after: Some(Cursor::new(cursor)), limit })
 }

@@ -251,3 +251,26 @@ async fn it_follows_a_datastore() {
     assert_eq!(short(&reader.next().await).first().map(String::as_str), Some("+b"));
     task.abort();
 }
+
+#[test]
+fn what_was_known_is_shown_in_pages_once_it_is_whole() {
+    let key = |name: &str| Key::cluster(Kind::IpPool, name);
+    let area = Area::Kind(Kind::IpPool, None);
+    let empty = Mirror::new();
+    assert_eq!(empty.known_in(&area, None, 10), None);
+    let mirror = started(&["a", "b", "c"], 5);
+    let first = mirror.known_in(&area, None, 2).expect("it is whole");
+    assert_eq!(
+        (first.texts.len(), first.more.clone(), first.revision),
+        (2, Some(key("b")), Revision(5))
+    );
+    let rest = mirror.known_in(&area, first.more.as_ref(), 2).expect("it is whole");
+    assert_eq!((rest.texts.len(), rest.more), (1, None));
+    assert!(rest.texts[0].contains("\"c\""), "{}", rest.texts[0]);
+    let whole = mirror.known_in(&area, None, 3).expect("it is whole");
+    assert_eq!((whole.texts.len(), whole.more), (3, None));
+    let others = mirror.known_in(&Area::Kind(Kind::Node, None), None, 3).expect("it is whole");
+    assert!(others.texts.is_empty());
+    assert!(mirror.known(&key("a")).is_some_and(|(text, at)| text.contains("\"a\"") && at.0 == 5));
+    assert_eq!(mirror.known(&key("z")), None);
+}

@@ -88,7 +88,7 @@ async fn cluster(client: &mut ResourcesClient<Channel>) -> Result<Option<Cluster
         namespace: String::new(),
         name: "default".to_owned(),
     };
-    let object = match resources::fetch(name, client).await {
+    let object = match resources::known(name, client).await {
         Ok(object) => resources::parsed(&object)?,
         Err(status) if status.code() == Code::NotFound => return Ok(None),
         Err(status) => return Err(status.into()),

@@ -6,7 +6,7 @@ mod get;
 mod write;
 
 pub use change::{change_one, delete, label, merge, patch, relabel, remove};
-pub use get::{context, fetch, get, go_template, list, rendered, strip};
+pub use get::{context, fetch, get, go_template, known, list, rendered, strip};
 pub use write::{send, write};
 
 use margay_model::{Kind, Scope};

@@ -44,10 +44,19 @@ impl Resources for Store {
         &self,
         request: Request<v1::GetResourceRequest>,
     ) -> Result<Response<v1::GetResourceResponse>, Status> {
-        let name = asked(request.into_inner().name);
+        let request = request.into_inner();
+        let name = asked(request.name);
         let store = self.0.lock().expect("nobody panics");
         let object = store.1.get(&name).ok_or_else(|| missing(&name))?.to_string();
-        Ok(Response::new(v1::GetResourceResponse { object }))
+        // What says so is old: shown to who only looks.
+        if !object.contains("\"old\":\"yes\"") {
+            return Ok(Response::new(v1::GetResourceResponse { object, warnings: Vec::new() }));
+        }
+        if !request.or_known {
+            return Err(Status::unavailable("the datastore is away"));
+        }
+        let warnings = vec!["the datastore is away; shown is what was known".to_owned()];
+        Ok(Response::new(v1::GetResourceResponse { object, warnings }))
     }
 
     async fn list_resources(

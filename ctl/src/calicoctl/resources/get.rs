@@ -141,7 +141,7 @@ async fn one(
 ) -> Result<Found, String> {
     let kind = Kind::from_name(&name.kind).ok_or("no such kind")?;
     reachable(kind).map_err(Refused::into_text)?;
-    let object = margay::fetch(name, client).await.map_err(|status| match status.code() {
+    let object = margay::known(name, client).await.map_err(|status| match status.code() {
         Code::NotFound => in_its_words(status.message()),
         _ => Refused::from(Failure::from(status)).into_text(),
     })?;

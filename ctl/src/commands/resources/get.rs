@@ -120,7 +120,7 @@ async fn found(
 ) -> Result<(Vec<Value>, Vec<String>), Failure> {
     let (mut objects, mut missing) = (Vec::new(), Vec::new());
     for name in names {
-        match fetch(name, client).await {
+        match known(name, client).await {
             Ok(object) => {
                 let mut object = parsed(&object)?;
                 if export {
@@ -159,16 +159,27 @@ fn selects(selector: &Selector, object: &Value) -> bool {
     selector.matches(&labels)
 }
 
-/// One object, as text.
+/// One object, as text, as the datastore has it.
 pub async fn fetch(
     name: v1::ResourceName,
     client: &mut ResourcesClient<Channel>,
 ) -> Result<String, Status> {
-    let request = v1::GetResourceRequest { name: Some(name) };
+    let request = v1::GetResourceRequest { name: Some(name), or_known: false };
     Ok(client.get_resource(request).await?.into_inner().object)
 }
 
-/// All objects of a kind, and the revision of the list.
+/// One object to be shown: while the datastore does not answer, as it was, with a warning.
+pub async fn known(
+    name: v1::ResourceName,
+    client: &mut ResourcesClient<Channel>,
+) -> Result<String, Status> {
+    let request = v1::GetResourceRequest { name: Some(name), or_known: true };
+    let answer = client.get_resource(request).await?.into_inner();
+    answer.warnings.iter().for_each(|text| manifests::warn(text));
+    Ok(answer.object)
+}
+
+/// All objects of a kind to be shown, and the revision of the list; likewise.
 pub async fn list(
     kind: Kind,
     namespace: &str,
@@ -182,6 +193,7 @@ pub async fn list(
             namespace: namespace.to_owned(),
             limit: PAGE,
             continue_token: token,
+            or_known: true,
         };
         let page = client.list_resources(request).await?.into_inner();
         for object in &page.objects {
@@ -256,7 +268,7 @@ pub async fn context(
             namespace: String::new(),
             name: "default".to_owned(),
         };
-        match fetch(name, client).await {
+        match known(name, client).await {
             Ok(object) => {
                 let asn = parsed(&object)?.pointer("/spec/asNumber").and_then(Value::as_u64);
                 context.default_asn = asn.unwrap_or(DEFAULT_ASN);
