@@ -2,18 +2,25 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs,
     net::Ipv4Addr,
     sync::{
         Mutex,
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use testkit::{Host, Lab, Margay, etcd::Cluster, have_root, margay::EMBEDDED, until};
+use testkit::{
+    Host, Lab, Margay,
+    etcd::Cluster,
+    have_root,
+    margay::{EMBEDDED, utf8},
+    until,
+};
 
 /// How long something may take that needs no lease to end.
 const SOON: Duration = Duration::from_secs(20);
@@ -225,6 +232,16 @@ fn what_cannot_be_is_refused_with_the_reason_and_what_to_do() -> Result<()> {
         ensure!(said.contains("pool red does not exist"), "{said}");
         let (_, said) = margay.refusal(&["ipam", "assign", "--node", "node2"])?;
         ensure!(said.contains("run `margay ipam assign` on node2"), "{said}");
+        // Neither another block size, nor the same addresses under another name.
+        let file = host.dir().join("wrong.yaml");
+        for (wrong, why) in [
+            (pool("small", "10.10.0.0/28", 29), "spec.blockSize, which is fixed"),
+            (pool("other", "10.10.0.0/24", 28), "overlaps in spec.cidr"),
+        ] {
+            fs::write(&file, wrong)?;
+            let (code, said) = margay.refusal(&["apply", "-f", utf8(&file)?])?;
+            ensure!(code == 2 && said.contains(why), "{code}: {said}");
+        }
         let (_, said) = margay.refusal(&["ipam", "configure", "--max-blocks-per-host", "3"])?;
         ensure!(said.contains("needs strictAffinity"), "{said}");
         let (_, said) = margay.refusal(&["ipam", "split", "32", "--name", "small"])?;
@@ -246,6 +263,69 @@ fn what_cannot_be_is_refused_with_the_reason_and_what_to_do() -> Result<()> {
         margay.start()?;
         let (_, said) = margay.refusal(&["ipam", "assign"])?;
         ensure!(said.contains("there is no datastore"), "{said}");
+        Ok(())
+    })();
+    lab.told(result, || vec![margay.log()])
+}
+
+/// A backup in which every released address was released at this time.
+fn released_at(backup: &str, millis: u64) -> Result<String> {
+    let mut text = String::new();
+    for line in backup.lines() {
+        let mut entry: Value = serde_json::from_str(line)?;
+        let cooling = entry.pointer_mut("/value/cooling_ms").and_then(Value::as_object_mut);
+        for time in cooling.into_iter().flat_map(|cooling| cooling.values_mut()) {
+            *time = millis.into();
+        }
+        text += &format!("{entry}\n");
+    }
+    Ok(text)
+}
+
+#[test]
+fn a_clock_that_jumped_keeps_no_address_from_being_used_again() -> Result<()> {
+    if !have_root("a_clock_that_jumped_keeps_no_address_from_being_used_again") {
+        return Ok(());
+    }
+    let mut lab = Lab::new("ipamclock")?;
+    let host = lab.host("node1")?;
+    let mut margay = Margay::new(&host, EMBEDDED);
+    let result = (|| {
+        margay.start()?;
+        margay.apply(&pool("small", "10.10.0.0/28", 28))?;
+        margay.text(&["ipam", "configure", "--ip-cooldown-seconds", "2"])?;
+        until("it assigns", SOON, || Ok(assign(&margay, &["--handle", "kept"]).is_ok()))?;
+        let file = host.dir().join("backup");
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
+        let now = u64::try_from(now)?;
+        let year = 365 * 24 * 3600 * 1000;
+        for (what, released) in [("ahead", now + year), ("behind", now - year), ("at zero", 0)] {
+            // As a daemon left it whose clock was wrong when it released them, and is set now.
+            until("they have rested", SOON, || {
+                Ok(assign(&margay, &["--v4", "15", "--handle", "rest"]).is_ok())
+            })?;
+            margay.text(&["ipam", "release", "--handle", "rest"])?;
+            margay.text(&["datastore", "export", utf8(&file)?])?;
+            let backup = released_at(&fs::read_to_string(&file)?, released)?;
+            ensure!(backup.contains(&released.to_string()), "{backup}");
+            fs::write(&file, backup)?;
+            margay.text(&["datastore", "import", utf8(&file)?, "--replace"])?;
+            if released > now {
+                let found = || margay.output(&["-o", "json", "ipam", "check"]);
+                until("check finds it", SOON, || {
+                    let said = String::from_utf8(found()?.stdout)?;
+                    Ok(said.matches("released-in-future").count() == 15)
+                })?;
+                margay.text(&["ipam", "check", "--fix"])?;
+            }
+            until(&format!("all can be had, {what}"), SOON, || {
+                Ok(assign(&margay, &["--v4", "15", "--handle", "all"]).is_ok())
+            })?;
+            check_clean(&margay)?;
+            margay.text(&["ipam", "release", "--handle", "all"])?;
+        }
+        let shown = margay.json(&["ipam", "show", "--ip", "10.10.0.0"])?;
+        ensure!(shown["handle"] == "kept", "nothing else was touched: {shown}");
         Ok(())
     })();
     lab.told(result, || vec![margay.log()])

@@ -64,8 +64,15 @@ fn what_was_applied_survives_kill_9() -> Result<()> {
             ensure!(pool["metadata"]["labels"]["round"] == round, "{pool}");
             ensure!(pool["metadata"]["uid"] == before["metadata"]["uid"], "{pool}");
         }
-        // A fault anywhere in a file, and nothing of it is written.
+        // Every fault of a file is told, and nothing of it is written.
         let wrong = POOLS.replace("blue", "red").replace("10.10.", "10.11.").replace("64513", "-1");
+        let both = wrong.replace("10.11.0.0/16", "10.11.0.0/33");
+        fs::write(file, both)?;
+        let (code, said) = margay.refusal(&["apply", "-f", file])?;
+        ensure!(
+            code == 2 && said.contains("spec.cidr") && said.contains("spec.asNumber"),
+            "{said}"
+        );
         fs::write(file, wrong)?;
         let (code, said) = margay.refusal(&["apply", "-f", file])?;
         ensure!(code == 2 && said.contains("spec.asNumber"), "{said}");
@@ -124,6 +131,17 @@ fn resources_lie_in_etcd_where_calico_has_them() -> Result<()> {
         ensure!(code == 1 && said.contains("datastore"), "{code}: {said}");
         ensure!(start.elapsed() < Duration::from_secs(10), "took {:?}", start.elapsed());
         until("it says so", SOON, || Ok(datastore(&margay)?["connected"] == false))?;
+        // What is known is shown, and that it may be old.
+        for (arguments, pointer) in [
+            (["-o", "json", "get", "ippool", "blue"].as_slice(), "/spec/cidr"),
+            (&["-o", "json", "get", "ippools"], "/items/0/spec/cidr"),
+        ] {
+            let output = margay.output(arguments)?;
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            ensure!(output.status.success() && said.contains("what was known"), "{said}");
+            let shown: Value = serde_json::from_slice(&output.stdout)?;
+            ensure!(shown.pointer(pointer).is_some_and(|cidr| cidr == "10.10.0.0/16"), "{shown}");
+        }
         for member in 0..3 {
             cluster.start_member(member)?;
         }
