@@ -102,6 +102,27 @@ pub fn change_impact(old: &PeerConfig, new: &PeerConfig) -> Impact {
 
 /// What changing the speaker's own settings means for every session.
 pub fn global_change_impact(old: &GlobalConfig, new: &GlobalConfig) -> Impact {
+    strongest(&global_changes(old, new).map(|(changed, impact, _)| (changed, impact)))
+}
+
+/// Whether a change of the speaker's own settings is anything to its sessions, or to the shards: what
+/// it originates and redistributes reaches them as routes, not as settings.
+pub fn global_change_concerns_peers(old: &GlobalConfig, new: &GlobalConfig) -> bool {
+    global_changes(old, new).iter().any(|(changed, _, to)| *changed && *to == To::Everybody)
+}
+
+/// Whom a setting is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum To {
+    /// Sessions and shards.
+    Everybody,
+    /// The source of our own routes.
+    Originator,
+}
+
+/// Each setting: whether it changed, what that means for sessions, and whom it is for.
+fn global_changes(old: &GlobalConfig, new: &GlobalConfig) -> [(bool, Impact, To); 12] {
+    // Taken apart, so that a new setting cannot be forgotten here.
     let GlobalConfig {
         asn,
         router_id,
@@ -116,50 +137,20 @@ pub fn global_change_impact(old: &GlobalConfig, new: &GlobalConfig) -> Impact {
         originate,
         redistribute,
     } = new;
-    let changes = [
-        (old.asn != *asn, Impact::Reset),
-        (old.router_id != *router_id, Impact::Reset),
-        (old.listen != *listen, Impact::Live),
-        (old.cluster_id != *cluster_id, Impact::Soft),
-        (old.confederation != *confederation, Impact::Reset),
-        (old.multipath_ebgp != *multipath_ebgp, Impact::Soft),
-        (old.multipath_ibgp != *multipath_ibgp, Impact::Soft),
-        (old.multipath_relax != *multipath_relax, Impact::Soft),
-        (old.require_policy != *require_policy, Impact::Soft),
-        (old.decision != *decision, Impact::Soft),
-        (old.originate != *originate, Impact::Live),
-        (old.redistribute != *redistribute, Impact::Live),
-    ];
-    strongest(&changes)
-}
-
-/// Whether a change of the speaker's own settings is anything to its sessions, or to the shards: what
-/// it originates and redistributes reaches them as routes, not as settings.
-pub fn global_change_concerns_peers(old: &GlobalConfig, new: &GlobalConfig) -> bool {
-    let GlobalConfig {
-        asn,
-        router_id,
-        listen,
-        cluster_id,
-        confederation,
-        multipath_ebgp,
-        multipath_ibgp,
-        multipath_relax,
-        require_policy,
-        decision,
-        originate: _,
-        redistribute: _,
-    } = new;
-    old.asn != *asn
-        || old.router_id != *router_id
-        || old.listen != *listen
-        || old.cluster_id != *cluster_id
-        || old.confederation != *confederation
-        || old.multipath_ebgp != *multipath_ebgp
-        || old.multipath_ibgp != *multipath_ibgp
-        || old.multipath_relax != *multipath_relax
-        || old.require_policy != *require_policy
-        || old.decision != *decision
+    [
+        (old.asn != *asn, Impact::Reset, To::Everybody),
+        (old.router_id != *router_id, Impact::Reset, To::Everybody),
+        (old.listen != *listen, Impact::Live, To::Everybody),
+        (old.cluster_id != *cluster_id, Impact::Soft, To::Everybody),
+        (old.confederation != *confederation, Impact::Reset, To::Everybody),
+        (old.multipath_ebgp != *multipath_ebgp, Impact::Soft, To::Everybody),
+        (old.multipath_ibgp != *multipath_ibgp, Impact::Soft, To::Everybody),
+        (old.multipath_relax != *multipath_relax, Impact::Soft, To::Everybody),
+        (old.require_policy != *require_policy, Impact::Soft, To::Everybody),
+        (old.decision != *decision, Impact::Soft, To::Everybody),
+        (old.originate != *originate, Impact::Live, To::Originator),
+        (old.redistribute != *redistribute, Impact::Live, To::Originator),
+    ]
 }
 
 fn strongest(changes: &[(bool, Impact)]) -> Impact {
