@@ -18,8 +18,9 @@ use margay_workload::name;
 pub(super) trait Network: Debug + Send + Sync {
     /// Makes a link, or sees that it is there just so.
     fn attach(&self, netns: &Path, spec: &LinkSpec) -> Result<(), AttachError>;
-    /// Removes a link, if it carries this alias; done if it is not there.
-    fn detach(&self, link: &str, alias: &str) -> Result<(), AttachError>;
+    /// Removes a link, if it carries this alias, or none and may be `half_made`; done if it is not
+    /// there.
+    fn detach(&self, link: &str, alias: &str, half_made: bool) -> Result<(), AttachError>;
     /// The links of workloads, with their aliases.
     fn links(&self) -> Result<BTreeMap<String, String>, AttachError>;
     /// What is not as wished.
@@ -45,9 +46,10 @@ impl Network for Kernel {
         margay_fib::attach(netns, spec).map(|_| ())
     }
 
-    fn detach(&self, link: &str, alias: &str) -> Result<(), AttachError> {
-        let found = margay_fib::list(link)?;
-        if found.iter().any(|found| found.name == link && found.alias == alias) {
+    fn detach(&self, link: &str, alias: &str, half_made: bool) -> Result<(), AttachError> {
+        if half_made {
+            margay_fib::detach_own(link, alias)?;
+        } else if margay_fib::list(link)?.iter().any(|of| of.name == link && of.alias == alias) {
             margay_fib::detach(link)?;
         }
         Ok(())

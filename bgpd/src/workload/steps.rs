@@ -75,7 +75,7 @@ impl Steps {
             }
             Step::Release(handle) => self.release(&handle).await?,
             Step::Attach(entry) => self.attach(&entry).await?,
-            Step::Detach { name, alias } => self.detach(name, alias).await?,
+            Step::Detach { name, alias, half_made } => self.detach(name, alias, half_made).await?,
             Step::Reach(entry) => self.reach(&entry).await?,
             Step::Publish(entry) => in_time(until, self.publish(&entry)).await?,
             Step::Retract(entry) => self.retract(&entry).await?,
@@ -129,11 +129,18 @@ impl Steps {
         blocking(move || network.attach(Path::new(&netns), &spec)).await?.map_err(|e| kernel(&e))
     }
 
-    /// Removes a link, if it carries this alias.
-    pub(super) async fn detach(&self, name: String, alias: String) -> Result<(), Failure> {
+    /// Removes a link, if it carries this alias, or none and may be half made.
+    pub(super) async fn detach(
+        &self,
+        name: String,
+        alias: String,
+        half_made: bool,
+    ) -> Result<(), Failure> {
         let network = Arc::clone(&self.network);
         let _turn = self.links.acquire().await;
-        blocking(move || network.detach(&name, &alias)).await?.map_err(|error| kernel(&error))
+        blocking(move || network.detach(&name, &alias, half_made))
+            .await?
+            .map_err(|error| kernel(&error))
     }
 
     async fn reach(&self, entry: &Entry) -> Result<(), Failure> {

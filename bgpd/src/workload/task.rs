@@ -411,6 +411,7 @@ impl Task {
             lives.addresses.extend(answered);
         }
         lives.addresses.extend(self.by_hand.keys());
+        lives.unassigned.extend(self.by_hand.keys());
         let ipam = self.steps.ipam.clone();
         self.work.spawn(async move {
             ipam.lives(lives).await;
@@ -478,7 +479,7 @@ impl Task {
                 warn!(ifname = name, alias, "a link of a workload that nobody knows is removed");
                 let steps = Arc::clone(&self.steps);
                 self.work.spawn(async move {
-                    if let Err(error) = steps.detach(name.clone(), alias).await {
+                    if let Err(error) = steps.detach(name.clone(), alias, false).await {
                         warn!(ifname = name, err = %error, "it cannot be removed");
                     }
                     Ended::Nothing

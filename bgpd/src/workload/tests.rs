@@ -46,9 +46,10 @@ impl Network for Double {
         })
     }
 
-    fn detach(&self, link: &str, alias: &str) -> Result<(), AttachError> {
+    fn detach(&self, link: &str, alias: &str, half_made: bool) -> Result<(), AttachError> {
         self.with(|state| {
-            if state.links.get(link).is_some_and(|found| found == alias) {
+            let is_ours = |found: &String| found == alias || (half_made && found.is_empty());
+            if state.links.get(link).is_some_and(is_ours) {
                 state.links.remove(link);
             }
         });

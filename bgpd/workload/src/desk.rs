@@ -20,7 +20,7 @@ use crate::{
 
 mod work;
 
-use work::Work;
+use work::{HalfMade, Work};
 
 /// How long an ADD may take for all that needs the datastore: it must fail within five seconds
 /// while that is away.
@@ -126,6 +126,8 @@ pub enum Step {
         name: String,
         /// The alias.
         alias: String,
+        /// Also if it carries none: an earlier life may have died before it gave it one.
+        half_made: bool,
     },
     /// Waits until the host sends to its addresses over its link.
     Reach(Box<Entry>),
@@ -307,7 +309,7 @@ impl Desk {
             }
             self.entries.insert(id.clone(), entry);
             if !keep {
-                self.take_down(&id, None, out);
+                self.take_down(&id, None, HalfMade::MayBe, out);
             } else if linked {
                 self.route(&id, out);
             }
@@ -457,13 +459,15 @@ impl Desk {
                 Waiting::Delete { asker, .. } if entry.is_none() => {
                     self.answer_down(asker, &id, Ok(true), out);
                 }
-                Waiting::Delete { asker, .. } => self.take_down(&id, Some(asker), out),
+                Waiting::Delete { asker, .. } => {
+                    self.take_down(&id, Some(asker), HalfMade::No, out)
+                }
                 Waiting::Add { call, spec, until, .. } => match entry {
                     None => self.begin(now, call, id, *spec, until, out),
                     Some(entry) if same(entry, &spec) => self.repeat(call, &id, until, out),
                     Some(_) => {
                         // Another container in the same name: the old one goes first.
-                        self.take_down(&id, None, out);
+                        self.take_down(&id, None, HalfMade::No, out);
                         passed.insert(workload);
                         self.waiting.push_back(Waiting::Add { call, id, spec, until });
                     }
@@ -530,10 +534,16 @@ impl Desk {
     }
 
     /// Begins to take an attachment down; nothing is being done for it.
-    fn take_down(&mut self, id: &AttachmentId, asker: Option<Asker>, out: &mut Vec<Output>) {
+    fn take_down(
+        &mut self,
+        id: &AttachmentId,
+        asker: Option<Asker>,
+        half_made: HalfMade,
+        out: &mut Vec<Output>,
+    ) {
         if let Some(entry) = self.entries.get(id) {
             self.held.insert(entry.workload());
-            self.works.insert(id.clone(), Work::removal(entry, asker));
+            self.works.insert(id.clone(), Work::removal(entry, asker, half_made));
             self.advance(id, out);
         }
     }

@@ -37,6 +37,14 @@ pub(super) enum Stage {
     Forget,
 }
 
+/// Whether a link may be without its mark: then an earlier life died between making and marking it.
+/// A step that fails leaves none behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HalfMade {
+    MayBe,
+    No,
+}
+
 /// Why it is done.
 #[derive(Clone, Debug)]
 enum Aim {
@@ -52,6 +60,7 @@ pub(super) struct Work {
     aim: Aim,
     todo: VecDeque<Stage>,
     older: Option<AttachmentId>,
+    half_made: HalfMade,
     /// Who waits until it is down.
     pub(super) askers: Vec<Asker>,
     /// When to try a stage again that failed.
@@ -100,15 +109,16 @@ impl Work {
     }
 
     /// A removal of whatever there may be.
-    pub(super) fn removal(entry: &Entry, asker: Option<Asker>) -> Self {
+    pub(super) fn removal(entry: &Entry, asker: Option<Asker>, half_made: HalfMade) -> Self {
         let mut work = Self::new(Aim::Remove(None), undo(entry), None);
+        work.half_made = half_made;
         work.askers.extend(asker);
         work
     }
 
     fn new(aim: Aim, todo: VecDeque<Stage>, older: Option<AttachmentId>) -> Self {
         let (askers, retry, failures, trouble) = (Vec::new(), None, 0, None);
-        Self { aim, todo, older, askers, retry, failures, trouble }
+        Self { aim, todo, older, half_made: HalfMade::No, askers, retry, failures, trouble }
     }
 
     /// Whether it takes down.
@@ -195,7 +205,7 @@ impl Desk {
         Some(match stage {
             Stage::DetachOlder(older) => {
                 let name = self.entries.get(&older)?.host_interface.clone();
-                Step::Detach { name, alias: name::alias(&older) }
+                Step::Detach { name, alias: name::alias(&older), half_made: false }
             }
             Stage::RecordOlder(older) => {
                 let entry = self.entries.get(&older)?.clone();
@@ -210,9 +220,11 @@ impl Desk {
             Stage::Reach => Step::Reach(own()),
             Stage::Publish => Step::Publish(own()),
             Stage::AwaitPolicy => Step::AwaitPolicy(own()),
-            Stage::Detach => {
-                Step::Detach { name: entry.host_interface.clone(), alias: name::alias(id) }
-            }
+            Stage::Detach => Step::Detach {
+                name: entry.host_interface.clone(),
+                alias: name::alias(id),
+                half_made: self.works.get(id)?.half_made == HalfMade::MayBe,
+            },
             Stage::Retract => Step::Retract(own()),
             Stage::Release => Step::Release(id.handle()),
             Stage::Forget => Step::Forget,

@@ -41,8 +41,9 @@ impl World {
                     return Err(Failure::new(Cause::NameTaken, "taken"));
                 }
             }
-            Step::Detach { name, alias } => {
-                if self.links.get(name) == Some(alias) {
+            Step::Detach { name, alias, half_made } => {
+                let found = self.links.get(name);
+                if found == Some(alias) || (*half_made && found.is_some_and(String::is_empty)) {
                     self.links.remove(name);
                 }
             }
@@ -222,8 +223,15 @@ impl Sim {
     /// The daemon is killed: what was under way was done or not, and it starts again.
     fn die(&mut self) {
         for (id, step) in std::mem::take(&mut self.flying) {
-            if self.dice.below(2) == 0 {
-                let _ = self.world.perform(&id, &step);
+            match (self.dice.below(3), &step) {
+                (0, _) => {}
+                // Made, but not marked yet.
+                (1, Step::Attach(entry)) => {
+                    self.world.links.entry(entry.host_interface.clone()).or_default();
+                }
+                _ => {
+                    let _ = self.world.perform(&id, &step);
+                }
             }
         }
         self.calls.clear();
