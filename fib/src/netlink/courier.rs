@@ -35,7 +35,7 @@ pub struct Delivered {
 /// Delivers until the other end of `batches` is gone.
 pub fn run(shared: &Arc<Shared>, socket: &Socket, batches: &Receiver<Batch>) {
     let mut buf = vec![0; 1 << 16];
-    go_first();
+    go_first(COURIER);
     while let Ok(batch) = batches.recv() {
         let start = Instant::now();
         let last = batch.first.wrapping_add(batch.len.saturating_sub(1));
@@ -55,13 +55,15 @@ pub fn run(shared: &Arc<Shared>, socket: &Socket, batches: &Receiver<Batch>) {
 }
 
 /// The kernel takes routes one after the other on the courier's thread, so a full table is in force
-/// when that is done: it goes first where threads are more than processors, and so does the writer,
+/// when that is done: it goes first where threads are more than processors, and behind it the writer,
 /// without which it would have nothing to do.
-pub fn go_first() {
-    if let Err(err) = sys::nice(NICE) {
+pub fn go_first(nice: i32) {
+    if let Err(err) = sys::nice(nice) {
         tracing::debug!(%err, "routes are written at the priority of everything else");
     }
 }
 
-/// About ten times the share of a thread that is not nice.
-const NICE: i32 = -10;
+/// About ninety times the share of a thread that is not nice: it sleeps whenever the kernel has all.
+const COURIER: i32 = -20;
+/// About ten times the share.
+pub const WRITER: i32 = -10;

@@ -122,7 +122,7 @@ impl Fib {
         let delivered = move || courier::run(&s, &writer, &courier_rx);
         threads.push(spawn("fib-courier", Box::new(delivered))?);
         let written = move || {
-            courier::go_first();
+            courier::go_first(courier::WRITER);
             engine.run();
             drop(stop_tx); // ends the listener, too
         };
