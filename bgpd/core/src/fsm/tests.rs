@@ -32,7 +32,7 @@ pub(super) fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-pub(super) fn global() -> GlobalConfig {
+pub(crate) fn global() -> GlobalConfig {
     GlobalConfig {
         asn: Asn(65001),
         router_id: Ipv4Addr::new(10, 0, 0, 1),

@@ -100,8 +100,11 @@ pub(crate) struct Rib<N> {
     pub needs: Needs,
     /// Paths taken out, with the slot of their prefix, until the next flush.
     pub removed: Vec<u32>,
-    /// Slots that may have lost their last path.
+    /// Slots that may have lost their last path, to be freed.
     pub vacant: BitSet,
+    /// How far this round of freeing has come, and whether others became vacant behind it.
+    pub freed_to: u32,
+    pub passed: bool,
     pub scan: Scan,
     /// Prefixes with a best path.
     pub best_count: u64,
@@ -123,6 +126,8 @@ impl<N: Net> Rib<N> {
             needs: Needs::default(),
             removed: Vec::new(),
             vacant: BitSet::default(),
+            freed_to: 0,
+            passed: false,
             scan: Scan::default(),
             best_count: 0,
             next_group: 0,
@@ -142,9 +147,7 @@ impl<N: Net> Rib<N> {
             Err(_) => {
                 if !new.flags.any(INELIGIBLE) && !accept(core, new.session, N::INDEX) {
                     discard(core, new.attrs_in, new.attrs);
-                    if !self.table.occupied(slot) {
-                        self.vacant.set(slot);
-                    }
+                    self.vacate(slot);
                     return;
                 }
                 core.sessions.get_mut(new.session).inbound[N::INDEX].received += 1;
@@ -210,8 +213,14 @@ impl<N: Net> Rib<N> {
         } else {
             self.table.free_path(path);
         }
+        self.vacate(slot);
+    }
+
+    /// Notes a slot to be freed, if it has no path.
+    fn vacate(&mut self, slot: u32) {
         if !self.table.occupied(slot) {
             self.vacant.set(slot);
+            self.passed |= slot < self.freed_to;
         }
     }
 

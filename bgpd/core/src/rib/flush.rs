@@ -63,39 +63,47 @@ impl<N: Net> Rib<N> {
         self.best.clear();
         self.any.clear();
         self.altered.reset();
-        self.tidy();
+        self.free_paths();
+        // What waits to be freed must not be why the table grows.
+        let taken = self.table.taken();
+        self.free_slots(taken.saturating_mul(2));
     }
 
-    /// Frees places that nobody needs any more to withdraw what was there.
-    fn tidy(&mut self) {
-        if self.removed.is_empty() && self.vacant.is_empty() {
-            return;
-        }
-        let by_path = |cohort: &Cohort, path| cohort.changed.test(path) && cohort.had.test(path);
+    /// Frees places of paths that nobody needs any more to withdraw what was there.
+    fn free_paths(&mut self) {
         let (groups, table) = (&self.groups, &mut self.table);
-        let cohorts = |paths: bool| {
-            groups
-                .iter()
-                .filter(move |group| group.key.by_path() == paths)
-                .flat_map(|group| &group.cohorts)
-        };
-        let mut waiting: SmallVec<[u32; 8]> = SmallVec::new();
         self.removed.retain(|path| {
-            let wanted = cohorts(true).any(|cohort| by_path(cohort, *path));
-            if wanted {
-                waiting.push(table.slot_of(*path));
-            } else {
+            let mut cohorts = cohorts(groups, true);
+            let wanted = cohorts.any(|c| c.changed.test(*path) && c.had.test(*path));
+            if !wanted {
                 table.free_path(*path);
             }
             wanted
         });
+    }
+
+    /// Likewise those of prefixes, looking at no more than `most`; whether to go on. Not a part of a
+    /// flush, so that who is told of a withdrawal does not wait for it.
+    pub fn free_slots(&mut self, most: usize) -> bool {
+        if self.vacant.is_empty() {
+            return false;
+        }
+        let (groups, table) = (&self.groups, &mut self.table);
+        let mut waiting: SmallVec<[u32; 8]> =
+            self.removed.iter().map(|path| table.slot_of(*path)).collect();
         waiting.sort_unstable();
-        let mut from = Some(0);
-        while let Some(slot) = from.and_then(|from| self.vacant.next(from)) {
-            from = slot.checked_add(1);
+        for _ in 0..most {
+            let Some(slot) = self.vacant.next(self.freed_to) else {
+                if !std::mem::take(&mut self.passed) {
+                    break;
+                }
+                self.freed_to = 0;
+                continue;
+            };
+            self.freed_to = slot + 1;
             if !table.occupied(slot) {
                 let wanted = waiting.binary_search(&slot).is_ok()
-                    || cohorts(false).any(|cohort| cohort.awaits(slot));
+                    || cohorts(groups, false).any(|cohort| cohort.awaits(slot));
                 if wanted {
                     continue;
                 }
@@ -103,9 +111,14 @@ impl<N: Net> Rib<N> {
             }
             self.vacant.clear(slot);
         }
+        if self.vacant.next(self.freed_to).is_some() {
+            return true;
+        }
         if self.vacant.is_empty() {
             self.vacant.reset();
         }
+        self.freed_to = 0;
+        std::mem::take(&mut self.passed)
     }
 
     fn flush_slots(
@@ -216,6 +229,14 @@ impl<N: Net> Rib<N> {
             }
         }
     }
+}
+
+/// Members that lag, of groups by path or of the others.
+fn cohorts(groups: &[Group], by_path: bool) -> impl Iterator<Item = &Cohort> {
+    groups
+        .iter()
+        .filter(move |group| group.key.by_path() == by_path)
+        .flat_map(|group| &group.cohorts)
 }
 
 /// An audience without a session; `None` when nobody is left.

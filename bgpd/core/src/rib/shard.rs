@@ -88,6 +88,8 @@ impl Shard {
         let mut left = left.max(budget / 2).max(1);
         more |= self.v4.walk(&mut self.core, &mut left, out);
         more |= self.v6.walk(&mut self.core, &mut left, out);
+        more |= self.v4.free_slots(budget);
+        more |= self.v6.free_slots(budget);
         self.drain(out);
         more
     }
@@ -489,3 +491,6 @@ impl<N: Net> Rib<N> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -130,11 +130,14 @@ pub(crate) struct Table<N> {
     prefixes: Arena<Prefix<N>>,
     paths: Arena<Path>,
     index: HashTable<u32>,
+    /// Slots taken since somebody asked.
+    taken: usize,
 }
 
 impl<N> Default for Table<N> {
     fn default() -> Self {
-        Self { prefixes: Arena::default(), paths: Arena::default(), index: HashTable::new() }
+        let index = HashTable::new();
+        Self { prefixes: Arena::default(), paths: Arena::default(), index, taken: 0 }
     }
 }
 
@@ -157,7 +160,7 @@ impl<N: Net> Table<N> {
 
     /// Looks some prefixes up side by side, so that what is needed next is on its way to the cache:
     /// one by one each would wait for memory three times. `slots` gets their slots, or `NONE`; they
-    /// stay theirs until a flush.
+    /// stay theirs until some are freed.
     pub fn locate(&self, nets: &[N], slots: &mut Vec<u32>) {
         slots.clear();
         slots.extend(nets.iter().map(|net| self.find(*net).unwrap_or(NONE)));
@@ -185,9 +188,15 @@ impl<N: Net> Table<N> {
             Entry::Vacant(entry) => {
                 let slot = self.prefixes.insert(Prefix { net, head: NONE });
                 entry.insert(slot);
+                self.taken += 1;
                 slot
             }
         }
+    }
+
+    /// Slots taken since the last call.
+    pub fn taken(&mut self) -> usize {
+        std::mem::take(&mut self.taken)
     }
 
     /// Doubles the index. Fills the new one in the order of the prefixes: the old one's order would
