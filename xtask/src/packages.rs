@@ -14,6 +14,9 @@ use crate::step;
 /// Peers and tools of the interop tests, the demo and the benchmark.
 pub const LAB: &[&str] = &[
     "bird2",
+    "busybox-static",
+    "containerd",
+    "containernetworking-plugins",
     "etcd-server",
     "exabgp",
     "frr",
@@ -23,6 +26,7 @@ pub const LAB: &[&str] = &[
     "openbgpd",
     "openssl",
     "procps",
+    "runc",
     "util-linux",
 ];
 
@@ -36,7 +40,7 @@ pub const MICRO: &[&str] = &["valgrind"];
 pub const BUILD: &[&str] = &["g++", "gcc"];
 
 /// Services the peers' packages would start.
-const SERVICES: &[&str] = &["bird", "bird6", "etcd", "frr", "gobgpd", "openbgpd", "exabgp"];
+const SERVICES: &[&str] = &["bird", "bird6", "containerd", "etcd", "frr", "gobgpd", "openbgpd", "exabgp"];
 
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
