@@ -40,7 +40,8 @@ pub const MICRO: &[&str] = &["valgrind"];
 pub const BUILD: &[&str] = &["g++", "gcc"];
 
 /// Services the peers' packages would start.
-const SERVICES: &[&str] = &["bird", "bird6", "containerd", "etcd", "frr", "gobgpd", "openbgpd", "exabgp"];
+const SERVICES: &[&str] =
+    &["bird", "bird6", "containerd", "etcd", "frr", "gobgpd", "openbgpd", "exabgp"];
 
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
