@@ -136,6 +136,7 @@ pub(crate) fn speaker(desired: &Desired, router_id: Ipv4Addr, provisional: bool)
             None => Install::All,
         },
         provisional,
+        restarted: false,
     }
 }
 

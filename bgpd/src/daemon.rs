@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use bgp_desired::Desired;
-use bgp_speaker::{KernelEvents, Speaker};
+use bgp_speaker::{KernelEvents, Speaker, SpeakerHandle, Stop};
 use margay_fib::{Fib, FibEvent, FibHandle};
 use tokio::{
     net::TcpListener,
@@ -35,6 +35,7 @@ use crate::{
     ready::Ready,
     reload::{Reloader, Request, Sources},
     resources::Resources,
+    restart::Running,
     route_lock::RouteLock,
     socket::ApiSocket,
     workload::{Surroundings, Workloads},
@@ -55,7 +56,7 @@ const EVENT_INTERVAL: u32 = 7;
 
 /// What the signal handler waits for.
 enum Signal {
-    Stop(&'static str),
+    Stop(&'static str, Stop),
     Reload,
 }
 
@@ -139,7 +140,9 @@ async fn serve(source: Source, desired: Desired, mut logging: Logging) -> Result
         _ => None,
     };
     let router_id = router_id(&desired, address)?;
-    let config = config::speaker(&desired, router_id, !cluster.in_sync());
+    let (running, restarted) = Running::begin(&desired.node.state_dir);
+    let mut config = config::speaker(&desired, router_id, !cluster.in_sync());
+    config.restarted = restarted;
     cluster.settle(merge);
     let shards = available_parallelism().map_or(1, |cores| (cores.get() / 2).clamp(1, MAX_SHARDS));
     let kernel = Arc::new(fib.clone());
@@ -195,12 +198,12 @@ async fn serve(source: Source, desired: Desired, mut logging: Logging) -> Result
     }
     info!(pid = process::id(), %router_id, shards, "margay-bgpd started");
 
-    let why = loop {
+    let (why, asked) = loop {
         tokio::select! {
             signal = signals.recv() => match signal {
                 Some(Signal::Reload) => ask_to_reload(&requests_sender),
-                Some(Signal::Stop(why)) => break why,
-                None => break "signals lost",
+                Some(Signal::Stop(why, stop)) => break (why, stop),
+                None => break ("signals lost", Stop::ForGood),
             },
             Some(ended) = tasks.join_next() => match ended {
                 Ok(()) => bail!("a service ended by itself"),
@@ -214,8 +217,12 @@ async fn serve(source: Source, desired: Desired, mut logging: Logging) -> Result
     };
     info!(why, "stopping");
     stopping.send_replace(true);
-    if timeout(STOP_TIME, stop(speaker, fib, ipam, workloads)).await.is_err() {
-        warn!("not everything was cleared away in time; the next start sweeps the rest");
+    match timeout(STOP_TIME, stop(asked, speaker, fib, ipam, workloads)).await {
+        Ok(Stop::ForGood) => running.farewell(),
+        Ok(Stop::Restart) => {}
+        Err(_) => {
+            warn!("not everything was cleared away in time; the next start sweeps the rest");
+        }
     }
     tasks.shutdown().await;
     info!("stopped");
@@ -230,12 +237,18 @@ fn ask_to_reload(requests: &mpsc::Sender<Request>) {
 }
 
 /// Ends sessions, then takes our routes out of the kernel: nobody keeps them up to date any more.
+/// But with a peer that waits for us (RFC 4724) they stay, unless we go for good. What was done.
 async fn stop(
-    speaker: bgp_speaker::SpeakerHandle,
+    asked: Stop,
+    speaker: SpeakerHandle,
     fib: FibHandle,
     ipam: Option<Ipam>,
     workloads: Option<Workloads>,
-) {
+) -> Stop {
+    let stop = match asked {
+        Stop::Restart if is_waited_for(&speaker).await => Stop::Restart,
+        Stop::Restart | Stop::ForGood => Stop::ForGood,
+    };
     let farewell = async {
         // First who asks the allocator.
         if let Some(workloads) = workloads {
@@ -245,11 +258,20 @@ async fn stop(
             ipam.stop().await;
         }
     };
-    tokio::join!(speaker.stop(String::new()), farewell);
-    let stopped = tokio::task::spawn_blocking(move || fib.stop(false)).await;
+    tokio::join!(speaker.stop(String::new(), stop), farewell);
+    let keep = stop == Stop::Restart;
+    let stopped = tokio::task::spawn_blocking(move || fib.stop(keep)).await;
     if let Err(error) = stopped {
         error!(err = %error, "the kernel side did not stop");
     }
+    stop
+}
+
+/// Whether a peer keeps our routes until we are back.
+async fn is_waited_for(speaker: &SpeakerHandle) -> bool {
+    let peers = speaker.peers().await;
+    let mut agreed = peers.iter().filter_map(|peer| peer.status.negotiated.as_ref());
+    agreed.any(|negotiated| negotiated.graceful_restart.is_some())
 }
 
 fn start_fib(
@@ -288,8 +310,8 @@ fn signals() -> Result<mpsc::Receiver<Signal>> {
     tokio::spawn(async move {
         loop {
             let signal = tokio::select! {
-                _ = terminate.recv() => Signal::Stop("SIGTERM"),
-                _ = interrupt.recv() => Signal::Stop("SIGINT"),
+                _ = terminate.recv() => Signal::Stop("SIGTERM", Stop::Restart),
+                _ = interrupt.recv() => Signal::Stop("SIGINT", Stop::ForGood),
                 _ = hangup.recv() => Signal::Reload,
             };
             if sender.send(signal).await.is_err() {

@@ -21,6 +21,7 @@ mod offline;
 mod ready;
 mod reload;
 mod resources;
+mod restart;
 mod route_lock;
 mod socket;
 mod workload;

@@ -200,6 +200,13 @@ pub struct AddPathConfig {
     pub send: u16,
 }
 
+/// `graceful-restart` (RFC 4724): each side keeps the other's routes while it restarts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct GracefulRestart {
+    /// How long the peer is asked to wait for us to come back; whole seconds, at most 4095.
+    pub restart_time: Duration,
+}
+
 /// One configured peer, group settings already applied.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PeerConfig {
@@ -255,6 +262,8 @@ pub struct PeerConfig {
     pub max_prefixes: Option<MaxPrefixes>,
     /// RFC 7911, all families.
     pub add_path: AddPathConfig,
+    /// `None`: neither asked for nor granted.
+    pub graceful_restart: Option<GracefulRestart>,
     /// RFC 8654.
     pub extended_messages: bool,
     /// RFC 8950.

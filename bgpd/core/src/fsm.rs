@@ -25,8 +25,8 @@ use std::{
 };
 
 pub use api::{
-    ConnectionId, Control, ErrorDirection, Input, Negotiated, Output, SessionError, State,
-    StopReason, Timers,
+    ConnectionId, Control, ErrorDirection, Input, Negotiated, Output, PeerRestart, SessionError,
+    State, StopReason, Timers,
 };
 pub use impact::{Impact, change_impact, global_change_concerns_peers, global_change_impact};
 
@@ -72,6 +72,10 @@ pub struct Session {
     connections: Vec<Connection>,
     /// The next OPEN goes without capabilities.
     plain: bool,
+    /// Our process has just restarted.
+    restarting: bool,
+    /// While routes of the peer are kept past the session that told them: until when.
+    stale_until: Option<Instant>,
     /// Sessions that failed since the last stable one or manual stop; drives the pauses.
     failures: u32,
     /// Connections that could not be made or ended before the peer's OPEN, likewise.
@@ -101,6 +105,8 @@ impl Session {
             attempt: None,
             connections: Vec::new(),
             plain: false,
+            restarting: false,
+            stale_until: None,
             failures: 0,
             attempts_failed: 0,
             connect_retries: 0,
@@ -132,6 +138,7 @@ impl Session {
             .filter_map(Connection::next_deadline)
             .chain(mode)
             .chain(self.attempt.map(|attempt| attempt.deadline))
+            .chain(self.stale_until)
             .min()
     }
 
@@ -208,6 +215,7 @@ impl Session {
             hold: leader.and_then(|c| c.hold),
             keepalive: leader.and_then(|c| c.keepalive),
             send_hold: leader.and_then(|c| c.send_hold),
+            restart: self.stale_until,
         }
     }
 

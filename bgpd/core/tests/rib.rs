@@ -17,4 +17,5 @@ mod rib {
     mod queries;
     mod reconfigure;
     mod refresh;
+    mod restart;
 }

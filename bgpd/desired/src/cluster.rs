@@ -218,12 +218,6 @@ fn speaker(
     if own.node.addresses().next().is_none() {
         remarks.push(remark("no sessions with anybody: it has no address".to_owned()));
     }
-    let mesh_restart =
-        resources.configuration().and_then(|c| c.spec.node_mesh_max_restart_time.as_ref());
-    if mesh_restart.is_some() {
-        let text = "nodeMeshMaxRestartTime is not in force: graceful restart is not supported yet";
-        remarks.push(Remark::new("BGPConfiguration default", text));
-    }
     // Sessions of the file must not fall because our Node comes, goes or is late: its `[bgp]` holds
     // with its defaults.
     let mut bgp = match &file.bgp {

@@ -134,6 +134,7 @@ fn peer<'a>(
         next_hop: value(settings.next_hop).unwrap_or(NextHopMode::Auto),
         max_prefixes: value(settings.max_prefixes),
         add_path: value(settings.add_path).unwrap_or_default(),
+        graceful_restart: value(settings.graceful_restart).flatten(),
         extended_messages: value(settings.extended_messages).unwrap_or(true),
         extended_next_hop: value(settings.extended_next_hop).unwrap_or(false),
         allow_own_asn: value(settings.allow_own_asn).unwrap_or(0),

@@ -4,8 +4,8 @@ use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use bgp_core::{
     config::{
-        AddPathConfig, LocalAsnMode, MaxPrefixAction, MaxPrefixes, NextHopMode, PeerAsn,
-        RemovePrivate, Secret,
+        AddPathConfig, GracefulRestart, LocalAsnMode, MaxPrefixAction, MaxPrefixes, NextHopMode,
+        PeerAsn, RemovePrivate, Secret,
     },
     policy::RoutePolicy,
 };
@@ -27,6 +27,11 @@ pub(crate) enum Password {
 
 /// Octets of a TCP-MD5 key that Linux takes.
 pub(crate) const MAX_PASSWORD: usize = 80;
+
+/// How long a peer is asked to wait for us (RFC 4724), where nothing is said.
+pub(crate) const RESTART_TIME: Duration = Duration::from_secs(120);
+/// The longest time an OPEN can carry, in seconds.
+pub(crate) const MAX_RESTART_TIME: u16 = 4095;
 
 /// What is shown instead of a key.
 pub(crate) const HIDDEN: &str = "(secret)";
@@ -71,6 +76,7 @@ settings! {
     next_hop: NextHopMode,
     max_prefixes: MaxPrefixes,
     add_path: AddPathConfig,
+    graceful_restart: Option<GracefulRestart>,
     extended_messages: bool,
     extended_next_hop: bool,
     allow_own_asn: u8,
@@ -121,6 +127,7 @@ impl<'a> Settings<'a> {
             next_hop: reader.get("next-hop", |e| e.one_of(&NEXT_HOP_MODES)),
             max_prefixes: reader.get("max-prefixes", max_prefixes),
             add_path: reader.get("add-path", add_path),
+            graceful_restart: reader.get("graceful-restart", graceful_restart),
             extended_messages: reader.get("extended-messages", Entry::boolean),
             extended_next_hop: reader.get("extended-next-hop", Entry::boolean),
             allow_own_asn: reader.get("allow-own-asn", |e| e.integer(0..=u8::MAX)),
@@ -130,13 +137,7 @@ impl<'a> Settings<'a> {
             description: reader.get("description", |e| e.string("a text").map(str::to_owned)),
             max_peers: reader.get("max-peers", |e| e.integer(1..=65_535u32)),
         };
-        section.unsupported(&[
-            "tcp-ao",
-            "graceful-restart",
-            "long-lived-graceful-restart",
-            "bfd",
-            "role",
-        ]);
+        section.unsupported(&["tcp-ao", "long-lived-graceful-restart", "bfd", "role"]);
         out
     }
 }
@@ -308,6 +309,18 @@ fn add_path(entry: &Entry<'_>) -> Option<AddPathConfig> {
     let send = section.entry("send").and_then(|entry| entry.integer(0..=MOST));
     section.finish();
     Some(AddPathConfig { receive: receive.unwrap_or(false), send: send.unwrap_or(0) })
+}
+
+/// `None` inside: switched off.
+fn graceful_restart(entry: &Entry<'_>) -> Option<Option<GracefulRestart>> {
+    let mut section = entry.section()?;
+    let enabled = section.entry("enabled").and_then(|entry| entry.boolean());
+    let restart_time = section
+        .entry("restart-time")
+        .and_then(|entry| entry.integer(1..=MAX_RESTART_TIME))
+        .map_or(RESTART_TIME, |seconds| Duration::from_secs(u64::from(seconds)));
+    section.finish();
+    Some(enabled.unwrap_or(true).then_some(GracefulRestart { restart_time }))
 }
 
 fn remove_private_asn(entry: &Entry<'_>) -> Option<RemovePrivate> {

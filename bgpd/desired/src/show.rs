@@ -285,6 +285,15 @@ pub(crate) fn peer(peer: &PeerConfig) -> Keys {
         "add-path",
         format!("{{ receive = {}, send = {} }}", add_path.receive, add_path.send),
     ));
+    keys.push((
+        "graceful-restart",
+        match peer.graceful_restart {
+            None => "{ enabled = false }".to_owned(),
+            Some(graceful) => {
+                format!("{{ enabled = true, restart-time = {} }}", seconds(graceful.restart_time))
+            }
+        },
+    ));
     keys.push(("extended-messages", peer.extended_messages.to_string()));
     keys.push(("extended-next-hop", peer.extended_next_hop.to_string()));
     keys.push(("allow-own-asn", peer.allow_own_asn.to_string()));

@@ -17,7 +17,7 @@ use crate::{
     originate::AddedRoute,
     peer::{Order, PeerHandle, PeerStatus},
     shard::{RouteChange, ShardGauge, Shards},
-    speaker::{ByHand, SpeakerConfig, SpeakerOrders},
+    speaker::{ByHand, SpeakerConfig, SpeakerOrders, Stop},
 };
 
 /// Prefixes looked at in one go when routes are listed: a few milliseconds of a shard's time.
@@ -219,9 +219,10 @@ impl SpeakerHandle {
         self.shards.now()
     }
 
-    /// Ends every session with Cease/2 and this text, then the speaker.
-    pub async fn stop(&self, text: String) {
-        self.ask(|reply| SpeakerOrders::Stop(text, reply)).await;
+    /// Ends every session with Cease/2 and this text, then the speaker. With [`Stop::Restart`] peers
+    /// that wait for us are told nothing.
+    pub async fn stop(&self, text: String, stop: Stop) {
+        self.ask(|reply| SpeakerOrders::Stop(text, stop, reply)).await;
         if let Some(task) = self.task.lock().await.take() {
             // A panic in it has been reported where it happened.
             let _ = task.await;

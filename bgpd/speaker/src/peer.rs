@@ -38,7 +38,7 @@ use crate::{
     kernel::Kernel,
     metrics::{MessageKind, PeerCounters},
     newcomers::Newcomer,
-    shard::Shards,
+    shard::{Notice, Shards},
     transport,
 };
 
@@ -70,6 +70,8 @@ pub(crate) enum Order {
     MaxPrefixes { epoch: Epoch, family: Family, count: u32, warning: bool },
     /// What `margay peers NAME` shows.
     Status(oneshot::Sender<PeerStatus>),
+    /// What was to be learnt again after a restart has been.
+    CaughtUp,
     /// End the session and the task.
     Stop(StopReason),
 }
@@ -99,6 +101,10 @@ pub(crate) struct PeerSetup {
     /// Where readers run.
     pub(crate) readers: tokio::runtime::Handle,
     pub(crate) seed: u64,
+    /// To the speaker.
+    pub(crate) notices: mpsc::Sender<Notice>,
+    /// The process has just restarted.
+    pub(crate) restarting: bool,
 }
 
 struct Connection {
@@ -116,6 +122,8 @@ struct Connection {
 struct Up {
     connection: ConnectionId,
     epoch: Epoch,
+    /// The first session of those that took over each other's routes.
+    source: Epoch,
     negotiated: Arc<Negotiated>,
     /// What the shards were told when it came up, or later by us.
     config: Arc<PeerConfig>,
@@ -151,6 +159,8 @@ pub(crate) struct PeerTask {
     dials: BTreeMap<ConnectionId, AbortHandle>,
     tasks: JoinSet<Ended>,
     up: Option<Up>,
+    /// The session under which the kernel knows what is kept of the peer.
+    kept: Option<Epoch>,
     /// To ourselves, for shards.
     own_orders: mpsc::Sender<Order>,
     admin: AdminState,
@@ -193,6 +203,7 @@ impl PeerTask {
             dials: BTreeMap::new(),
             tasks: JoinSet::new(),
             up: None,
+            kept: None,
             own_orders: handle.orders.clone(),
             admin,
             had_connection: false,
@@ -205,6 +216,9 @@ impl PeerTask {
 
     /// Runs until told to stop; a dynamic peer also ends with its last connection.
     pub(crate) async fn run(mut self) -> PeerId {
+        if self.setup.restarting {
+            self.input(Input::Restarting(true)).await;
+        }
         if self.admin == AdminState::Up {
             self.input(Input::Start).await;
         }
@@ -244,6 +258,8 @@ impl PeerTask {
             && self.admin == AdminState::Up
             // While backing off it goes on refusing.
             && self.session.state() != State::Idle
+            // Nor while it may come back to its routes.
+            && self.session.timers().restart.is_none()
             && self.orders.is_empty()
     }
 
@@ -364,7 +380,11 @@ impl PeerTask {
             None => format!("interface {name} is gone"),
         };
         let connection = *connection;
-        self.closed(connection, why).await;
+        if let Some(connection) = self.connections.remove(&connection) {
+            connection.link.queue.close();
+            connection.link.closing.cancel();
+        }
+        self.input(Input::Cut { connection, why }).await;
     }
 
     async fn order(&mut self, order: Order) {
@@ -411,6 +431,7 @@ impl PeerTask {
             Order::Status(reply) => {
                 let _ = reply.send(self.status());
             }
+            Order::CaughtUp => self.input(Input::Restarting(false)).await,
             Order::Stop(_) => {}
         }
     }

@@ -63,6 +63,9 @@ pub(crate) enum Notice {
         /// All families of the session.
         families: FamilySet,
     },
+    /// A peer has come up that need not be waited for after a restart: it waits for us, or marks no
+    /// end of its routes.
+    NotAwaited(PeerId),
 }
 
 /// A session, as the kernel side knows it.
@@ -264,10 +267,18 @@ impl Shards {
         self.control(|| Control::Up(Arc::clone(&up), Arc::clone(&accepted))).await;
     }
 
-    /// A session is down. Packets leave its next hops now, the tables follow.
-    pub(crate) async fn peer_down(&self, peer: PeerId, epoch: Epoch) {
+    /// A session is down. Packets leave its next hops now, the tables follow; but not where the
+    /// peer may be back soon.
+    pub(crate) async fn peer_down(&self, peer: PeerId, epoch: Epoch, keep: FamilySet) {
+        if keep.is_empty() {
+            self.source_down(epoch);
+        }
+        self.event(|| Event::PeerDown { peer, epoch, keep }).await;
+    }
+
+    /// Packets leave the next hops of a session now.
+    pub(crate) fn source_down(&self, epoch: Epoch) {
         self.0.kernel.source_down(source(epoch));
-        self.event(|| Event::PeerDown { peer, epoch }).await;
     }
 
     /// Policies are to be worked again for a peer.

@@ -44,8 +44,8 @@ use crate::{
     sys,
 };
 
-pub use self::orders::ByHand;
 pub(crate) use self::orders::SpeakerOrder as SpeakerOrders;
+pub use self::orders::{ByHand, Stop};
 
 /// Orders waiting for the speaker.
 const ORDERS: usize = 64;
@@ -78,6 +78,9 @@ pub struct SpeakerConfig {
     pub install: Install,
     /// More peers are to be heard of: what a former process left in the kernel stays until then.
     pub provisional: bool,
+    /// A former process ended without a farewell, and the kernel went on forwarding: peers keep
+    /// what we told them (RFC 4724). For the start only.
+    pub restarted: bool,
 }
 
 struct Entry {
@@ -102,6 +105,7 @@ pub struct Speaker {
     heard: mpsc::Receiver<Heard>,
     heard_sender: mpsc::Sender<Heard>,
     notices: mpsc::Receiver<Notice>,
+    notices_sender: mpsc::Sender<Notice>,
     events: broadcast::Sender<PeerEvent>,
     peers: BTreeMap<String, Entry>,
     /// Configured peers with a prefix.
@@ -165,6 +169,7 @@ impl Speaker {
             heard,
             heard_sender,
             notices,
+            notices_sender,
             events: events.clone(),
             peers: BTreeMap::new(),
             templates: BTreeMap::new(),
@@ -178,6 +183,10 @@ impl Speaker {
             resting_ids: VecDeque::new(),
             seed: seed(),
         };
+        if speaker.is_awaited() {
+            speaker.sync.defer();
+            speaker.shards.event(|| Event::Defer(true)).await;
+        }
         let mut own = speaker.originator.set_links(&speaker.kernel.links());
         own.extend(speaker.originator.changes());
         speaker.originate(own).await;
@@ -208,14 +217,14 @@ impl Speaker {
             tokio::select! {
                 biased;
                 order = self.orders.recv() => match order {
-                    Some(SpeakerOrder::Stop(text, done)) => {
-                        self.stop(text).await;
+                    Some(SpeakerOrder::Stop(text, stop, done)) => {
+                        self.stop(text, stop).await;
                         // Whoever asked may be gone.
                         let _ = done.send(());
                         return;
                     }
                     Some(order) => self.order(order).await,
-                    None => return self.stop(String::new()).await,
+                    None => return self.stop(String::new(), Stop::ForGood).await,
                 },
                 Some((stream, remote)) = self.incoming.recv() => self.accept(stream, remote).await,
                 changes = kernel_events.next() => self.kernel_changed(changes).await,
@@ -224,7 +233,7 @@ impl Speaker {
                 Some(ended) = self.tasks.join_next() => self.ended(ended),
                 Some(ended) = self.service_tasks.join_next() => service_ended(ended),
                 () = tokio::time::sleep_until(sync_at.unwrap_or_else(Instant::now)), if sync_at.is_some() => {
-                    self.in_sync();
+                    self.sync_due().await;
                 }
                 _ = collect.tick() => {
                     if self.shards.collect() >= MANY_SETS {
@@ -236,14 +245,17 @@ impl Speaker {
         }
     }
 
-    async fn stop(&mut self, text: String) {
-        info!(text, "stopping: ending all sessions");
+    async fn stop(&mut self, text: String, stop: Stop) {
+        info!(text, ?stop, "stopping: ending all sessions");
         self.services.values().for_each(tokio::task::AbortHandle::abort);
         self.incoming.close();
         let orders: Vec<_> = self.peers.values().map(|e| e.handle.orders.clone()).collect();
         for peer in orders {
             // A task that ended already needs no telling.
-            let reason = StopReason::AdminShutdown(text.clone());
+            let reason = match stop {
+                Stop::ForGood => StopReason::AdminShutdown(text.clone()),
+                Stop::Restart => StopReason::Restart(text.clone()),
+            };
             let _ = timeout(Duration::from_secs(1), peer.send(Order::Stop(reason))).await;
         }
         let tasks = &mut self.tasks;
@@ -296,6 +308,8 @@ impl Speaker {
             events: self.events.clone(),
             readers: self.readers.handle().clone(),
             seed: self.seed,
+            notices: self.notices_sender.clone(),
+            restarting: self.sync.is_deferring(),
         };
         let (task, handle) = PeerTask::new(setup);
         self.tasks.spawn(task.run());

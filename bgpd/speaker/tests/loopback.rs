@@ -11,7 +11,7 @@ use bgp_core::{
     rib::{RouteQuery, Select, SoftReset, View},
 };
 use bgp_packet::{Capability, Community, Family, HEADER_LEN, RefreshKind, end_of_rib, message};
-use bgp_speaker::{AddedRoute, AdminState, ByHand, MessageKind, SpeakerHandle};
+use bgp_speaker::{AddedRoute, AdminState, ByHand, MessageKind, SpeakerHandle, Stop};
 use common::{
     End, established, knows, net, peer,
     raw::{RawPeer, bracket, call},
@@ -46,8 +46,8 @@ async fn routes_go_both_ways_over_several_shards() {
         kernel.in_sync.load(std::sync::atomic::Ordering::Relaxed)
     })
     .await;
-    left.stop(String::new()).await;
-    right.stop(String::new()).await;
+    left.stop(String::new(), Stop::ForGood).await;
+    right.stop(String::new(), Stop::ForGood).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -56,7 +56,7 @@ async fn a_speaker_that_goes_takes_its_routes_along_and_brings_them_back() {
     let (left, kernel) = a.start(vec![a.peer(&b)]).await;
     let (right, _) = b.start(vec![b.peer(&a)]).await;
     until("the route", async || knows(&left, &["10.22.0.0/16"]).await).await;
-    right.stop("for maintenance".to_owned()).await;
+    right.stop("for maintenance".to_owned(), Stop::ForGood).await;
     until("no route", async || knows(&left, &[]).await).await;
     assert!(kernel.wishes.lock().expect("unharmed").is_empty());
     let status = peer(&left, "p22").await.status;
@@ -66,8 +66,8 @@ async fn a_speaker_that_goes_takes_its_routes_along_and_brings_them_back() {
     let (right, _) = b.start(vec![b.peer(&a)]).await;
     until("the route again", async || knows(&left, &["10.22.0.0/16"]).await).await;
     assert_eq!(peer(&left, "p22").await.status.flaps, 1);
-    left.stop(String::new()).await;
-    right.stop(String::new()).await;
+    left.stop(String::new(), Stop::ForGood).await;
+    right.stop(String::new(), Stop::ForGood).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -90,8 +90,8 @@ async fn equal_passwords_meet_and_others_do_not() {
     until("the session down", async || !established(&right, "p31").await).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert!(!established(&right, "p31").await);
-    left.stop(String::new()).await;
-    right.stop(String::new()).await;
+    left.stop(String::new(), Stop::ForGood).await;
+    right.stop(String::new(), Stop::ForGood).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -116,8 +116,8 @@ async fn a_disabled_peer_stays_down_until_it_is_enabled() {
         peer(&left, "p42").await.status.flaps == 2 && established(&left, "p42").await
     })
     .await;
-    left.stop(String::new()).await;
-    right.stop(String::new()).await;
+    left.stop(String::new(), Stop::ForGood).await;
+    right.stop(String::new(), Stop::ForGood).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -153,8 +153,8 @@ async fn policies_change_under_a_session_that_stays() {
     left.apply(a.config(Vec::new()), ByHand::Undo).await;
     assert!(left.peer("p52").await.is_err());
     until("no route", async || knows(&right, &[]).await).await;
-    left.stop(String::new()).await;
-    right.stop(String::new()).await;
+    left.stop(String::new(), Stop::ForGood).await;
+    right.stop(String::new(), Stop::ForGood).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -177,8 +177,8 @@ async fn routes_of_a_new_configuration_reach_a_peer_that_is_left_alone() {
     left.apply(a.config(vec![a.peer(&b)]), ByHand::Keep).await;
     until("the second", async || knows(&right, &["10.55.64.0/26"]).await).await;
     assert_eq!(peer(&left, "p56").await.status.flaps, 1);
-    left.stop(String::new()).await;
-    right.stop(String::new()).await;
+    left.stop(String::new(), Stop::ForGood).await;
+    right.stop(String::new(), Stop::ForGood).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -192,7 +192,7 @@ async fn a_route_is_as_old_as_itself_however_long_its_shard_rested() {
     let rows = left.routes(query).next().await.expect("the route");
     let age = left.now() - rows[0].since;
     assert!(age <= 1, "{age} seconds");
-    left.stop(String::new()).await;
+    left.stop(String::new(), Stop::ForGood).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -208,8 +208,8 @@ async fn routes_of_ours_come_and_go_by_hand() {
     assert!(left.withdraw_route(net("10.61.0.0/16")).await);
     assert!(!left.withdraw_route(prefix).await);
     until("the other", async || knows(&right, &["10.99.0.0/16"]).await).await;
-    left.stop(String::new()).await;
-    right.stop(String::new()).await;
+    left.stop(String::new(), Stop::ForGood).await;
+    right.stop(String::new(), Stop::ForGood).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -229,11 +229,11 @@ async fn peers_from_a_range_are_taken_up_to_the_limit() {
     let (second, _) = two.start(vec![two.peer(&hub)]).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert!(!established(&second, "p71").await);
-    first.stop(String::new()).await;
+    first.stop(String::new(), Stop::ForGood).await;
     until("the second in its place", async || established(&second, "p71").await).await;
     until("the first forgotten", async || center.peer("127.0.0.72").await.is_err()).await;
-    second.stop(String::new()).await;
-    center.stop(String::new()).await;
+    second.stop(String::new(), Stop::ForGood).await;
+    center.stop(String::new(), Stop::ForGood).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -250,8 +250,8 @@ async fn too_many_prefixes_end_the_session_for_good_where_asked() {
     })
     .await;
     assert_eq!(peer(&left, "p82").await.status.admin, AdminState::Down);
-    left.stop(String::new()).await;
-    right.stop(String::new()).await;
+    left.stop(String::new(), Stop::ForGood).await;
+    right.stop(String::new(), Stop::ForGood).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -262,7 +262,7 @@ async fn a_stranger_is_reset() {
     let mut stream = call(&stranger, &a).await;
     let error = stream.read(&mut [0; 1]).await.expect_err("nobody he knows");
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
-    left.stop(String::new()).await;
+    left.stop(String::new(), Stop::ForGood).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -287,7 +287,7 @@ async fn who_calls_again_and_again_without_a_word_is_refused_until_he_hangs_up()
     drop(silent);
     until("room again", async || call(&b, &a).await.read(&mut [0; 1]).await.is_ok_and(|n| n == 1))
         .await;
-    left.stop(String::new()).await;
+    left.stop(String::new(), Stop::ForGood).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -315,7 +315,7 @@ async fn garbage_is_answered_and_costs_its_own_connection_only() {
         rest = &rest[len..];
     }
     assert_eq!(kinds, [1, 3], "OPEN, NOTIFICATION");
-    left.stop(String::new()).await;
+    left.stop(String::new(), Stop::ForGood).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -336,8 +336,8 @@ async fn routes_that_fit_no_message_of_the_peer_are_counted() {
     .await;
     until("the long one counted", async || too_long().await == 1).await;
     assert!(knows(&right, &["10.131.0.0/16"]).await);
-    left.stop(String::new()).await;
-    right.stop(String::new()).await;
+    left.stop(String::new(), Stop::ForGood).await;
+    right.stop(String::new(), Stop::ForGood).await;
 }
 
 /// A configured end, and a raw peer of it with enhanced route refresh.
@@ -387,7 +387,7 @@ async fn one_pair_of_brackets_stands_around_what_all_shards_send_again() {
         pairs += u32::from(!open);
     }
     assert!(!open && pairs > 0, "{pairs} pairs");
-    left.stop(String::new()).await;
+    left.stop(String::new(), Stop::ForGood).await;
 }
 
 /// UPDATEs and ROUTE-REFRESHes received from a peer.
@@ -414,5 +414,5 @@ async fn what_a_refresh_leaves_out_goes_from_every_shard() {
     assert_eq!(common::learned(&left).await.len(), 64, "nothing goes before the end");
     raw.refresh(RefreshKind::End).await;
     until("the rest to go", async || knows(&left, &routes[..10]).await).await;
-    left.stop(String::new()).await;
+    left.stop(String::new(), Stop::ForGood).await;
 }

@@ -101,6 +101,14 @@ impl Daemon {
         self.signal(libc::SIGHUP)
     }
 
+    /// SIGINT.
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub fn interrupt(&self) -> Result<()> {
+        self.signal(libc::SIGINT)
+    }
+
     /// kill -9, children too; returns when it is gone.
     ///
     /// # Errors

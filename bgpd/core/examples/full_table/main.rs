@@ -53,7 +53,11 @@ fn main() {
 
     if feeds > 1 {
         let begun = Clock::now();
-        rig.event(Event::PeerDown { peer: PeerId(1), epoch: Epoch(1) });
+        rig.event(Event::PeerDown {
+            peer: PeerId(1),
+            epoch: Epoch(1),
+            keep: bgp_packet::FamilySet::EMPTY,
+        });
         rig.work();
         println!("feed 1 goes down: {:.0?}", begun.elapsed());
     }

@@ -91,6 +91,7 @@ impl Rig {
             extended_next_hop: FamilySet::EMPTY,
             route_refresh: true,
             enhanced_refresh: true,
+            graceful_restart: None,
             sent: open.clone(),
             received: open,
         });
@@ -190,6 +191,7 @@ fn peer(id: u16) -> PeerConfig {
         next_hop: NextHopMode::Auto,
         max_prefixes: None,
         add_path: AddPathConfig::default(),
+        graceful_restart: None,
         extended_messages: true,
         extended_next_hop: false,
         allow_own_asn: 0,

@@ -44,6 +44,9 @@ pub enum StopReason {
     Deconfigured,
     /// A setting changed that the session depends on: Cease/6; starts again at once.
     ConfigChange,
+    /// The daemon stops to come back soon: a peer that waits for us (RFC 4724) is told nothing, any
+    /// other as with `AdminShutdown`. Stays down.
+    Restart(String),
     /// Beyond `max-prefixes`: Cease/1. `restart` = start again after so long, else stays down.
     MaxPrefixes {
         /// The family that exceeded it.
@@ -94,6 +97,15 @@ pub enum Input {
         /// Why, for `last_error`.
         why: String,
     },
+    /// What the connection ran over is gone: nobody forwards there any more, whoever restarts.
+    Cut {
+        /// Which.
+        connection: ConnectionId,
+        /// Why, for `last_error`.
+        why: String,
+    },
+    /// Our process has just restarted, or (`false`) has caught up since.
+    Restarting(bool),
     /// An OPEN arrived.
     Open(ConnectionId, Open),
     /// A KEEPALIVE arrived.
@@ -128,8 +140,11 @@ pub enum Output {
     Close(ConnectionId),
     /// The session is up: UPDATEs may flow both ways on this connection.
     Established(ConnectionId, Arc<Negotiated>),
-    /// The session is no longer up; its routes go.
-    Down(ConnectionId),
+    /// The session is no longer up. Its routes go, but for those of the families named: these are
+    /// stale from now on, and stay until the peer has sent them again or [`Output::Forget`].
+    Down(ConnectionId, FamilySet),
+    /// What is still stale of the peer goes.
+    Forget,
     /// Pass a valid ROUTE-REFRESH on to the RIB.
     Refresh(RouteRefresh),
     /// For logs, counters and `monitor`.
@@ -191,10 +206,25 @@ pub struct Negotiated {
     pub route_refresh: bool,
     /// Both sent capability 70 (and 2).
     pub enhanced_refresh: bool,
+    /// Both sent capability 64: what of the peer's routes outlives its restart.
+    pub graceful_restart: Option<PeerRestart>,
     /// What we sent.
     pub sent: Open,
     /// What came.
     pub received: Open,
+}
+
+/// What a peer said about its restarts (RFC 4724 §3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerRestart {
+    /// It has just restarted: it waits for our routes before it sends its own.
+    pub restarting: bool,
+    /// How long to wait for it.
+    pub restart_time: Duration,
+    /// Families of the session in which it goes on forwarding.
+    pub families: FamilySet,
+    /// Of these, those in which it did so since the last session.
+    pub preserved: FamilySet,
 }
 
 impl Negotiated {
@@ -252,4 +282,6 @@ pub struct Timers {
     pub keepalive: Option<Instant>,
     /// Likewise (RFC 9687).
     pub send_hold: Option<Instant>,
+    /// When stale routes of the peer go at the latest.
+    pub restart: Option<Instant>,
 }

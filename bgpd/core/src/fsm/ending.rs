@@ -3,13 +3,14 @@
 use std::time::Instant;
 
 use bgp_packet::{
-    Family, Notification,
+    Family, FamilySet, Notification,
     notification::{cease, code, open_error},
 };
 use bytes::Bytes;
 
 use super::{
-    ConnectionId, Control, ErrorDirection, Mode, Output, Session, SessionError, StopReason,
+    ConnectionId, Control, ErrorDirection, Mode, Output, PeerRestart, Session, SessionError,
+    StopReason,
     connection::{Connection, Phase},
     timers,
 };
@@ -23,6 +24,8 @@ pub(super) enum Ending {
     Received(Notification),
     /// TCP is gone.
     Lost(String),
+    /// What it ran over is gone.
+    Cut(String),
 }
 
 /// What the session does when its last connection has ended.
@@ -61,8 +64,8 @@ impl Ending {
             Self::Sent(n, _) if !established && (n.code, n.subcode) == COLLISION => {
                 Aftermath::Active
             }
-            Self::Lost(_) if opening => Aftermath::Active,
-            Self::Sent(..) | Self::Lost(_) => Aftermath::Idle { failures: 1 },
+            Self::Lost(_) | Self::Cut(_) if opening => Aftermath::Active,
+            Self::Sent(..) | Self::Lost(_) | Self::Cut(_) => Aftermath::Idle { failures: 1 },
         }
     }
 
@@ -76,7 +79,7 @@ impl Ending {
                 (ErrorDirection::Sent, n.code, n.subcode, text)
             }
             Self::Received(n) => (ErrorDirection::Received, n.code, n.subcode, n.to_string()),
-            Self::Lost(why) => (ErrorDirection::Local, 0, 0, why.clone()),
+            Self::Lost(why) | Self::Cut(why) => (ErrorDirection::Local, 0, 0, why.clone()),
         };
         SessionError { direction, code, subcode, text, at }
     }
@@ -107,12 +110,21 @@ impl Session {
         out: &mut Vec<Output>,
     ) {
         let Some(connection) = self.take(id) else { return };
-        let aftermath = ending.aftermath(&connection);
+        let keeps = match ending {
+            Ending::Lost(_) => self.keeps(&connection),
+            Ending::Sent(..) | Ending::Received(_) | Ending::Cut(_) => None,
+        };
+        // Whoever restarts shall not be refused when it is back.
+        let aftermath = match keeps {
+            Some(_) => Aftermath::Active,
+            None => ending.aftermath(&connection),
+        };
         let error = ending.error(now);
         if let Ending::Sent(notification, _) = ending {
             out.push(Output::Send(id, Control::Notification(notification.clone())));
         }
-        self.leave(now, &connection, out);
+        let kept = keeps.map(|restart| (restart.families, Some(now + restart.restart_time)));
+        self.leave(now, &connection, kept, out);
         if connection.offer.plain {
             self.plain = false;
         }
@@ -128,17 +140,40 @@ impl Session {
         self.last_error = Some(error);
     }
 
-    /// Closes a connection already taken out, and counts what a lost session counts.
-    fn leave(&mut self, now: Instant, connection: &Connection, out: &mut Vec<Output>) {
+    /// What of the peer's routes is kept when its connection is lost, as after a crash.
+    fn keeps(&self, connection: &Connection) -> Option<PeerRestart> {
+        let established = connection.negotiated().filter(|_| connection.is_established())?;
+        let restart = established.graceful_restart?;
+        (!restart.families.is_empty() && !restart.restart_time.is_zero()).then_some(restart)
+    }
+
+    /// Closes a connection already taken out, and counts what a lost session counts. `kept`: the
+    /// families whose routes stay, and until when.
+    fn leave(
+        &mut self,
+        now: Instant,
+        connection: &Connection,
+        kept: Option<(FamilySet, Option<Instant>)>,
+        out: &mut Vec<Output>,
+    ) {
         out.push(Output::Close(connection.id));
         if !connection.is_established() {
             return;
         }
-        out.push(Output::Down(connection.id));
+        let (families, until) = kept.unwrap_or((FamilySet::EMPTY, None));
+        self.stale_until = until;
+        out.push(Output::Down(connection.id, families));
         self.flaps += 1;
         let since = self.established_at.take();
         if since.is_some_and(|since| now.saturating_duration_since(since) >= timers::STABLE) {
             self.failures = 0;
+        }
+    }
+
+    /// The peer's time is over: what is still stale goes.
+    pub(super) fn forget(&mut self, out: &mut Vec<Output>) {
+        if self.stale_until.take().is_some() {
+            out.push(Output::Forget);
         }
     }
 
@@ -178,7 +213,9 @@ impl Session {
 
     pub(super) fn stop(&mut self, now: Instant, reason: StopReason, out: &mut Vec<Output>) {
         let then = match &reason {
-            StopReason::AdminShutdown(_) | StopReason::Deconfigured => Then::StayDown,
+            StopReason::AdminShutdown(_) | StopReason::Deconfigured | StopReason::Restart(_) => {
+                Then::StayDown
+            }
             StopReason::AdminReset(_) | StopReason::ConfigChange => Then::StartAtOnce,
             StopReason::MaxPrefixes { restart, .. } => {
                 restart.map_or(Then::StayDown, |pause| Then::StartAt(now + pause))
@@ -192,11 +229,25 @@ impl Session {
         self.blocked = false;
         let notification = stop_notification(&reason);
         let why = notification.to_string();
+        let restarts = matches!(reason, StopReason::Restart(_));
         for connection in std::mem::take(&mut self.connections) {
-            let message = Control::Notification(notification.clone());
-            out.push(Output::Send(connection.id, message));
-            self.leave(now, &connection, out);
-            self.last_error = Some(Ending::Sent(notification.clone(), None).error(now));
+            let agreed = connection.negotiated();
+            let waits = restarts && agreed.is_some_and(|n| n.graceful_restart.is_some());
+            // The kernel goes on by their routes, whoever waits.
+            let kept = agreed.filter(|_| restarts).map(|n| (n.families, None));
+            if !waits {
+                let message = Control::Notification(notification.clone());
+                out.push(Output::Send(connection.id, message));
+            }
+            self.leave(now, &connection, kept, out);
+            let ending = match waits {
+                true => Ending::Cut("stopped, to come back".to_owned()),
+                false => Ending::Sent(notification.clone(), None),
+            };
+            self.last_error = Some(ending.error(now));
+        }
+        if !restarts {
+            self.forget(out);
         }
         self.abandon_attempt(out);
         self.plain = false;
@@ -216,7 +267,7 @@ impl Session {
 
 fn stop_notification(reason: &StopReason) -> Notification {
     match reason {
-        StopReason::AdminShutdown(text) => {
+        StopReason::AdminShutdown(text) | StopReason::Restart(text) => {
             Notification::cease_with_text(cease::ADMIN_SHUTDOWN, text)
         }
         StopReason::AdminReset(text) => Notification::cease_with_text(cease::ADMIN_RESET, text),

@@ -16,7 +16,7 @@ use super::{
     SessionError,
     connection::{Connection, Direction, Phase, survivor},
     ending::{Ending, collision},
-    negotiation::{Offer, negotiate},
+    negotiation::{Offer, OwnRestart, negotiate},
     timers,
 };
 use crate::config::{GlobalConfig, PeerConfig};
@@ -53,6 +53,10 @@ impl Session {
             Input::Closed { connection, why } => {
                 self.end(now, connection, &Ending::Lost(why), out);
             }
+            Input::Cut { connection, why } => {
+                self.end(now, connection, &Ending::Cut(why), out);
+            }
+            Input::Restarting(restarting) => self.restarting = restarting,
             Input::Open(connection, open) => self.opened(now, connection, open, out),
             Input::KeepAlive(connection) => self.kept_alive(now, connection, out),
             Input::Notification(connection, notification) => {
@@ -171,7 +175,11 @@ impl Session {
         (local, remote): (SocketAddr, SocketAddr),
         out: &mut Vec<Output>,
     ) {
-        let offer = Offer::new(&self.global, &self.peer, self.remote, self.plain);
+        // After a session of this process forwarding has surely gone on; after a restart it went on
+        // without us.
+        let preserved = self.restarting || self.flaps > 0;
+        let restart = OwnRestart { restarting: self.restarting, preserved };
+        let offer = Offer::new(&self.global, &self.peer, self.remote, self.plain, restart);
         // On its way since before the other one was Established.
         let young = self
             .established_at
@@ -233,6 +241,16 @@ impl Session {
             // made it keep this one. It knows; wait for what it says.
             Some((_, true)) if direction == survivor && contender => {
                 self.await_verdict(now, id, negotiated);
+            }
+            // It would not connect again if it had not lost the session (RFC 4724 §4.2).
+            Some((rival, true))
+                if direction == Direction::Inbound
+                    && !contender
+                    && negotiated.graceful_restart.is_some()
+                    && self.negotiated().is_some_and(|n| n.graceful_restart.is_some()) =>
+            {
+                self.end(now, rival, &Ending::Lost("the peer has restarted".to_owned()), out);
+                self.confirm(now, id, negotiated, out);
             }
             Some((_, true)) => self.end(now, id, &collision(), out),
             Some((rival, false)) if direction == survivor => {
@@ -314,6 +332,9 @@ impl Session {
         }
         self.established_at = Some(now);
         self.attempts_failed = 0;
+        if self.stale_until.is_some() {
+            self.stale_until = Some(now + timers::STALE);
+        }
         self.abandon_attempt(out);
         out.push(Output::Established(id, negotiated));
         self.report(now, "KEEPALIVE received", out);
@@ -412,6 +433,9 @@ impl Session {
                 self.connect(now, out);
                 self.report(now, "connect-retry timer expired", out);
             }
+        }
+        if due(self.stale_until) {
+            self.forget(out);
         }
         match self.mode {
             Mode::IdleHold(until) if until <= now => self.run(now, "pause is over", out),

@@ -12,11 +12,13 @@ use bgp_packet::{
 };
 use bytes::Bytes;
 
-use super::{Negotiated, timers};
+use super::{Negotiated, PeerRestart, timers};
 use crate::config::{GlobalConfig, PeerAddress, PeerAsn, PeerConfig, default_families};
 
 const VERSION: u8 = 4;
 const AFI_IPV6: u16 = 2;
+/// The field has 12 bits.
+const MAX_RESTART_TIME: u16 = 4095;
 
 /// What we say in the OPEN of one connection; later changes of configuration do not touch it.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,6 +57,7 @@ impl Offer {
         peer: &PeerConfig,
         remote: IpAddr,
         plain: bool,
+        restart: OwnRestart,
     ) -> Self {
         let inside = global.confederation.as_ref().is_some_and(|c| match &peer.asn {
             PeerAsn::Internal => true,
@@ -74,7 +77,8 @@ impl Offer {
         } else {
             configured
         };
-        let capabilities = if plain { Vec::new() } else { capabilities(peer, asn, families) };
+        let capabilities =
+            if plain { Vec::new() } else { capabilities(peer, asn, families, restart) };
         let open = Open {
             version: VERSION,
             my_as: asn.two_octet(),
@@ -120,7 +124,21 @@ impl Offer {
     }
 }
 
-fn capabilities(peer: &PeerConfig, asn: Asn, families: FamilySet) -> Vec<Capability> {
+/// What we say of our own restarts (RFC 4724 §4.1).
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OwnRestart {
+    /// The process has just restarted.
+    pub(super) restarting: bool,
+    /// Forwarding went on since the last session.
+    pub(super) preserved: bool,
+}
+
+fn capabilities(
+    peer: &PeerConfig,
+    asn: Asn,
+    families: FamilySet,
+    restart: OwnRestart,
+) -> Vec<Capability> {
     let mut list: Vec<_> = families.iter().map(Capability::Multiprotocol).collect();
     list.push(Capability::RouteRefresh);
     let unnumbered = matches!(peer.address, PeerAddress::Interface(_));
@@ -129,6 +147,16 @@ fn capabilities(peer: &PeerConfig, asn: Asn, families: FamilySet) -> Vec<Capabil
     }
     if peer.extended_messages {
         list.push(Capability::ExtendedMessage);
+    }
+    if let Some(graceful) = peer.graceful_restart {
+        list.push(Capability::GracefulRestart {
+            restarting: restart.restarting,
+            notification: false,
+            restart_time: u16::try_from(graceful.restart_time.as_secs())
+                .unwrap_or(MAX_RESTART_TIME)
+                .min(MAX_RESTART_TIME),
+            families: families.iter().map(|family| (family, restart.preserved)).collect(),
+        });
     }
     list.push(Capability::FourOctetAsn(asn));
     let mode = match (peer.add_path.receive, peer.add_path.send > 0) {
@@ -204,6 +232,13 @@ pub(super) fn negotiate(
             .intersection(theirs.extended_next_hop),
         route_refresh: ours.route_refresh && theirs.route_refresh,
         enhanced_refresh: ours.enhanced_refresh && theirs.enhanced_refresh,
+        graceful_restart: ours.graceful_restart.and(theirs.graceful_restart).map(|theirs| {
+            PeerRestart {
+                families: theirs.families.intersection(families),
+                preserved: theirs.preserved.intersection(families),
+                ..theirs
+            }
+        }),
         sent: offer.open.clone(),
         received,
     })
@@ -282,6 +317,7 @@ struct Terms {
     add_path_receive: FamilySet,
     add_path_send: FamilySet,
     extended_next_hop: FamilySet,
+    graceful_restart: Option<PeerRestart>,
 }
 
 impl Terms {
@@ -314,8 +350,17 @@ impl Terms {
                     terms.add_path_receive = able(AddPathMode::receives).collect();
                     terms.add_path_send = able(AddPathMode::sends).collect();
                 }
+                // The last instance counts (RFC 4724 §3).
+                Capability::GracefulRestart { restarting, restart_time, families, .. } => {
+                    let preserved = families.iter().filter(|(_, preserved)| *preserved);
+                    terms.graceful_restart = Some(PeerRestart {
+                        restarting: *restarting,
+                        restart_time: Duration::from_secs(u64::from(*restart_time)),
+                        families: families.iter().map(|(family, _)| *family).collect(),
+                        preserved: preserved.map(|(family, _)| *family).collect(),
+                    });
+                }
                 Capability::Role(_)
-                | Capability::GracefulRestart { .. }
                 | Capability::LongLivedGracefulRestart(_)
                 | Capability::Fqdn { .. }
                 | Capability::Unknown { .. } => {}

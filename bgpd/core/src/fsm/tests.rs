@@ -4,6 +4,7 @@ mod any_input;
 mod clocks;
 mod collisions;
 mod opens;
+mod restarts;
 mod states;
 mod stops;
 
@@ -82,6 +83,7 @@ pub(super) fn peer() -> PeerConfig {
         next_hop: NextHopMode::Auto,
         max_prefixes: None,
         add_path: AddPathConfig::default(),
+        graceful_restart: None,
         extended_messages: true,
         extended_next_hop: false,
         allow_own_asn: 0,

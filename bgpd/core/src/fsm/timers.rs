@@ -12,6 +12,10 @@ pub(super) const VERDICT_WAIT: Duration = Duration::from_secs(10);
 /// Failures a NOTIFICATION 2/7 counts for: the peer will not change its mind soon.
 pub(super) const UNSUPPORTED_CAPABILITY_FAILURES: u32 = 4;
 
+/// How long a peer that came back is given to send again what is kept of it (RFC 4724 §4.2 leaves it
+/// open).
+pub(super) const STALE: Duration = Duration::from_secs(360);
+
 const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 const SHORTEST_ATTEMPT: Duration = Duration::from_secs(5);

@@ -31,6 +31,8 @@ pub(crate) struct Core {
     pub effects: Vec<Effect>,
     /// [`Effect::Changed`] is wanted.
     pub watched: bool,
+    /// After a restart: nothing is sent or installed yet.
+    pub deferring: bool,
     /// Which interfaces routes of our own lead out by, by session and prefix: few have one.
     pub local_interfaces: BTreeMap<(u16, IpNet), InterfaceName>,
 }
@@ -44,6 +46,7 @@ impl Core {
             now: 0,
             effects: Vec::new(),
             watched: false,
+            deferring: false,
             local_interfaces: BTreeMap::new(),
         }
     }

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, atomic::AtomicU32},
 };
 
-use bgp_packet::{Family, RouteRefresh};
+use bgp_packet::{Family, FamilySet, RouteRefresh};
 use bytes::Bytes;
 use ipnet::IpNet;
 use smallvec::SmallVec;
@@ -166,13 +166,24 @@ pub enum Event {
         /// Shared between the shards.
         accepted: Arc<Accepted>,
     },
-    /// A session is down: its paths go, it is told nothing more.
+    /// A session is down: it is told nothing more. Its paths go, but for those kept until the peer
+    /// has sent them again, or [`Event::Forget`].
     PeerDown {
         /// Who.
         peer: PeerId,
         /// Which session.
         epoch: Epoch,
+        /// Families whose paths are kept (RFC 4724).
+        keep: FamilySet,
     },
+    /// The time of a peer that restarts is over: what it has not sent again goes.
+    Forget {
+        /// Who.
+        peer: PeerId,
+    },
+    /// After a restart: nothing is sent or installed until `false`, so that peers and kernel, who
+    /// keep what they had, do not see half of a table (RFC 4724 §4.1).
+    Defer(bool),
     /// Routes from a peer.
     Routes {
         /// Who.

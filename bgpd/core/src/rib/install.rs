@@ -19,6 +19,9 @@ use crate::policy::{LocalAttributes, RouteSource, RouteView, Verdict};
 /// Tells the shell every wish that may have changed since the last flush. Neighbours that are alike
 /// share theirs.
 pub(crate) fn flush<N: Net>(rib: &mut Rib<N>, core: &Core, out: &mut Vec<Effect>) {
+    if core.deferring {
+        return;
+    }
     let mut latest: Option<Arc<Installed>> = None;
     for at in 0..rib.kernel.entries.len() {
         let (slot, _) = rib.kernel.entries[at];
@@ -68,7 +71,7 @@ fn told<N: Net>(rib: &Rib<N>, core: &Core, path: u32) -> Option<(TrackedNextHop,
     let path = rib.table.path(path);
     let hop = core.sets.hop(path.attrs);
     let session = core.sessions.peer(path.session)?;
-    (hop != NONE).then(|| (*core.sets.resolved(hop).0, session.epoch))
+    (hop != NONE).then(|| (*core.sets.resolved(hop).0, session.source))
 }
 
 /// What would be the best path if the sessions of those in use ended.

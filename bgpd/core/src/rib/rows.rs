@@ -79,7 +79,8 @@ impl<N: Net> Rib<N> {
             path_id: with_ids.then_some(path.path_id),
             attributes: RowAttributes::Shared(core.sets.attrs(path.attrs).clone()),
             local: core.sets.extra(path.attrs).local,
-            stale: !slot_of_session.alive,
+            stale: !slot_of_session.alive
+                || slot_of_session.inbound[N::INDEX].is_kept(path.flags.round()),
             installed: judged.used && self.installed.test(slot),
             since: path.since,
             reason: judged.reason,

@@ -50,6 +50,8 @@ pub(crate) enum Origin {
 pub(crate) struct Session {
     pub peer: PeerId,
     pub epoch: Epoch,
+    /// Under which the kernel side knows its paths: the epoch of the session that began them.
+    pub source: Epoch,
     pub name: Arc<str>,
     pub config: Arc<PeerConfig>,
     pub negotiated: Arc<Negotiated>,
@@ -82,6 +84,9 @@ pub(crate) struct Inbound {
     swept: u8,
     /// The peer's End-of-RIB has come.
     pub ended: bool,
+    /// The session that told the paths of earlier rounds has ended, and the peer may yet tell them
+    /// again (RFC 4724).
+    pub recovering: bool,
     /// `max-prefixes` reached its warning level.
     pub warned: bool,
     /// `max-prefixes` exceeded.
@@ -95,6 +100,19 @@ impl Inbound {
     pub fn end_refresh(&mut self) {
         self.swept = self.round;
         self.refreshing = None;
+        self.recovering = false;
+    }
+
+    /// The session has ended, and its paths are kept for the next one.
+    pub fn begin_recovery(&mut self) {
+        self.round = (self.round + 1) & 15;
+        self.refreshing = None;
+        self.recovering = true;
+    }
+
+    /// Whether a path last announced in `round` was told by a session before, and not again.
+    pub fn is_kept(&self, round: u8) -> bool {
+        self.recovering && self.round != round
     }
 
     /// Whether a path last announced in `round` was left out of a refresh that has ended.
@@ -125,6 +143,8 @@ pub(crate) struct Sessions {
     /// Free after the next flush: journals may still name them.
     leaving: Vec<u16>,
     current: BTreeMap<PeerId, u16>,
+    /// Those that are down while their paths count, by peer.
+    kept: BTreeMap<PeerId, u16>,
     /// Those that are up by the address of the peer; one, but for link-local addresses.
     by_address: BTreeMap<IpAddr, SmallVec<[u16; 2]>>,
 }
@@ -151,6 +171,7 @@ impl Sessions {
             free: Vec::new(),
             leaving: Vec::new(),
             current: BTreeMap::new(),
+            kept: BTreeMap::new(),
             by_address: BTreeMap::new(),
         }
     }
@@ -199,10 +220,52 @@ impl Sessions {
         (self.peer(number)?.epoch == epoch).then_some(number)
     }
 
-    /// The session is down: its paths do not count any more.
+    /// The session is down, or the time of a kept one over: its paths do not count any more.
     pub fn kill(&mut self, number: u16) {
+        self.part(number);
+        self.get_mut(number).alive = false;
+    }
+
+    /// The session is down, but its paths count until the peer has come back or its time is over.
+    pub fn keep(&mut self, number: u16) {
+        self.part(number);
+        if let Some(peer) = self.peer(number).map(|session| session.peer) {
+            self.kept.insert(peer, number);
+        }
+    }
+
+    /// The session of a peer that is down while its paths count.
+    pub fn kept_of(&self, peer: PeerId) -> Option<u16> {
+        self.kept.get(&peer).copied()
+    }
+
+    /// Every one of those.
+    pub fn kept(&self) -> impl Iterator<Item = u16> + '_ {
+        self.kept.values().copied()
+    }
+
+    /// A new session of a peer takes over the paths of a kept one.
+    pub fn revive(&mut self, number: u16, mut session: Session) {
+        self.kept.remove(&session.peer);
+        self.current.insert(session.peer, number);
         let slot = &mut self.slots[usize::from(number)];
-        slot.alive = false;
+        if let Some(former) = &slot.session {
+            session.source = former.source;
+        }
+        slot.seen.origin = origin(session.negotiated.kind, &session.config);
+        slot.session = Some(Box::new(session));
+        for family in 0..2 {
+            let inbound = &mut slot.inbound[family];
+            // The counter is a new one.
+            (inbound.published, inbound.ended) = (0, false);
+            slot.publish(family);
+        }
+        self.by_address.entry(slot.seen.address).or_default().push(number);
+    }
+
+    /// It is no receiver any more.
+    fn part(&mut self, number: u16) {
+        let slot = &mut self.slots[usize::from(number)];
         if let Some(there) = self.by_address.get_mut(&slot.seen.address) {
             there.retain(|other| *other != number);
             if there.is_empty() {
@@ -211,6 +274,7 @@ impl Sessions {
         }
         if let Some(peer) = self.peer(number).map(|session| session.peer) {
             self.current.remove(&peer);
+            self.kept.remove(&peer);
         }
     }
 

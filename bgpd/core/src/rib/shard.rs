@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use bgp_packet::{Capability, Family, RefreshKind, RouteRefresh};
+use bgp_packet::{Capability, Family, FamilySet, RefreshKind, RouteRefresh};
 use ipnet::IpNet;
 
 use super::{
@@ -160,12 +160,13 @@ impl Shard {
         match event {
             Event::PeerUp { peer, epoch, config, negotiated, addresses, accepted } => {
                 if let Some(former) = core.sessions.of_peer(peer) {
-                    self.down(former);
+                    self.down(former, FamilySet::EMPTY);
                 }
                 let name = config.name.as_str().into();
-                let session = self.core.sessions.add(Session {
+                let session = self.up(Session {
                     peer,
                     epoch,
+                    source: epoch,
                     name,
                     config,
                     negotiated,
@@ -174,12 +175,24 @@ impl Shard {
                 });
                 self.v4.join(&self.core, session);
                 self.v6.join(&self.core, session);
-            }
-            Event::PeerDown { peer, epoch } => {
-                if let Some(session) = core.sessions.of_epoch(peer, epoch) {
-                    self.down(session);
+                if self.core.deferring {
+                    self.v4.block(&self.core, session, true);
+                    self.v6.block(&self.core, session, true);
                 }
             }
+            Event::PeerDown { peer, epoch, keep } => {
+                if let Some(session) = core.sessions.of_epoch(peer, epoch) {
+                    self.down(session, keep);
+                }
+            }
+            Event::Forget { peer } => {
+                if let Some(session) = core.sessions.kept_of(peer) {
+                    self.end(session);
+                } else if let Some(session) = core.sessions.of_peer(peer) {
+                    (0..2).for_each(|family| self.recovered(session, family));
+                }
+            }
+            Event::Defer(deferring) => self.defer(deferring),
             Event::Routes { peer, epoch, family, batch } => {
                 let Some(session) = core.sessions.of_epoch(peer, epoch) else { return };
                 match family {
@@ -193,6 +206,7 @@ impl Shard {
                     && let Some(family) = index(family)
                 {
                     core.sessions.get_mut(session).inbound[family].ended = true;
+                    self.recovered(session, family);
                 }
             }
             Event::Refresh { peer, epoch, refresh } => {
@@ -213,7 +227,7 @@ impl Shard {
                 }
             }
             Event::Blocked(peer, epoch) => self.block((peer, epoch), true),
-            Event::Drained(peer, epoch) => self.block((peer, epoch), false),
+            Event::Drained(peer, epoch) => self.block((peer, epoch), self.core.deferring),
             Event::SoftReset { peer, direction } => {
                 let Some(session) = core.sessions.of_peer(peer) else { return };
                 if direction != SoftReset::Out {
@@ -228,11 +242,81 @@ impl Shard {
         }
     }
 
-    fn down(&mut self, session: u16) {
+    /// A session is up: one of its own, or one that takes over what was kept of the peer.
+    fn up(&mut self, session: Session) -> u16 {
+        let core = &mut self.core;
+        let Some(kept) = core.sessions.kept_of(session.peer) else {
+            return core.sessions.add(session);
+        };
+        let same = core.sessions.peer(kept).is_some_and(|former| follows(&session, former));
+        if !same {
+            self.end(kept);
+            return self.core.sessions.add(session);
+        }
+        let preserved =
+            session.negotiated.graceful_restart.map_or(FamilySet::EMPTY, |peer| peer.preserved);
+        let import = core
+            .sessions
+            .peer(kept)
+            .is_some_and(|former| !same_import(&former.config, &session.config));
+        core.sessions.revive(kept, session);
+        if import {
+            self.v4.scan.session(kept, IMPORT | TELL);
+            self.v6.scan.session(kept, IMPORT | TELL);
+        }
+        for (at, family) in Family::SUPPORTED.into_iter().enumerate() {
+            if !preserved.contains(family) {
+                self.recovered(kept, at);
+            }
+        }
+        kept
+    }
+
+    /// What a session has not told again since it was lost goes, if it was.
+    fn recovered(&mut self, session: u16, family: usize) {
+        let inbound = &mut self.core.sessions.get_mut(session).inbound[family];
+        if inbound.recovering {
+            inbound.end_refresh();
+            self.sweep_rounds(session, family);
+        }
+    }
+
+    fn sweep_rounds(&mut self, session: u16, family: usize) {
+        match family {
+            0 => self.v4.scan.session(session, STALE),
+            _ => self.v6.scan.session(session, STALE),
+        }
+    }
+
+    fn down(&mut self, session: u16, keep: FamilySet) {
+        self.v4.leave(&self.core, session);
+        self.v6.leave(&self.core, session);
+        if keep.is_empty() {
+            return self.end(session);
+        }
+        self.core.sessions.keep(session);
+        for (at, family) in Family::SUPPORTED.into_iter().enumerate() {
+            // What was kept already had its time.
+            self.recovered(session, at);
+            self.core.sessions.get_mut(session).inbound[at].begin_recovery();
+            if !keep.contains(family) {
+                self.recovered(session, at);
+            }
+        }
+    }
+
+    fn defer(&mut self, deferring: bool) {
+        self.core.deferring = deferring;
+        for session in self.core.sessions.alive().collect::<Vec<_>>() {
+            self.v4.block(&self.core, session, deferring);
+            self.v6.block(&self.core, session, deferring);
+        }
+    }
+
+    /// The paths of a session that is down go.
+    fn end(&mut self, session: u16) {
         let core = &mut self.core;
         core.sessions.kill(session);
-        self.v4.leave(core, session);
-        self.v6.leave(core, session);
         // One more than the families, so that the last word is said here at the earliest.
         let slot = core.sessions.get_mut(session);
         let [v4, v6] = slot.inbound.map(|inbound| inbound.received > 0);
@@ -279,10 +363,7 @@ impl Shard {
             RefreshKind::End => {
                 if inbound.refreshing.is_some() {
                     inbound.end_refresh();
-                    match family {
-                        0 => self.v4.scan.session(session, STALE),
-                        _ => self.v6.scan.session(session, STALE),
-                    }
+                    self.sweep_rounds(session, family);
                 }
             }
             RefreshKind::Other(_) => {}
@@ -330,6 +411,10 @@ impl Shard {
         }
         let all = !same_import_global(was, is);
         let peers: BTreeMap<PeerId, Arc<PeerConfig>> = peers.into_iter().collect();
+        for session in self.core.sessions.kept().filter(|_| all).collect::<Vec<_>>() {
+            self.v4.scan.session(session, IMPORT);
+            self.v6.scan.session(session, IMPORT);
+        }
         for session in self.core.sessions.alive().collect::<Vec<_>>() {
             let Some(peer) = self.core.sessions.peer(session) else { continue };
             let new = peers.get(&peer.peer);
@@ -385,6 +470,18 @@ fn same_import(a: &PeerConfig, b: &PeerConfig) -> bool {
         && a.allow_own_asn == b.allow_own_asn
         && a.route_reflector_client == b.route_reflector_client
         && a.multihop == b.multihop
+}
+
+/// Whether a session may take over the paths of the one before: import would come to the same.
+fn follows(new: &Session, former: &Session) -> bool {
+    let (is, was) = (&new.negotiated, &former.negotiated);
+    is.kind == was.kind
+        && is.peer_asn == was.peer_asn
+        && is.local_asn == was.local_asn
+        && is.peer_router_id == was.peer_router_id
+        && is.remote.ip() == was.remote.ip()
+        && is.add_path_receive == was.add_path_receive
+        && new.addresses.interface == former.addresses.interface
 }
 
 fn index(family: Family) -> Option<usize> {

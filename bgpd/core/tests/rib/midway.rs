@@ -4,7 +4,7 @@ use bgp_core::{
     config::{MaxPrefixAction, MaxPrefixes},
     rib::{Effect, Event, Install, PeerId, RouteCursor, RouteQuery, Select, View},
 };
-use bgp_packet::{Asn, Family, RefreshKind, RouteRefresh};
+use bgp_packet::{Asn, Family, FamilySet, RefreshKind, RouteRefresh};
 
 use super::rig::{Rig, net};
 
@@ -52,7 +52,7 @@ fn open() -> Rig {
 
 fn dies(rig: &mut Rig, id: u16) {
     let epoch = rig.peers[&id].epoch;
-    rig.event(Event::PeerDown { peer: PeerId(id), epoch });
+    rig.event(Event::PeerDown { peer: PeerId(id), epoch, keep: FamilySet::EMPTY });
     rig.settle();
 }
 

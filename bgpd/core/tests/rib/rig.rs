@@ -148,6 +148,7 @@ impl Rig {
                 extended_next_hop: FamilySet::EMPTY,
                 route_refresh: true,
                 enhanced_refresh: true,
+                graceful_restart: None,
                 sent: open.clone(),
                 received: open,
             },
@@ -199,8 +200,13 @@ impl Rig {
     }
 
     pub fn down(&mut self, id: u16) {
+        self.lose(id, FamilySet::EMPTY);
+    }
+
+    /// The session is down, but the peer may come back to its routes of some families.
+    pub fn lose(&mut self, id: u16, keep: FamilySet) {
         let epoch = self.drop_session(id);
-        self.event(Event::PeerDown { peer: PeerId(id), epoch });
+        self.event(Event::PeerDown { peer: PeerId(id), epoch, keep });
         self.settle();
     }
 

@@ -19,8 +19,8 @@ use bgp_core::{
     },
 };
 use bgp_packet::{
-    Announce, EncodeContext, Family, MAX_EXTENDED_LEN, Message, PathAttributes, RefreshKind,
-    RouteRefresh, Update, UpdateContext, encode_withdraw, message,
+    Announce, EncodeContext, Family, FamilySet, MAX_EXTENDED_LEN, Message, PathAttributes,
+    RefreshKind, RouteRefresh, Update, UpdateContext, encode_withdraw, message,
 };
 use bytes::BytesMut;
 use ipnet::IpNet;
@@ -133,7 +133,7 @@ impl Player {
             Step::PeerDown(index) => {
                 let receiver = self.sessions.remove(index).expect("the peer is up");
                 let (peer, epoch) = (peer_id(*index), receiver.epoch);
-                self.tell_all(|| Event::PeerDown { peer, epoch });
+                self.tell_all(|| Event::PeerDown { peer, epoch, keep: FamilySet::EMPTY });
             }
             Step::Announce { peer, prefix, path_id, attributes } => {
                 self.announce(*peer, *prefix, *path_id, attributes);

@@ -357,9 +357,10 @@ impl World {
                 assert_eq!(negotiated.remote.ip(), side.other().address());
                 node.ups += 1;
             }
-            Output::Down(id) => {
+            Output::Down(id, _) => {
                 assert_eq!(self.nodes[side.index()].established.take(), Some(id));
             }
+            Output::Forget => panic!("nothing is kept without RFC 4724"),
             Output::Refresh(refresh) => panic!("nobody sent {refresh:?}"),
             Output::StateChanged { to, .. } => {
                 self.nodes[side.index()].idles += u32::from(to == State::Idle);

@@ -4,7 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use bgp_core::{
     config::{
-        AddPathConfig, LocalAsnMode, NextHopMode, PeerAddress, PeerAsn, PeerConfig, RemovePrivate,
+        AddPathConfig, GracefulRestart, LocalAsnMode, NextHopMode, PeerAddress, PeerAsn,
+        PeerConfig, RemovePrivate,
     },
     policy::RoutePolicy,
 };
@@ -17,6 +18,7 @@ use super::{
     resources::{Resources, asn},
     secrets::Secrets,
 };
+use crate::settings::{MAX_RESTART_TIME, RESTART_TIME};
 
 /// Between attempts to connect, as the cluster's users know it.
 const CONNECT_RETRY: Duration = Duration::from_secs(5);
@@ -120,6 +122,7 @@ impl Session<'_> {
             next_hop: next_hop(spec, internal),
             max_prefixes: None,
             add_path: AddPathConfig { receive: true, send: PATHS },
+            graceful_restart: Some(self.graceful_restart(resources)),
             extended_messages: true,
             extended_next_hop: false,
             allow_own_asn: u8::try_from(loops).unwrap_or(u8::MAX),
@@ -129,6 +132,20 @@ impl Session<'_> {
             description: self.description(),
             name: self.name,
         }
+    }
+
+    /// As the cluster's users know it, every session has it.
+    fn graceful_restart(&self, resources: &Resources) -> GracefulRestart {
+        let asked = match self.spec {
+            Some(spec) => spec.max_restart_time.as_ref(),
+            None => {
+                resources.configuration().and_then(|c| c.spec.node_mesh_max_restart_time.as_ref())
+            }
+        };
+        let restart_time = asked.map_or(RESTART_TIME, |asked| {
+            Duration::from_secs(asked.rounded_secs().min(MAX_RESTART_TIME.into()))
+        });
+        GracefulRestart { restart_time }
     }
 
     fn description(&self) -> String {
@@ -146,9 +163,6 @@ impl Session<'_> {
         let mut remark = |text: String| {
             out.push(Remark { subject: format!("BGPPeer {name}"), text });
         };
-        if spec.max_restart_time.is_some() {
-            remark("maxRestartTime is not in force: graceful restart is not supported yet".into());
-        }
         if let Some(gateway) = spec.reachable_by {
             remark(format!(
                 "reachableBy is not in force: no route to {} over {gateway} is made yet",

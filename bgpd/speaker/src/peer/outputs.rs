@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError, atomic::AtomicBool};
 
 use bgp_core::fsm::{Control, ErrorDirection};
-use bgp_packet::{SessionKind, notification::code};
+use bgp_packet::{FamilySet, SessionKind, notification::code};
 use tokio::sync::watch;
 
 use super::*;
@@ -22,7 +22,8 @@ impl PeerTask {
             Output::Send(id, control) => self.send(id, &control),
             Output::Close(id) => self.close(id),
             Output::Established(id, negotiated) => self.established(id, negotiated).await,
-            Output::Down(id) => self.down(id).await,
+            Output::Down(id, keep) => self.down(id, keep).await,
+            Output::Forget => self.forget().await,
             Output::Refresh(refresh) => self.forward = Some(refresh),
             Output::StateChanged { from, to, why } => self.state_changed(from, to, &why),
         }
@@ -130,6 +131,7 @@ impl PeerTask {
         // It has proved who it is.
         drop(connection.link.newcomer.lock().unwrap_or_else(PoisonError::into_inner).take());
         let epoch = self.setup.shards.next_epoch();
+        let source = self.kept.take().unwrap_or(epoch);
         if let Some(socket) = connection.socket.upgrade() {
             transport::set_user_timeout(&socket, negotiated.hold_time);
         }
@@ -157,15 +159,35 @@ impl PeerTask {
         let receiving = receiving(epoch, &negotiated, &self.setup.config);
         connection.receiving.send_replace(Some(Arc::new(receiving)));
         let since = Instant::now();
-        self.up = Some(Up { connection: id, epoch, negotiated, config, since, depends_on });
+        if negotiated.graceful_restart.is_none_or(|peer| peer.restarting) {
+            // Where it gets lost, the speaker waits a while longer.
+            let _ = self.setup.notices.try_send(Notice::NotAwaited(self.setup.id));
+        }
+        self.up = Some(Up { connection: id, epoch, source, negotiated, config, since, depends_on });
     }
 
-    async fn down(&mut self, id: ConnectionId) {
+    async fn down(&mut self, id: ConnectionId, keep: FamilySet) {
         if self.up.as_ref().is_none_or(|up| up.connection != id) {
             return;
         }
         let Some(up) = self.up.take() else { return };
-        self.setup.shards.peer_down(self.setup.id, up.epoch).await;
+        if keep.is_empty() {
+            self.setup.shards.source_down(up.source);
+        } else {
+            info!(peer = %self.setup.config.name, "its routes are kept until it is back");
+            self.kept = Some(up.source);
+        }
+        self.setup.shards.peer_down(self.setup.id, up.epoch, keep).await;
+    }
+
+    /// What was kept of the peer, and did not come again, goes.
+    async fn forget(&mut self) {
+        if let Some(source) = self.kept.take() {
+            info!(peer = %self.setup.config.name, "it did not come back in time: its routes go");
+            self.setup.shards.source_down(source);
+        }
+        let peer = self.setup.id;
+        self.setup.shards.event(|| Event::Forget { peer }).await;
     }
 
     fn state_changed(&mut self, from: State, to: State, why: &Arc<str>) {

@@ -91,8 +91,9 @@ struct Unnoticed(BTreeMap<(PeerId, Family), Notice>);
 
 impl Unnoticed {
     fn add(&mut self, notice: Notice) {
-        let Notice::EndOfRib { peer, family, .. } = notice;
-        self.0.insert((peer, family), notice);
+        if let Notice::EndOfRib { peer, family, .. } = notice {
+            self.0.insert((peer, family), notice);
+        }
     }
 
     fn deliver(&mut self, to: &mpsc::Sender<Notice>) {
@@ -285,7 +286,7 @@ impl Thread {
                 self.event(now, event);
             }
             Control::Event(event) => {
-                if let Event::PeerDown { peer, epoch } = event
+                if let Event::PeerDown { peer, epoch, .. } = event
                     && self.members.get(&peer).is_some_and(|member| member.epoch == epoch)
                 {
                     self.members.remove(&peer);

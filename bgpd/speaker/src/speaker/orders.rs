@@ -16,6 +16,15 @@ pub enum ByHand {
     Keep,
 }
 
+/// What is to be expected after a stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// Nothing: peers shall forget us.
+    ForGood,
+    /// A process that goes on: peers that wait for it (RFC 4724) are told nothing.
+    Restart,
+}
+
 /// An order of a [`SpeakerHandle`](crate::SpeakerHandle).
 pub(crate) enum SpeakerOrder {
     /// Every peer by name.
@@ -29,7 +38,7 @@ pub(crate) enum SpeakerOrder {
     /// `margay routes withdraw`; answers whether there was such a route.
     Withdraw(IpNet, oneshot::Sender<bool>),
     /// End all sessions (the text goes to the peers), then everything.
-    Stop(String, oneshot::Sender<()>),
+    Stop(String, Stop, oneshot::Sender<()>),
 }
 
 impl Speaker {

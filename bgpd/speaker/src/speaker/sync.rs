@@ -1,5 +1,8 @@
 //! When the routes a former process left in the kernel may be swept: once every peer that should
 //! be up has sent all it has, or has had its time.
+//!
+//! After a restart (RFC 4724 §4.1) nothing is told or installed before: peers and kernel keep what
+//! they had. Then those who restart as well are not waited for: they wait for us.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,6 +29,12 @@ pub(super) struct Sync {
     held: bool,
     /// Those who have sent all they have.
     heard: BTreeSet<PeerId>,
+    /// Nothing is told or installed yet.
+    deferring: bool,
+    /// When that ends.
+    release: Option<Instant>,
+    /// Not waited for in that.
+    not_awaited: BTreeSet<PeerId>,
 }
 
 impl Sync {
@@ -48,11 +57,41 @@ impl Sync {
         self.waiting = peers;
         self.others = others;
         self.deadline = Some(Instant::now() + patience);
+        self.may_release();
     }
 
-    /// When to sweep; `None` once that is done.
+    /// Nothing is told or installed for the time being.
+    pub(super) fn defer(&mut self) {
+        self.deferring = true;
+        self.release = Some(Instant::now() + PATIENCE);
+    }
+
+    /// Whether that is so.
+    pub(super) fn is_deferring(&self) -> bool {
+        self.deferring
+    }
+
+    /// That need not wait for this peer.
+    pub(super) fn not_awaited(&mut self, peer: PeerId) {
+        if self.deferring {
+            self.not_awaited.insert(peer);
+            self.may_release();
+        }
+    }
+
+    fn may_release(&mut self) {
+        let all = self.waiting.is_subset(&self.not_awaited) && !self.others;
+        if let Some(release) = &mut self.release
+            && all
+            && !self.held
+        {
+            *release = (*release).min(Instant::now() + SETTLE);
+        }
+    }
+
+    /// When to tell and install, or to sweep; `None` once that is done.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.deadline
+        self.deadline.into_iter().chain(self.release).min()
     }
 
     /// A shard has worked off an End-of-RIB.
@@ -84,6 +123,7 @@ impl Sync {
         if self.deadline.is_some() && last && !self.others {
             self.deadline = Some(Instant::now() + SETTLE);
         }
+        self.may_release();
     }
 
     fn finish(&mut self) {
@@ -97,6 +137,11 @@ impl Speaker {
         if self.config.provisional {
             self.sync.hold();
         } else {
+            let graceful =
+                |entry: &&Entry| entry.config.enabled && entry.config.graceful_restart.is_some();
+            let others = self.peers.values().filter(|entry| !graceful(entry));
+            let others: Vec<_> = others.map(|entry| entry.handle.id).collect();
+            others.into_iter().for_each(|peer| self.sync.not_awaited(peer));
             self.sync.begin(self.expected(), self.expects_others());
         }
     }
@@ -113,12 +158,42 @@ impl Speaker {
         self.templates.values().any(|template| template.enabled)
     }
 
-    pub(super) fn notice(&mut self, notice: &Notice) {
-        let Notice::EndOfRib { peer, epoch, family, families } = *notice;
-        self.sync.end_of_rib(peer, epoch, family, families, self.shards.count());
+    /// Whether a former process left peers that may wait for us.
+    pub(super) fn is_awaited(&self) -> bool {
+        let mut peers = self.config.peers.iter();
+        let graceful = |peer: &Arc<PeerConfig>| peer.enabled && peer.graceful_restart.is_some();
+        self.config.restarted && (self.config.provisional || peers.any(graceful))
     }
 
-    pub(super) fn in_sync(&mut self) {
+    pub(super) fn notice(&mut self, notice: &Notice) {
+        match *notice {
+            Notice::EndOfRib { peer, epoch, family, families } => {
+                self.sync.end_of_rib(peer, epoch, family, families, self.shards.count());
+            }
+            Notice::NotAwaited(peer) => self.sync.not_awaited(peer),
+        }
+    }
+
+    /// Does what is due.
+    pub(super) async fn sync_due(&mut self) {
+        let now = Instant::now();
+        if self.sync.deadline().is_some_and(|at| at <= now) && self.sync.deferring {
+            self.sync.deferring = false;
+            self.sync.release = None;
+            info!("caught up after the restart: telling and installing routes");
+            self.shards.event(|| Event::Defer(false)).await;
+            let orders: Vec<_> = self.peers.values().map(|e| e.handle.orders.clone()).collect();
+            for peer in orders {
+                // A task that ended needs no telling.
+                let _ = peer.send(Order::CaughtUp).await;
+            }
+        }
+        if self.sync.deadline.is_some_and(|at| at <= now) {
+            self.in_sync();
+        }
+    }
+
+    fn in_sync(&mut self) {
         if !self.sync.waiting.is_empty() {
             let peers = self.sync.waiting.len();
             warn!(peers, "not every peer has sent its routes in time: stale kernel routes go now");

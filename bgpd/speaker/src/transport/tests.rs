@@ -56,6 +56,7 @@ pub(crate) fn peer(asn: PeerAsn) -> PeerConfig {
         next_hop: NextHopMode::Auto,
         max_prefixes: None,
         add_path: AddPathConfig::default(),
+        graceful_restart: None,
         extended_messages: true,
         extended_next_hop: false,
         allow_own_asn: 0,

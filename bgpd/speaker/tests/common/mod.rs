@@ -155,6 +155,7 @@ impl End {
             next_hop: NextHopMode::Unchanged,
             max_prefixes: None,
             add_path: AddPathConfig::default(),
+            graceful_restart: None,
             extended_messages: true,
             extended_next_hop: false,
             allow_own_asn: 0,
@@ -170,6 +171,7 @@ impl End {
             global: Arc::new(self.global()),
             peers: peers.into_iter().map(Arc::new).collect(),
             install: Install::All,
+            restarted: false,
             provisional: false,
         }
     }

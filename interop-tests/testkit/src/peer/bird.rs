@@ -16,18 +16,31 @@ pub struct Bird {
     host: Host,
     speaker: Speaker,
     extra: String,
+    recovers: bool,
     daemons: Vec<Daemon>,
 }
 
 impl Bird {
     /// A driver, nothing started yet.
     pub fn new(host: &Host, speaker: Speaker) -> Self {
-        Self { host: host.clone(), speaker, extra: String::new(), daemons: Vec::new() }
+        Self {
+            host: host.clone(),
+            speaker,
+            extra: String::new(),
+            recovers: false,
+            daemons: Vec::new(),
+        }
     }
 
     /// Adds text to the end of the configuration.
     pub fn with(mut self, extra: &str) -> Self {
         self.extra += extra;
+        self
+    }
+
+    /// From its next start on it takes itself for one that has restarted (`-R`).
+    pub fn recovering(mut self) -> Self {
+        self.recovers = true;
         self
     }
 
@@ -76,12 +89,14 @@ impl Bird {
             text += &self.origins(family);
         }
         for (number, n) in self.speaker.neighbors.iter().enumerate() {
-            // Without refresh of routes every configure would bounce nothing but the filter.
+            // Without refresh of routes every configure would bounce nothing but the filter. A daemon
+            // that is killed shall show at once: whoever wants BIRD to wait for it says so.
             let _ = writeln!(
                 text,
                 "protocol bgp n{number} {{\n local {} as {};\n neighbor {} as {};\n direct;\n \
                  hold time {};\n connect delay time 1;\n connect retry time 2;\n \
-                 error wait time 1, 2;\n deterministic med;\n {} {{ import all; export all; }};",
+                 error wait time 1, 2;\n graceful restart off;\n deterministic med;\n \
+                 {} {{ import all; export all; }};",
                 n.local_address,
                 self.speaker.asn,
                 n.address,
@@ -143,6 +158,7 @@ impl Peer for Bird {
         let mut command = Command::new("bird");
         command.arg("-f").arg("-c").arg(self.file("bird.conf"));
         command.arg("-s").arg(self.file("bird.ctl")).arg("-P").arg(self.file("bird.pid"));
+        command.args(self.recovers.then_some("-R"));
         let daemon = Daemon::spawn(&self.host, &mut command, &self.file("bird.out"))?;
         let mut daemons = vec![daemon];
         ready("BIRD answers", &mut daemons, || self.ask("show status").map(drop))?;

@@ -16,6 +16,8 @@ enum Step {
     ConnectFailed(usize),
     Accept,
     Closed(usize),
+    Cut(usize),
+    Restarting(bool),
     Open(usize, u8),
     KeepAlive(usize),
     Notification(usize, u8, u8),
@@ -31,11 +33,13 @@ fn step() -> impl Strategy<Value = Step> {
     let which = 0..6_usize;
     prop_oneof![
         2 => Just(Step::Start),
-        1 => (0..6_u8).prop_map(Step::Stop),
+        1 => (0..7_u8).prop_map(Step::Stop),
         6 => which.clone().prop_map(Step::Connected),
         2 => which.clone().prop_map(Step::ConnectFailed),
         4 => Just(Step::Accept),
         2 => which.clone().prop_map(Step::Closed),
+        1 => which.clone().prop_map(Step::Cut),
+        1 => any::<bool>().prop_map(Step::Restarting),
         8 => (which.clone(), 0..8_u8).prop_map(|(w, k)| Step::Open(w, k)),
         8 => which.clone().prop_map(Step::KeepAlive),
         2 => (which.clone(), 0..10_u8, 0..12_u8).prop_map(|(w, c, s)| Step::Notification(w, c, s)),
@@ -54,6 +58,16 @@ fn open(kind: u8) -> Open {
         1 => Open { router_id: Ipv4Addr::UNSPECIFIED, ..their_open() },
         2 => Open { hold_time: 0, ..their_open() },
         3 => Open { router_id: Ipv4Addr::new(9, 0, 0, 1), ..their_open() },
+        4 | 5 => {
+            let mut open = their_open();
+            open.capabilities.push(Capability::GracefulRestart {
+                restarting: kind == 5,
+                notification: false,
+                restart_time: 60,
+                families: vec![(Family::IPV4_UNICAST, true)],
+            });
+            open
+        }
         _ => their_open(),
     }
 }
@@ -65,6 +79,7 @@ fn stop(kind: u8) -> StopReason {
         1 => StopReason::AdminReset(String::new()),
         2 => StopReason::Deconfigured,
         3 => StopReason::ConfigChange,
+        6 => StopReason::Restart(String::new()),
         4 => StopReason::MaxPrefixes { family, limit: 5, restart: Some(secs(30)) },
         _ => StopReason::MaxPrefixes { family, limit: 5, restart: None },
     }
@@ -78,6 +93,8 @@ struct Shell {
     /// Attempts under way and connections up; true = up.
     open: BTreeMap<ConnectionId, bool>,
     established: Option<ConnectionId>,
+    /// Routes of a session that is down are kept.
+    keeps: bool,
     state: Option<State>,
 }
 
@@ -100,9 +117,11 @@ impl Shell {
                     assert_eq!(self.open.get(id), Some(&true));
                     assert_eq!(self.established.replace(*id), None, "two are Established");
                 }
-                Output::Down(id) => {
+                Output::Down(id, kept) => {
                     assert_eq!(self.established.take(), Some(*id));
+                    self.keeps = !kept.is_empty();
                 }
+                Output::Forget => assert!(std::mem::take(&mut self.keeps), "nothing is kept"),
                 Output::Refresh(_) => assert!(self.established.is_some()),
                 Output::StateChanged { from, to, why } => {
                     assert!(from != to && !why.is_empty());
@@ -148,6 +167,8 @@ fn run(steps: &[Step], peer: &PeerConfig) {
                 Input::Accepted { connection, local: end, remote: end }
             }
             Step::Closed(which) => Input::Closed { connection: shell.pick(which), why },
+            Step::Cut(which) => Input::Cut { connection: shell.pick(which), why },
+            Step::Restarting(restarting) => Input::Restarting(restarting),
             Step::Open(which, kind) => Input::Open(shell.pick(which), open(kind)),
             Step::KeepAlive(which) => Input::KeepAlive(shell.pick(which)),
             Step::Notification(which, code, subcode) => {
@@ -182,6 +203,7 @@ fn run(steps: &[Step], peer: &PeerConfig) {
         assert!(shell.open.len() <= 2, "{:?} are open", shell.open);
         let deadline = session.next_deadline();
         assert!(deadline.is_none_or(|at| at > bench.now), "a timer that is due has run");
+        assert!(shell.keeps || session.timers().restart.is_none());
         if session.state() == State::Idle {
             assert!(shell.open.is_empty(), "{:?} are open in Idle", shell.open);
             assert_eq!(deadline.is_none(), session.is_down());
@@ -199,6 +221,12 @@ proptest! {
     #[test]
     fn any_sequence_of_inputs_keeps_the_promises(steps in vec(step(), 1..60)) {
         run(&steps, &peer());
+    }
+
+    #[test]
+    fn any_sequence_keeps_them_where_routes_outlive_sessions(steps in vec(step(), 1..60)) {
+        let graceful_restart = Some(crate::config::GracefulRestart { restart_time: secs(90) });
+        run(&steps, &PeerConfig { graceful_restart, ..peer() });
     }
 
     #[test]

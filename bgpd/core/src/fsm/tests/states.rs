@@ -1,6 +1,6 @@
 //! What each message does in each state, and what TCP events do (RFC 4271 §8.2.2).
 
-use bgp_packet::{Family, RefreshKind, RouteRefresh, notification::code};
+use bgp_packet::{Family, FamilySet, RefreshKind, RouteRefresh, notification::code};
 
 use super::*;
 
@@ -54,7 +54,7 @@ fn unexpected_messages_are_fsm_errors_with_their_type() {
     assert_eq!(answer(&mut bench, id, Input::RouteRefresh(id, REQUEST)), (5, 2, vec![5]));
     let (mut bench, id) = Bench::established();
     assert_eq!(answer(&mut bench, id, Input::Open(id, their_open())), (5, 3, vec![1]));
-    assert!(bench.out.contains(&Output::Down(id)));
+    assert!(bench.out.contains(&Output::Down(id, FamilySet::EMPTY)));
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn received_notification_is_never_answered() {
         let error = bench.session.last_error().expect("an error");
         assert_eq!(error.direction, ErrorDirection::Received);
         assert_eq!((error.code, error.subcode), (6, 4));
-        let down = bench.out.contains(&Output::Down(id));
+        let down = bench.out.contains(&Output::Down(id, FamilySet::EMPTY));
         assert_eq!(down, state == State::Established);
     }
 }

@@ -28,7 +28,7 @@ fn shutdown_carries_its_text_and_lasts() {
     assert_eq!(subcode, 2);
     assert_eq!(usize::from(data[0]), data.len() - 1);
     assert_eq!(&data[1..], "maintenance \u{2013} back at 10".as_bytes());
-    assert!(bench.out.contains(&Output::Down(id)));
+    assert!(bench.out.contains(&Output::Down(id, FamilySet::EMPTY)));
     assert!(bench.advance(secs(10_000)).is_empty());
     assert!(bench.session.is_down());
     bench.give(Input::Start);
@@ -231,6 +231,14 @@ fn every_setting_of_a_peer_has_its_impact() {
         ),
         ("add-path.receive", Reset, Box::new(|p| p.add_path.receive = true)),
         ("add-path.send", Reset, Box::new(|p| p.add_path.send = 2)),
+        (
+            "graceful-restart",
+            Reset,
+            Box::new(|p| {
+                let restart_time = secs(120);
+                p.graceful_restart = Some(crate::config::GracefulRestart { restart_time });
+            }),
+        ),
         ("extended-messages", Reset, Box::new(|p| p.extended_messages = false)),
         ("extended-next-hop", Reset, Box::new(|p| p.extended_next_hop = true)),
         ("allow-own-asn", Soft, Box::new(|p| p.allow_own_asn = 1)),

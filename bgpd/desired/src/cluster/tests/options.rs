@@ -45,6 +45,18 @@ fn three_keepalives_make_a_hold_time() {
 }
 
 #[test]
+fn every_session_restarts_gracefully_in_the_time_asked_for() {
+    let time = |peer: PeerConfig| peer.graceful_restart.map(|graceful| graceful.restart_time);
+    let seconds = |seconds| Some(Duration::from_secs(seconds));
+    assert_eq!(time(with(65000, "")), seconds(120));
+    assert_eq!(time(with(65000, ", maxRestartTime: 10s")), seconds(10));
+    assert_eq!(time(with(65000, ", maxRestartTime: 100h")), seconds(4095), "12 bits");
+    let mesh = |rig: Rig| time(rig.one("a", "Mesh_10_0_0_2"));
+    assert_eq!(mesh(Rig::three()), seconds(120));
+    assert_eq!(mesh(Rig::three().config("{nodeMeshMaxRestartTime: 30s}")), seconds(30));
+}
+
+#[test]
 fn the_next_hop_is_as_asked() {
     assert_eq!(with(65000, "").next_hop, NextHopMode::SelfAddress);
     assert_eq!(with(65000, ", nextHopMode: Auto").next_hop, NextHopMode::SelfAddress);

@@ -228,7 +228,6 @@ fn what_says_nothing_or_cannot_be_done_is_told() {
             "BGPPeer empty: ignored: it has none of peerIP, peerSelector, localWorkloadSelector",
             "BGPPeer gateway: reachableBy is not in force: no route to 10.9.9.9 over 10.0.0.254 is \
          made yet",
-            "BGPPeer restart: maxRestartTime is not in force: graceful restart is not supported yet",
             "BGPPeer v6: no session with fd00::9: this node has no IPv6 address",
             "BGPPeer workloads: ignored: sessions with workloads are not supported yet",
         ]

@@ -17,6 +17,7 @@ fn config(global: GlobalConfig, peers: Vec<PeerConfig>) -> SpeakerConfig {
         peers: peers.into_iter().map(Arc::new).collect(),
         install: Install::All,
         provisional: false,
+        restarted: false,
     }
 }
 

@@ -1,0 +1,52 @@
+//! Whether a former process of this daemon ended without a farewell while the host ran on.
+//!
+//! Owns the file `running` in the state directory: it is there from the start of a process to its
+//! farewell, and holds the kernel's boot id. So a crash is told from a stop, and a restart of the
+//! daemon from one of the host, after which nobody has been forwarding.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use tracing::warn;
+
+/// In the state directory.
+const MARK: &str = "running";
+/// Another one after each boot.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// This process, as the next one will know it.
+#[derive(Debug)]
+pub(crate) struct Running {
+    mark: PathBuf,
+}
+
+impl Running {
+    /// Leaves the mark; whether there was one of this boot.
+    pub(crate) fn begin(state_dir: &Path) -> (Self, bool) {
+        Self::begin_in(state_dir, fs::read_to_string(BOOT_ID).ok())
+    }
+
+    fn begin_in(state_dir: &Path, boot: Option<String>) -> (Self, bool) {
+        let mark = state_dir.join(MARK);
+        let former = fs::read_to_string(&mark).ok();
+        let restarted = boot.is_some() && former == boot;
+        if let Some(boot) = boot.filter(|_| !restarted)
+            && let Err(error) = fs::write(&mark, boot)
+        {
+            warn!(path = %mark.display(), err = %error, "the next start will not know of this one: no graceful restart");
+        }
+        (Self { mark }, restarted)
+    }
+
+    /// Peers were told and the kernel's routes are out: the next start is a fresh one.
+    pub(crate) fn farewell(self) {
+        if let Err(error) = fs::remove_file(&self.mark) {
+            warn!(path = %self.mark.display(), err = %error, "the next start will take this stop for a crash");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
