@@ -42,6 +42,7 @@ fn bird(host: &Host, own: &str, gateway: &str, asn: u32, prefixes: &[String]) ->
             announcements: prefixes.iter().map(|prefix| Announcement::plain(prefix)).collect(),
         },
     )
+    .waiting() // unused next hops go once all have sent End-of-RIB
 }
 
 /// A second cable, to the survivor's host.

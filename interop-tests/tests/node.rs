@@ -252,8 +252,6 @@ fn the_tools_of_a_node_see_the_real_host_and_keep_secrets() -> Result<()> {
         let all = host.run("tar", &["-xzOf", utf8(&file)?])?;
         ensure!(all.contains("Global_10_9_9_9") && all.contains("(secret)"), "{all}");
         ensure!(!all.contains("hunter2"), "it tells a secret");
-        let output = margay.output(&["node", "install-cni"])?;
-        ensure!(output.status.code() == Some(2), "{output:?}");
 
         // Without a daemon an archive is made all the same, and says what is missing.
         margay.kill()?;

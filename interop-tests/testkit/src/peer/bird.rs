@@ -17,6 +17,7 @@ pub struct Bird {
     speaker: Speaker,
     extra: String,
     recovers: bool,
+    waits: bool,
     daemons: Vec<Daemon>,
 }
 
@@ -28,6 +29,7 @@ impl Bird {
             speaker,
             extra: String::new(),
             recovers: false,
+            waits: false,
             daemons: Vec::new(),
         }
     }
@@ -41,6 +43,13 @@ impl Bird {
     /// From its next start on it takes itself for one that has restarted (`-R`).
     pub fn recovering(mut self) -> Self {
         self.recovers = true;
+        self
+    }
+
+    /// Takes part in graceful restart as it does unasked: it waits for a peer that was killed and
+    /// asked for that, and it sends End-of-RIB.
+    pub fn waiting(mut self) -> Self {
+        self.waits = true;
         self
     }
 
@@ -95,13 +104,14 @@ impl Bird {
                 text,
                 "protocol bgp n{number} {{\n local {} as {};\n neighbor {} as {};\n direct;\n \
                  hold time {};\n connect delay time 1;\n connect retry time 2;\n \
-                 error wait time 1, 2;\n graceful restart off;\n deterministic med;\n \
+                 error wait time 1, 2;\n graceful restart {};\n deterministic med;\n \
                  {} {{ import all; export all; }};",
                 n.local_address,
                 self.speaker.asn,
                 n.address,
                 n.asn,
                 n.hold_time,
+                if self.waits { "aware" } else { "off" },
                 n.family().short(),
             );
             if n.passive {
