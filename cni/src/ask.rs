@@ -6,8 +6,8 @@ use ipnet::IpNet;
 use margay_proto::v1::{
     AddWorkloadRequest, AddWorkloadResponse, AssignByUs, Attachment, AttachmentMode,
     CheckWorkloadRequest, CollectWorkloadsRequest, DeleteWorkloadRequest, GivenAddresses,
-    PodIdentity, WorkloadInterface, WorkloadIp, WorkloadRoute, WorkloadStatusRequest,
-    add_workload_request,
+    ListWorkloadsRequest, PodIdentity, Workload, WorkloadInterface, WorkloadIp, WorkloadRoute,
+    WorkloadStatusRequest, add_workload_request,
 };
 
 use crate::{
@@ -164,6 +164,24 @@ pub fn collect(config: &Config) -> CollectWorkloadsRequest {
         network: network.clone(),
         valid: config.valid.iter().map(attachment).collect(),
     }
+}
+
+/// The attachments of the network.
+pub fn list(config: &Config) -> ListWorkloadsRequest {
+    ListWorkloadsRequest { network: config.network.clone(), namespace: String::new() }
+}
+
+/// The addresses of an attachment, as if an IPAM plugin had given them.
+///
+/// # Errors
+/// The daemon is not ours: what should be an address is none.
+pub fn addresses(workload: &Workload) -> Result<NetworkResult, Error> {
+    let ip = |text: &String| {
+        let address: IpAddr = parse(text)?;
+        Ok(Ip { interface: None, address: IpNet::from(address), gateway: None })
+    };
+    let ips = workload.addresses.iter().map(ip).collect::<Result<_, Error>>()?;
+    Ok(NetworkResult { ips, ..NetworkResult::default() })
 }
 
 /// STATUS.

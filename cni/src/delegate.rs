@@ -4,6 +4,7 @@ use std::{
     io::Write,
     path::PathBuf,
     process::{Command, Stdio},
+    thread,
 };
 
 use serde_json::Value;
@@ -76,12 +77,14 @@ impl Plugin {
             .stdout(Stdio::piped())
             .spawn()
             .map_err(|error| failed(&error))?;
-        let written = match child.stdin.take() {
-            // Closed at the end, so that the plugin sees the end. One that does not read it all
-            // shows by its answer whether that was wise.
-            Some(mut stdin) => stdin.write_all(config.to_string().as_bytes()),
+        let (stdin, config) = (child.stdin.take(), config.to_string());
+        // Beside the reading: a plugin may say much before it reads. Closed at the end, so that the
+        // plugin sees the end. One that does not read it all shows by its answer whether that was
+        // wise.
+        let writer = thread::spawn(move || match stdin {
+            Some(mut stdin) => stdin.write_all(config.as_bytes()),
             None => Ok(()),
-        };
+        });
         let output = child.wait_with_output().map_err(|error| failed(&error))?;
         if output.status.success() {
             return Ok(output.stdout);
@@ -90,6 +93,7 @@ impl Plugin {
         Err(match said.as_ref().and_then(|said| self.said(said)) {
             Some(error) => error,
             None => {
+                let written = writer.join().unwrap_or(Ok(()));
                 let cause = written.err().map(|error| error.to_string());
                 let said = String::from_utf8_lossy(&output.stdout).into_owned();
                 let said = cause.unwrap_or(said);

@@ -4,6 +4,7 @@
 
 use std::{
     env,
+    ffi::OsStr,
     io::{self, Read, Write},
     process::ExitCode,
 };
@@ -28,9 +29,9 @@ Under the names margay-ipam and calico-ipam it is an IPAM plugin: addresses, no 
 ";
 
 fn main() -> ExitCode {
-    let mut arguments = env::args();
+    let mut arguments = env::args_os();
     let program = arguments.next().unwrap_or_default();
-    match arguments.next().as_deref() {
+    match arguments.next().as_deref().and_then(OsStr::to_str) {
         Some("--version" | "-V") => {
             return show(&format!("margay-cni {}\n", env!("CARGO_PKG_VERSION")));
         }
@@ -40,7 +41,9 @@ fn main() -> ExitCode {
     let mut stdin = Vec::new();
     let read = io::stdin().lock().take(LONGEST).read_to_end(&mut stdin);
     let outcome = match read {
-        Ok(_) => run::call(Role::of(&program), |name| env::var(name).ok(), &stdin),
+        Ok(_) => {
+            run::call(Role::of(&program.to_string_lossy()), |name| env::var(name).ok(), &stdin)
+        }
         Err(error) => run::Outcome::unread(&error),
     };
     for line in &outcome.log {

@@ -18,10 +18,14 @@ use crate::{
 
 /// Longer than the deadline that the daemon is told, so that its own answer comes first.
 const GRACE: Duration = Duration::from_secs(1);
+const LIST_LIMIT: Duration = Duration::from_secs(5);
 const DEL_LIMIT: Duration = Duration::from_secs(10);
 const CHECK_LIMIT: Duration = Duration::from_secs(10);
 const STATUS_LIMIT: Duration = Duration::from_secs(5);
 const GC_LIMIT: Duration = Duration::from_secs(60);
+
+/// The state of an attachment whose ADD was answered.
+const LIVE: &str = "live";
 
 /// What a call comes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,7 +152,13 @@ impl Session<'_> {
         }
         let Some(plugin) = self.foreign() else { return self.attach(None) };
         let plugin = plugin?;
-        let result = plugin.add(&self.json).and_then(|given| self.attach(Some(&given)));
+        // A repetition: the plugin has given its address already, and would refuse or give another.
+        if let Some(given) = self.standing()? {
+            return self.attach(Some(&given));
+        }
+        // What refuses has given nothing: its DEL would free what an earlier ADD got.
+        let given = plugin.add(&self.json)?;
+        let result = self.attach(Some(&given));
         if result.is_err()
             && let Err(error) = plugin.call(Verb::Del, &self.json)
         {
@@ -156,6 +166,18 @@ impl Session<'_> {
             log.push(format!("warning: giving the address back: {error}"));
         }
         result
+    }
+
+    /// The addresses of the attachment, if it is there.
+    fn standing(&self) -> Result<Option<NetworkResult>, Error> {
+        let attachment = self.call().attachment();
+        let request = ask::list(self.config);
+        let answer = daemon::ask(&self.config.socket, LIST_LIMIT, |mut client| async move {
+            client.list(request).await
+        });
+        let all = answer.map_err(Failure::into_error)?.workloads;
+        let ours = all.into_iter().find(|one| one.attachment.as_ref() == Some(&attachment));
+        ours.filter(|one| one.state == LIVE).map(|one| ask::addresses(&one)).transpose()
     }
 
     fn attach(&self, given: Option<&NetworkResult>) -> Result<NetworkResult, Error> {

@@ -5,7 +5,10 @@ mod look;
 
 use std::{collections::BTreeSet, time::Duration};
 
-use margay_ipam::{Family, show::usage};
+use margay_ipam::{
+    Family,
+    show::{UseRow, usage},
+};
 use margay_proto::{
     error::with_cni_code,
     v1::{self, workloads_server},
@@ -43,24 +46,15 @@ impl Workloads {
         if let Some(degraded) = kernel.degraded {
             return Err((LIMITED, format!("routes are not written: {degraded}")));
         }
-        let families = match wish {
-            Some(wish) if wish.ipv6 && !wish.ipv4 => vec![Family::V6],
-            Some(wish) if wish.ipv6 => vec![Family::V4, Family::V6],
-            _ => vec![Family::V4],
-        };
+        // With the addresses of another plugin no pool of ours matters.
+        let wanted = wish.map(pools).unwrap_or_default();
         let looked = ipam.look(move |sight| {
             let all = sight.allocator();
             if let Some(error) = all.not_ready() {
                 return Err(refused(&error).text);
             }
             let rows = usage(all.view(), all.pools(), all.reservations(), false);
-            for family in families {
-                let mut of = rows.iter().filter(|row| Family::of_net(row.cidr) == family);
-                if !of.any(|row| row.state == "active" && row.free > 0) {
-                    return Err(format!("no pool has a free {family} address"));
-                }
-            }
-            Ok(())
+            wanted.iter().try_for_each(|(family, named)| has_room(&rows, *family, named))
         });
         match looked.await {
             Some(Ok(())) => Ok(()),
@@ -92,7 +86,11 @@ impl workloads_server::Workloads for Workloads {
                 let there = there.clone();
                 tokio::spawn(async move { there.call(Call::Delete { id, asked: None }).await });
             }
-            let text = format!("it took longer than {} ms; it is undone", patience.as_millis());
+            let what = match was {
+                Some(false) => "it is being undone",
+                _ => "what was there before stays",
+            };
+            let text = format!("it took longer than {} ms; {what}", patience.as_millis());
             return Err(failed(Failure::new(Cause::Later, text)));
         };
         match answer.map_err(failed)? {
@@ -108,7 +106,9 @@ impl workloads_server::Workloads for Workloads {
         let request = call.into_inner();
         let id = convert::id(request.attachment.as_ref()).map_err(failed)?;
         let asked = Some(request.spooled_at).filter(|at| *at > 0);
-        match self.there()?.call(Call::Delete { id, asked }).await.map_err(failed)? {
+        // Later: the plugin then takes the link down and leaves the rest for a daemon that can.
+        let there = self.there().map_err(|_| with_cni_code(no_datastore(), 11))?;
+        match there.call(Call::Delete { id, asked }).await.map_err(failed)? {
             Reply::Deleted(found) => Ok(Response::new(v1::DeleteWorkloadResponse { found })),
             _ => Err(mixed_up()),
         }
@@ -222,6 +222,34 @@ impl Workloads {
         let node = self.0.name.clone();
         let all = self.there()?.look(move |sight| look::all(sight, &node)).await;
         all.ok_or_else(|| failed(stopping()))
+    }
+}
+
+/// The families that an ADD would ask for, and the pools each is bound to, if any.
+fn pools(wish: &v1::AssignByUs) -> Vec<(Family, Vec<String>)> {
+    let v4 = || (Family::V4, wish.ipv4_pools.clone());
+    let v6 = || (Family::V6, wish.ipv6_pools.clone());
+    match (wish.ipv4, wish.ipv6) {
+        (false, true) => vec![v6()],
+        (true, true) => vec![v4(), v6()],
+        (_, false) => vec![v4()],
+    }
+}
+
+/// Whether one of the pools of a family, or of those named, has an address left.
+fn has_room(rows: &[UseRow], family: Family, named: &[String]) -> Result<(), String> {
+    let is_named = |row: &UseRow| {
+        let cidr = row.cidr.to_string();
+        let is_it = |name: &String| Some(name) == row.pool.as_ref() || *name == cidr;
+        named.is_empty() || named.iter().any(is_it)
+    };
+    let mut of = rows.iter().filter(|row| Family::of_net(row.cidr) == family && is_named(row));
+    if of.any(|row| row.state == "active" && row.free > 0) {
+        return Ok(());
+    }
+    match named {
+        [] => Err(format!("no pool has a free {family} address")),
+        named => Err(format!("no pool of {} has a free {family} address", named.join(", "))),
     }
 }
 

@@ -29,6 +29,8 @@ pub(crate) struct Record {
     pub(crate) micros: u32,
     /// Why it was not done.
     pub(crate) error: Option<Box<str>>,
+    /// With what: addresses, the interface, the state.
+    pub(crate) detail: Box<str>,
 }
 
 /// The steps of all attachments there are, and of the last that were.

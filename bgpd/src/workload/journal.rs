@@ -2,12 +2,13 @@
 //!
 //! Owns the file. Promises: what was said to be recorded is on disk; lines that come while the disk
 //! is busy share one flush; a line that a crash cut off is as if it had never been begun; one that
-//! is damaged is left out and said, never taken for another. Leaves to `margay-workload` what
-//! entries mean. The lock of the state directory keeps a second daemon away.
+//! is damaged is left out and said, never taken for another, and until a human has looked at it no
+//! start takes the journal for whole. Leaves to `margay-workload` what entries mean. The lock of the
+//! state directory keeps a second daemon away.
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     io::{self, Write},
     path::{Path, PathBuf},
     sync::mpsc::{Receiver, Sender, channel},
@@ -27,6 +28,9 @@ const FILE: &str = "attachments.journal";
 const SLACK: usize = 1000;
 /// Lines that share one flush at most.
 const MOST_TOGETHER: usize = 256;
+/// What to do about a journal with holes.
+const HELP: &str = "delete the pods of this node that `margay workload list` does not know, so that \
+                    they are made anew; then remove that file and restart";
 /// Hexadecimal digits before each line.
 const DIGITS: usize = 16;
 
@@ -57,8 +61,35 @@ struct Order {
 pub(super) struct Found {
     /// The entries.
     pub(super) entries: Vec<Entry>,
-    /// Every line could be read.
+    /// Nothing is missing in it: no line was damaged, at this start or at an earlier one that nobody
+    /// has looked at yet.
     pub(super) whole: bool,
+    /// There was no file.
+    begun: bool,
+    /// Where what was damaged is kept. While it is there, the journal is not whole.
+    kept: PathBuf,
+}
+
+impl Found {
+    /// Links of ours without a journal are those of a journal that is lost: it is not whole then,
+    /// at this start and at the next ones.
+    pub(super) fn compare(&mut self, ours: usize) {
+        if !self.begun || ours == 0 {
+            return;
+        }
+        self.whole = false;
+        let text = format!("there was no journal of attachments, but links of {ours}\n");
+        // Without it the next start takes what is recorded from now on for everything.
+        if let Err(err) = keep(&self.kept, text.as_bytes()) {
+            error!(%err, file = %self.kept.display(), "cannot be written");
+        }
+        error!(
+            links = ours,
+            file = %self.kept.display(),
+            "there are links of workloads but no journal of attachments; they are left alone\n\
+             help: {HELP}"
+        );
+    }
 }
 
 impl Journal {
@@ -70,26 +101,40 @@ impl Journal {
     pub(super) fn open(state_dir: &Path) -> Result<(Self, Found)> {
         let path = state_dir.join(FILE);
         let name = path.display();
-        let octets = match fs::read(&path) {
-            Ok(octets) => octets,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        let (octets, begun) = match fs::read(&path) {
+            Ok(octets) => (octets, false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (Vec::new(), true),
             Err(error) => return Err(error).with_context(|| format!("cannot read {name}")),
         };
         let (lines, damaged) = read(&octets);
+        let kept = state_dir.join(format!("{FILE}.damaged"));
         if damaged > 0 {
-            error!(file = %name, lines = damaged, "lines of the journal of attachments are damaged; links without an entry are left alone");
-            let kept = state_dir.join(format!("{FILE}.damaged"));
-            fs::write(&kept, &octets).with_context(|| {
+            error!(file = %name, lines = damaged, "lines of the journal of attachments are damaged");
+            keep(&kept, &octets).with_context(|| {
                 format!("cannot keep the damaged journal as {}", kept.display())
             })?;
         }
+        let whole = !kept
+            .try_exists()
+            .with_context(|| format!("cannot see whether {} is there", kept.display()))?;
+        if !whole {
+            error!(
+                file = %kept.display(),
+                "the journal of attachments has holes; links without an entry are left alone\n\
+                 help: {HELP}"
+            );
+        }
         let mut writer = Writer { path, lines, file: None, count: 0 };
-        writer.rewrite().with_context(|| format!("cannot write {}", writer.path.display()))?;
+        // One that is missing is written with its first line: until then it is missing, and what
+        // links without it mean is not forgotten should this start go no further.
+        if !begun {
+            writer.rewrite().with_context(|| format!("cannot write {}", writer.path.display()))?;
+        }
         let entries = writer.lines.values().filter_map(|line| match serde_json::from_str(line) {
             Ok(Line::Put(entry)) => Some(*entry),
             _ => None,
         });
-        let found = Found { entries: entries.collect(), whole: damaged == 0 };
+        let found = Found { entries: entries.collect(), whole, begun, kept };
         let (orders, receiver) = channel();
         thread::Builder::new()
             .name("journal".to_owned())
@@ -184,6 +229,8 @@ impl Writer {
 
     /// The file with one line an entry: whole or not at all.
     fn rewrite(&mut self) -> io::Result<()> {
+        // Should it end half way, the file that is open may be one that has no name any more.
+        self.file = None;
         let new = self.path.with_extension("journal.new");
         let mut file = File::create(&new)?;
         let text: String = self.lines.values().map(|json| framed(json)).collect();
@@ -195,6 +242,17 @@ impl Writer {
         }
         (self.count, self.file) = (self.lines.len(), Some(file));
         Ok(())
+    }
+}
+
+/// Keeps what a human has to look at, behind what is kept there already.
+fn keep(path: &Path, octets: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+    file.write_all(octets)?;
+    file.sync_all()?;
+    match path.parent() {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
     }
 }
 

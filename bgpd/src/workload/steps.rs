@@ -183,7 +183,8 @@ impl Steps {
     }
 
     async fn retract(&self, entry: &Entry) -> Result<(), Failure> {
-        let key = endpoint::key(entry, &self.node)?;
+        // What cannot be named was never written.
+        let Ok(key) = endpoint::key(entry, &self.node) else { return Ok(()) };
         self.retract_if(&key, |endpoint| endpoint::is_of(endpoint, &entry.id)).await
     }
 
@@ -280,6 +281,8 @@ pub(super) fn link(entry: &Entry) -> LinkSpec {
 /// What the kernel side says, as a runtime is told.
 pub(super) fn kernel(error: &AttachError) -> Failure {
     let cause = match error {
+        // First: a namespace that cannot be opened for want of memory or files is there.
+        _ if error.is_transient() => Cause::Later,
         AttachError::Spec(_) => Cause::Invalid("attachment"),
         AttachError::NamespaceMissing { .. }
         | AttachError::NotANamespace { .. }
@@ -288,7 +291,6 @@ pub(super) fn kernel(error: &AttachError) -> Failure {
         AttachError::NameTaken { .. }
         | AttachError::ContainerNameTaken { .. }
         | AttachError::Differs { .. } => Cause::NameTaken,
-        _ if error.is_transient() => Cause::Later,
         _ => Cause::Kernel,
     };
     Failure::new(cause, error.to_string())

@@ -12,7 +12,7 @@ use std::{
 use margay_ipam::Handle;
 use margay_proto::v1::DeleteWorkloadRequest;
 use margay_workload::{
-    AttachmentId, CallId, Desk, Done, Failure, Input, Now, Output, Reply, Scene, State,
+    AttachmentId, CallId, Desk, Done, Failure, Input, Now, Output, Reply, Scene, State, endpoint,
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -187,8 +187,8 @@ impl Task {
 
     /// Takes up the journal and the spool, before anything else.
     async fn begin(&mut self) {
-        let Some(found) = self.found.take() else { return };
-        let scene = loop {
+        let Some(mut found) = self.found.take() else { return };
+        let mut scene = loop {
             match self
                 .scene(found.entries.iter().map(|entry| (&entry.id, &*entry.spec.netns)))
                 .await
@@ -201,6 +201,9 @@ impl Task {
                 }
             }
         };
+        let is_ours = |alias: &&String| alias.starts_with(margay_workload::name::ALIAS);
+        found.compare(scene.links.values().filter(is_ours).count());
+        (self.whole, scene.whole) = (found.whole, found.whole);
         let entries = found.entries.len();
         self.act(Input::Load(found.entries, scene));
         if entries > 0 {
@@ -255,7 +258,10 @@ impl Task {
                     spec.mtu = self.mtu;
                 }
                 let call = self.waits(caller("add"));
-                self.act(Input::Add { call, id, spec });
+                match endpoint::can_be(&id, &spec, &self.steps.node) {
+                    Ok(()) => self.act(Input::Add { call, id, spec }),
+                    Err(failure) => self.answer(call, Err(failure)),
+                }
             }
             Call::Delete { id, asked } => {
                 let call = Some(self.waits(caller("del")));
@@ -367,7 +373,7 @@ impl Task {
             let (steps, key) = (Arc::clone(&self.steps), key.clone());
             self.work.spawn(async move {
                 let is_it = |found: &margay_model::kinds::WorkloadEndpoint| {
-                    let of = found.metadata.annotations.get(margay_workload::endpoint::HANDLE);
+                    let of = found.metadata.annotations.get(endpoint::HANDLE);
                     of == Some(&handle)
                 };
                 match steps.retract_if(&key, is_it).await {
@@ -460,11 +466,18 @@ impl Task {
                 let steps = Arc::clone(&self.steps);
                 let until = until.map(|until| (self.started + until).into());
                 let (name, at, since) = (step.name(), wall().0, Instant::now());
+                let detail = step.detail();
                 self.work.spawn(async move {
                     let result = steps.perform(&id, step, until).await;
                     let micros = u32::try_from(since.elapsed().as_micros()).unwrap_or(u32::MAX);
                     let error = result.as_ref().err().map(|error| error.to_string().into());
-                    Ended::Step { id, record: Record { step: name, at, micros, error }, result }
+                    let detail = match &result {
+                        Ok(Done::Assigned(addresses)) => listed(addresses),
+                        _ => detail,
+                    };
+                    let detail = detail.into();
+                    let record = Record { step: name, at, micros, error, detail };
+                    Ended::Step { id, record, result }
                 });
             }
             Output::Answer(call, reply) => self.answer(call, reply),
@@ -518,6 +531,11 @@ impl Task {
             None => {}
         }
     }
+}
+
+fn listed(addresses: &[IpAddr]) -> String {
+    let texts: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+    texts.join(", ")
 }
 
 /// The name under which failed calls are counted.

@@ -337,3 +337,56 @@ fn an_endpoint_applied_by_hand_is_routed_and_announced_and_one_that_is_left_over
         assert!(world.store.get(&key("hand")).await.expect("it answers").is_some());
     });
 }
+
+#[test]
+fn what_no_endpoint_can_be_named_after_is_refused_and_leaves_nothing_behind() {
+    run(async {
+        let world = World::new().await;
+        let mut odd = spec();
+        odd.pod = Some(Pod { namespace: "shop".into(), name: "web-".into(), uid: String::new() });
+        // One that an earlier version took and could not get rid of.
+        let left = Entry {
+            id: id("c1"),
+            state: State::Configured,
+            created: 1,
+            spec: odd.clone(),
+            host_interface: "cali1".into(),
+            addresses: Vec::new(),
+        };
+        let (journal, _) = Journal::open(world.folder.path()).expect("it opens");
+        journal.record(left).await.expect("written");
+        drop(journal);
+        let daemon = world.start();
+        let error = daemon.workloads.call(Call::Add(id("c2"), Box::new(odd))).await;
+        assert_eq!(error.expect_err("it cannot be named").cause.cni_code(), 7);
+        daemon.settled().await;
+        assert_eq!((world.links(), daemon.held().await), (0, 0));
+        drop(daemon);
+        assert_eq!(world.journal(), []);
+    });
+}
+
+#[test]
+fn a_lost_journal_costs_no_pod_its_link_at_this_start_nor_at_the_next() {
+    run(async {
+        let world = World::new().await;
+        let daemon = world.start();
+        daemon.add("c1").await.expect("attached");
+        drop(daemon);
+        std::fs::remove_file(world.folder.path().join("attachments.journal")).expect("removed");
+        for container in ["c2", "c3"] {
+            let daemon = world.start();
+            let mut other = spec();
+            other.pod = None;
+            daemon
+                .workloads
+                .call(Call::Add(id(container), Box::new(other)))
+                .await
+                .expect("attached");
+            let call = Call::Collect { network: "other".into(), valid: BTreeSet::new() };
+            daemon.workloads.call(call).await.expect("nothing to collect");
+            daemon.settled().await;
+        }
+        assert_eq!((world.links(), world.endpoints().await), (3, 3));
+    });
+}

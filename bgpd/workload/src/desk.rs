@@ -13,7 +13,7 @@ use std::{
 };
 
 use crate::{
-    attachment::{AttachmentId, Entry, Mode, Source, Spec, State, workload},
+    attachment::{AttachmentId, Entry, Mode, Pod, Source, Spec, State, workload},
     failure::{Cause, Failure},
     name,
 };
@@ -153,6 +153,22 @@ impl Step {
             Self::Publish(_) => "publish",
             Self::Retract(_) => "retract",
             Self::AwaitPolicy(_) => "policy",
+        }
+    }
+
+    /// With what it is done, for `margay workload trace`: the state that is written, the interface,
+    /// the handle; empty where there is nothing to say. What is assigned is known afterwards.
+    pub fn detail(&self) -> String {
+        match self {
+            Self::Record(entry) => entry.state.name().to_owned(),
+            Self::Attach(entry)
+            | Self::Reach(entry)
+            | Self::Publish(entry)
+            | Self::Retract(entry)
+            | Self::AwaitPolicy(entry) => entry.host_interface.clone(),
+            Self::Detach { name, .. } => name.clone(),
+            Self::Release(handle) => handle.clone(),
+            Self::Assign { .. } | Self::Forget => String::new(),
         }
     }
 }
@@ -487,16 +503,17 @@ impl Desk {
         out: &mut Vec<Output>,
     ) {
         let linked = spec.mode == Mode::Link;
-        // An older container of the pod, whose place this one takes.
-        let older = self.entries.values().find(|other| {
-            linked
-                && spec.pod.is_some()
-                && other.workload() == workload(&id, spec.pod.as_ref())
-                && other.id.ifname == id.ifname
-                && other.id.container != id.container
-                && !other.host_interface.is_empty()
-                && !self.works.contains_key(&other.id)
-        });
+        // An older container of the pod, whose place this one takes: the one that has its link, or,
+        // where an earlier attempt got half of the place, the last one that had.
+        let older = self
+            .entries
+            .values()
+            .filter(|other| {
+                linked
+                    && is_older(other, &id, spec.pod.as_ref())
+                    && !self.works.contains_key(&other.id)
+            })
+            .max_by_key(|other| (!other.host_interface.is_empty(), other.created));
         let (older, freed) = match older {
             Some(older) => (Some(older.id.clone()), older.host_interface.clone()),
             None => (None, String::new()),
@@ -516,12 +533,41 @@ impl Desk {
         addresses.sort();
         let created = now.wall;
         let entry = Entry { id: id.clone(), state, created, spec, host_interface, addresses };
+        if let Err(failure) = self.alone(&entry) {
+            out.push(Output::Answer(call, Err(failure)));
+            return;
+        }
+        let older = older.map(|id| (id, !freed.is_empty()));
         let work = Work::add(&entry, call, until, older);
         self.held.insert(entry.workload());
         self.problems.remove(&id);
         self.entries.insert(id.clone(), entry);
         self.works.insert(id.clone(), work);
         self.advance(&id, out);
+    }
+
+    /// Whether nobody else is sent packets to the addresses of an attachment: of two the later
+    /// would silently get those of the earlier.
+    fn alone(&self, entry: &Entry) -> Result<(), Failure> {
+        if entry.spec.mode != Mode::Link {
+            return Ok(());
+        }
+        let other = self.entries.values().find(|other| {
+            other.id != entry.id
+                && other.spec.mode == Mode::Link
+                && other.state != State::Deleting
+                && !is_older(other, &entry.id, entry.spec.pod.as_ref())
+                && other.addresses.iter().any(|address| entry.addresses.contains(address))
+        });
+        let Some(other) = other else { return Ok(()) };
+        let shared = other.addresses.iter().find(|address| entry.addresses.contains(address));
+        let address = shared.map(ToString::to_string).unwrap_or_default();
+        let text = format!(
+            "the address {address} is that of {} on this node\nhelp: take another one, or delete \
+             that one first",
+            other.id
+        );
+        Err(Failure::new(Cause::AddressTaken, text))
     }
 
     /// An ADD of what is there: answered as before, once its link is seen to be there.
@@ -567,6 +613,15 @@ impl Desk {
             }
         }
     }
+}
+
+/// Whether an entry is of another container of the pod, in the same place.
+fn is_older(other: &Entry, id: &AttachmentId, pod: Option<&Pod>) -> bool {
+    pod.is_some()
+        && other.spec.mode == Mode::Link
+        && other.workload() == workload(id, pod)
+        && other.id.ifname == id.ifname
+        && other.id.container != id.container
 }
 
 /// Whether an ADD is a repetition of what is there.

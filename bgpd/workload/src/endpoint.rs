@@ -10,7 +10,7 @@ use margay_model::{
 };
 
 use crate::{
-    attachment::{AttachmentId, Entry},
+    attachment::{AttachmentId, Entry, Mode, Spec, State},
     failure::Failure,
 };
 
@@ -59,6 +59,25 @@ pub fn of(entry: &Entry, node: &str) -> Result<WorkloadEndpoint, Failure> {
     metadata.labels = entry.spec.labels.clone();
     metadata.annotations.insert(HANDLE.to_owned(), entry.id.handle());
     Ok(WorkloadEndpoint { metadata, spec, status: None })
+}
+
+/// Whether what is wanted can have an endpoint on this node: to be known before anything is done.
+///
+/// # Errors
+/// As [`of`].
+pub fn can_be(id: &AttachmentId, spec: &Spec, node: &str) -> Result<(), Failure> {
+    if spec.mode != Mode::Link {
+        return Ok(());
+    }
+    let entry = Entry {
+        id: id.clone(),
+        state: State::Allocating,
+        created: 0,
+        spec: spec.clone(),
+        host_interface: String::new(),
+        addresses: Vec::new(),
+    };
+    of(&entry, node).map(drop)
 }
 
 /// What it is stored under.

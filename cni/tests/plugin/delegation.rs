@@ -1,6 +1,9 @@
 //! Addresses of another IPAM plugin: a script that notes how it was called.
 
-use margay_proto::{error::with_cni_code, v1::add_workload_request::Ipam};
+use margay_proto::{
+    error::with_cni_code,
+    v1::{Attachment, Workload, add_workload_request::Ipam},
+};
 use serde_json::{Value, json};
 use tonic::Status;
 
@@ -79,13 +82,71 @@ fn the_address_goes_back_when_the_daemon_fails() {
 }
 
 #[test]
-fn the_address_goes_back_when_the_daemon_is_away() {
+fn while_the_daemon_is_away_no_address_is_asked_for_and_every_one_is_given_back() {
     let scene = Scene::alone();
     scene.plugin("host-local", GIVES);
+    // None is asked for: whether one was given before only the daemon knows.
     assert_eq!(Runtime::new("ADD", &scene).ask(&config(&scene, "1.0.0")).code(), 11);
-    assert_eq!(calls(&scene), ["ADD c0ffee eth0", "DEL c0ffee eth0"]);
+    assert_eq!(calls(&scene), [""; 0]);
     assert!(Runtime::new("DEL", &scene).ask(&config(&scene, "1.0.0")).done);
-    assert_eq!(calls(&scene).len(), 3);
+    assert_eq!(calls(&scene), ["DEL c0ffee eth0"]);
+}
+
+#[test]
+fn an_add_that_is_repeated_keeps_the_address_that_was_given() {
+    let workload = |state: &str| Workload {
+        attachment: Some(Attachment {
+            network: "pods".into(),
+            container_id: "c0ffee".into(),
+            ifname: "eth0".into(),
+        }),
+        state: state.into(),
+        addresses: vec!["10.20.0.9".into()],
+        ..Workload::default()
+    };
+    let scene = Scene::good();
+    scene.plugin("host-local", GIVES);
+    scene.has(workload("live"));
+    let said = Runtime::new("ADD", &scene).ask(&config(&scene, "1.0.0"));
+    assert!(said.done, "{said:?}");
+    assert_eq!(said.json()["ips"][0]["address"], "10.20.0.9/32");
+    assert_eq!(calls(&scene), [""; 0]);
+    // One that the daemon cannot serve takes nothing from what is there either.
+    let scene = Scene::with(Mood::Says(with_cni_code(Status::unavailable("later"), 11)));
+    scene.plugin("host-local", GIVES);
+    scene.has(workload("live"));
+    assert_eq!(Runtime::new("ADD", &scene).ask(&config(&scene, "1.0.0")).code(), 11);
+    assert_eq!(calls(&scene), [""; 0]);
+    // What is on its way out is not there.
+    let scene = Scene::good();
+    scene.plugin("host-local", GIVES);
+    scene.has(workload("deleting"));
+    let said = Runtime::new("ADD", &scene).ask(&config(&scene, "1.0.0"));
+    assert_eq!(said.json()["ips"][0]["address"], "10.20.0.5/24");
+    assert_eq!(calls(&scene), ["ADD c0ffee eth0"]);
+}
+
+#[test]
+fn a_plugin_that_refuses_is_not_asked_to_give_back() {
+    let scene = Scene::good();
+    let refuses = r#"
+echo "$CNI_COMMAND" >> "$(dirname "$0")/calls"
+cat > /dev/null
+echo '{"cniVersion": "1.0.0", "code": 999, "msg": "duplicate allocation is not allowed"}'
+exit 1"#;
+    scene.plugin("host-local", refuses);
+    assert_eq!(Runtime::new("ADD", &scene).ask(&config(&scene, "1.0.0")).code(), 999);
+    assert_eq!(calls(&scene), ["ADD"]);
+}
+
+#[test]
+fn a_plugin_that_says_much_before_it_reads_is_waited_for() {
+    let scene = Scene::good();
+    scene.plugin("host-local", &format!("head -c 300000 /dev/zero | tr '\\0' ' '{GIVES}"));
+    let mut config = config(&scene, "1.0.0");
+    config["ipam"]["much"] = "x".repeat(300_000).into();
+    let said = Runtime::new("ADD", &scene).ask(&config);
+    assert!(said.done, "{:.300}", said.stdout);
 }
 
 #[test]

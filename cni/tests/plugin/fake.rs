@@ -14,8 +14,8 @@ use margay_proto::v1::{
     self, AddWorkloadRequest, AddWorkloadResponse, CheckWorkloadRequest, CheckWorkloadResponse,
     CollectWorkloadsRequest, CollectWorkloadsResponse, DeleteWorkloadRequest,
     DeleteWorkloadResponse, ListWorkloadsRequest, ListWorkloadsResponse, TraceWorkloadRequest,
-    TraceWorkloadResponse, WorkloadInterface, WorkloadIp, WorkloadRoute, WorkloadStatusRequest,
-    WorkloadStatusResponse,
+    TraceWorkloadResponse, Workload, WorkloadInterface, WorkloadIp, WorkloadRoute,
+    WorkloadStatusRequest, WorkloadStatusResponse,
     workloads_server::{Workloads, WorkloadsServer},
 };
 use serde_json::{Value, json};
@@ -49,6 +49,7 @@ pub enum Mood {
 struct Fake {
     mood: Mood,
     asked: Arc<Mutex<Vec<Asked>>>,
+    there: Arc<Mutex<Vec<Workload>>>,
 }
 
 impl Fake {
@@ -107,7 +108,13 @@ impl Workloads for Fake {
         &self,
         _: Request<ListWorkloadsRequest>,
     ) -> Result<Response<ListWorkloadsResponse>, Status> {
-        Err(Status::unimplemented("not what a runtime asks"))
+        match &self.mood {
+            Mood::Hangs => std::future::pending().await,
+            Mood::Good | Mood::Says(_) => {
+                let workloads = self.there.lock().expect("not poisoned").clone();
+                Ok(Response::new(ListWorkloadsResponse { workloads }))
+            }
+        }
     }
 
     async fn trace(
@@ -164,6 +171,7 @@ pub struct Scene {
     folder: TempDir,
     daemon: Option<Daemon>,
     asked: Arc<Mutex<Vec<Asked>>>,
+    there: Arc<Mutex<Vec<Workload>>>,
 }
 
 struct Daemon {
@@ -175,13 +183,13 @@ impl Scene {
     /// With nobody on the socket.
     pub fn alone() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        Self { folder, daemon: None, asked: Arc::default() }
+        Self { folder, daemon: None, asked: Arc::default(), there: Arc::default() }
     }
 
     /// With a daemon.
     pub fn with(mood: Mood) -> Self {
         let mut scene = Self::alone();
-        let fake = Fake { mood, asked: scene.asked.clone() };
+        let fake = Fake { mood, asked: scene.asked.clone(), there: scene.there.clone() };
         let socket = scene.path("bgpd.sock");
         let (stop, stopped) = oneshot::channel();
         let (ready, waiting) = mpsc::channel();
@@ -217,6 +225,11 @@ impl Scene {
     /// What the daemon was asked, in order.
     pub fn asked(&self) -> Vec<Asked> {
         self.asked.lock().expect("not poisoned").clone()
+    }
+
+    /// The daemon has this attachment.
+    pub fn has(&self, workload: Workload) {
+        self.there.lock().expect("not poisoned").push(workload);
     }
 
     /// A configuration of ours, of this version, for this scene.

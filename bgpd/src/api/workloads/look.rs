@@ -101,7 +101,7 @@ pub(super) async fn steps(
                 at: record.at,
                 micros: record.micros.into(),
                 error: record.error.as_deref().unwrap_or_default().to_owned(),
-                detail: String::new(),
+                detail: record.detail.as_ref().to_owned(),
             });
             let gone = gone.map(|id| v1::Workload {
                 attachment: Some(convert::attachment(&id)),

@@ -84,3 +84,29 @@ fn each_cause_has_its_code() {
         assert_eq!(cni_code(&failed(Failure::new(cause, "x"))), code);
     }
 }
+
+#[test]
+fn a_status_looks_at_the_pools_that_an_add_would_be_bound_to() {
+    let row = |pool: &str, cidr: &str, free| UseRow {
+        cidr: cidr.parse().expect("a network"),
+        is_block: false,
+        pool: Some(pool.to_owned()),
+        node: None,
+        state: "active",
+        total: 256,
+        in_use: 256 - free,
+        cooling: 0,
+        reserved: 0,
+        free,
+    };
+    let rows = [row("full", "10.1.0.0/24", 0), row("blue", "10.2.0.0/24", 9)];
+    let has = |names: &[&str]| {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let (ipv4, ipv4_pools) = (true, names);
+        let wish = v1::AssignByUs { ipv4, ipv4_pools, ..v1::AssignByUs::default() };
+        pools(&wish).iter().all(|(family, named)| has_room(&rows, *family, named).is_ok())
+    };
+    assert!(has(&[]) && has(&["blue"]) && has(&["10.2.0.0/24"]) && has(&["full", "blue"]));
+    assert!(!has(&["full"]) && !has(&["10.1.0.0/24"]) && !has(&["none-such"]));
+    assert!(has_room(&rows, Family::V6, &[]).is_err());
+}

@@ -85,8 +85,43 @@ fn a_damaged_line_is_left_out_and_said() {
     let found = reopened(folder.path());
     assert_eq!(found.entries, [entry("b", State::Live)]);
     assert!(!found.whole);
-    let kept = fs::read(folder.path().join(format!("{FILE}.damaged"))).expect("it is kept");
-    assert_eq!(kept, octets);
+    let kept = folder.path().join(format!("{FILE}.damaged"));
+    assert_eq!(fs::read(&kept).expect("it is kept"), octets);
+    // The file is good by now, and what was in it is still lost: until a human has seen to it.
+    assert!(!reopened(folder.path()).whole);
+    assert_eq!(fs::read(&kept).expect("it is kept"), octets);
+    fs::remove_file(&kept).expect("removed");
+    assert!(reopened(folder.path()).whole);
+}
+
+#[test]
+fn links_of_ours_without_a_journal_are_those_of_a_lost_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // A start that ends before it has seen the links changes nothing.
+    drop(reopened(folder.path()));
+    let (journal, mut found) = Journal::open(folder.path()).expect("it opens");
+    assert!(found.whole);
+    found.compare(2);
+    assert!(!found.whole);
+    run(journal.record(entry("a", State::Live))).expect("written");
+    drop(journal);
+    let mut found = reopened(folder.path());
+    assert_eq!(found.entries, [entry("a", State::Live)]);
+    found.compare(0);
+    assert!(!found.whole, "the others are missing still");
+}
+
+#[test]
+fn a_journal_begins_where_there_are_no_links_of_ours() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (journal, mut found) = Journal::open(folder.path()).expect("it opens");
+    found.compare(0);
+    assert!(found.whole);
+    run(journal.record(entry("a", State::Live))).expect("written");
+    drop(journal);
+    let mut found = reopened(folder.path());
+    found.compare(2);
+    assert!(found.whole, "there is a journal: who is not in it is gone");
 }
 
 #[test]

@@ -22,8 +22,15 @@ fn a_family_without_named_pools_is_not_bound_to_those_of_the_other() {
 fn what_the_kernel_says_becomes_what_a_runtime_can_act_upon() {
     let path = std::path::PathBuf::from("/run/netns/a");
     let name = || "cali1".to_owned();
+    let missing = |path: &Path, errno| {
+        let err = std::io::Error::from_raw_os_error(errno);
+        AttachError::NamespaceMissing { path: path.to_owned(), err }
+    };
     for (error, cause) in [
         (AttachError::NamespaceGone { path: path.clone() }, Cause::Namespace),
+        (missing(&path, 2), Cause::Namespace),
+        (missing(&path, 24), Cause::Later),
+        (missing(&path, 12), Cause::Later),
         (AttachError::NotANamespace { path }, Cause::Namespace),
         (AttachError::NameTaken { name: name() }, Cause::NameTaken),
         (AttachError::ContainerNameTaken { name: name() }, Cause::NameTaken),

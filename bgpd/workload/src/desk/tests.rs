@@ -33,6 +33,8 @@ fn spec(pod: Option<&str>) -> Spec {
 struct Rig {
     desk: Desk,
     now: Now,
+    /// How many addresses were assigned.
+    assigned: u8,
 }
 
 impl Rig {
@@ -69,7 +71,8 @@ impl Rig {
             }
             let done = match step {
                 Step::Assign { .. } => {
-                    Done::Assigned(vec!["10.0.0.1".parse().expect("an address")])
+                    self.assigned += 1;
+                    Done::Assigned(vec![IpAddr::from([10, 0, 0, self.assigned])])
                 }
                 _ => Done::Done,
             };
@@ -359,4 +362,75 @@ fn nothing_is_swept_by_a_journal_that_has_holes() {
     let links = BTreeMap::from([("cali1".to_owned(), "margay:net.c".to_owned())]);
     let scene = Scene { links, whole: false, ..Scene::default() };
     assert!(rig.tell(Input::Load(Vec::new(), scene)).is_empty());
+}
+
+fn given(address: &str) -> Spec {
+    Spec { source: Source::Given(vec![address.parse().expect("an address")]), ..spec(None) }
+}
+
+fn is_taken(out: &[Output], call: u64) -> bool {
+    matches!(answered(out, call), Some(Err(failure)) if failure.cause == Cause::AddressTaken)
+}
+
+#[test]
+fn an_address_that_another_attachment_has_is_not_taken_from_it() {
+    let mut rig = Rig::default();
+    let add = |call, container, spec: Spec| Input::Add {
+        call: CallId(call),
+        id: id(container),
+        spec: Box::new(spec),
+    };
+    // Before its link is made already.
+    let out = rig.tell(add(1, "a", given("10.0.0.1")));
+    let refused = rig.tell(add(2, "b", given("10.0.0.1")));
+    assert!(is_taken(&refused, 2), "{refused:?}");
+    rig.until(out, "");
+    // One that is assigned what somebody else was given gives it back.
+    let out = rig.tell(add(3, "c", spec(None)));
+    rig.until(out, "assign");
+    let shared = "10.0.0.1".parse().expect("an address");
+    let out = rig.tell(Input::Done(id("c"), Ok(Done::Assigned(vec![shared]))));
+    let told = rig.until(out, "release");
+    assert!(is_taken(&told, 3), "{told:?}");
+    assert!(!told.iter().any(|output| matches!(output, Output::Route(..))));
+    let out = rig.tell(Input::Done(id("c"), Ok(Done::Done)));
+    rig.until(out, "");
+    assert_eq!(rig.desk.entries().count(), 1);
+    // Whoever lets it go hands it on, though its removal is not at its end.
+    let out = rig.delete(4, "a");
+    rig.until(out, "retract");
+    let out = rig.tell(add(5, "b", given("10.0.0.1")));
+    let told = rig.until(out, "");
+    assert!(matches!(answered(&told, 5), Some(Ok(Reply::Added(_)))), "{told:?}");
+}
+
+#[test]
+fn a_newer_container_that_failed_half_way_can_still_take_the_address_of_the_older() {
+    let mut rig = Rig::default();
+    rig.live(1, "old", Some("web"));
+    let out = rig.add(2, "new", Some("web"));
+    rig.until(out, "assign");
+    let out = rig.fail("new", Cause::Later);
+    rig.until(out, "");
+    let mut out = rig.add(3, "newer", Some("web"));
+    // There is no link any more that would have to go.
+    assert_eq!(steps(&out), ["record"]);
+    out = rig.tell(Input::Done(id("newer"), Ok(Done::Done)));
+    let [Output::Do { step: Step::Assign { replaces, .. }, .. }] = &out[..] else {
+        panic!("{out:?}")
+    };
+    assert_eq!(*replaces, Some(id("old").handle()));
+}
+
+#[test]
+fn an_older_container_whose_link_cannot_be_removed_is_reached_again() {
+    let mut rig = Rig::default();
+    rig.live(1, "old", Some("web"));
+    let link = rig.desk.entry(&id("old")).expect("it is there").host_interface.clone();
+    let out = rig.add(2, "new", Some("web"));
+    assert!(out.iter().any(|output| matches!(output, Output::Route(_, None))));
+    let out = rig.fail("new", Cause::Kernel);
+    let again = |output: &Output| matches!(output, Output::Route(_, Some(to)) if *to == link);
+    assert!(out.iter().any(again), "{out:?}");
+    assert_eq!(rig.desk.problem(&id("old")), Some("it broke"));
 }

@@ -71,16 +71,16 @@ pub(super) struct Work {
 }
 
 impl Work {
-    /// An ADD from the beginning. `older` is what it takes the place of.
+    /// An ADD from the beginning. `older` is what it takes the place of, and whether that has a link.
     pub(super) fn add(
         entry: &Entry,
         call: CallId,
         until: Duration,
-        older: Option<AttachmentId>,
+        older: Option<(AttachmentId, bool)>,
     ) -> Self {
         let mut todo = VecDeque::new();
         // Before its own entry is written: a name is never in two of them.
-        if let Some(id) = &older {
+        if let Some((id, true)) = &older {
             todo.push_back(Stage::DetachOlder(id.clone()));
             todo.push_back(Stage::RecordOlder(id.clone()));
         }
@@ -96,6 +96,7 @@ impl Work {
             }
         }
         todo.extend([Stage::Record(State::Live), Stage::Answer]);
+        let older = older.map(|(id, _)| id);
         Self::new(Aim::Add { call, until, repeats: false }, todo, older)
     }
 
@@ -247,6 +248,12 @@ impl Desk {
                 work.todo.pop_front();
                 (work.failures, work.trouble) = (0, None);
                 self.succeeded(id, &stage, done, out);
+                // What was assigned may have been given to another meanwhile.
+                if stage == Stage::Assign
+                    && let Some(Err(failure)) = self.entries.get(id).map(|entry| self.alone(entry))
+                {
+                    return self.failed(now, id, &stage, failure, out);
+                }
                 self.advance(id, out);
             }
             // The journal cannot be written: the link goes all the same, and no address before it can
@@ -273,6 +280,7 @@ impl Desk {
                 if let Some(older) = self.entries.get_mut(older) {
                     older.host_interface.clear();
                 }
+                self.problems.remove(older);
             }
             Stage::Attach => {
                 self.problems.remove(id);
@@ -294,6 +302,11 @@ impl Desk {
         failure: Failure,
         out: &mut Vec<Output>,
     ) {
+        if let Stage::DetachOlder(older) = stage {
+            // Its link is there still, and its container may be.
+            self.problems.insert(older.clone(), failure.text.clone());
+            self.route(older, out);
+        }
         let (Some(work), Some(entry)) = (self.works.get_mut(id), self.entries.get(id)) else {
             return;
         };

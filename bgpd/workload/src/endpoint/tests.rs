@@ -76,3 +76,18 @@ fn an_endpoint_is_of_the_container_it_was_written_for() {
     assert!(is_of(&endpoint, &new.id));
     assert!(!is_of(&endpoint, &old.id));
 }
+
+#[test]
+fn what_cannot_be_named_is_known_before_anything_is_done() {
+    let node = "node-1";
+    let mut entry = entry("c1", Some(("shop", "web-")));
+    let refused = can_be(&entry.id, &entry.spec, node).expect_err("it ends with a dash");
+    assert_eq!(refused.cause.cni_code(), 7);
+    entry.spec.mode = Mode::Addresses;
+    assert_eq!(can_be(&entry.id, &entry.spec, node), Ok(()), "it has no endpoint");
+    entry.spec.mode = Mode::Link;
+    entry.spec.pod = None;
+    assert_eq!(can_be(&entry.id, &entry.spec, node), Ok(()));
+    entry.id.ifname = "-eth0".into();
+    assert!(can_be(&entry.id, &entry.spec, node).is_err());
+}
