@@ -27,6 +27,10 @@ pub(crate) enum Told {
     Changed(Batch),
 }
 
+/// The watch has ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Ended;
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Follow {
@@ -69,13 +73,18 @@ impl Follow {
     }
 
     /// Changes that wait already.
-    pub(crate) fn waiting(&mut self) -> Option<Batch> {
-        let At::Watching(watch) = &mut self.at else { return None };
-        match watch.try_next()? {
-            Ok(batch) => Some(batch),
-            Err(error) => {
+    ///
+    /// # Errors
+    /// When the watch has ended: a list comes next, and of what came since the last one some may be
+    /// missing that is older than the rest.
+    pub(crate) fn waiting(&mut self) -> Result<Option<Batch>, Ended> {
+        let At::Watching(watch) = &mut self.at else { return Ok(None) };
+        match watch.try_next() {
+            None => Ok(None),
+            Some(Ok(batch)) => Ok(Some(batch)),
+            Some(Err(error)) => {
                 self.at = At::Broken(error);
-                None
+                Err(Ended)
             }
         }
     }

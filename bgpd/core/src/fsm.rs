@@ -74,6 +74,8 @@ pub struct Session {
     plain: bool,
     /// Our process has just restarted.
     restarting: bool,
+    /// It has restarted since the host was booted, and packets were forwarded all the while.
+    restarted: bool,
     /// While routes of the peer are kept past the session that told them: until when.
     stale_until: Option<Instant>,
     /// Sessions that failed since the last stable one or manual stop; drives the pauses.
@@ -106,6 +108,7 @@ impl Session {
             connections: Vec::new(),
             plain: false,
             restarting: false,
+            restarted: false,
             stale_until: None,
             failures: 0,
             attempts_failed: 0,

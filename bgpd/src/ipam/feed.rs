@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use margay_datastore::{Entry, Store};
+use margay_datastore::{Batch, Entry, Store};
 use margay_ipam::{
     NodeName,
     allocator::{Input, Snapshot},
 };
-use margay_model::{Area, Key, Revision};
+use margay_model::{Area, Change, Key, Revision};
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use crate::follow::{Follow, Told};
+use crate::follow::{Ended, Follow, Told};
 
 /// Tells the allocator, for as long as it listens.
 pub(super) async fn follow(store: Arc<dyn Store>, to: mpsc::Sender<Input>) {
@@ -19,20 +19,25 @@ pub(super) async fn follow(store: Arc<dyn Store>, to: mpsc::Sender<Input>) {
     loop {
         let input = match follow.next().await {
             Told::Listed(entries, revision) => Input::Snapshot(snapshot(entries, revision)),
-            Told::Changed(batch) => {
-                let mut changes = batch.changes;
-                // All that waits: of a key that changed twice only the later change is told, so
-                // what is left out here may be older than what was taken.
-                while let Some(batch) = follow.waiting() {
-                    changes.extend(batch.changes);
-                }
-                Input::Changes(changes)
-            }
+            Told::Changed(batch) => match with_what_waits(&mut follow, batch) {
+                Ok(changes) => Input::Changes(changes),
+                Err(Ended) => continue, // the list that follows has them
+            },
         };
         if to.send(input).await.is_err() {
             return;
         }
     }
+}
+
+/// All that waits: of a key that changed twice only the later change is told, so what is left out
+/// may be older than what was taken.
+fn with_what_waits(follow: &mut Follow, first: Batch) -> Result<Vec<Change>, Ended> {
+    let mut changes = first.changes;
+    while let Some(batch) = follow.waiting()? {
+        changes.extend(batch.changes);
+    }
+    Ok(changes)
 }
 
 fn snapshot(entries: Vec<Entry>, at: Revision) -> Snapshot {
@@ -49,3 +54,6 @@ fn snapshot(entries: Vec<Entry>, at: Revision) -> Snapshot {
     }
     snapshot
 }
+
+#[cfg(test)]
+mod tests;

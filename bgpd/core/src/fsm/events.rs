@@ -56,7 +56,10 @@ impl Session {
             Input::Cut { connection, why } => {
                 self.end(now, connection, &Ending::Cut(why), out);
             }
-            Input::Restarting(restarting) => self.restarting = restarting,
+            Input::Restarting(restarting) => {
+                self.restarting = restarting;
+                self.restarted |= restarting;
+            }
             Input::Open(connection, open) => self.opened(now, connection, open, out),
             Input::KeepAlive(connection) => self.kept_alive(now, connection, out),
             Input::Notification(connection, notification) => {
@@ -177,7 +180,7 @@ impl Session {
     ) {
         // After a session of this process forwarding has surely gone on; after a restart it went on
         // without us.
-        let preserved = self.restarting || self.flaps > 0;
+        let preserved = self.restarted || self.flaps > 0;
         let restart = OwnRestart { restarting: self.restarting, preserved };
         let offer = Offer::new(&self.global, &self.peer, self.remote, self.plain, restart);
         // On its way since before the other one was Established.

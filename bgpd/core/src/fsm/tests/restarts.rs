@@ -184,6 +184,16 @@ fn our_open_says_that_we_restarted_until_we_have_caught_up() {
 }
 
 #[test]
+fn a_peer_that_comes_only_after_we_have_caught_up_hears_that_forwarding_went_on() {
+    let mut bench = Bench::new(global(), ours());
+    bench.give(Input::Restarting(true));
+    bench.give(Input::Restarting(false));
+    bench.give(Input::Start);
+    bench.connected();
+    assert_eq!(said(&bench), Some(capability(false, 90, &[(V4, true)])));
+}
+
+#[test]
 fn a_peer_that_waits_for_us_is_told_nothing_when_we_stop_to_come_back() {
     let (mut bench, id) = graceful();
     bench.give(Input::Stop(StopReason::Restart(String::new())));
