@@ -136,7 +136,7 @@ impl<N: Net> Rib<N> {
         out: &mut Vec<Effect>,
     ) -> usize {
         let mut used = 0;
-        if cohort.walk.is_none() && std::mem::take(&mut cohort.again) {
+        if cohort.walk.is_none() && cohort.again {
             begin_refresh(core, N::FAMILY, cohort, out);
         }
         if let Some(mut walk) = cohort.walk.take() {
@@ -435,6 +435,9 @@ fn begin_refresh(core: &Core, family: Family, cohort: &mut Cohort, out: &mut Vec
         send(cohort, bracket(family, RefreshKind::Begin), out);
     }
     cohort.walk = Some(Walk { cursor: 0, known: Known::Same, bracketed });
+    // It answers whatever was asked for until now: a walk that nobody asked for would open brackets
+    // that no other shard helps to close.
+    cohort.again = false;
 }
 
 fn end_walk(family: Family, cohort: &mut Cohort, out: &mut Vec<Effect>) {

@@ -81,6 +81,28 @@ fn requests_during_a_refresh_are_merged_into_one_more() {
 }
 
 #[test]
+fn a_walk_answers_all_requests_before_it_and_none_follows_unasked() {
+    let mut rig = pair();
+    let request = RouteRefresh { family: V4, kind: RefreshKind::Request };
+    let ask = |rig: &mut Rig| {
+        rig.event(Event::Refresh { peer: PeerId(2), epoch: rig.peers[&2].epoch, refresh: request });
+    };
+    // The second comes during a walk, the third after it and before the one that is owed.
+    ask(&mut rig);
+    ask(&mut rig);
+    let mut news = Vec::new();
+    while news.last() != Some(&Heard::Refresh(RefreshKind::End)) {
+        assert!(rig.step(), "another walk is owed");
+        news.extend(rig.peers.get_mut(&2).unwrap().news());
+    }
+    ask(&mut rig);
+    rig.settle();
+    news.extend(rig.peers.get_mut(&2).unwrap().news());
+    let begun = news.iter().filter(|h| **h == Heard::Refresh(RefreshKind::Begin)).count();
+    assert_eq!(begun, 2, "{news:?}");
+}
+
+#[test]
 fn a_withdrawal_during_a_refresh_is_not_lost() {
     let mut rig = pair();
     rig.slice = 1;
