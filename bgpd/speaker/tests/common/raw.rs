@@ -89,7 +89,9 @@ impl RawPeer {
 
     async fn frame(&mut self) -> Vec<u8> {
         loop {
-            if let Ok(Some(len)) = message::frame_len(&self.buffer, MAX_LEN) {
+            if let Ok(Some(len)) = message::frame_len(&self.buffer, MAX_LEN)
+                && len <= self.buffer.len()
+            {
                 return self.buffer.drain(..len).collect();
             }
             let mut octets = [0; 4096];
