@@ -112,6 +112,8 @@ impl Cluster {
     /// Waits until a merge may come to something else.
     pub(crate) async fn changed(&mut self) {
         loop {
+            // Without any, nothing wakes an idle daemon for them.
+            let has_secrets = !self.secrets.is_empty();
             let Self { subscription, own, announced, look, .. } = self;
             let news = async {
                 match subscription {
@@ -133,7 +135,7 @@ impl Cluster {
                         None => false,
                     }
                 } => true,
-                _ = look.tick() => self.secrets.iter().any(|(key, known)| {
+                _ = look.tick(), if has_secrets => self.secrets.iter().any(|(key, known)| {
                     read(&self.secrets_dir, key).ok() != *known
                 }),
             };
