@@ -8,6 +8,7 @@ mod cluster;
 mod config;
 mod daemon;
 mod datastore;
+mod durable;
 mod exposition;
 mod follow;
 mod http;

@@ -8,17 +8,20 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use margay_model::{ResourceKey, Revision};
 use tokio::{
-    sync::watch,
+    sync::{OnceCell, watch},
+    task::spawn_blocking,
     time::{Instant, timeout_at},
 };
 use tracing::{info, warn};
+
+use crate::durable;
 
 /// In the state directory: policy has been enforced on this node.
 const MARK: &str = "policy-enforced";
@@ -42,6 +45,8 @@ struct Shared {
     /// Something was reported, or somebody came or went.
     changed: watch::Sender<()>,
     mark: PathBuf,
+    /// The mark is on disk.
+    marked: OnceCell<()>,
 }
 
 #[derive(Debug, Default)]
@@ -105,17 +110,25 @@ impl Ready {
     /// Nothing is in force yet. The state directory tells whether somebody enforced here before.
     pub(crate) fn new(state_dir: &Path) -> Self {
         let mark = state_dir.join(MARK);
-        let state = State { expected: mark.exists(), ..State::default() };
+        // A directory that cannot be looked into may hold one: closed rather than open.
+        let expected = mark.try_exists().unwrap_or(true);
+        let state = Mutex::new(State { expected, ..State::default() });
         let (changed, _) = watch::channel(());
-        Self { shared: Arc::new(Shared { state: Mutex::new(state), changed, mark }) }
+        let marked = OnceCell::new_with(expected.then_some(()));
+        Self { shared: Arc::new(Shared { state, changed, mark, marked }) }
     }
 
     /// A subscriber that begins to report, with nothing in force yet. It takes the place of an
-    /// earlier stream of the same name.
+    /// earlier stream of the same name, and counts once the disk knows that there was one.
     ///
     /// # Errors
     /// There are too many.
-    pub(crate) fn join(&self, name: &str) -> Result<Reporter, Refused> {
+    pub(crate) async fn join(&self, name: &str) -> Result<Reporter, Refused> {
+        self.shared.lock().expected = true;
+        if let Err(error) = self.shared.marked.get_or_try_init(|| self.remember()).await {
+            // For this life of the daemon it is remembered all the same.
+            warn!(path = %self.shared.mark.display(), err = %error, "cannot remember that policy is enforced here; the next subscriber tries again");
+        }
         let mut state = self.shared.lock();
         let name: Arc<str> = name.into();
         if state.subscribers.len() >= MAX_SUBSCRIBERS && !state.subscribers.contains_key(&name) {
@@ -125,15 +138,16 @@ impl Ready {
         state.next += 1;
         let subscriber = Subscriber { id, in_force: BTreeMap::new() };
         state.subscribers.insert(Arc::clone(&name), subscriber);
-        let first = !std::mem::replace(&mut state.expected, true);
         drop(state);
-        if first && let Err(error) = fs::write(&self.shared.mark, MARK_TEXT) {
-            // For this life of the daemon it is remembered all the same.
-            warn!(path = %self.shared.mark.display(), err = %error, "cannot remember that policy is enforced here");
-        }
         info!(subscriber = %name, "a subscriber reports what is in force");
         self.shared.changed.send_replace(());
         Ok(Reporter { shared: Arc::clone(&self.shared), name, id })
+    }
+
+    /// Leaves the mark for later lives of the daemon.
+    async fn remember(&self) -> io::Result<()> {
+        let mark = self.shared.mark.clone();
+        spawn_blocking(move || durable::write(&mark, MARK_TEXT)).await.map_err(io::Error::other)?
     }
 
     /// Waits until everybody who enforces policy here has this endpoint in force as of

@@ -72,7 +72,7 @@ impl sync_server::Sync for Sync {
             return Err(invalid_argument("subscriber", "who reports?"));
         }
         // Dropped with this call, however it ends: then nothing of it is in force any more.
-        let reporter = self.ready.join(&first.subscriber).map_err(refused)?;
+        let reporter = self.ready.join(&first.subscriber).await.map_err(refused)?;
         let mut report = Some(first);
         while let Some(message) = report {
             for told in message.endpoints {

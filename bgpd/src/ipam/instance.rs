@@ -3,14 +3,12 @@
 //! Promises: the same id for as long as the state directory lives, a new one with a new directory,
 //! and never half of one. Two daemons under one node name differ in it.
 
-use std::{
-    fs::{self, File},
-    io::{ErrorKind, Write},
-    path::Path,
-};
+use std::{fs, io::ErrorKind, path::Path};
 
 use anyhow::{Context, Result};
 use margay_ipam::Instance;
+
+use crate::durable;
 
 const FILE: &str = "instance";
 
@@ -24,7 +22,7 @@ pub(super) fn of(state_dir: &Path) -> Result<Instance> {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let text = uuid::Uuid::new_v4().to_string();
-            write(state_dir, &path, &text)
+            durable::write(&path, &format!("{text}\n"))
                 .with_context(|| format!("cannot write {}", path.display()))?;
             text
         }
@@ -42,16 +40,6 @@ pub(super) fn of(state_dir: &Path) -> Result<Instance> {
             path.display()
         )
     })
-}
-
-/// Whole or not at all, and still there after a power cut.
-fn write(folder: &Path, path: &Path, text: &str) -> std::io::Result<()> {
-    let new = folder.join(format!("{FILE}.new"));
-    let mut file = File::create(&new)?;
-    writeln!(file, "{text}")?;
-    file.sync_all()?;
-    fs::rename(&new, path)?;
-    File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]

@@ -1,14 +1,12 @@
 //! What this node is called.
 
-use std::{
-    fs::{self, File},
-    io::{self, Write},
-    path::Path,
-};
+use std::{fs, io, path::Path};
 
 use bgp_desired::Desired;
 use margay_model::{Kind, meta};
 use tracing::warn;
+
+use crate::durable;
 
 /// In the state directory: the name under which this node is known to a cluster.
 const FILE: &str = "node-name";
@@ -38,7 +36,7 @@ pub(crate) fn settle(desired: &Desired) -> String {
     let path = desired.node.state_dir.join(FILE);
     if desired.node.registration.enabled
         && stored(&path).as_ref() != Some(&name)
-        && let Err(error) = store(&path, &name)
+        && let Err(error) = durable::write(&path, &format!("{name}\n"))
     {
         warn!(file = %path.display(), err = %error, "cannot remember the name of this node");
     }
@@ -60,16 +58,6 @@ fn stored(path: &Path) -> Option<String> {
         return None;
     }
     Some(name.to_owned())
-}
-
-/// Whole or not at all, and still there after a power cut.
-fn store(path: &Path, name: &str) -> io::Result<()> {
-    let new = path.with_extension("new");
-    let mut file = File::create(&new)?;
-    writeln!(file, "{name}")?;
-    file.sync_all()?;
-    fs::rename(&new, path)?;
-    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
 #[cfg(test)]

@@ -22,6 +22,10 @@ impl Bench {
         Self { ready: Ready::new(state_dir.path()), state_dir }
     }
 
+    async fn join(&self, name: &str) -> Reporter {
+        self.ready.join(name).await.expect("room")
+    }
+
     /// What a wait says that does not wait.
     async fn now(&self, name: &str, generation: u64) -> Result<Verdict, NotReady> {
         self.ready.wait(&endpoint(name), Revision(generation), Instant::now()).await
@@ -46,7 +50,7 @@ async fn nobody_is_waited_for_where_nobody_ever_enforced() {
 #[tokio::test]
 async fn an_endpoint_is_in_force_at_its_generation_and_at_earlier_ones() {
     let bench = Bench::new();
-    let dataplane = bench.ready.join("dataplane").expect("room");
+    let dataplane = bench.join("dataplane").await;
     assert_eq!(bench.now("web", 1).await, awaited(&["dataplane"]));
     dataplane.report(endpoint("web"), Some(Revision(7))).expect("taken");
     assert_eq!(bench.now("web", 7).await, Ok(Verdict::InForce));
@@ -60,7 +64,7 @@ async fn an_endpoint_is_in_force_at_its_generation_and_at_earlier_ones() {
 #[tokio::test]
 async fn everybody_who_reports_is_waited_for() {
     let bench = Bench::new();
-    let [one, two] = ["one", "two"].map(|name| bench.ready.join(name).expect("room"));
+    let (one, two) = (bench.join("one").await, bench.join("two").await);
     one.report(endpoint("web"), Some(Revision(1))).expect("taken");
     assert_eq!(bench.now("web", 1).await, awaited(&["two"]));
     two.report(endpoint("web"), Some(Revision(2))).expect("taken");
@@ -71,7 +75,7 @@ async fn everybody_who_reports_is_waited_for() {
 #[tokio::test]
 async fn a_wait_ends_with_the_report_and_with_a_silent_subscriber_that_leaves() {
     let bench = Bench::new();
-    let [one, two] = ["one", "two"].map(|name| bench.ready.join(name).expect("room"));
+    let (one, two) = (bench.join("one").await, bench.join("two").await);
     let waits = tokio::spawn(bench.waits("web"));
     one.report(endpoint("web"), Some(Revision(1))).expect("taken");
     drop(two);
@@ -82,7 +86,7 @@ async fn a_wait_ends_with_the_report_and_with_a_silent_subscriber_that_leaves() 
 #[tokio::test]
 async fn what_was_reported_goes_with_its_stream_and_the_node_stays_closed() {
     let bench = Bench::new();
-    let dataplane = bench.ready.join("dataplane").expect("room");
+    let dataplane = bench.join("dataplane").await;
     dataplane.report(endpoint("web"), Some(Revision(1))).expect("taken");
     drop(dataplane);
     assert_eq!(bench.now("web", 1).await, Err(NotReady::Away));
@@ -95,9 +99,9 @@ async fn what_was_reported_goes_with_its_stream_and_the_node_stays_closed() {
 #[tokio::test]
 async fn a_subscriber_that_comes_again_begins_with_nothing_and_its_old_stream_counts_no_more() {
     let bench = Bench::new();
-    let old = bench.ready.join("dataplane").expect("room");
+    let old = bench.join("dataplane").await;
     old.report(endpoint("web"), Some(Revision(1))).expect("taken");
-    let new = bench.ready.join("dataplane").expect("room");
+    let new = bench.join("dataplane").await;
     assert_eq!(bench.now("web", 1).await, awaited(&["dataplane"]));
     assert_eq!(old.report(endpoint("web"), Some(Revision(1))), Err(Refused::Replaced));
     new.report(endpoint("web"), Some(Revision(1))).expect("taken");
@@ -108,15 +112,43 @@ async fn a_subscriber_that_comes_again_begins_with_nothing_and_its_old_stream_co
 #[tokio::test]
 async fn reports_are_bounded() {
     let bench = Bench::new();
-    let dataplane = bench.ready.join("0").expect("room");
+    let dataplane = bench.join("0").await;
     for at in 0..MAX_ENDPOINTS {
         dataplane.report(endpoint(&at.to_string()), Some(Revision(1))).expect("room");
     }
     assert_eq!(dataplane.report(endpoint("web"), Some(Revision(1))), Err(Refused::Endpoints));
     dataplane.report(endpoint("0"), Some(Revision(2))).expect("known already");
-    let others: Vec<_> =
-        (1..MAX_SUBSCRIBERS).map(|at| bench.ready.join(&at.to_string()).expect("room")).collect();
-    assert_eq!(bench.ready.join("more").err(), Some(Refused::Subscribers));
+    let mut others = Vec::new();
+    for at in 1..MAX_SUBSCRIBERS {
+        others.push(bench.join(&at.to_string()).await);
+    }
+    assert_eq!(bench.ready.join("more").await.err(), Some(Refused::Subscribers));
     drop(others);
-    assert!(bench.ready.join("more").is_ok());
+    assert!(bench.ready.join("more").await.is_ok());
+}
+
+#[tokio::test]
+async fn what_could_not_be_remembered_is_remembered_with_the_next_one_who_reports() {
+    let bench = Bench::new();
+    let expected = || Ready::new(bench.state_dir.path()).shared.lock().expected;
+    let in_the_way = bench.state_dir.path().join(MARK).with_extension("new");
+    std::fs::create_dir(&in_the_way).expect("in the way");
+    let one = bench.join("one").await;
+    assert!(!expected(), "the disk does not take it");
+    assert_eq!(bench.now("web", 1).await, awaited(&["one"]), "it counts all the same");
+    drop(one);
+    assert_eq!(bench.now("web", 1).await, Err(NotReady::Away));
+    std::fs::remove_dir(&in_the_way).expect("out of the way");
+    drop(bench.join("one").await);
+    assert!(expected());
+}
+
+#[tokio::test]
+async fn a_state_directory_that_cannot_be_looked_into_may_know_of_one() {
+    let bench = Bench::new();
+    let file = bench.state_dir.path().join("file");
+    std::fs::write(&file, "").expect("written");
+    let ready = Ready::new(&file);
+    let verdict = ready.wait(&endpoint("web"), Revision(1), Instant::now()).await;
+    assert_eq!(verdict, Err(NotReady::Away));
 }
