@@ -30,6 +30,8 @@ pub use api::{
 };
 pub use impact::{Impact, change_impact, global_change_concerns_peers, global_change_impact};
 
+use bgp_packet::FamilySet;
+
 use crate::config::{GlobalConfig, PeerAddress, PeerConfig};
 use connection::{Connection, Direction};
 use timers::Jitter;
@@ -78,6 +80,8 @@ pub struct Session {
     restarted: bool,
     /// While routes of the peer are kept past the session that told them: until when.
     stale_until: Option<Instant>,
+    /// Families that these are of, while `stale_until` is there.
+    stale: FamilySet,
     /// Sessions that failed since the last stable one or manual stop; drives the pauses.
     failures: u32,
     /// Connections that could not be made or ended before the peer's OPEN, likewise.
@@ -110,6 +114,7 @@ impl Session {
             restarting: false,
             restarted: false,
             stale_until: None,
+            stale: FamilySet::EMPTY,
             failures: 0,
             attempts_failed: 0,
             connect_retries: 0,

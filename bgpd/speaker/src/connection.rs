@@ -113,11 +113,10 @@ impl Pulse {
         self.updated.store(stamp, Relaxed);
     }
 
-    /// An End-of-RIB was read.
-    pub(crate) fn ended(&self, family: Family) {
-        if let Some(bit) = Family::SUPPORTED.iter().position(|known| *known == family) {
-            self.end_of_rib.fetch_or(1 << bit, Relaxed);
-        }
+    /// An End-of-RIB was read; whether it was the first of its family.
+    pub(crate) fn ended(&self, family: Family) -> bool {
+        let bit = Family::SUPPORTED.iter().position(|known| *known == family);
+        bit.is_some_and(|bit| self.end_of_rib.fetch_or(1 << bit, Relaxed) >> bit & 1 == 0)
     }
 
     /// Families whose End-of-RIB was read.

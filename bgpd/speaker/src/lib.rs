@@ -8,6 +8,7 @@
 #![deny(unsafe_code)]
 
 mod addresses;
+mod arrivals;
 mod connection;
 mod events;
 mod handle;

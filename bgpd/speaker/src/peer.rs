@@ -30,6 +30,7 @@ use tracing::{debug, info, warn};
 
 pub use self::status::{AdminState, PeerStatus, TimersLeft, Transport};
 use crate::{
+    arrivals::Arrivals,
     connection::{
         Link, Receiving,
         reader::{Received, Report},
@@ -38,7 +39,7 @@ use crate::{
     kernel::Kernel,
     metrics::{MessageKind, PeerCounters},
     newcomers::Newcomer,
-    shard::{Notice, Shards},
+    shard::Shards,
     transport,
 };
 
@@ -102,9 +103,19 @@ pub(crate) struct PeerSetup {
     pub(crate) readers: tokio::runtime::Handle,
     pub(crate) seed: u64,
     /// To the speaker.
-    pub(crate) notices: mpsc::Sender<Notice>,
-    /// The process has just restarted.
-    pub(crate) restarting: bool,
+    pub(crate) arrivals: Arc<Arrivals>,
+    pub(crate) former: Former,
+}
+
+/// The process before this one, as far as peers are concerned (RFC 4724 §4.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Former {
+    /// There was none, or it ended for good.
+    Gone,
+    /// The kernel goes on as it left it, and what it knew is being learnt again.
+    Missed,
+    /// The kernel went on, and what it knew has been learnt again, as far as that was waited for.
+    Replaced,
 }
 
 struct Connection {
@@ -216,8 +227,11 @@ impl PeerTask {
 
     /// Runs until told to stop; a dynamic peer also ends with its last connection.
     pub(crate) async fn run(mut self) -> PeerId {
-        if self.setup.restarting {
+        if self.setup.former != Former::Gone {
             self.input(Input::Restarting(true)).await;
+        }
+        if self.setup.former == Former::Replaced {
+            self.input(Input::Restarting(false)).await;
         }
         if self.admin == AdminState::Up {
             self.input(Input::Start).await;
@@ -321,6 +335,7 @@ impl PeerTask {
             Received::Open(open) => Input::Open(id, open),
             Received::KeepAlive => Input::KeepAlive(id),
             Received::Update => Input::Update(id),
+            Received::EndOfRib(family) => Input::EndOfRib(id, family),
             Received::Notification(notification) => Input::Notification(id, notification),
             Received::RouteRefresh(refresh) => Input::RouteRefresh(id, refresh),
             Received::Malformed(answer) => Input::Malformed(id, answer),

@@ -49,23 +49,17 @@ pub struct RouteChange {
     pub best: Option<Arc<RouteRow>>,
 }
 
-/// What the speaker is told by shards.
+/// What the speaker is told by shards: one has worked off a peer's End-of-RIB.
 #[derive(Debug)]
-pub(crate) enum Notice {
-    /// A shard has worked off a peer's End-of-RIB.
-    EndOfRib {
-        /// Of whom.
-        peer: PeerId,
-        /// Which session.
-        epoch: Epoch,
-        /// For which family.
-        family: Family,
-        /// All families of the session.
-        families: FamilySet,
-    },
-    /// A peer has come up that need not be waited for after a restart: it waits for us, or marks no
-    /// end of its routes.
-    NotAwaited(PeerId),
+pub(crate) struct Notice {
+    /// Of whom.
+    pub(crate) peer: PeerId,
+    /// Which session.
+    pub(crate) epoch: Epoch,
+    /// For which family.
+    pub(crate) family: Family,
+    /// All families of the session.
+    pub(crate) families: FamilySet,
 }
 
 /// A session, as the kernel side knows it.

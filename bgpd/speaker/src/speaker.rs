@@ -1,6 +1,7 @@
 //! The task that owns the set of peers: matches connections to them, originates routes, applies
 //! new configurations, and tells the kernel side when routes of a former process may go.
 
+mod deferral;
 mod difference;
 mod dynamic;
 mod keys;
@@ -32,6 +33,7 @@ use tracing::{debug, error, info, warn};
 
 use self::{keys::Keys, orders::SpeakerOrder, sync::Sync};
 use crate::{
+    arrivals::Arrivals,
     events::PeerEvent,
     handle::SpeakerHandle,
     kernel::{Changes, Kernel, KernelEvents},
@@ -105,7 +107,7 @@ pub struct Speaker {
     heard: mpsc::Receiver<Heard>,
     heard_sender: mpsc::Sender<Heard>,
     notices: mpsc::Receiver<Notice>,
-    notices_sender: mpsc::Sender<Notice>,
+    arrivals: Arc<Arrivals>,
     events: broadcast::Sender<PeerEvent>,
     peers: BTreeMap<String, Entry>,
     /// Configured peers with a prefix.
@@ -169,7 +171,7 @@ impl Speaker {
             heard,
             heard_sender,
             notices,
-            notices_sender,
+            arrivals: Arc::default(),
             events: events.clone(),
             peers: BTreeMap::new(),
             templates: BTreeMap::new(),
@@ -184,7 +186,7 @@ impl Speaker {
             seed: seed(),
         };
         if speaker.is_awaited() {
-            speaker.sync.defer();
+            speaker.sync.defer(Instant::now());
             speaker.shards.event(|| Event::Defer(true)).await;
         }
         let mut own = speaker.originator.set_links(&speaker.kernel.links());
@@ -210,6 +212,7 @@ impl Speaker {
 
     async fn run(mut self) {
         let kernel_events = Arc::clone(&self.kernel_events);
+        let arrivals = Arc::clone(&self.arrivals);
         let mut collect = tokio::time::interval(COLLECT);
         collect.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -229,6 +232,8 @@ impl Speaker {
                 Some((stream, remote)) = self.incoming.recv() => self.accept(stream, remote).await,
                 changes = kernel_events.next() => self.kernel_changed(changes).await,
                 Some(heard) = self.heard.recv() => self.heard(heard).await,
+                // A session before the End-of-RIB that comes by it, and before its task ends.
+                arrived = arrivals.next() => self.arrived(arrived),
                 Some(notice) = self.notices.recv() => self.notice(&notice),
                 Some(ended) = self.tasks.join_next() => self.ended(ended),
                 Some(ended) = self.service_tasks.join_next() => service_ended(ended),
@@ -308,8 +313,8 @@ impl Speaker {
             events: self.events.clone(),
             readers: self.readers.handle().clone(),
             seed: self.seed,
-            notices: self.notices_sender.clone(),
-            restarting: self.sync.is_deferring(),
+            arrivals: Arc::clone(&self.arrivals),
+            former: self.sync.former(),
         };
         let (task, handle) = PeerTask::new(setup);
         self.tasks.spawn(task.run());
@@ -336,7 +341,7 @@ impl Speaker {
         match ended {
             Ok(id) => {
                 self.resting_ids.push_back(id);
-                self.sync.gone(id);
+                self.sync.gone(Instant::now(), id);
                 // A dynamic peer has gone; a configured one was taken out by whoever stopped it.
                 self.peers.retain(|_, entry| entry.handle.id != id);
             }

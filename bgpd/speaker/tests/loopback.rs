@@ -5,7 +5,9 @@ mod common;
 use std::time::Duration;
 
 use bgp_core::{
-    config::{MaxPrefixAction, MaxPrefixes, PeerAddress, PeerAsn, Secret},
+    config::{
+        GracefulRestart, MaxPrefixAction, MaxPrefixes, PeerAddress, PeerAsn, PeerConfig, Secret,
+    },
     fsm::{ErrorDirection, State},
     policy::{CommunityValue, RoutePolicy},
     rib::{RouteQuery, Select, SoftReset, View},
@@ -234,6 +236,46 @@ async fn peers_from_a_range_are_taken_up_to_the_limit() {
     until("the first forgotten", async || center.peer("127.0.0.72").await.is_err()).await;
     second.stop(String::new(), Stop::ForGood).await;
     center.stop(String::new(), Stop::ForGood).await;
+}
+
+/// This end's view of another, with graceful restart.
+fn graceful(end: &End, other: &End) -> PeerConfig {
+    let graceful_restart = Some(GracefulRestart { restart_time: Duration::from_secs(120) });
+    PeerConfig { graceful_restart, ..end.peer(other) }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_restart_who_kept_nothing_hears_at_once_what_is_known() {
+    let (a, b) = pair(161, &["10.161.0.0/16"], &[]);
+    let absent = End::new(163, &[]);
+    let (left, _) = a.restart(vec![a.peer(&b), graceful(&a, &absent)]).await;
+    let (right, _) = b.start(vec![b.peer(&a)]).await;
+    until("the route", async || knows(&right, &["10.161.0.0/16"]).await).await;
+    until("the end of all routes", async || {
+        peer(&right, "p161").await.status.end_of_rib.contains(Family::IPV4_UNICAST)
+    })
+    .await;
+    left.stop(String::new(), Stop::ForGood).await;
+    right.stop(String::new(), Stop::ForGood).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_restart_peers_that_may_come_from_a_range_keep_nobody_waiting() {
+    let (a, b) = pair(171, &["10.171.0.0/16"], &["10.172.0.0/16"]);
+    let mut range = graceful(&a, &b);
+    range.name = "range".to_owned();
+    range.address = PeerAddress::Dynamic { prefix: net("127.0.0.172/30"), max_peers: 4 };
+    range.asn = PeerAsn::External;
+    range.local_address = None;
+    let (left, kernel) = a.restart(vec![graceful(&a, &b), range]).await;
+    let (right, _) = b.start(vec![graceful(&b, &a)]).await;
+    until("the route", async || knows(&right, &["10.171.0.0/16"]).await).await;
+    until("the other one in the kernel", async || {
+        kernel.wishes.lock().expect("unharmed").contains_key(&net("10.172.0.0/16"))
+    })
+    .await;
+    left.stop(String::new(), Stop::ForGood).await;
+    right.stop(String::new(), Stop::ForGood).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

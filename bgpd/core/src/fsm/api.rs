@@ -117,6 +117,9 @@ pub enum Input {
     /// An UPDATE arrived. Its contents go past the session, straight to the RIB; when Established
     /// it only restarts the hold timer, else it is an FSM error.
     Update(ConnectionId),
+    /// The peer's End-of-RIB for a family was read, behind its routes: what it has not told again by
+    /// now, it will not.
+    EndOfRib(ConnectionId, Family),
     /// What arrived could not be decoded: answer with this and end the connection.
     Malformed(ConnectionId, Notification),
     /// The socket took octets we had queued (restarts the send-hold timer, RFC 9687).

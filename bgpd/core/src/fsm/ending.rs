@@ -161,12 +161,20 @@ impl Session {
             return;
         }
         let (families, until) = kept.unwrap_or((FamilySet::EMPTY, None));
-        self.stale_until = until;
+        (self.stale_until, self.stale) = (until, families);
         out.push(Output::Down(connection.id, families));
         self.flaps += 1;
         let since = self.established_at.take();
         if since.is_some_and(|since| now.saturating_duration_since(since) >= timers::STABLE) {
             self.failures = 0;
+        }
+    }
+
+    /// So much less of what was kept of the peer is stale; there may be nothing left to wait for.
+    pub(super) fn settled(&mut self, families: FamilySet) {
+        self.stale = self.stale.iter().filter(|family| !families.contains(*family)).collect();
+        if self.stale.is_empty() {
+            self.stale_until = None;
         }
     }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bgp_packet::{
-    Capability, Notification, Open, RefreshKind, RouteRefresh,
+    Capability, FamilySet, Notification, Open, RefreshKind, RouteRefresh,
     notification::{code, header_error},
 };
 
@@ -77,6 +77,11 @@ impl Session {
                 Some(_) => self.unexpected(now, connection, message_type::UPDATE, out),
                 None => {}
             },
+            Input::EndOfRib(connection, family) => {
+                if self.established_connection() == Some(connection) {
+                    self.settled([family].into_iter().collect());
+                }
+            }
             Input::Malformed(connection, notification) => {
                 self.end(now, connection, &Ending::Sent(notification, None), out);
             }
@@ -337,6 +342,10 @@ impl Session {
         self.attempts_failed = 0;
         if self.stale_until.is_some() {
             self.stale_until = Some(now + timers::STALE);
+            // What it did not go on forwarding by has gone already (RFC 4724 §4.2).
+            let preserved = negotiated.graceful_restart.map_or(FamilySet::EMPTY, |p| p.preserved);
+            let gone = self.stale.iter().filter(|family| !preserved.contains(*family)).collect();
+            self.settled(gone);
         }
         self.abandon_attempt(out);
         out.push(Output::Established(id, negotiated));

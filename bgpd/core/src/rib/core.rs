@@ -11,7 +11,7 @@ use super::{
     event::{Effect, Install, ShardConfig},
     interned::Interned,
     query::Reason,
-    session::{Origin, Sessions},
+    session::{Origin, Session, Sessions},
     table::{AS_LOOP, BAD_NEXT_HOP, INELIGIBLE, NONE, ORIGINATOR_LOOP, Path, REJECTED},
 };
 use crate::{
@@ -31,7 +31,7 @@ pub(crate) struct Core {
     pub effects: Vec<Effect>,
     /// [`Effect::Changed`] is wanted.
     pub watched: bool,
-    /// After a restart: nothing is sent or installed yet.
+    /// After a restart: nothing is installed yet, nor sent to peers that kept what they had of us.
     pub deferring: bool,
     /// Which interfaces routes of our own lead out by, by session and prefix: few have one.
     pub local_interfaces: BTreeMap<(u16, IpNet), InterfaceName>,
@@ -53,6 +53,18 @@ impl Core {
 
     pub fn decision(&self) -> &DecisionConfig {
         &self.config.global.decision
+    }
+
+    /// Whether a session is to hear nothing yet.
+    pub fn withholds(&self, session: u16) -> bool {
+        self.deferring && self.is_graceful(session)
+    }
+
+    /// Whether a session's peer kept what it had of us when we restarted (RFC 4724 §4.1). Any other
+    /// forgot it, and a table in parts is more than it has.
+    pub fn is_graceful(&self, session: u16) -> bool {
+        let graceful = |peer: &Session| peer.negotiated.graceful_restart.is_some();
+        self.sessions.peer(session).is_some_and(graceful)
     }
 
     /// Whether more than one path of a prefix may be installed.

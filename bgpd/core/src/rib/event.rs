@@ -181,8 +181,9 @@ pub enum Event {
         /// Who.
         peer: PeerId,
     },
-    /// After a restart: nothing is sent or installed until `false`, so that peers and kernel, who
-    /// keep what they had, do not see half of a table (RFC 4724 §4.1).
+    /// After a restart: until `false` nothing is installed, nor sent to peers that restart gracefully,
+    /// so that these and the kernel, who keep what they had, do not see half of a table (RFC 4724
+    /// §4.1). Other peers are sent what is known.
     Defer(bool),
     /// Routes from a peer.
     Routes {

@@ -10,7 +10,7 @@ use super::{
     group::{Chosen, Group},
     net::Net,
     scan::Scan,
-    session::Limit,
+    session::{Limit, Standing},
     table::{BLACKHOLE, INELIGIBLE, NONE, NewPath, PathFlags, Table},
 };
 use crate::rib::event::Effect;
@@ -145,7 +145,7 @@ impl<N: Net> Rib<N> {
                 too_many(core, new.session, net);
             }
             Err(_) => {
-                if !new.flags.any(INELIGIBLE) && !accept(core, new.session, N::INDEX) {
+                if !recount::<N>(core, new.session, None, Some(new.flags)) {
                     discard(core, new.attrs_in, new.attrs);
                     self.vacate(slot);
                     return;
@@ -159,7 +159,7 @@ impl<N: Net> Rib<N> {
                 let same = old.attrs_in == new.attrs_in
                     && old.attrs == new.attrs
                     && old.flags.bits() == new.flags.bits();
-                if !same && !recount::<N>(core, new.session, old.flags, new.flags) {
+                if !recount::<N>(core, new.session, Some(old.flags), Some(new.flags)) {
                     discard(core, new.attrs_in, new.attrs);
                     self.remove(core, slot, path, before);
                     return;
@@ -200,11 +200,8 @@ impl<N: Net> Rib<N> {
     /// Takes a path out of its list and its counts; [`settle`](Self::settle) must follow.
     pub fn take_out(&mut self, core: &mut Core, slot: u32, path: u32) {
         let record = *self.table.path(path);
-        let source = core.sessions.get_mut(record.session);
-        source.inbound[N::INDEX].received -= 1;
-        if !record.flags.any(INELIGIBLE) {
-            source.unaccept(N::INDEX);
-        }
+        core.sessions.get_mut(record.session).inbound[N::INDEX].received -= 1;
+        recount::<N>(core, record.session, Some(record.flags), None);
         self.table.unlink(slot, path);
         self.untell(slot, path);
         discard(core, record.attrs_in, record.attrs);
@@ -238,7 +235,7 @@ impl<N: Net> Rib<N> {
             return false;
         }
         let flags = PathFlags::new(bits, old.flags.round());
-        if !recount::<N>(core, old.session, old.flags, flags) {
+        if !recount::<N>(core, old.session, Some(old.flags), Some(flags)) {
             core.sets.release(attrs);
             self.take_out(core, slot, path);
             return true;
@@ -524,22 +521,23 @@ fn too_many<N: Net>(core: &mut Core, session: u16, net: N) {
     }
 }
 
-/// Counts for `max-prefixes` after a change of flags; `false`: the path must go.
-fn recount<N: Net>(core: &mut Core, session: u16, old: PathFlags, new: PathFlags) -> bool {
-    match (old.any(INELIGIBLE), new.any(INELIGIBLE)) {
-        (true, false) => accept(core, session, N::INDEX),
-        (false, true) => {
-            core.sessions.get_mut(session).unaccept(N::INDEX);
-            true
-        }
-        _ => true,
-    }
-}
-
-/// Counts an accepted path; `false`: it must not be kept.
-fn accept(core: &mut Core, session: u16, family: usize) -> bool {
-    let limit = core.sessions.get_mut(session).accept(family);
-    report(core, session, family, limit);
+/// Counts for `max-prefixes` after a path came, changed or went; `false`: it must not be there, and
+/// counts as it did before.
+fn recount<N: Net>(
+    core: &mut Core,
+    session: u16,
+    was: Option<PathFlags>,
+    is: Option<PathFlags>,
+) -> bool {
+    let slot = core.sessions.get_mut(session);
+    let standing = |flags: Option<PathFlags>| {
+        flags.map_or(Standing::Out, |flags| {
+            slot.inbound[N::INDEX].standing(!flags.any(INELIGIBLE), flags.round())
+        })
+    };
+    let (was, is) = (standing(was), standing(is));
+    let limit = slot.count(N::INDEX, was, is);
+    report(core, session, N::INDEX, limit);
     !matches!(limit, Limit::Discard(_))
 }
 

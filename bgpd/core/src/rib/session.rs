@@ -74,8 +74,14 @@ pub(crate) struct Inbound {
     pub received: u32,
     /// Of these eligible as far as import is concerned.
     pub accepted: u32,
-    /// Of these told to the other shards.
+    /// Of these not told by this session, but by one before: no limit counts them.
+    kept: u32,
+    /// Paths told by a session before, eligible or not.
+    older: u32,
+    /// Of the others told to the other shards.
     published: u32,
+    /// Round in which this session began: `older` paths are of rounds before.
+    began: u8,
     /// Round of route refresh (modulo 16).
     pub round: u8,
     /// When the peer's BoRR came, until its EoRR.
@@ -108,6 +114,34 @@ impl Inbound {
         self.round = (self.round + 1) & 15;
         self.refreshing = None;
         self.recovering = true;
+        self.began = self.round;
+        (self.kept, self.older) = (self.accepted, self.received);
+    }
+
+    /// How a path counts that was last announced in `round`.
+    pub fn standing(&self, eligible: bool, round: u8) -> Standing {
+        let age = |round: u8| self.round.wrapping_sub(round) & 15;
+        match (eligible, self.older > 0 && age(round) > age(self.began)) {
+            (true, false) => Standing::Told,
+            (true, true) => Standing::Kept,
+            (false, true) => Standing::OldOut,
+            (false, false) => Standing::Out,
+        }
+    }
+
+    fn add(&mut self, standing: Standing) {
+        self.accepted += u32::from(matches!(standing, Standing::Told | Standing::Kept));
+        self.kept += u32::from(standing == Standing::Kept);
+        self.older += u32::from(matches!(standing, Standing::Kept | Standing::OldOut));
+    }
+
+    fn subtract(&mut self, standing: Standing) {
+        self.accepted -= u32::from(matches!(standing, Standing::Told | Standing::Kept));
+        // Sixteen refreshes during one sweep, and new paths are taken for old ones.
+        let kept = self.kept.saturating_sub(u32::from(standing == Standing::Kept));
+        self.kept = kept.min(self.accepted);
+        let old = matches!(standing, Standing::Kept | Standing::OldOut);
+        self.older = self.older.saturating_sub(u32::from(old));
     }
 
     /// Whether a path last announced in `round` was told by a session before, and not again.
@@ -120,6 +154,19 @@ impl Inbound {
         let age = |round: u8| self.round.wrapping_sub(round) & 15;
         age(round) > age(self.swept)
     }
+}
+
+/// How a path counts for its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Not at all: it is not there, or not eligible.
+    Out,
+    /// Nor does it, but a former session told it (RFC 4724).
+    OldOut,
+    /// It is in use, but the session has yet to tell it: a former one did.
+    Kept,
+    /// The session told it: `max-prefixes` counts it.
+    Told,
 }
 
 /// A place in the list of sessions.
@@ -256,8 +303,9 @@ impl Sessions {
         slot.session = Some(Box::new(session));
         for family in 0..2 {
             let inbound = &mut slot.inbound[family];
-            // The counter is a new one.
+            // The counter is a new one, and so are the levels.
             (inbound.published, inbound.ended) = (0, false);
+            (inbound.warned, inbound.exceeded, inbound.exceeded_paths) = (false, false, false);
             slot.publish(family);
         }
         self.by_address.entry(slot.seen.address).or_default().push(number);
@@ -357,16 +405,33 @@ pub(crate) enum Limit {
 }
 
 impl Slot {
-    /// Counts one more accepted path.
-    pub fn accept(&mut self, family: usize) -> Limit {
-        self.inbound[family].accepted += 1;
+    /// Counts a path anew. Where the answer is [`Limit::Discard`] it counts as before.
+    pub fn count(&mut self, family: usize, was: Standing, is: Standing) -> Limit {
+        if was == is {
+            return Limit::Within;
+        }
+        let inbound = &mut self.inbound[family];
+        inbound.add(is);
+        inbound.subtract(was);
+        match is {
+            Standing::Told => self.rise(family, was),
+            Standing::Out | Standing::OldOut | Standing::Kept => {
+                self.fall(family);
+                Limit::Within
+            }
+        }
+    }
+
+    /// One more path counts, which counted as `was`.
+    fn rise(&mut self, family: usize, was: Standing) -> Limit {
         let Some(limits) = self.limits() else { return Limit::Within };
         let count = self.publish(family);
         let inbound = &mut self.inbound[family];
         if count > limits.limit {
             let first = !std::mem::replace(&mut inbound.exceeded, true);
             if limits.action == MaxPrefixAction::Discard {
-                inbound.accepted -= 1;
+                inbound.add(was);
+                inbound.subtract(Standing::Told);
                 self.publish(family);
                 return Limit::Discard(if first { count } else { 0 });
             }
@@ -395,9 +460,8 @@ impl Slot {
         if inbound.warned { Limit::Warn(count) } else { Limit::Within }
     }
 
-    /// Counts one accepted path less. Levels fire again once the count has fallen clearly below.
-    pub fn unaccept(&mut self, family: usize) {
-        self.inbound[family].accepted -= 1;
+    /// One path less may count. Levels fire again once the count has fallen clearly below.
+    fn fall(&mut self, family: usize) {
         let Some(limits) = self.limits() else { return };
         let count = self.publish(family);
         let inbound = &mut self.inbound[family];
@@ -414,9 +478,10 @@ impl Slot {
     /// where there is a limit: a locked addition a path is a third of the cost of taking it in.
     pub fn publish(&mut self, family: usize) -> u32 {
         let inbound = &mut self.inbound[family];
-        let new = inbound.accepted.wrapping_sub(inbound.published);
-        inbound.published = inbound.accepted;
-        let Some(session) = &self.session else { return inbound.accepted };
+        let told = inbound.accepted - inbound.kept;
+        let new = told.wrapping_sub(inbound.published);
+        inbound.published = told;
+        let Some(session) = &self.session else { return told };
         session.accepted.0[family].fetch_add(new, Ordering::Relaxed).wrapping_add(new)
     }
 }

@@ -175,7 +175,7 @@ impl Shard {
                 });
                 self.v4.join(&self.core, session);
                 self.v6.join(&self.core, session);
-                if self.core.deferring {
+                if self.core.withholds(session) {
                     self.v4.block(&self.core, session, true);
                     self.v6.block(&self.core, session, true);
                 }
@@ -227,7 +227,7 @@ impl Shard {
                 }
             }
             Event::Blocked(peer, epoch) => self.block((peer, epoch), true),
-            Event::Drained(peer, epoch) => self.block((peer, epoch), self.core.deferring),
+            Event::Drained(peer, epoch) => self.block((peer, epoch), false),
             Event::SoftReset { peer, direction } => {
                 let Some(session) = core.sessions.of_peer(peer) else { return };
                 if direction != SoftReset::Out {
@@ -307,7 +307,8 @@ impl Shard {
 
     fn defer(&mut self, deferring: bool) {
         self.core.deferring = deferring;
-        for session in self.core.sessions.alive().collect::<Vec<_>>() {
+        let waiting = self.core.sessions.alive().filter(|session| self.core.is_graceful(*session));
+        for session in waiting.collect::<Vec<_>>() {
             self.v4.block(&self.core, session, deferring);
             self.v6.block(&self.core, session, deferring);
         }
@@ -332,6 +333,7 @@ impl Shard {
 
     fn block(&mut self, (peer, epoch): (PeerId, super::event::Epoch), blocked: bool) {
         if let Some(session) = self.core.sessions.of_epoch(peer, epoch) {
+            let blocked = blocked || self.core.withholds(session);
             self.v4.block(&self.core, session, blocked);
             self.v6.block(&self.core, session, blocked);
         }

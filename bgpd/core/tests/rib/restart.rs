@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use bgp_core::{
+    config::{MaxPrefixAction, MaxPrefixes},
     fsm::PeerRestart,
-    rib::{Event, Install, PeerId, Select, View},
+    rib::{Effect, Event, Install, PeerId, Select, View},
 };
-use bgp_packet::{Family, FamilySet};
+use bgp_packet::{Family, FamilySet, RefreshKind, RouteRefresh};
 
 use super::rig::{Heard, Rig, Spec, net, reject};
 
@@ -244,7 +245,7 @@ fn after_our_own_restart_nothing_is_told_or_installed_before_all_is_known() {
     let mut rig = Rig::with(|global| global.require_policy = false, Install::All);
     rig.event(Event::Defer(true));
     rig.external(1);
-    rig.external(2);
+    rig.up(2, graceful(only(V4)));
     rig.announce(1, "192.0.2.0/24", |_| {});
     rig.announce(2, "198.51.100.0/24", |_| {});
     rig.withdraw(2, "198.51.100.0/24");
@@ -262,6 +263,177 @@ fn after_our_own_restart_nothing_is_told_or_installed_before_all_is_known() {
     );
     rig.announce(1, "203.0.113.0/24", |_| {});
     assert!(rig.got(2, "203.0.113.0/24").is_some());
-    rig.external(3);
+    rig.up(3, graceful(only(V4)));
     assert!(rig.got(3, "203.0.113.0/24").is_some(), "who comes later does not wait");
+}
+
+#[test]
+fn who_does_not_restart_gracefully_hears_what_is_known_while_others_wait() {
+    let mut rig = Rig::with(|global| global.require_policy = false, Install::All);
+    rig.external(1);
+    rig.up(2, graceful(only(V4)));
+    news(&mut rig, 1);
+    news(&mut rig, 2);
+    rig.event(Event::Defer(true));
+    rig.announce(2, "198.51.100.0/24", |_| {});
+    assert_eq!(news(&mut rig, 1), [Heard::Announce(net("198.51.100.0/24"))]);
+    rig.external(3);
+    let table = [Heard::Announce(net("198.51.100.0/24")), Heard::End(V4), Heard::End(V6)];
+    assert_eq!(news(&mut rig, 3), table);
+    rig.announce(1, "192.0.2.0/24", |_| {});
+    assert_eq!(news(&mut rig, 3), [Heard::Announce(net("192.0.2.0/24"))]);
+    assert_eq!(news(&mut rig, 2), []);
+    assert!(rig.kernel.is_empty());
+    rig.event(Event::Defer(false));
+    rig.settle();
+    assert_eq!(news(&mut rig, 2), [Heard::Announce(net("192.0.2.0/24"))]);
+    assert_eq!(news(&mut rig, 3), []);
+    assert_eq!(rig.kernel.len(), 2);
+    rig.assert_exact();
+}
+
+#[test]
+fn a_queue_that_is_full_stays_so_when_the_wait_is_over() {
+    let mut rig = Rig::new();
+    rig.event(Event::Defer(true));
+    rig.external(1);
+    rig.external(2);
+    news(&mut rig, 2);
+    let of = (PeerId(2), rig.peers[&2].epoch);
+    rig.event(Event::Blocked(of.0, of.1));
+    rig.announce(1, "192.0.2.0/24", |_| {});
+    rig.event(Event::Defer(false));
+    rig.settle();
+    assert_eq!(news(&mut rig, 2), []);
+    rig.event(Event::Drained(of.0, of.1));
+    rig.settle();
+    assert_eq!(news(&mut rig, 2), [Heard::Announce(net("192.0.2.0/24"))]);
+}
+
+/// A peer that keeps to a limit of four prefixes, has told four, and was lost.
+fn lost_at_its_limit(action: MaxPrefixAction) -> Rig {
+    let mut rig = Rig::new();
+    rig.up(1, limited(action));
+    rig.external(2);
+    tell(&mut rig, 0..4);
+    assert_eq!(over(&mut rig), []);
+    rig.lose(1, only(V4));
+    rig
+}
+
+fn limited(action: MaxPrefixAction) -> impl FnOnce(&mut Spec) {
+    move |spec| {
+        graceful(only(V4))(spec);
+        spec.config.max_prefixes = Some(MaxPrefixes { limit: 4, warn_at: 1.0, action });
+    }
+}
+
+fn tell(rig: &mut Rig, numbers: std::ops::Range<u8>) {
+    for n in numbers {
+        rig.announce(1, &format!("10.{n}.0.0/16"), |_| {});
+    }
+}
+
+/// Counts that were beyond the limit.
+fn over(rig: &mut Rig) -> Vec<u32> {
+    let told = std::mem::take(&mut rig.notes).into_iter().filter_map(|note| match note {
+        Effect::MaxPrefixes { count, warning: false, .. } => Some(count),
+        _ => None,
+    });
+    told.collect()
+}
+
+#[test]
+fn what_is_kept_of_a_peer_does_not_count_for_its_limit() {
+    let mut rig = lost_at_its_limit(MaxPrefixAction::Shutdown);
+    rig.up(1, limited(MaxPrefixAction::Shutdown));
+    // As many as before, some of them others.
+    tell(&mut rig, 2..6);
+    assert_eq!(over(&mut rig), []);
+    assert_eq!(table(&rig).len(), 6);
+    end_of_rib(&mut rig, 1, V4);
+    assert_eq!((over(&mut rig), table(&rig).len()), (vec![], 4));
+    tell(&mut rig, 6..7);
+    assert_eq!(over(&mut rig), [5]);
+}
+
+#[test]
+fn what_a_peer_tells_beyond_its_limit_is_found_while_others_are_still_kept() {
+    let mut rig = lost_at_its_limit(MaxPrefixAction::Shutdown);
+    rig.up(1, limited(MaxPrefixAction::Shutdown));
+    tell(&mut rig, 1..6);
+    assert_eq!(over(&mut rig), [5]);
+}
+
+#[test]
+fn a_kept_route_told_again_beyond_the_limit_is_dropped_where_that_is_asked_for() {
+    let mut rig = lost_at_its_limit(MaxPrefixAction::Discard);
+    rig.up(1, limited(MaxPrefixAction::Discard));
+    tell(&mut rig, 10..14);
+    assert_eq!(over(&mut rig), []);
+    tell(&mut rig, 0..2);
+    assert_eq!(over(&mut rig), [5], "once");
+    assert_eq!(table(&rig).len(), 6);
+    end_of_rib(&mut rig, 1, V4);
+    assert_eq!(table(&rig).len(), 4);
+    // Room again: the count is right.
+    rig.withdraw(1, "10.10.0.0/16");
+    tell(&mut rig, 0..1);
+    assert_eq!(table(&rig).len(), 4);
+    rig.assert_exact();
+}
+
+#[test]
+fn kept_routes_that_policy_takes_out_and_in_again_do_not_come_to_count() {
+    let mut rig = lost_at_its_limit(MaxPrefixAction::Shutdown);
+    rig.up(1, |spec| {
+        limited(MaxPrefixAction::Shutdown)(spec);
+        spec.config.import = reject();
+    });
+    rig.reconfigure(|_, config| config.import = None);
+    rig.settle();
+    tell(&mut rig, 2..6);
+    assert_eq!(over(&mut rig), []);
+    end_of_rib(&mut rig, 1, V4);
+    rig.withdraw(1, "10.2.0.0/16");
+    tell(&mut rig, 6..7);
+    assert_eq!(over(&mut rig), []);
+    tell(&mut rig, 7..8);
+    assert_eq!(over(&mut rig), [5]);
+}
+
+#[test]
+fn the_count_is_right_after_many_restarts_and_refreshes() {
+    let mut rig = lost_at_its_limit(MaxPrefixAction::Shutdown);
+    for round in 0..20 {
+        rig.up(1, limited(MaxPrefixAction::Shutdown));
+        tell(&mut rig, 0..2);
+        if round % 3 == 0 {
+            // Lost once more before it is done.
+            rig.lose(1, only(V4));
+            rig.up(1, limited(MaxPrefixAction::Shutdown));
+        }
+        tell(&mut rig, round..round + 4);
+        end_of_rib(&mut rig, 1, V4);
+        // The rounds of paths are counted modulo 16.
+        for _ in 0..17 {
+            refresh(&mut rig, RefreshKind::Begin);
+            tell(&mut rig, 100..104);
+            refresh(&mut rig, RefreshKind::End);
+        }
+        over(&mut rig);
+        assert_eq!(table(&rig).len(), 4);
+        rig.withdraw(1, "10.100.0.0/16");
+        tell(&mut rig, 104..105);
+        assert_eq!(over(&mut rig), [], "round {round}");
+        tell(&mut rig, 105..106);
+        assert_eq!(over(&mut rig), [5], "round {round}");
+        rig.lose(1, only(V4));
+    }
+}
+
+fn refresh(rig: &mut Rig, kind: RefreshKind) {
+    let refresh = RouteRefresh { family: V4, kind };
+    rig.event(Event::Refresh { peer: PeerId(1), epoch: rig.peers[&1].epoch, refresh });
+    rig.settle();
 }

@@ -12,8 +12,8 @@ use bgp_core::{
     rib::{AttrKey, Attrs, Event},
 };
 use bgp_packet::{
-    Fault, Handling, MAX_LEN, Message, Notification, Open, RouteRefresh, Update, UpdateContext,
-    message,
+    Family, Fault, Handling, MAX_LEN, Message, Notification, Open, RouteRefresh, Update,
+    UpdateContext, message,
 };
 use bytes::{Buf, BytesMut};
 use socket2::SockRef;
@@ -42,6 +42,8 @@ pub(crate) enum Received {
     KeepAlive,
     /// An UPDATE before Established.
     Update,
+    /// The first End-of-RIB of a family.
+    EndOfRib(Family),
     /// A NOTIFICATION.
     Notification(Notification),
     /// A ROUTE-REFRESH.
@@ -252,9 +254,10 @@ impl Reader {
             Ok(None) if self.batches.is_full() => self.flush().await,
             Ok(None) => Ok(()),
             Ok(Some(family)) => {
-                self.link.pulse.ended(family);
+                let first = self.link.pulse.ended(family);
                 self.flush().await?;
-                self.broadcast(|| Event::EndOfRib { peer, epoch, family }).await
+                self.broadcast(|| Event::EndOfRib { peer, epoch, family }).await?;
+                if first { self.report(Received::EndOfRib(family)).await } else { Ok(()) }
             }
             Err(answer) => {
                 let peer = &self.link.name;
@@ -269,7 +272,7 @@ impl Reader {
         &mut self,
         body: &[u8],
         context: &UpdateContext,
-    ) -> Result<Option<bgp_packet::Family>, Notification> {
+    ) -> Result<Option<Family>, Notification> {
         let update = Update::parse(body, context)?;
         for note in &update.notes {
             self.fault(note);

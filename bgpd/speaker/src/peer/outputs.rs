@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::*;
 use crate::{
     addresses::session_addresses,
+    arrivals::Arrival,
     connection::{Pulse, queue::SendQueue, reader, writer},
     metrics::MessageKind,
     newcomers::Newcomer,
@@ -156,13 +157,13 @@ impl PeerTask {
         };
         // The shards hear of the session before its first route.
         self.setup.shards.peer_up(up).await;
+        // The speaker hears of it before its first End-of-RIB.
+        let awaited = negotiated.graceful_restart.is_some_and(|peer| !peer.restarting);
+        let arrival = if awaited { Arrival::Awaited(epoch) } else { Arrival::Up };
+        self.setup.arrivals.put(self.setup.id, arrival);
         let receiving = receiving(epoch, &negotiated, &self.setup.config);
         connection.receiving.send_replace(Some(Arc::new(receiving)));
         let since = Instant::now();
-        if negotiated.graceful_restart.is_none_or(|peer| peer.restarting) {
-            // Where it gets lost, the speaker waits a while longer.
-            let _ = self.setup.notices.try_send(Notice::NotAwaited(self.setup.id));
-        }
         self.up = Some(Up { connection: id, epoch, source, negotiated, config, since, depends_on });
     }
 
@@ -171,6 +172,7 @@ impl PeerTask {
             return;
         }
         let Some(up) = self.up.take() else { return };
+        self.setup.arrivals.put(self.setup.id, Arrival::Down);
         if keep.is_empty() {
             self.setup.shards.source_down(up.source);
         } else {

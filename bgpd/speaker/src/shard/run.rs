@@ -91,9 +91,7 @@ struct Unnoticed(BTreeMap<(PeerId, Family), Notice>);
 
 impl Unnoticed {
     fn add(&mut self, notice: Notice) {
-        if let Notice::EndOfRib { peer, family, .. } = notice {
-            self.0.insert((peer, family), notice);
-        }
+        self.0.insert((notice.peer, notice.family), notice);
     }
 
     fn deliver(&mut self, to: &mpsc::Sender<Notice>) {
@@ -306,7 +304,7 @@ impl Thread {
                 .get(&peer)
                 .filter(|member| member.epoch == epoch)
                 .map(|member| member.families)
-                .map(|families| Notice::EndOfRib { peer, epoch, family, families }),
+                .map(|families| Notice { peer, epoch, family, families }),
             _ => None,
         };
         self.event(now, event);

@@ -1,20 +1,19 @@
 //! When the routes a former process left in the kernel may be swept: once every peer that should
 //! be up has sent all it has, or has had its time.
 //!
-//! After a restart (RFC 4724 §4.1) nothing is told or installed before: peers and kernel keep what
-//! they had. Then those who restart as well are not waited for: they wait for us.
+//! After a restart (RFC 4724 §4.1) nothing is installed, nor told to peers that keep what they had,
+//! until the [`Deferral`] is over; the sweep comes behind it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bgp_core::rib::Epoch;
-use bgp_packet::{Family, FamilySet};
+use bgp_packet::Family;
 
-use super::*;
-
-/// How long peers are given to come up and send their routes.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// From the last End-of-RIB to the sweep: next hops may still be resolving.
-const SETTLE: Duration = Duration::from_secs(1);
+use super::{
+    deferral::{Deferral, PATIENCE, SETTLE},
+    *,
+};
+use crate::{arrivals::Arrival, peer::Former};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -29,12 +28,10 @@ pub(super) struct Sync {
     held: bool,
     /// Those who have sent all they have.
     heard: BTreeSet<PeerId>,
+    /// A former process left the kernel forwarding for peers that may wait for us.
+    restarted: bool,
     /// Nothing is told or installed yet.
-    deferring: bool,
-    /// When that ends.
-    release: Option<Instant>,
-    /// Not waited for in that.
-    not_awaited: BTreeSet<PeerId>,
+    deferral: Option<Deferral>,
 }
 
 impl Sync {
@@ -48,87 +45,121 @@ impl Sync {
         self.held
     }
 
-    /// Waits for these peers. With `others`, for as long as peers are given at all: who will come
-    /// cannot be told, and what they sent before is forwarded until then.
-    pub(super) fn begin(&mut self, mut peers: BTreeSet<PeerId>, others: bool) {
+    /// Waits for these peers; `graceful` are those of them that restart gracefully. With `others`,
+    /// for as long as peers are given at all: who will come cannot be told, and what they sent
+    /// before is forwarded until then.
+    pub(super) fn begin(
+        &mut self,
+        now: Instant,
+        mut peers: BTreeSet<PeerId>,
+        graceful: BTreeSet<PeerId>,
+        others: bool,
+    ) {
         self.held = false;
         peers.retain(|peer| !self.heard.contains(peer));
         let patience = if peers.is_empty() && !others { SETTLE } else { PATIENCE };
         self.waiting = peers;
         self.others = others;
-        self.deadline = Some(Instant::now() + patience);
-        self.may_release();
-    }
-
-    /// Nothing is told or installed for the time being.
-    pub(super) fn defer(&mut self) {
-        self.deferring = true;
-        self.release = Some(Instant::now() + PATIENCE);
-    }
-
-    /// Whether that is so.
-    pub(super) fn is_deferring(&self) -> bool {
-        self.deferring
-    }
-
-    /// That need not wait for this peer.
-    pub(super) fn not_awaited(&mut self, peer: PeerId) {
-        if self.deferring {
-            self.not_awaited.insert(peer);
-            self.may_release();
+        self.deadline = Some(now + patience);
+        if let Some(deferral) = &mut self.deferral {
+            deferral.named(now, graceful);
         }
     }
 
-    fn may_release(&mut self) {
-        let all = self.waiting.is_subset(&self.not_awaited) && !self.others;
-        if let Some(release) = &mut self.release
-            && all
-            && !self.held
-        {
-            *release = (*release).min(Instant::now() + SETTLE);
+    /// Nothing is told or installed for the time being.
+    pub(super) fn defer(&mut self, now: Instant) {
+        self.restarted = true;
+        self.deferral = Some(Deferral::new(now));
+    }
+
+    /// What a peer whose task begins now is to know of the former process.
+    pub(super) fn former(&self) -> Former {
+        match &self.deferral {
+            _ if !self.restarted => Former::Gone,
+            Some(_) => Former::Missed,
+            None => Former::Replaced,
         }
     }
 
     /// When to tell and install, or to sweep; `None` once that is done.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.deadline.into_iter().chain(self.release).min()
+        // What is stale in the kernel is not swept before there is something in its place.
+        self.deferral.as_ref().map(Deferral::deadline).or(self.deadline)
+    }
+
+    /// The session of a peer has come up or gone down.
+    pub(super) fn arrived(&mut self, now: Instant, peer: PeerId, arrival: Arrival) {
+        if let Some(deferral) = &mut self.deferral {
+            deferral.arrived(now, peer, arrival);
+        }
     }
 
     /// A shard has worked off an End-of-RIB.
-    pub(super) fn end_of_rib(
-        &mut self,
-        peer: PeerId,
-        epoch: Epoch,
-        family: Family,
-        families: FamilySet,
-        shards: usize,
-    ) {
-        if !self.held && (self.deadline.is_none() || !self.waiting.contains(&peer)) {
+    pub(super) fn end_of_rib(&mut self, now: Instant, notice: &Notice, shards: usize) {
+        let Notice { peer, epoch, family, families } = *notice;
+        let waits = self.held || (self.deadline.is_some() && self.waiting.contains(&peer));
+        if !waits && self.deferral.is_none() {
             return;
         }
         let passed = self.passed.entry((peer, epoch)).or_default();
         *passed.entry(family).or_default() += 1;
         if families.iter().all(|family| passed.get(&family).is_some_and(|count| *count >= shards)) {
-            self.gone(peer);
+            self.no_longer(now, peer);
             if self.held {
                 self.heard.insert(peer);
+            }
+            if let Some(deferral) = &mut self.deferral {
+                deferral.heard(now, peer, epoch);
             }
         }
     }
 
-    /// Nothing more is to be expected of a peer.
-    pub(super) fn gone(&mut self, peer: PeerId) {
+    /// A peer is none any more.
+    pub(super) fn gone(&mut self, now: Instant, peer: PeerId) {
+        self.no_longer(now, peer);
+        if let Some(deferral) = &mut self.deferral {
+            deferral.gone(now, peer);
+        }
+    }
+
+    /// The sweep need not wait for a peer any longer.
+    fn no_longer(&mut self, now: Instant, peer: PeerId) {
         self.heard.remove(&peer);
         let last = self.waiting.remove(&peer) && self.waiting.is_empty();
         if self.deadline.is_some() && last && !self.others {
-            self.deadline = Some(Instant::now() + SETTLE);
+            self.deadline = Some(now + SETTLE);
         }
-        self.may_release();
     }
 
-    fn finish(&mut self) {
-        *self = Self::default();
+    /// What is due by now.
+    pub(super) fn due(&mut self, now: Instant) -> Due {
+        let due = |at: Instant| at <= now;
+        if let Some(deferral) = &self.deferral {
+            if !due(deferral.deadline()) {
+                return Due::Nothing;
+            }
+            self.deferral = None;
+            return Due::Tell;
+        }
+        if !self.deadline.is_some_and(due) {
+            return Due::Nothing;
+        }
+        Due::Sweep { missing: std::mem::take(self).waiting.len() }
     }
+}
+
+/// What is to be done next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Due {
+    /// Nothing yet, or nothing any more.
+    Nothing,
+    /// Telling and installing what has been learnt.
+    Tell,
+    /// Sweeping; so many peers have not sent all they have.
+    Sweep {
+        /// How many.
+        missing: usize,
+    },
 }
 
 impl Speaker {
@@ -137,24 +168,27 @@ impl Speaker {
         if self.config.provisional {
             self.sync.hold();
         } else {
-            let graceful =
-                |entry: &&Entry| entry.config.enabled && entry.config.graceful_restart.is_some();
-            let others = self.peers.values().filter(|entry| !graceful(entry));
-            let others: Vec<_> = others.map(|entry| entry.handle.id).collect();
-            others.into_iter().for_each(|peer| self.sync.not_awaited(peer));
-            self.sync.begin(self.expected(), self.expects_others());
+            let graceful = |entry: &&Entry| entry.config.graceful_restart.is_some();
+            let graceful = self.enabled().filter(graceful).map(|entry| entry.handle.id).collect();
+            let others = self.expects_others();
+            self.sync.begin(Instant::now(), self.expected(), graceful, others);
         }
     }
 
     /// The peers whose routes are to be expected.
-    pub(super) fn expected(&self) -> BTreeSet<PeerId> {
+    fn expected(&self) -> BTreeSet<PeerId> {
+        self.enabled().map(|entry| entry.handle.id).collect()
+    }
+
+    /// Peers that are meant to be up.
+    fn enabled(&self) -> impl Iterator<Item = &Entry> {
         let enabled =
             |entry: &&Entry| entry.config.enabled && entry.config.password_error.is_none();
-        self.peers.values().filter(enabled).map(|entry| entry.handle.id).collect()
+        self.peers.values().filter(enabled)
     }
 
     /// Whether peers may come that are not among those.
-    pub(super) fn expects_others(&self) -> bool {
+    fn expects_others(&self) -> bool {
         self.templates.values().any(|template| template.enabled)
     }
 
@@ -165,40 +199,43 @@ impl Speaker {
         self.config.restarted && (self.config.provisional || peers.any(graceful))
     }
 
-    pub(super) fn notice(&mut self, notice: &Notice) {
-        match *notice {
-            Notice::EndOfRib { peer, epoch, family, families } => {
-                self.sync.end_of_rib(peer, epoch, family, families, self.shards.count());
-            }
-            Notice::NotAwaited(peer) => self.sync.not_awaited(peer),
+    pub(super) fn arrived(&mut self, arrived: BTreeMap<PeerId, Arrival>) {
+        let now = Instant::now();
+        for (peer, arrival) in arrived {
+            self.sync.arrived(now, peer, arrival);
         }
+    }
+
+    pub(super) fn notice(&mut self, notice: &Notice) {
+        self.sync.end_of_rib(Instant::now(), notice, self.shards.count());
     }
 
     /// Does what is due.
     pub(super) async fn sync_due(&mut self) {
-        let now = Instant::now();
-        if self.sync.deadline().is_some_and(|at| at <= now) && self.sync.deferring {
-            self.sync.deferring = false;
-            self.sync.release = None;
-            info!("caught up after the restart: telling and installing routes");
-            self.shards.event(|| Event::Defer(false)).await;
-            let orders: Vec<_> = self.peers.values().map(|e| e.handle.orders.clone()).collect();
-            for peer in orders {
-                // A task that ended needs no telling.
-                let _ = peer.send(Order::CaughtUp).await;
-            }
-        }
-        if self.sync.deadline.is_some_and(|at| at <= now) {
-            self.in_sync();
+        match self.sync.due(Instant::now()) {
+            Due::Nothing => {}
+            Due::Tell => self.caught_up().await,
+            Due::Sweep { missing } => self.in_sync(missing),
         }
     }
 
-    fn in_sync(&mut self) {
-        if !self.sync.waiting.is_empty() {
-            let peers = self.sync.waiting.len();
-            warn!(peers, "not every peer has sent its routes in time: stale kernel routes go now");
+    async fn caught_up(&mut self) {
+        info!("caught up after the restart: telling and installing routes");
+        self.shards.event(|| Event::Defer(false)).await;
+        let orders: Vec<_> = self.peers.values().map(|e| e.handle.orders.clone()).collect();
+        for peer in orders {
+            // A task that ended needs no telling.
+            let _ = peer.send(Order::CaughtUp).await;
         }
-        self.sync.finish();
+    }
+
+    fn in_sync(&mut self, missing: usize) {
+        if missing > 0 {
+            warn!(
+                peers = missing,
+                "not every peer has sent its routes in time: stale kernel routes go now"
+            );
+        }
         let (shards, kernel) = (self.shards.clone(), Arc::clone(&self.kernel));
         self.service_tasks.spawn(async move {
             shards.idle().await;

@@ -26,7 +26,7 @@ use ipnet::IpNet;
 use margay_fib::{BgpNextHop, FibEvent, Link, Resolution, Source, Wish};
 
 /// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Reaches every next hop and remembers what it was asked for.
 #[derive(Debug, Default)]
@@ -185,6 +185,19 @@ impl End {
         peers: Vec<PeerConfig>,
         shards: usize,
     ) -> (SpeakerHandle, Arc<YesKernel>) {
+        self.start_with(self.config(peers), shards).await
+    }
+
+    /// As after a crash: the kernel went on forwarding, and peers may have waited.
+    pub async fn restart(&self, peers: Vec<PeerConfig>) -> (SpeakerHandle, Arc<YesKernel>) {
+        self.start_with(SpeakerConfig { restarted: true, ..self.config(peers) }, 2).await
+    }
+
+    async fn start_with(
+        &self,
+        config: SpeakerConfig,
+        shards: usize,
+    ) -> (SpeakerHandle, Arc<YesKernel>) {
         // Shown where a test fails; whichever test is first sets it up for all.
         let _ = tracing_subscriber::fmt()
             .with_env_filter("bgp_speaker=debug")
@@ -192,7 +205,6 @@ impl End {
             .try_init();
         let kernel = Arc::<YesKernel>::default();
         let events = Arc::clone(&kernel.events);
-        let config = self.config(peers);
         let speaker =
             Speaker::start(config, shards, Arc::clone(&kernel) as Arc<dyn Kernel>, events)
                 .await

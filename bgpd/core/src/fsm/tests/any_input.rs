@@ -23,6 +23,7 @@ enum Step {
     Notification(usize, u8, u8),
     Refresh(usize),
     Update(usize),
+    EndOfRib(usize),
     Malformed(usize),
     Progress(usize),
     Wait(u64),
@@ -45,6 +46,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (which.clone(), 0..10_u8, 0..12_u8).prop_map(|(w, c, s)| Step::Notification(w, c, s)),
         1 => which.clone().prop_map(Step::Refresh),
         2 => which.clone().prop_map(Step::Update),
+        1 => which.clone().prop_map(Step::EndOfRib),
         1 => which.clone().prop_map(Step::Malformed),
         2 => which.prop_map(Step::Progress),
         6 => (0..200_u64).prop_map(Step::Wait),
@@ -180,6 +182,7 @@ fn run(steps: &[Step], peer: &PeerConfig) {
                 Input::RouteRefresh(shell.pick(which), refresh)
             }
             Step::Update(which) => Input::Update(shell.pick(which)),
+            Step::EndOfRib(which) => Input::EndOfRib(shell.pick(which), Family::IPV4_UNICAST),
             Step::Malformed(which) => Input::Malformed(shell.pick(which), Notification::new(3, 1)),
             Step::Progress(which) => Input::Progress(shell.pick(which)),
             Step::Wait(seconds) => {

@@ -159,7 +159,7 @@ fn contended() -> (Bench, ConnectionId, ConnectionId) {
 fn peer_that_closes_the_established_one_finds_the_other_alive() {
     let (mut bench, outbound, inbound) = contended();
     bench.give(Input::Notification(outbound, COLLISION));
-    assert!(bench.out.contains(&Output::Down(outbound, bgp_packet::FamilySet::EMPTY)));
+    assert!(bench.out.contains(&Output::Down(outbound, FamilySet::EMPTY)));
     assert!(bench.sent_keepalive(inbound));
     bench.give(Input::KeepAlive(inbound));
     assert_eq!(bench.session.established_connection(), Some(inbound));
@@ -170,8 +170,7 @@ fn keepalive_on_the_waiting_connection_is_the_peers_choice() {
     let (mut bench, outbound, inbound) = contended();
     bench.give(Input::KeepAlive(inbound));
     assert_eq!(bench.notified(outbound), [COLLISION]);
-    let down =
-        bench.out.iter().position(|o| *o == Output::Down(outbound, bgp_packet::FamilySet::EMPTY));
+    let down = bench.out.iter().position(|o| *o == Output::Down(outbound, FamilySet::EMPTY));
     let up = bench.out.iter().position(|o| matches!(o, Output::Established(..)));
     assert!(down < up && down.is_some(), "{:?}", bench.out);
     assert_eq!(bench.session.established_connection(), Some(inbound));

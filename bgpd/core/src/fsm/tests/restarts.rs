@@ -205,3 +205,68 @@ fn a_peer_that_waits_for_us_is_told_nothing_when_we_stop_to_come_back() {
     bench.give(Input::Stop(StopReason::Restart(String::new())));
     assert_eq!(bench.notified(id).len(), 1, "any other learns that we go");
 }
+
+/// A peer that was lost and is back, with these families preserved.
+fn back(families: &[(Family, bool)]) -> (Bench, ConnectionId) {
+    let (mut bench, id) = graceful();
+    lose(&mut bench, id);
+    let again = bench.accepted();
+    bench.give(Input::Open(again, theirs(capability(true, 60, families))));
+    bench.give(Input::KeepAlive(again));
+    (bench, again)
+}
+
+#[test]
+fn the_wait_for_what_is_kept_ends_with_the_end_of_the_peers_routes() {
+    let (mut bench, id) = back(&[(V4, true)]);
+    bench.give(Input::EndOfRib(ConnectionId(u64::MAX), V4));
+    bench.give(Input::EndOfRib(id, Family::IPV6_UNICAST));
+    assert!(bench.session.timers().restart.is_some(), "not of what is kept");
+    bench.give(Input::EndOfRib(id, V4));
+    assert_eq!(bench.session.timers().restart, None);
+    assert_eq!(bench.state(), State::Established);
+    for _ in 0..50 {
+        bench.advance(secs(9));
+        assert_eq!(fate(&bench), Vec::<&Output>::new(), "nothing is left to forget");
+        bench.give(Input::KeepAlive(id));
+    }
+}
+
+#[test]
+fn every_family_that_is_kept_is_waited_for() {
+    let v6 = Family::IPV6_UNICAST;
+    let families = [(V4, true), (v6, true)];
+    let open = |restarting| {
+        let mut open = theirs(capability(restarting, 60, &families));
+        open.capabilities.push(Capability::Multiprotocol(v6));
+        open
+    };
+    let config = PeerConfig { families: Some([V4, v6].into_iter().collect()), ..ours() };
+    let (mut bench, id) = Bench::established_with(global(), config, open(false));
+    lose(&mut bench, id);
+    let again = bench.accepted();
+    bench.give(Input::Open(again, open(true)));
+    bench.give(Input::KeepAlive(again));
+    bench.give(Input::EndOfRib(again, v6));
+    assert!(bench.session.timers().restart.is_some());
+    bench.give(Input::EndOfRib(again, V4));
+    assert_eq!(bench.session.timers().restart, None);
+}
+
+#[test]
+fn nothing_is_waited_for_that_the_peer_did_not_go_on_forwarding_by() {
+    for families in [&[][..], &[(V4, false)]] {
+        let (bench, _) = back(families);
+        assert_eq!(bench.session.timers().restart, None, "{families:?}");
+    }
+}
+
+#[test]
+fn a_session_that_was_never_lost_hears_the_end_of_routes_without_a_change() {
+    let (mut bench, id) = graceful();
+    assert!(bench.give(Input::EndOfRib(id, V4)).is_empty());
+    lose(&mut bench, id);
+    assert_eq!(fate(&bench), [&Output::Down(id, v4())]);
+    bench.give(Input::EndOfRib(id, V4));
+    assert!(bench.session.timers().restart.is_some(), "late, of the session that is gone");
+}

@@ -2,7 +2,7 @@ use super::*;
 
 fn end(peer: u16, epoch: u32, family: Family) -> Notice {
     let families = Family::SUPPORTED.into_iter().collect();
-    Notice::EndOfRib { peer: PeerId(peer), epoch: Epoch(epoch), family, families }
+    Notice { peer: PeerId(peer), epoch: Epoch(epoch), family, families }
 }
 
 #[test]
@@ -17,7 +17,7 @@ fn a_flood_of_end_of_rib_is_one_entry_a_peer_and_family() {
     let mut heard = Vec::new();
     for _ in 0..5 {
         unnoticed.deliver(&sender);
-        while let Ok(Notice::EndOfRib { peer, epoch, family, .. }) = receiver.try_recv() {
+        while let Ok(Notice { peer, epoch, family, .. }) = receiver.try_recv() {
             heard.push((peer.0, epoch.0, family));
         }
     }

@@ -3,84 +3,168 @@ use super::*;
 const V4: Family = Family::IPV4_UNICAST;
 const V6: Family = Family::IPV6_UNICAST;
 
-fn sync(peers: &[u16]) -> Sync {
-    let mut sync = Sync::default();
-    sync.begin(peers.iter().map(|id| PeerId(*id)).collect(), false);
-    sync
+fn ids<const N: usize>(ids: [u16; N]) -> BTreeSet<PeerId> {
+    ids.into_iter().map(PeerId).collect()
 }
 
-fn soon(sync: &Sync) -> bool {
-    sync.deadline().is_some_and(|at| at <= Instant::now() + SETTLE)
+/// A sync at the moment of its start, in which no time passes.
+struct Bench {
+    sync: Sync,
+    now: Instant,
 }
 
-#[tokio::test]
-async fn every_family_must_have_passed_every_shard() {
-    let mut sync = sync(&[1]);
-    let both: FamilySet = [V4, V6].into_iter().collect();
+impl Bench {
+    fn new() -> Self {
+        Self { sync: Sync::default(), now: Instant::now() }
+    }
+
+    fn of<const N: usize>(peers: [u16; N]) -> Self {
+        let mut bench = Self::new();
+        bench.begin(ids(peers), false);
+        bench
+    }
+
+    fn begin(&mut self, peers: BTreeSet<PeerId>, others: bool) {
+        self.sync.begin(self.now, peers, BTreeSet::new(), others);
+    }
+
+    /// A shard, of two, has worked off an End-of-RIB.
+    fn end(&mut self, peer: u16, epoch: u32, family: Family, families: &[Family]) {
+        let families = families.iter().copied().collect();
+        let notice = Notice { peer: PeerId(peer), epoch: Epoch(epoch), family, families };
+        self.sync.end_of_rib(self.now, &notice, 2);
+    }
+
+    fn ends(&mut self, peer: u16) {
+        self.end(peer, 1, V4, &[V4]);
+        self.end(peer, 1, V4, &[V4]);
+    }
+
+    fn gone(&mut self, peer: u16) {
+        self.sync.gone(self.now, PeerId(peer));
+    }
+
+    fn soon(&self) -> bool {
+        self.sync.deadline().is_some_and(|at| at <= self.now + SETTLE)
+    }
+}
+
+#[test]
+fn every_family_must_have_passed_every_shard() {
+    let mut bench = Bench::of([1]);
     for family in [V4, V4, V6] {
-        assert!(!soon(&sync));
-        sync.end_of_rib(PeerId(1), Epoch(1), family, both, 2);
+        assert!(!bench.soon());
+        bench.end(1, 1, family, &[V4, V6]);
     }
-    assert!(!soon(&sync));
-    sync.end_of_rib(PeerId(1), Epoch(1), V6, both, 2);
-    assert!(soon(&sync));
+    assert!(!bench.soon());
+    bench.end(1, 1, V6, &[V4, V6]);
+    assert!(bench.soon());
 }
 
-#[tokio::test]
-async fn a_session_that_came_back_begins_anew() {
-    let mut sync = sync(&[1]);
-    let only: FamilySet = [V4].into_iter().collect();
-    sync.end_of_rib(PeerId(1), Epoch(1), V4, only, 2);
-    sync.end_of_rib(PeerId(1), Epoch(2), V4, only, 2);
-    assert!(!soon(&sync));
-    sync.end_of_rib(PeerId(1), Epoch(2), V4, only, 2);
-    assert!(soon(&sync));
+#[test]
+fn a_session_that_came_back_begins_anew() {
+    let mut bench = Bench::of([1]);
+    bench.end(1, 1, V4, &[V4]);
+    bench.end(1, 2, V4, &[V4]);
+    assert!(!bench.soon());
+    bench.end(1, 2, V4, &[V4]);
+    assert!(bench.soon());
 }
 
-#[tokio::test]
-async fn nobody_is_waited_for_who_is_gone() {
-    let mut sync = sync(&[1, 2]);
-    sync.gone(PeerId(1));
-    assert!(!soon(&sync));
-    sync.gone(PeerId(2));
-    assert!(soon(&sync));
-    sync.finish();
-    assert_eq!(sync.deadline(), None);
-    sync.gone(PeerId(3));
-    assert_eq!(sync.deadline(), None);
+#[test]
+fn nobody_is_waited_for_who_is_gone() {
+    let mut bench = Bench::of([1, 2]);
+    bench.gone(1);
+    assert!(!bench.soon());
+    bench.gone(2);
+    assert!(bench.soon());
+    assert_eq!(bench.sync.due(bench.now + SETTLE), Due::Sweep { missing: 0 });
+    assert_eq!(bench.sync.deadline(), None);
+    bench.gone(3);
+    assert_eq!(bench.sync.deadline(), None);
 }
 
-#[tokio::test]
-async fn without_peers_the_sweep_comes_at_once() {
-    assert!(soon(&sync(&[])));
+#[test]
+fn without_peers_the_sweep_comes_at_once() {
+    assert!(Bench::of([]).soon());
 }
 
-#[tokio::test]
-async fn peers_that_nobody_can_name_are_given_all_the_time() {
-    for known in [&[][..], &[1]] {
-        let mut sync = Sync::default();
-        sync.begin(known.iter().map(|id| PeerId(*id)).collect(), true);
-        sync.gone(PeerId(1));
-        assert!(!soon(&sync), "known: {known:?}");
+#[test]
+fn those_who_were_not_heard_in_time_are_counted() {
+    let mut bench = Bench::of([1, 2, 3]);
+    bench.ends(2);
+    assert_eq!(bench.sync.due(bench.now + SETTLE), Due::Nothing);
+    assert_eq!(bench.sync.due(bench.now + PATIENCE), Due::Sweep { missing: 2 });
+    assert_eq!(bench.sync.due(bench.now + PATIENCE), Due::Nothing);
+}
+
+#[test]
+fn peers_that_nobody_can_name_are_given_all_the_time() {
+    for known in [ids([]), ids([1])] {
+        let mut bench = Bench::new();
+        bench.begin(known.clone(), true);
+        bench.gone(1);
+        assert!(!bench.soon(), "known: {known:?}");
     }
 }
 
-#[tokio::test]
-async fn nothing_is_swept_before_all_peers_are_known() {
-    let mut sync = Sync::default();
-    sync.hold();
-    let only: FamilySet = [V4].into_iter().collect();
-    sync.end_of_rib(PeerId(1), Epoch(1), V4, only, 1);
-    sync.end_of_rib(PeerId(2), Epoch(1), V4, only, 1);
+#[test]
+fn nothing_is_swept_before_all_peers_are_known() {
+    let mut bench = Bench::new();
+    bench.sync.hold();
+    bench.ends(1);
+    bench.ends(2);
     // What it sent went with its session.
-    sync.gone(PeerId(2));
-    assert_eq!(sync.deadline(), None);
-    let peers = |ids: [u16; 2]| ids.into_iter().map(PeerId).collect();
-    let mut early = Sync { heard: sync.heard.clone(), ..Sync::default() };
-    early.begin([PeerId(1)].into_iter().collect(), false);
-    assert!(soon(&early));
-    sync.begin(peers([1, 3]), false);
-    assert!(!sync.is_held() && !soon(&sync));
-    sync.end_of_rib(PeerId(3), Epoch(1), V4, only, 1);
-    assert!(soon(&sync));
+    bench.gone(2);
+    assert_eq!(bench.sync.deadline(), None);
+    let heard = bench.sync.heard.clone();
+    let mut early = Bench::new();
+    early.sync.heard = heard;
+    early.begin(ids([1]), false);
+    assert!(early.soon());
+    bench.begin(ids([1, 3]), false);
+    assert!(!bench.sync.is_held() && !bench.soon());
+    bench.ends(3);
+    assert!(bench.soon());
+}
+
+#[test]
+fn the_sweep_waits_until_all_that_was_withheld_is_on_its_way() {
+    let mut bench = Bench::new();
+    bench.sync.defer(bench.now);
+    bench.sync.begin(bench.now, ids([1, 2]), ids([1, 2]), false);
+    for peer in [1, 2] {
+        bench.sync.arrived(bench.now, PeerId(peer), Arrival::Awaited(Epoch(1)));
+        bench.ends(peer);
+    }
+    // It is back, and sends again: the table is not whole, though each was heard once.
+    bench.sync.arrived(bench.now, PeerId(2), Arrival::Awaited(Epoch(2)));
+    assert_eq!(bench.sync.due(bench.now + SETTLE), Due::Nothing);
+    assert_eq!(bench.sync.due(bench.now + PATIENCE), Due::Tell);
+    assert_eq!(bench.sync.due(bench.now + PATIENCE), Due::Sweep { missing: 0 });
+}
+
+#[test]
+fn a_peer_without_graceful_restart_does_not_keep_others_waiting() {
+    let mut bench = Bench::new();
+    bench.sync.defer(bench.now);
+    bench.sync.begin(bench.now, ids([1, 2]), ids([1]), true);
+    bench.sync.arrived(bench.now, PeerId(1), Arrival::Awaited(Epoch(1)));
+    bench.ends(1);
+    assert_eq!(bench.sync.due(bench.now + SETTLE), Due::Tell);
+    assert_eq!(bench.sync.due(bench.now + SETTLE), Due::Nothing, "the sweep gives it its time");
+}
+
+#[test]
+fn peers_learn_of_the_former_process_until_its_routes_are_swept() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.sync.former(), Former::Gone);
+    bench.sync.defer(bench.now);
+    assert_eq!(bench.sync.former(), Former::Missed);
+    bench.sync.hold();
+    assert_eq!(bench.sync.due(bench.now + PATIENCE), Due::Tell);
+    assert_eq!(bench.sync.former(), Former::Replaced, "of a datastore that was away, say");
+    bench.begin(ids([1]), false);
+    assert_eq!(bench.sync.due(bench.now + PATIENCE), Due::Sweep { missing: 1 });
+    assert_eq!(bench.sync.former(), Former::Gone);
 }
