@@ -1,11 +1,22 @@
-//! What the benchmarks share of `docs/performance.md`: the machine, the time, and the section that
-//! one writes and the other leaves alone.
+//! What the benchmarks share of `docs/performance.md`: the machine, the time, and the sections
+//! that one writes and the others leave alone.
 
 use std::{fs, process::Command};
 
-const HEADING: &str = "## IPAM and datastore";
-const BEGIN: &str = "<!-- by cargo xtask bench ipam: begin -->";
-const END: &str = "<!-- by cargo xtask bench ipam: end -->";
+/// A section of the document with a table that a benchmark writes.
+#[derive(Debug, Clone, Copy)]
+pub struct Section {
+    heading: &'static str,
+    /// What writes it.
+    command: &'static str,
+}
+
+/// `cargo xtask bench ipam`
+pub const IPAM: Section =
+    Section { heading: "## IPAM and datastore", command: "cargo xtask bench ipam" };
+
+/// `cargo xtask bench cni`
+pub const CNI: Section = Section { heading: "## Pods", command: "cargo xtask bench cni" };
 
 /// Processor, memory and kernel, a line each.
 pub fn machine() -> Vec<String> {
@@ -34,19 +45,26 @@ pub fn now() -> String {
     )
 }
 
-/// The section about addresses and the datastore, from its heading on: the last one of the
-/// document. Empty where there is none.
-pub fn ipam_section(document: &str) -> &str {
-    document.find(HEADING).and_then(|at| document.get(at..)).unwrap_or_default()
+/// What other benchmarks than the first wrote: everything from the first of their headings on, which
+/// are the last of the document. Empty where there is none.
+pub fn later_sections(document: &str) -> &str {
+    let headings = [IPAM, CNI].map(|section| document.find(section.heading));
+    let first = headings.into_iter().flatten().min();
+    first.and_then(|at| document.get(at..)).unwrap_or_default()
 }
 
-/// The document with another table in that section; what is written around it by hand is kept.
-pub fn with_ipam_table(document: &str, table: &str) -> String {
-    let parts = document.split_once(BEGIN);
-    let parts = parts.and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
-    match parts {
-        Some((before, after)) => format!("{before}{BEGIN}\n{table}{END}{after}"),
-        None => format!("{}\n\n{HEADING}\n\n{BEGIN}\n{table}{END}\n", document.trim_end()),
+impl Section {
+    /// The document with another table in this section; what is written around it by hand is kept.
+    pub fn with_table(&self, document: &str, table: &str) -> String {
+        let Self { heading, command } = self;
+        let (begin, end) =
+            (format!("<!-- by {command}: begin -->"), format!("<!-- by {command}: end -->"));
+        let parts = document.split_once(&begin);
+        let parts = parts.and_then(|(before, rest)| Some((before, rest.split_once(&end)?.1)));
+        match parts {
+            Some((before, after)) => format!("{before}{begin}\n{table}{end}{after}"),
+            None => format!("{}\n\n{heading}\n\n{begin}\n{table}{end}\n", document.trim_end()),
+        }
     }
 }
 
@@ -56,12 +74,16 @@ mod tests {
 
     #[test]
     fn the_table_is_replaced_and_what_stands_around_it_is_kept() {
-        let first = with_ipam_table("# Performance\n\ntext\n", "| one |\n");
+        let first = IPAM.with_table("# Performance\n\ntext\n", "| one |\n");
         assert!(first.starts_with("# Performance\n\ntext\n\n## IPAM and datastore\n"), "{first}");
         let first = format!("{first}\nby hand\n");
-        let second = with_ipam_table(&first, "| two |\n");
+        let second = IPAM.with_table(&first, "| two |\n");
         assert_eq!(second, first.replace("| one |", "| two |"));
-        assert!(ipam_section(&second).ends_with("\nby hand\n"));
-        assert_eq!(ipam_section("# Performance\n"), "");
+        assert!(later_sections(&second).ends_with("\nby hand\n"));
+        let third = CNI.with_table(&second, "| three |\n");
+        assert!(third.starts_with(second.trim_end()), "{third}");
+        assert_eq!(IPAM.with_table(&third, "| one |\n"), third.replace("| two |", "| one |"));
+        assert!(later_sections(&third).starts_with("## IPAM"), "{third}");
+        assert_eq!(later_sections("# Performance\n"), "");
     }
 }

@@ -6,6 +6,7 @@
 pub mod docs;
 pub mod examples;
 pub mod harness;
+pub mod marks;
 pub mod matrix;
 pub mod pair;
 pub mod reflection;

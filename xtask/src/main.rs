@@ -25,6 +25,8 @@ usage: cargo xtask COMMAND
   bench [ARGS]        Margay beside other BGP daemons, as root; see `cargo xtask bench --help`
   bench ipam [ARGS]   addresses, resources and the datastore, with real etcd, as root; see
                       `cargo xtask bench ipam --help`
+  bench cni [ARGS]    pods through the CNI plugin, beside the reference plugins, as root; see
+                      `cargo xtask bench cni --help`
   bench --micro [--update]
                       instructions of small workloads against those on record; needs valgrind
   fuzz [--seconds N]  every fuzz target for N seconds (60)
@@ -67,6 +69,7 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
         ("bench", ["--micro"]) => micro::run(false),
         ("bench", ["--micro", "--update"]) => micro::run(true),
         ("bench", ["ipam", rest @ ..]) => bench_ipam(rest),
+        ("bench", ["cni", rest @ ..]) => bench_cni(rest),
         ("bench", rest) => bench(rest),
         ("dist", []) => dist::tarball(),
         ("-h" | "--help" | "help", _) => {
@@ -117,6 +120,20 @@ fn bench_ipam(arguments: &[&str]) -> Result<ExitCode> {
     step::run(&title, cargo(&["build", "--bins", "--profile", &profile]).args(parts))?;
     let built = target_dir()?.join(&profile);
     let mut program = std::process::Command::new(built.join("bench-ipam"));
+    run_bench(program.args(arguments).env("MARGAY_BIN_DIR", built))
+}
+
+/// The benchmark of pods.
+fn bench_cni(arguments: &[&str]) -> Result<ExitCode> {
+    let profile = profile(arguments);
+    packages::install(packages::BUILD)?;
+    packages::install(packages::CNI)?;
+    let title = format!("cargo build --profile {profile}");
+    let parts = ["-p", "margay-bgpd", "-p", "margay", "-p", "interop-tests"];
+    step::run(&title, cargo(&["build", "--bins", "--profile", &profile]).args(parts))?;
+    suite::build_cni(&profile)?;
+    let built = target_dir()?.join(&profile);
+    let mut program = std::process::Command::new(built.join("bench-cni"));
     run_bench(program.args(arguments).env("MARGAY_BIN_DIR", built))
 }
 

@@ -33,6 +33,9 @@ pub const LAB: &[&str] = &[
 /// What the benchmark of addresses needs.
 pub const IPAM: &[&str] = &["etcd-server", "iproute2", "procps", "util-linux"];
 
+/// What the benchmark of pods needs, and what it compares with.
+pub const CNI: &[&str] = &["containernetworking-plugins", "iproute2", "procps", "util-linux"];
+
 /// What counts instructions.
 pub const MICRO: &[&str] = &["valgrind"];
 

@@ -3,12 +3,10 @@
 use std::{fs, thread, time::Duration};
 
 use anyhow::{Context, Result};
+use interop_tests::marks::Row;
 use testkit::{Host, Lab, Margay, etcd::Cluster, until};
 
-use crate::{
-    probe::{Line, find, run},
-    report::Row,
-};
+use crate::probe::{Line, find, run};
 
 /// One of the parts.
 pub struct Part {

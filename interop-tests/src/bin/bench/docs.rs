@@ -27,7 +27,7 @@ pub fn write(results: &Results, profile: &str) -> Result<PathBuf> {
     fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
     let old = fs::read_to_string(&file).unwrap_or_default();
     let mut text = text(results, profile, by_hand(&old));
-    let section = shared::ipam_section(&old);
+    let section = shared::later_sections(&old);
     if !section.is_empty() {
         let _ = write!(text, "\n{section}");
     }

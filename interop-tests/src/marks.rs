@@ -1,0 +1,58 @@
+//! What the benchmarks with marks share: a measurement, what is required of it, and the table of all.
+
+use std::fmt::Write as _;
+
+use crate::docs;
+
+/// One measurement, and the mark it is held against if there is one.
+#[derive(Debug, Default)]
+pub struct Row {
+    /// What was measured.
+    pub what: String,
+    /// What is required, in words.
+    pub mark: String,
+    /// How often a second, or how much, with its unit.
+    pub amount: String,
+    /// The median, with its unit.
+    pub median: String,
+    /// The 99th percentile, with its unit.
+    pub p99: String,
+    /// Whether the mark is met; `None` where there is none.
+    pub met: Option<bool>,
+}
+
+impl Row {
+    /// For the console, while it runs.
+    pub fn brief(&self) -> String {
+        let verdict = match self.met {
+            Some(true) => ": met",
+            Some(false) => ": MISSED",
+            None => "",
+        };
+        let figures = [&self.amount, &self.median, &self.p99].map(String::as_str);
+        let figures: Vec<&str> = figures.into_iter().filter(|text| !text.is_empty()).collect();
+        format!("{}: {}{verdict}", self.what, figures.join(", "))
+    }
+}
+
+/// Where, what, and the table; `more` are lines about what else took part.
+pub fn table(rows: &[Row], profile: &str, more: &[String]) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    let measured = format!("measured: {}, margay {version}, profile {profile}", docs::now());
+    let mut text = String::new();
+    for line in docs::machine().iter().chain([&measured]).chain(more) {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "- {line}");
+    }
+    text += "\n| what | mark | amount | median | p99 | |\n|---|---|--:|--:|--:|---|\n";
+    for row in rows {
+        let verdict = match row.met {
+            Some(true) => "met",
+            Some(false) => "**missed**",
+            None => "",
+        };
+        let Row { what, mark, amount, median, p99, .. } = row;
+        let _ = writeln!(text, "| {what} | {mark} | {amount} | {median} | {p99} | {verdict} |");
+    }
+    text
+}
