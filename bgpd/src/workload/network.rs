@@ -49,8 +49,8 @@ impl Network for Kernel {
     fn detach(&self, link: &str, alias: &str, half_made: bool) -> Result<(), AttachError> {
         if half_made {
             margay_fib::detach_own(link, alias)?;
-        } else if margay_fib::list(link)?.iter().any(|of| of.name == link && of.alias == alias) {
-            margay_fib::detach(link)?;
+        } else {
+            margay_fib::detach_marked(link, alias)?;
         }
         Ok(())
     }

@@ -38,7 +38,9 @@ use crate::plan::work::Verb;
 
 pub use conntrack::forget_connections;
 pub use handle::{FibHandle, Rows};
-pub use veth::{Attached, Detached, Origin, attach, detach, detach_own, inspect, list};
+pub use veth::{
+    Attached, Detached, Origin, attach, detach, detach_marked, detach_own, inspect, list,
+};
 
 /// The kernel side.
 #[derive(Debug)]

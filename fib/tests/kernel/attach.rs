@@ -5,7 +5,8 @@ use std::thread;
 
 use margay_fib::attach::{GATEWAY_V4, Stage, Sysctl};
 use margay_fib::{
-    AttachError, Detached, LinkSpec, Origin, attach, detach, detach_own, inspect, list,
+    AttachError, Detached, LinkSpec, Origin, attach, detach, detach_marked, detach_own, inspect,
+    list,
 };
 
 use crate::container::Container;
@@ -123,6 +124,22 @@ fn the_same_again_adopts_and_another_is_refused_with_what_differs() {
     net.ip("link add name cali00000 type veth peer name other");
     assert_eq!(detach_own("cali00000", "margay:0").expect("asked"), Detached::Removed);
     assert_eq!(list("cali").expect("listed"), []);
+}
+
+#[test]
+fn a_link_is_removed_by_its_mark_and_nothing_else_of_its_name_is() {
+    let Some(net) = enter() else { return };
+    let container = Container::new();
+    attach(container.path(), &spec(0)).expect("attached");
+    assert_eq!(detach_marked("cali00000", "margay:1").expect("asked"), Detached::Absent);
+    assert_eq!(detach_marked("cali00000", "margay:0").expect("asked"), Detached::Removed);
+    assert_eq!(detach_marked("cali00000", "margay:0").expect("asked"), Detached::Absent);
+    // One without a mark, and one that is no link of a workload.
+    net.ip("link add name cali00000 type veth peer name other");
+    assert_eq!(detach_marked("cali00000", "margay:0").expect("asked"), Detached::Absent);
+    net.ip("link del cali00000");
+    net.ip("link add name cali00000 alias margay:0 type bridge");
+    assert_eq!(detach_marked("cali00000", "margay:0").expect("asked"), Detached::Absent);
 }
 
 #[test]

@@ -102,12 +102,27 @@ pub fn detach_own(host_name: &str, alias: &str) -> Result<Detached, AttachError>
     remove(host_name, |link| link.alias.is_empty() || link.alias == alias)
 }
 
+/// Removes a link as [`detach`] does, if it has this alias. What else has its name counts as absent.
+pub fn detach_marked(host_name: &str, alias: &str) -> Result<Detached, AttachError> {
+    let mut host = Channel::open()?;
+    let seen = look::link(&mut host, host_name)?;
+    match seen.filter(|seen| seen.is_veth && seen.link.alias == alias) {
+        Some(seen) => take_away(&mut host, &seen.link),
+        None => Ok(Detached::Absent),
+    }
+}
+
 fn remove(host_name: &str, meant: impl Fn(&HostLink) -> bool) -> Result<Detached, AttachError> {
     let mut host = Channel::open()?;
-    let link = look::host_link(&mut host, host_name)?;
-    let Some(link) = link.filter(meant) else { return Ok(Detached::Absent) };
+    match look::host_link(&mut host, host_name)?.filter(meant) {
+        Some(link) => take_away(&mut host, &link),
+        None => Ok(Detached::Absent),
+    }
+}
+
+fn take_away(host: &mut Channel, link: &HostLink) -> Result<Detached, AttachError> {
     // By index: another link may have taken the name meanwhile.
-    match host.write(Stage::Remove, &[Delete { index: link.index, name: host_name }]) {
+    match host.write(Stage::Remove, &[Delete { index: link.index, name: &link.name }]) {
         Err(AttachError::Kernel { err, .. }) if err.raw_os_error() == Some(libc::ENODEV) => {
             Ok(Detached::Absent)
         }
