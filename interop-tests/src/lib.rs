@@ -6,8 +6,10 @@
 pub mod docs;
 pub mod examples;
 pub mod harness;
+pub mod inventory;
 pub mod marks;
 pub mod matrix;
 pub mod pair;
 pub mod reflection;
+pub mod runtime;
 pub mod wire;

@@ -27,6 +27,7 @@ pub const LAB: &[&str] = &[
     "openssl",
     "procps",
     "runc",
+    "strace",
     "util-linux",
 ];
 

@@ -175,6 +175,12 @@ impl Drop for Lab {
 }
 
 impl Host {
+    /// One whose namespace somebody else makes and takes away, under a name of this process.
+    pub(crate) fn bare(name: &str, netns: &str, dir: &Path) -> Self {
+        let netns = format!("{PREFIX}{}-{netns}", std::process::id());
+        Self { name: name.to_owned(), netns, dir: dir.to_owned() }
+    }
+
     /// The name given to [`Lab::host`].
     pub fn name(&self) -> &str {
         &self.name
@@ -188,6 +194,11 @@ impl Host {
     /// The name of the namespace, for `ip -n`.
     pub fn netns(&self) -> &str {
         &self.netns
+    }
+
+    /// The path of the namespace.
+    pub fn netns_path(&self) -> String {
+        format!("{NETNS}/{}", self.netns)
     }
 
     /// Runs `ip` with `args` in this namespace and returns what it printed.
@@ -273,7 +284,7 @@ impl Host {
     }
 
     fn open(&self) -> Result<File> {
-        let path = format!("{NETNS}/{}", self.netns);
+        let path = self.netns_path();
         File::open(&path).with_context(|| format!("opening {path}"))
     }
 }

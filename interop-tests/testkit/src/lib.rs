@@ -15,16 +15,20 @@ pub mod margay;
 pub mod mrt;
 pub mod order;
 pub mod peer;
+pub mod pods;
 pub mod process;
 pub mod replay;
 mod sys;
 pub mod tap;
+pub mod trap;
 pub mod wait;
 
 pub use lab::{Host, Lab};
 pub use margay::Margay;
+pub use pods::Pods;
 pub use process::Daemon;
 pub use tap::Tap;
+pub use trap::Trap;
 pub use wait::{until, until_some};
 
 /// True when the test may make network namespaces. When not, says so on the terminal itself

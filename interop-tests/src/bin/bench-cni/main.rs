@@ -19,11 +19,11 @@ use interop_tests::{docs, marks};
 #[derive(Debug, Parser)]
 #[command(
     name = "cargo xtask bench cni",
-    after_help = "Parts: burst, sequence, many.\n\nResult: target/bench/PROFILE/cni.md."
+    after_help = "Parts: floor, burst, sequence, many.\n\nResult: target/bench/PROFILE/cni.md."
 )]
 struct Options {
     /// Parts, with commas between; all without
-    #[arg(long, value_delimiter = ',', default_value = "burst,sequence,many")]
+    #[arg(long, value_delimiter = ',', default_value = "floor,burst,sequence,many")]
     part: Vec<String>,
     /// Multiplies how many calls and pods there are, to try the benchmark itself
     #[arg(long, default_value_t = 1.0)]
@@ -54,6 +54,7 @@ fn run(options: &Options) -> Result<()> {
     for part in &options.part {
         println!("{part}");
         let some = match part.as_str() {
+            "floor" => part::floor(options.scale),
             "burst" => part::burst(options.scale),
             "sequence" => part::sequence(options.scale),
             "many" => part::many(options.scale),

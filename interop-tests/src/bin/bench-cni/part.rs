@@ -1,13 +1,20 @@
 //! The parts: what is called, what is required, and what must not be left.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
-use interop_tests::marks::Row;
+use interop_tests::{
+    marks::Row,
+    runtime::{self, Container, Runtime},
+};
 use serde_json::{Value, json};
-use testkit::{Host, Lab, Margay, margay::bin, until};
+use testkit::{Host, Lab, Margay, Pods, margay::bin, until};
 
-use crate::pods::{Pods, Runtime, Times};
+use crate::pods::{Times, at_once, timed};
 
 const SOON: Duration = Duration::from_secs(20);
 /// Where Debian has the reference plugins.
@@ -26,7 +33,7 @@ impl Node {
     fn new(name: &str) -> Result<Self> {
         let mut lab = Lab::new(name)?;
         let (host, above) = (lab.host("node1")?, lab.host("above")?);
-        lab.link((&host, "uplink", &["192.0.2.1/24"]), (&above, "down", &["192.0.2.2/24"]))?;
+        lab.link((&host, "uplink", &["192.0.2.1/24"]), (&above, "eth0", &["192.0.2.2/24"]))?;
         let mut margay = Margay::new(&host, "[datastore]\ntype = \"embedded\"\n");
         margay.set_log_level("info");
         margay.start()?;
@@ -43,9 +50,9 @@ impl Node {
             "name": "pods",
             "type": "margay",
             "socket": margay.socket(),
-            "spool_dir": host.dir().join("state/cni-spool"),
+            "spool_dir": runtime::spool(&host),
         });
-        let runtime = Runtime { host, program: bin("margay-cni")?, config };
+        let runtime = Runtime::new(&host, bin("margay-cni")?, config);
         Ok(Self { lab, margay, runtime })
     }
 
@@ -60,6 +67,20 @@ impl Node {
         Ok(line.trim().trim_end_matches("kB").trim().parse()?)
     }
 
+    /// Fills what has a bound: the history of the datastore (32 MB), caches, free lists. They are no
+    /// memory of a pod, and would be taken for it by who looks at the first pods of a daemon.
+    fn fill_bounds(&self, times: usize) -> Result<()> {
+        let nets: String =
+            (0..20_000_u32).map(|n| format!("  - 10.{}.{}.0/24\n", n / 256, n % 256)).collect();
+        for time in 0..times {
+            self.margay.apply(&format!(
+                "apiVersion: projectcalico.org/v3\nkind: GlobalNetworkSet\nmetadata:\n  name: \
+                 large\n  labels: {{time: \"{time}\"}}\nspec:\n  nets:\n{nets}"
+            ))?;
+        }
+        self.margay.text(&["delete", "globalnetworkset", "large"]).map(drop)
+    }
+
     fn open_files(&mut self) -> Result<usize> {
         Ok(fs::read_dir(format!("/proc/{}/fd", self.margay.daemon()?.pid()))?.count())
     }
@@ -71,7 +92,7 @@ impl Node {
         let pools = self.margay.json(&["ipam", "show"])?;
         let used = pools.as_array().into_iter().flatten();
         let used: u64 = used.filter_map(|pool| pool["in_use"].as_u64()).sum();
-        let spool = self.host().dir().join("state/cni-spool");
+        let spool = runtime::spool(self.host());
         Ok([
             of_pods(self.host().ip(&["-o", "link", "show"])?),
             of_pods(self.host().ip(&["route", "show", "table", "all"])?),
@@ -90,9 +111,9 @@ impl Node {
     }
 }
 
-fn named(prefix: &str, paths: Vec<String>) -> Vec<(String, String)> {
-    let name = |(index, path)| (format!("{prefix}-{index}"), path);
-    paths.into_iter().enumerate().map(name).collect()
+fn named(prefix: &str, pods: &Pods) -> Vec<Container> {
+    let name = |(index, host)| Container::new(&format!("{prefix}-{index}"), host);
+    pods.hosts().iter().enumerate().map(name).collect()
 }
 
 fn scaled(full: f64, scale: f64) -> usize {
@@ -110,6 +131,42 @@ fn milliseconds(times: Times) -> Row {
     }
 }
 
+/// What 50 pods at once cost without us: starting the plugin so often, and the kernel's part of their
+/// links on the host's side, one after the other as its lock on links has it.
+pub fn floor(scale: f64) -> Result<Vec<Row>> {
+    let node = Node::new("bench-cni-floor")?;
+    let count = scaled(50.0, scale.sqrt());
+    let rounds = scaled(10.0, scale);
+    let pods = Pods::new(count, node.lab.dir())?;
+    let (mut starts, mut made, mut removed) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        starts.extend(at_once(&node.runtime, "VERSION", &named("floor", &pods))?);
+        let (mut make, mut remove) = (String::new(), String::new());
+        for (index, host) in pods.hosts().iter().enumerate() {
+            make += &format!(
+                "link add l{index} type veth peer name eth0 netns {}\nlink set l{index} up\nroute \
+                 add 10.30.{}.{} dev l{index}\n",
+                host.netns(),
+                index / 256,
+                index % 256
+            );
+            remove += &format!("link del l{index}\n");
+        }
+        for (lines, times) in [(make, &mut made), (remove, &mut removed)] {
+            let begun = Instant::now();
+            node.host().ip_batch(&lines)?;
+            times.push(begun.elapsed());
+        }
+    }
+    let all = [
+        (format!("floor: the plugin's VERSION, {count} at once, {rounds} rounds"), starts),
+        (format!("floor: `ip -batch` makes {count} links, takes them up, routes to them"), made),
+        (format!("floor: `ip -batch` removes {count} links"), removed),
+    ];
+    let row = |(what, times)| Ok(Row { what, ..milliseconds(Times::of(times)?) });
+    all.into_iter().map(row).collect()
+}
+
 /// 50 pods at once, again and again.
 pub fn burst(scale: f64) -> Result<Vec<Row>> {
     let node = Node::new("bench-cni-burst")?;
@@ -118,9 +175,9 @@ pub fn burst(scale: f64) -> Result<Vec<Row>> {
     let pods = Pods::new(count, node.lab.dir())?;
     let (mut adds, mut dels) = (Vec::new(), Vec::new());
     for round in 0..rounds {
-        let pods = named(&format!("burst{round}"), pods.paths());
-        adds.extend(node.runtime.at_once("ADD", &pods)?);
-        dels.extend(node.runtime.at_once("DEL", &pods)?);
+        let pods = named(&format!("burst{round}"), &pods);
+        adds.extend(at_once(&node.runtime, "ADD", &pods)?);
+        dels.extend(at_once(&node.runtime, "DEL", &pods)?);
     }
     node.nothing_left()?;
     let (adds, dels) = (Times::of(adds)?, Times::of(dels)?);
@@ -148,12 +205,12 @@ pub fn sequence(scale: f64) -> Result<Vec<Row>> {
     let mut adds = vec![Vec::new(); runtimes.len()];
     let mut dels = vec![Vec::new(); runtimes.len()];
     let pods = Pods::new(count * runtimes.len(), node.lab.dir())?;
-    for (index, (container, netns)) in named("sequence", pods.paths()).into_iter().enumerate() {
+    for (index, container) in named("sequence", &pods).into_iter().enumerate() {
         let which = index % runtimes.len();
         let Some((_, runtime)) = runtimes.get(which) else { continue };
         let (Some(adds), Some(dels)) = (adds.get_mut(which), dels.get_mut(which)) else { continue };
-        adds.push(runtime.call("ADD", &container, &netns)?);
-        dels.push(runtime.call("DEL", &container, &netns)?);
+        adds.push(timed(runtime, "ADD", &container)?);
+        dels.push(timed(runtime, "DEL", &container)?);
     }
     node.nothing_left()?;
     let mut rows = Vec::new();
@@ -197,7 +254,7 @@ fn reference(node: &Node) -> Option<Runtime> {
             "routes": [{ "dst": "0.0.0.0/0" }],
         },
     });
-    Some(Runtime { host: node.host().clone(), program: folder.join("bridge"), config })
+    Some(Runtime::new(node.host(), folder.join("bridge"), config))
 }
 
 /// A thousand pods that stay, and go again.
@@ -205,18 +262,17 @@ pub fn many(scale: f64) -> Result<Vec<Row>> {
     let mut node = Node::new("bench-cni-many")?;
     let count = scaled(1000.0, scale);
     let pods = Pods::new(count, node.lab.dir())?;
-    let pods = named("many", pods.paths());
-    // What the first ones set up once is no memory of a pod.
-    let first = pods.get(..scaled(50.0, scale).min(count)).context("as many")?;
-    for chunk in first.chunks(10) {
-        node.runtime.at_once("ADD", chunk)?;
-        node.runtime.at_once("DEL", chunk)?;
+    let pods = named("many", &pods);
+    node.fill_bounds(scaled(100.0, scale))?;
+    for chunk in pods.chunks(50) {
+        at_once(&node.runtime, "ADD", chunk)?;
+        at_once(&node.runtime, "DEL", chunk)?;
     }
     node.nothing_left()?;
     let (before, files) = (node.memory()?, node.open_files()?);
     let mut adds = Vec::new();
     for chunk in pods.chunks(10) {
-        adds.extend(node.runtime.at_once("ADD", chunk)?);
+        adds.extend(at_once(&node.runtime, "ADD", chunk)?);
     }
     let with_all = node.memory()?;
     let [links, routes, addresses, attachments, _] = node.left()?;
@@ -224,7 +280,7 @@ pub fn many(scale: f64) -> Result<Vec<Row>> {
     ensure!(there.iter().all(|found| *found >= count), "of {count} pods there are {there:?}");
     let mut dels = Vec::new();
     for chunk in pods.chunks(10) {
-        dels.extend(node.runtime.at_once("DEL", chunk)?);
+        dels.extend(at_once(&node.runtime, "DEL", chunk)?);
     }
     node.nothing_left()?;
     let files_after = node.open_files()?;
