@@ -52,7 +52,7 @@ async fn a_change_of_a_node_is_heard_once() {
     let mirror = Mirror::new();
     tokio::spawn(mirror.clone().follow(store.clone()));
     let (_blocks, mut cluster) = cluster(&mirror, Path::new("/nowhere"));
-    cluster.hear(Duration::from_secs(10)).await;
+    cluster.hear(Duration::from_secs(60)).await;
     assert!(cluster.in_sync());
     let actor = Actor { component: "test".into(), node: "a".into(), user: None };
     for (name, address) in [("a", "10.0.0.1"), ("b", "10.0.0.2")] {
@@ -71,7 +71,7 @@ async fn own_blocks_and_secrets_are_followed_too() {
     let mirror = Mirror::new();
     let (own, mut cluster) = cluster(&mirror, dir.path());
     mirror.replace(Vec::new(), Revision(1));
-    cluster.hear(Duration::from_secs(10)).await;
+    cluster.hear(Duration::from_secs(60)).await;
     own.send_modify(|own| {
         own.blocks.insert("10.1.0.0/26".parse().expect("a CIDR"));
     });

@@ -113,7 +113,7 @@ fn actor() -> Actor {
 
 fn run(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let in_time = async { timeout(Duration::from_secs(20), test).await };
+    let in_time = async { timeout(Duration::from_secs(60), test).await };
     runtime.expect("a runtime").block_on(in_time).expect("in time");
 }
 

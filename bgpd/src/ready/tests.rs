@@ -5,7 +5,7 @@ use tokio::time::timeout;
 
 use super::*;
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(60);
 
 fn endpoint(name: &str) -> ResourceKey {
     ResourceKey { kind: Kind::WorkloadEndpoint, namespace: "shop".into(), name: name.into() }

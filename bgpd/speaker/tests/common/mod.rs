@@ -26,7 +26,7 @@ use ipnet::IpNet;
 use margay_fib::{BgpNextHop, FibEvent, Link, Resolution, Source, Wish};
 
 /// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(40);
+pub const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Reaches every next hop and remembers what it was asked for.
 #[derive(Debug, Default)]

@@ -19,18 +19,23 @@ use super::{End, PATIENCE};
 /// Type codes of messages, as in a header.
 pub const KEEP_ALIVE: u8 = 4;
 
-/// Connects to an end from an address.
+/// Connects to an end from an address, once it listens.
 pub async fn call(from: &End, to: &End) -> TcpStream {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
-        let socket = TcpSocket::new_v4().expect("a socket");
-        socket.bind(SocketAddr::new(from.address(), 0)).expect("loopback");
-        match socket.connect(SocketAddr::new(to.address(), to.port)).await {
+        match call_once(from, to).await {
             Ok(stream) => return stream,
             Err(error) => assert!(tokio::time::Instant::now() < deadline, "{error}"),
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// Tries to. Who listens and refuses may do so before this end knows that it was connected.
+pub async fn call_once(from: &End, to: &End) -> std::io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind(SocketAddr::new(from.address(), 0)).expect("loopback");
+    socket.connect(SocketAddr::new(to.address(), to.port)).await
 }
 
 /// See the module.
