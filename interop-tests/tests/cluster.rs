@@ -15,47 +15,13 @@ use testkit::{
     have_root,
     margay::EMBEDDED,
     peer::{Bird, Peer},
-    until,
+    resources, until,
     wait::until_eq,
 };
 
-/// Nodes, a pool, and the AS of all.
-const CLUSTER: &str = "\
-apiVersion: projectcalico.org/v3
-kind: BGPConfiguration
-metadata:
-  name: default
-spec:
-  asNumber: 64513
----
-apiVersion: projectcalico.org/v3
-kind: IPPool
-metadata:
-  name: pods
-spec:
-  cidr: 10.10.0.0/16
-";
-
-fn node(name: &str, address: &str, labels: &str) -> String {
-    format!(
-        "apiVersion: projectcalico.org/v3\nkind: Node\nmetadata:\n  name: {name}\n  labels: \
-         {{{labels}}}\nspec:\n  bgp:\n    ipv4Address: {address}/24\n"
-    )
-}
-
-fn peer(name: &str, spec: &str) -> String {
-    format!(
-        "apiVersion: projectcalico.org/v3\nkind: BGPPeer\nmetadata:\n  name: {name}\nspec: {spec}\n"
-    )
-}
-
-/// `margay apply` of documents.
-fn apply(margay: &Margay, documents: &[&str]) -> Result<()> {
-    margay.apply(&documents.join(
-        "
----
-",
-    ))
+/// The AS of all and a pool.
+fn cluster() -> String {
+    resources::all(&[resources::asn(64513), resources::pool("pods", "10.10.0.0/16")])
 }
 
 /// The established sessions by name, with how often each has ended.
@@ -126,12 +92,13 @@ fn three_nodes_on_etcd_peer_with_each_other_and_with_a_tor() -> Result<()> {
     let result = (|| {
         ensure!(asn(a)? == 0, "nobody has said what it is");
         let documents = [
-            CLUSTER,
-            &node("a", "10.99.0.111", "rack: one"),
-            &node("b", "10.99.0.112", ""),
-            &node("c", "10.99.0.113", ""),
+            cluster(),
+            resources::node("a", "10.99.0.111/24", None),
+            resources::node("b", "10.99.0.112/24", None),
+            resources::node("c", "10.99.0.113/24", None),
         ];
-        apply(a, &documents)?;
+        a.apply(&resources::all(&documents))?;
+        a.text(&["label", "node", "a", "rack=one"])?;
         // The mesh, by itself.
         let (to_a, to_b, to_c) = ("Mesh_10_99_0_111", "Mesh_10_99_0_112", "Mesh_10_99_0_113");
         until_eq("the mesh of a", SOON, &up(&[to_b, to_c]), || sessions(a))?;
@@ -142,7 +109,7 @@ fn three_nodes_on_etcd_peer_with_each_other_and_with_a_tor() -> Result<()> {
 
         // A switch above one rack.
         let spec = "{nodeSelector: rack == 'one', peerIP: 10.99.0.254, asNumber: 65001}";
-        apply(b, &[&peer("tor", spec)])?;
+        b.apply(&resources::peer("tor", spec))?;
         let to_tor = "Node_10_99_0_254";
         until_eq("a and the switch", SOON, &up(&[to_b, to_c, to_tor]), || sessions(a))?;
         ensure!(sessions(b)? == up(&[to_a, to_c]), "b is in no rack");
@@ -172,7 +139,7 @@ fn three_nodes_on_etcd_peer_with_each_other_and_with_a_tor() -> Result<()> {
 
         // One peer changes: nobody else notices.
         let slower = spec.replace("asNumber", "keepaliveTime: 9s, asNumber");
-        apply(c, &[&peer("tor", &slower)])?;
+        c.apply(&resources::peer("tor", &slower))?;
         let mut after = Vec::new();
         until("the session with the switch begins again", SOON, || {
             after = sessions(a)?;
@@ -229,17 +196,14 @@ fn a_node_logs_as_much_as_the_cluster_wants() -> Result<()> {
     let mut margay = Margay::new(&host, EMBEDDED);
     margay.set_log_level(None);
     let configuration = |name: &str, level: &str| {
-        format!(
-            "apiVersion: projectcalico.org/v3\nkind: BGPConfiguration\nmetadata:\n  name: \
-             {name}\nspec:\n  logSeverityScreen: {level}\n"
-        )
+        resources::document("BGPConfiguration", name, &format!("{{logSeverityScreen: {level}}}"))
     };
     // What is logged when one more peer comes, whom nobody can reach.
     let heard = |margay: &Margay, number: u32| -> Result<String> {
         let before = fs::read_to_string(margay.log_file())?.len();
         let name = format!("p{number}");
         let spec = format!("{{peerIP: 10.9.9.{number}, asNumber: 65009}}");
-        apply(margay, &[&peer(&name, &spec)])?;
+        margay.apply(&resources::peer(&name, &spec))?;
         until("the peer is there", SOON, || {
             Ok(margay.peer(&format!("Global_10_9_9_{number}")).is_ok())
         })?;
@@ -247,7 +211,9 @@ fn a_node_logs_as_much_as_the_cluster_wants() -> Result<()> {
     };
     let result = (|| {
         margay.start()?;
-        apply(&margay, &[&node("a", "10.0.0.1", ""), &configuration("default", "Info")])?;
+        let documents =
+            [resources::node("a", "10.0.0.1/24", None), configuration("default", "Info")];
+        margay.apply(&resources::all(&documents))?;
         let level = |level: &str| format!("log-level = \"{level}\"");
         let in_force = |margay: &Margay, wanted: &str| {
             until(&format!("the level is {wanted}"), SOON, || {
@@ -257,11 +223,11 @@ fn a_node_logs_as_much_as_the_cluster_wants() -> Result<()> {
         in_force(&margay, "info")?;
         let lines = heard(&margay, 1)?;
         ensure!(lines.contains("INFO") && !lines.contains("DEBUG"), "{lines}");
-        apply(&margay, &[&configuration("node.a", "Debug")])?;
+        margay.apply(&configuration("node.a", "Debug"))?;
         in_force(&margay, "debug")?;
         let lines = heard(&margay, 2)?;
         ensure!(lines.contains("DEBUG"), "{lines}");
-        apply(&margay, &[&configuration("node.a", "Error")])?;
+        margay.apply(&configuration("node.a", "Error"))?;
         in_force(&margay, "error")?;
         let lines = heard(&margay, 3)?;
         ensure!(!lines.contains("DEBUG") && !lines.contains("INFO"), "{lines}");
@@ -292,7 +258,9 @@ fn one_node_on_its_own_datastore_peers_with_a_tor_once_it_knows_the_password() -
     let result = (|| {
         let spec = "{peerIP: 10.0.0.254, asNumber: 65001, password: {secretKeyRef: {name: bgp, \
                     key: tor}}}";
-        apply(&margay, &[CLUSTER, &node("a", "10.0.0.1", ""), &peer("tor", spec)])?;
+        let documents =
+            [cluster(), resources::node("a", "10.0.0.1/24", None), resources::peer("tor", spec)];
+        margay.apply(&resources::all(&documents))?;
         let name = "Global_10_0_0_254";
         until("the peer is there", SOON, || Ok(margay.peer(name).is_ok()))?;
         let shown = margay.text(&["config", "show"])?;

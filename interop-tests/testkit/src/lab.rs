@@ -16,7 +16,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use crate::{process::tail, sys};
+use crate::{containerd, process::tail, sys};
 
 const PREFIX: &str = "mgy-";
 const NETNS: &str = "/run/netns";
@@ -340,7 +340,11 @@ fn sweep() {
     }
     for name in names_in(&scratch()) {
         if name.split('-').next().is_some_and(dead) {
-            let _ = fs::remove_dir_all(scratch().join(name));
+            let lab = scratch().join(name);
+            for host in names_in(&lab) {
+                containerd::clear(&lab.join(host));
+            }
+            let _ = fs::remove_dir_all(lab);
         }
     }
 }

@@ -1,12 +1,14 @@
 //! What the interop tests, the benchmark and the demo stand on: hosts made of network namespaces,
-//! daemons run inside them, drivers for five BGP implementations and for Margay itself, a reader
-//! and replayer of recorded updates, golden files and an order permuter.
+//! daemons run inside them, drivers for five BGP implementations, for etcd, containerd and Margay
+//! itself, texts of resources, a reader and replayer of recorded updates, golden files and an order
+//! permuter.
 //!
 //! Promises: everything made here has a name of its own, is taken away on drop, and what a run
 //! that was killed left behind is swept by the next one. Processes are ended by the ids started
 //! here, never by name. The kit knows no crate of the workspace, so any of them may use it.
 
 pub mod bgp;
+pub mod containerd;
 pub mod etcd;
 pub mod golden;
 pub mod kernel;
@@ -18,11 +20,13 @@ pub mod peer;
 pub mod pods;
 pub mod process;
 pub mod replay;
+pub mod resources;
 mod sys;
 pub mod tap;
 pub mod trap;
 pub mod wait;
 
+pub use containerd::Containerd;
 pub use lab::{Host, Lab};
 pub use margay::Margay;
 pub use pods::Pods;

@@ -1,5 +1,5 @@
-//! `cargo xtask demo`: Margay at work among real routers, in two acts: a router in a fabric, and
-//! the nodes of a cluster. Everything lives in network namespaces and is gone afterwards.
+//! `cargo xtask demo`: Margay at work among real routers, in three acts: a router in a fabric, the
+//! nodes of a cluster, and the pods on them. Everything lives in network namespaces and is gone afterwards.
 
 use std::{
     process::ExitCode,
@@ -11,6 +11,7 @@ use anyhow::Result;
 use testkit::{Margay, have_root};
 
 mod cluster;
+mod pods;
 mod router;
 
 /// How long anything may take to settle.
@@ -21,7 +22,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let start = Instant::now();
-    match router::play().and_then(|()| cluster::play()) {
+    match router::play().and_then(|()| cluster::play()).and_then(|()| pods::play()) {
         Ok(()) => {
             println!("\nEverything is cleaned away. {:.1} s.", start.elapsed().as_secs_f32());
             ExitCode::SUCCESS

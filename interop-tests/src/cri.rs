@@ -1,10 +1,11 @@
 //! As much of the Container Runtime Interface (`runtime.v1.RuntimeService`) as pods need: a kubelet's
 //! side of it, on a unix socket. Field numbers are those of Kubernetes' `api.proto`.
-
-use std::path::Path;
+//!
+//! Every pod is in the namespace [`NAMESPACE`] and has one container, which sleeps.
 
 use anyhow::{Context, Result, ensure};
 use prost::Message;
+use testkit::Containerd;
 use tonic::{
     Request,
     client::Grpc,
@@ -13,22 +14,33 @@ use tonic::{
 };
 use tonic_prost::ProstCodec;
 
+/// Of every pod.
+pub const NAMESPACE: &str = "shop";
+
 #[derive(Clone, PartialEq, Message)]
-pub struct PodMetadata {
+struct PodMetadata {
     #[prost(string, tag = "1")]
-    pub name: String,
+    name: String,
     #[prost(string, tag = "2")]
-    pub uid: String,
+    uid: String,
     #[prost(string, tag = "3")]
-    pub namespace: String,
+    namespace: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub struct PodConfig {
+struct PodConfig {
     #[prost(message, optional, tag = "1")]
-    pub metadata: Option<PodMetadata>,
+    metadata: Option<PodMetadata>,
     #[prost(string, tag = "2")]
-    pub hostname: String,
+    hostname: String,
+    #[prost(message, optional, tag = "8")]
+    linux: Option<PodLinux>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct PodLinux {
+    #[prost(string, tag = "1")]
+    cgroup_parent: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -122,6 +134,7 @@ struct Nothing {}
 /// A running pod with one container.
 #[derive(Debug, Clone)]
 pub struct Pod {
+    /// As the runtime knows them, the first one first.
     pub addresses: Vec<String>,
     sandbox: String,
     container: String,
@@ -129,19 +142,31 @@ pub struct Pod {
 
 /// What asks the runtime. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Client(Channel);
+pub struct Client {
+    channel: Channel,
+    cgroup: String,
+}
 
 impl Client {
-    pub async fn connect(socket: &Path) -> Result<Self> {
-        let endpoint = Endpoint::from_shared(format!("unix://{}", socket.display()))?;
-        Ok(Self(endpoint.connect().await.context("connecting to the runtime")?))
+    /// To a runtime that listens.
+    ///
+    /// # Errors
+    /// When it cannot be reached.
+    pub async fn connect(runtime: &Containerd) -> Result<Self> {
+        let endpoint = Endpoint::from_shared(format!("unix://{}", runtime.socket().display()))?;
+        let channel = endpoint.connect().await.context("connecting to the runtime")?;
+        Ok(Self { channel, cgroup: runtime.cgroup() })
     }
 
     /// Starts a pod and a container that sleeps.
+    ///
+    /// # Errors
+    /// What the runtime says, the plugin's error included.
     pub async fn run(&self, name: &str, image: &str) -> Result<Pod> {
-        let (name, namespace) = (name.to_owned(), "shop".to_owned());
+        let (name, namespace) = (name.to_owned(), NAMESPACE.to_owned());
         let metadata = PodMetadata { uid: format!("{name}-uid"), name: name.clone(), namespace };
-        let config = PodConfig { metadata: Some(metadata), hostname: name };
+        let linux = Some(PodLinux { cgroup_parent: format!("/{}", self.cgroup) });
+        let config = PodConfig { metadata: Some(metadata), hostname: name, linux };
         let run = RunPod { config: Some(config.clone()) };
         let sandbox = self.call::<_, Id>("RunPodSandbox", run).await?.id;
         let asked = Id { id: sandbox.clone() };
@@ -165,7 +190,10 @@ impl Client {
         Ok(Pod { addresses, sandbox, container })
     }
 
-    /// Runs a command in the pod, which must succeed.
+    /// Runs a command in the pod, which must succeed; what it printed.
+    ///
+    /// # Errors
+    /// What it printed when it failed.
     pub async fn exec(&self, pod: &Pod, command: &[&str]) -> Result<String> {
         let exec = Exec {
             container: pod.container.clone(),
@@ -180,11 +208,17 @@ impl Client {
     }
 
     /// Ends a pod and removes what is left of it.
+    ///
+    /// # Errors
+    /// What the runtime says.
     pub async fn remove(&self, pod: &Pod) -> Result<()> {
         self.remove_sandbox(&pod.sandbox).await
     }
 
     /// Ends every pod there is.
+    ///
+    /// # Errors
+    /// What the runtime says of the first that stays.
     pub async fn remove_all(&self) -> Result<()> {
         let all: Pods = self.call("ListPodSandbox", Nothing {}).await?;
         for pod in all.pods {
@@ -205,7 +239,7 @@ impl Client {
         Q: Message + 'static,
         A: Message + Default + 'static,
     {
-        let mut grpc = Grpc::new(self.0.clone());
+        let mut grpc = Grpc::new(self.channel.clone());
         grpc.ready().await?;
         let path = PathAndQuery::try_from(format!("/runtime.v1.RuntimeService/{name}"))?;
         let codec = ProstCodec::<Q, A>::default();
