@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Debug,
+    io,
     net::IpAddr,
     path::Path,
     time::Duration,
@@ -21,6 +22,8 @@ pub(super) trait Network: Debug + Send + Sync {
     /// Removes a link, if it carries this alias, or none and may be `half_made`; done if it is not
     /// there.
     fn detach(&self, link: &str, alias: &str, half_made: bool) -> Result<(), AttachError>;
+    /// Ends the tracked connections of these addresses.
+    fn disconnect(&self, addresses: &[IpAddr]) -> io::Result<()>;
     /// The links of workloads, with their aliases.
     fn links(&self) -> Result<BTreeMap<String, String>, AttachError>;
     /// What is not as wished.
@@ -55,6 +58,14 @@ impl Network for Kernel {
         Ok(())
     }
 
+    fn disconnect(&self, addresses: &[IpAddr]) -> io::Result<()> {
+        let ended = margay_fib::forget_connections(addresses)?;
+        if ended > 0 {
+            tracing::debug!(?addresses, ended, "connections of addresses were ended");
+        }
+        Ok(())
+    }
+
     fn links(&self) -> Result<BTreeMap<String, String>, AttachError> {
         let links = margay_fib::list(name::PREFIX)?;
         Ok(links.into_iter().map(|link| (link.name, link.alias)).collect())
@@ -80,7 +91,7 @@ impl Network for Kernel {
             State::Pending => Some("on its way".to_owned()),
             State::NoLink => Some("the link is not there, or down".to_owned()),
             State::Conflict(by) => Some(by.to_string()),
-            State::Refused(errno) => Some(std::io::Error::from_raw_os_error(*errno).to_string()),
+            State::Refused(errno) => Some(io::Error::from_raw_os_error(*errno).to_string()),
             State::Off => Some("no routes are written".to_owned()),
         };
         let routes = self.0.host_routes();

@@ -3,7 +3,13 @@
 //! Owns what a step means here, and which failure is which for a runtime. Leaves to
 //! `margay-workload` the order of steps.
 
-use std::{collections::BTreeMap, net::IpAddr, path::Path, sync::Arc, time::SystemTime};
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
+};
 
 use margay_datastore::{Outcome, Store, StoreError};
 use margay_fib::{AttachError, HostRouteError, LinkSpec};
@@ -13,7 +19,7 @@ use margay_workload::{
     AttachmentId, Cause, Done, Entry, Failure, Source, Step, Wish, endpoint, name,
 };
 use tokio::{
-    sync::Semaphore,
+    sync::{Semaphore, oneshot},
     time::{Duration, Instant, timeout_at},
 };
 
@@ -31,6 +37,9 @@ const ROUTE: Duration = Duration::from_secs(3);
 /// How often an endpoint is looked at again that others change at the same time.
 const TRIES: usize = 8;
 
+/// Addresses whose connections are to be ended, and who waits for that.
+type Ending = (Vec<IpAddr>, oneshot::Sender<Result<(), Failure>>);
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Steps {
@@ -41,6 +50,10 @@ pub(super) struct Steps {
     pub(super) ready: Ready,
     pub(super) network: Arc<dyn Network>,
     links: Semaphore,
+    /// What is done with the next walk.
+    ending: Mutex<Vec<Ending>>,
+    /// Held by who ends them.
+    turn: Semaphore,
     actor: Actor,
 }
 
@@ -56,7 +69,8 @@ impl Steps {
         let component = "margay-bgpd/workloads".to_owned();
         let actor = Actor { component, node: node.to_string(), user: None };
         let links = Semaphore::new(LINKS);
-        Self { node, journal, ipam, store, ready, network, links, actor }
+        let (ending, turn) = (Mutex::default(), Semaphore::new(1));
+        Self { node, journal, ipam, store, ready, network, links, ending, turn, actor }
     }
 
     /// Does a step of an attachment; after `until` it is of no use.
@@ -74,6 +88,7 @@ impl Steps {
                 return Ok(Done::Assigned(addresses));
             }
             Step::Release(handle) => self.release(&handle).await?,
+            Step::Disconnect(entry) => self.disconnect(entry.addresses).await?,
             Step::Attach(entry) => self.attach(&entry).await?,
             Step::Detach { name, alias, half_made } => self.detach(name, alias, half_made).await?,
             Step::Reach(entry) => self.reach(&entry).await?,
@@ -120,6 +135,33 @@ impl Steps {
     async fn release(&self, handle: &str) -> Result<(), Failure> {
         let ask = Ask::Release(vec![Release::Handle(self::handle(handle)?)]);
         self.ipam.ask(ask).await.map(|_| ()).map_err(|error| refused(&error))
+    }
+
+    /// An address whose connections cannot be ended is given to nobody: what policy let through for
+    /// another would be let through for it. The kernel walks all its connections for that, so those
+    /// who wait for their turn are done together.
+    async fn disconnect(&self, addresses: Vec<IpAddr>) -> Result<(), Failure> {
+        let (reply, done) = oneshot::channel();
+        self.ending.lock().unwrap_or_else(PoisonError::into_inner).push((addresses, reply));
+        let turn = self.turn.acquire().await;
+        let waiting =
+            std::mem::take(&mut *self.ending.lock().unwrap_or_else(PoisonError::into_inner));
+        if !waiting.is_empty() {
+            let (all, replies): (Vec<_>, Vec<_>) = waiting.into_iter().unzip();
+            let (all, network) = (all.concat(), Arc::clone(&self.network));
+            let ended = blocking(move || network.disconnect(&all)).await.and_then(|ended| {
+                ended.map_err(|error| {
+                    let text = format!("cannot end connections that addresses had before: {error}");
+                    Failure::new(Cause::Kernel, text)
+                })
+            });
+            for reply in replies {
+                // Who asked may be gone with the daemon.
+                let _ = reply.send(ended.clone());
+            }
+        }
+        drop(turn);
+        done.await.unwrap_or_else(|_| Err(stopping()))
     }
 
     async fn attach(&self, entry: &Entry) -> Result<(), Failure> {

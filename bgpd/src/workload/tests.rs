@@ -26,6 +26,8 @@ struct DoubleState {
     routes: BTreeMap<IpAddr, String>,
     /// The next attach fails.
     broken: bool,
+    /// Whose connections were ended, in order; the link of the address, where it has one.
+    ended: Vec<(IpAddr, Option<String>)>,
 }
 
 impl Double {
@@ -51,6 +53,16 @@ impl Network for Double {
             let is_ours = |found: &String| found == alias || (half_made && found.is_empty());
             if state.links.get(link).is_some_and(is_ours) {
                 state.links.remove(link);
+            }
+        });
+        Ok(())
+    }
+
+    fn disconnect(&self, addresses: &[IpAddr]) -> std::io::Result<()> {
+        self.with(|state| {
+            for address in addresses {
+                let link = state.routes.get(address).cloned();
+                state.ended.push((*address, link));
             }
         });
         Ok(())
@@ -238,6 +250,9 @@ fn a_pod_gets_an_address_a_link_a_route_and_an_endpoint_and_loses_them_again() {
         assert_eq!((world.links(), world.routes().len()), (0, 0));
         daemon.settled().await;
         assert_eq!((world.endpoints().await, daemon.held().await), (0, 0));
+        // Nothing went there when what was known of the address was forgotten.
+        let ended = world.kernel.with(|state| state.ended.clone());
+        assert_eq!(ended, [(address, None), (address, None)]);
         assert!(!daemon.delete("c1").await);
     });
 }

@@ -118,6 +118,9 @@ pub enum Step {
     },
     /// Releases what a handle holds.
     Release(String),
+    /// Ends the tracked connections of its addresses: what is left of whoever had them before, or of
+    /// itself.
+    Disconnect(Box<Entry>),
     /// Makes the link, or sees that it is there.
     Attach(Box<Entry>),
     /// Removes a link, if it carries this alias.
@@ -147,6 +150,7 @@ impl Step {
             Self::Forget => "forget",
             Self::Assign { .. } => "assign",
             Self::Release(_) => "release",
+            Self::Disconnect(_) => "disconnect",
             Self::Attach(_) => "attach",
             Self::Detach { .. } => "detach",
             Self::Reach(_) => "reach",
@@ -168,7 +172,7 @@ impl Step {
             | Self::AwaitPolicy(entry) => entry.host_interface.clone(),
             Self::Detach { name, .. } => name.clone(),
             Self::Release(handle) => handle.clone(),
-            Self::Assign { .. } | Self::Forget => String::new(),
+            Self::Assign { .. } | Self::Disconnect(_) | Self::Forget => String::new(),
         }
     }
 }

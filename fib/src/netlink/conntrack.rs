@@ -2,6 +2,7 @@
 //! former workload's would let packets past policy, or send them where they were sent before.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::io;
 use std::net::IpAddr;
 
@@ -9,23 +10,34 @@ use crate::netlink::socket::Socket;
 use crate::netlink::wire::{ACK, DONE, DUMP, ERROR, Encoder, Message, REQUEST, Reader, refusal};
 use crate::sys::{Protocol, Wait};
 
-/// Deletes every tracked connection in which the address has a part, before or after translation;
-/// how many there were.
+/// Deletes every tracked connection in which one of the addresses has a part, before or after
+/// translation; how many there were.
 ///
 /// A kernel that tracks no connections has none. The caller's thread says in which namespace. Blocks
-/// while the kernel walks its table, some milliseconds for each hundred thousand connections: not
-/// for an async task. Whoever moves an address does this before the new route stands.
-pub fn forget_connections(address: IpAddr) -> io::Result<usize> {
+/// while the kernel walks its table: some milliseconds, and as many more for each hundred thousand
+/// connections, so it is not for an async task, and cheaper for many addresses at once. Whoever moves
+/// an address does this before the new route stands.
+pub fn forget_connections(addresses: &[IpAddr]) -> io::Result<usize> {
+    let meant: BTreeSet<IpAddr> = addresses.iter().copied().collect();
+    // Without conntrack in the kernel there is no such file; then the kernel says so itself.
+    let tracked = fs::read_to_string(COUNT).ok().and_then(|n| n.trim().parse::<usize>().ok());
+    if meant.is_empty() || tracked == Some(0) {
+        return Ok(0);
+    }
     let socket = Socket::open_for(Protocol::Netfilter)?;
     socket.give_up_after(PATIENCE_SECS)?;
     let mut work = Work { socket, buf: vec![0; 1 << 16], seq: 0 };
-    let found = match work.connections(address) {
+    let found = match tracked {
+        Some(many) if many > FEW => work.asked_for(&meant),
+        _ => work.picked(&meant),
+    };
+    let found = match found {
         Err(err) if err.raw_os_error().is_some_and(|e| UNTRACKED.contains(&e)) => return Ok(0),
         found => found?,
     };
     let mut deleted = 0;
     for connections in found.into_iter().collect::<Vec<_>>().chunks(BATCH) {
-        deleted += work.delete(address, connections)?;
+        deleted += work.delete(connections)?;
     }
     Ok(deleted)
 }
@@ -33,6 +45,7 @@ pub fn forget_connections(address: IpAddr) -> io::Result<usize> {
 /// What names a connection, as the kernel told it: attributes to be sent back.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Connection {
+    family: u8,
     tuple: Vec<u8>,
     zone: Option<Vec<u8>>,
     id: Option<Vec<u8>>,
@@ -45,18 +58,29 @@ struct Work {
 }
 
 impl Work {
-    /// All connections the address has a part in.
-    fn connections(&mut self, address: IpAddr) -> io::Result<BTreeSet<Connection>> {
+    /// All connections that are meant, out of one walk in which the kernel tells everything.
+    fn picked(&mut self, meant: &BTreeSet<IpAddr>) -> io::Result<BTreeSet<Connection>> {
         let mut found = BTreeSet::new();
-        for part in PARTS {
-            match self.dump(address, Some(part), &mut found) {
-                Ok(()) => {}
-                // Older than filters: the whole table comes over.
-                Err(err) if matches!(err.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EINVAL)) => {
-                    self.dump(address, None, &mut found)?;
-                    break;
+        self.dump(None, meant, &mut found)?;
+        Ok(found)
+    }
+
+    /// The same out of walks in which the kernel tells only what is asked for: four for each address,
+    /// but less to be read.
+    fn asked_for(&mut self, meant: &BTreeSet<IpAddr>) -> io::Result<BTreeSet<Connection>> {
+        let mut found = BTreeSet::new();
+        for address in meant {
+            for part in PARTS {
+                match self.dump(Some((*address, part)), meant, &mut found) {
+                    Ok(()) => {}
+                    // Older than filters.
+                    Err(err)
+                        if matches!(err.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EINVAL)) =>
+                    {
+                        return self.picked(meant);
+                    }
+                    Err(err) => return Err(err),
                 }
-                Err(err) => return Err(err),
             }
         }
         Ok(found)
@@ -66,15 +90,15 @@ impl Work {
     /// does not know the filter tells all of them.
     fn dump(
         &mut self,
-        address: IpAddr,
-        part: Option<Part>,
+        filter: Option<(IpAddr, Part)>,
+        meant: &BTreeSet<IpAddr>,
         found: &mut BTreeSet<Connection>,
     ) -> io::Result<()> {
         let seq = self.next();
         let mut e = Encoder::default();
         let at = e.begin(CT_GET, REQUEST | DUMP, seq);
-        e.put(&[family(address), 0, 0, 0]);
-        if let Some((tuple, source)) = part {
+        e.put(&[filter.map_or(0, |(address, _)| family(address)), 0, 0, 0]);
+        if let Some((address, (tuple, source))) = filter {
             let outer = e.open(tuple | NESTED);
             let ip = e.open(CTA_TUPLE_IP | NESTED);
             match address {
@@ -101,21 +125,21 @@ impl Work {
                     ERROR | DONE => {
                         return refusal(&m).map_or(Ok(()), |r| Err(plain(r.errno)));
                     }
-                    _ => found.extend(connection(&m, address)),
+                    _ => found.extend(connection(&m, meant)),
                 }
             }
         }
     }
 
     /// How many were deleted; those that ended meanwhile are not.
-    fn delete(&mut self, address: IpAddr, connections: &[Connection]) -> io::Result<usize> {
+    fn delete(&mut self, connections: &[Connection]) -> io::Result<usize> {
         let mut e = Encoder::default();
         let mut last = self.seq;
         for (n, connection) in connections.iter().enumerate() {
             last = self.next();
             let ack = if n + 1 == connections.len() { ACK } else { 0 };
             let at = e.begin(CT_DELETE, REQUEST | ack, last);
-            e.put(&[family(address), 0, 0, 0]);
+            e.put(&[connection.family, 0, 0, 0]);
             e.attribute(CTA_TUPLE_ORIG | NESTED, &connection.tuple);
             for (kind, value) in [(CTA_ZONE, &connection.zone), (CTA_ID, &connection.id)] {
                 if let Some(value) = value {
@@ -137,15 +161,15 @@ impl Work {
     }
 }
 
-/// The connection a message tells, if the address has a part in it.
-fn connection(m: &Message<'_>, address: IpAddr) -> Option<Connection> {
+/// The connection a message tells, if one of the addresses has a part in it.
+fn connection(m: &Message<'_>, meant: &BTreeSet<IpAddr>) -> Option<Connection> {
     let mut r = Reader(m.body);
-    r.bytes(4)?;
+    let family = *r.bytes(4)?.first()?;
     let mut part = false;
     let (mut tuple, mut zone, mut id) = (None, None, None);
     for (kind, value) in r.attributes() {
         if matches!(kind, CTA_TUPLE_ORIG | CTA_TUPLE_REPLY) {
-            part |= has(value, address);
+            part |= has(value, meant);
         }
         match kind {
             CTA_TUPLE_ORIG => tuple = Some(value.to_vec()),
@@ -154,17 +178,19 @@ fn connection(m: &Message<'_>, address: IpAddr) -> Option<Connection> {
             _ => {}
         }
     }
-    part.then_some(Connection { tuple: tuple?, zone, id })
+    part.then_some(Connection { family, tuple: tuple?, zone, id })
 }
 
-/// Whether a tuple names an address.
-fn has(tuple: &[u8], address: IpAddr) -> bool {
+/// Whether a tuple names one of the addresses.
+fn has(tuple: &[u8], meant: &BTreeSet<IpAddr>) -> bool {
     let ips = Reader(tuple).attributes().filter(|(kind, _)| *kind == CTA_TUPLE_IP);
     let mut ips = ips.flat_map(|(_, ip)| Reader(ip).attributes());
-    ips.any(|(_, value)| match address {
-        IpAddr::V4(a) => value == a.octets(),
-        IpAddr::V6(a) => value == a.octets(),
-    })
+    ips.any(|(_, value)| address(value).is_some_and(|address| meant.contains(&address)))
+}
+
+fn address(octets: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(octets).map(IpAddr::from);
+    v4.or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from)).ok()
 }
 
 fn family(address: IpAddr) -> u8 {
@@ -193,6 +219,10 @@ const PARTS: [Part; 4] = [
 ];
 /// What a kernel without connection tracking, or without a way to speak of it, says.
 const UNTRACKED: [i32; 3] = [libc::EPROTONOSUPPORT, libc::ENOSYS, libc::ENOPROTOOPT];
+/// How many connections there are in the namespace of who asks.
+const COUNT: &str = "/proc/sys/net/netfilter/nf_conntrack_count";
+/// Up to here reading all of them costs less than more walks of the kernel.
+const FEW: usize = 30_000;
 /// Messages at once.
 const BATCH: usize = 256;
 const PATIENCE_SECS: u8 = 20;

@@ -180,10 +180,15 @@ fn connections_of_an_address_are_forgotten_and_no_others() {
     connections::make("10.0.0.1", "10.0.0.3", 3000);
     connections::make("10.0.0.4", "10.0.0.3", 3000);
     connections::make("2001:db8::1", "2001:db8::2", 3001);
-    assert_eq!(forget_connections(ip("10.0.0.9")).expect("asked"), 0);
-    assert_eq!(forget_connections(ip("10.0.0.2")).expect("deleted"), 300);
-    assert_eq!(forget_connections(ip("10.0.0.2")).expect("asked"), 0);
-    assert_eq!(forget_connections(ip("2001:db8::2")).expect("deleted"), 1);
-    assert_eq!(forget_connections(ip("10.0.0.1")).expect("deleted"), 1, "with 10.0.0.3");
-    assert_eq!(forget_connections(ip("10.0.0.3")).expect("deleted"), 1, "with 10.0.0.4");
+    let forget = |all: &[&str]| {
+        let all: Vec<_> = all.iter().map(|text| ip(text)).collect();
+        forget_connections(&all).expect("asked")
+    };
+    assert_eq!(forget(&["10.0.0.9"]), 0);
+    assert_eq!(forget(&[]), 0);
+    assert_eq!(forget(&["10.0.0.2", "2001:db8::2"]), 301, "of both families at once");
+    assert_eq!(forget(&["10.0.0.2", "2001:db8::1"]), 0);
+    assert_eq!(forget(&["10.0.0.1"]), 1, "with 10.0.0.3");
+    assert_eq!(forget(&["10.0.0.3"]), 1, "with 10.0.0.4");
+    assert_eq!(forget(&["10.0.0.3"]), 0, "none is left");
 }

@@ -123,6 +123,39 @@ fn an_add_is_answered_once_it_is_live_on_disk() {
 }
 
 #[test]
+fn connections_of_an_address_end_before_it_is_somebodys_and_before_it_is_nobodys() {
+    let mut rig = Rig::default();
+    let out = rig.add(1, "c", None);
+    let told = rig.until(out, "disconnect");
+    assert!(!told.iter().any(|output| matches!(output, Output::Route(..))), "not reached yet");
+    let out = rig.tell(Input::Done(id("c"), Ok(Done::Done)));
+    assert_eq!(steps(&out), ["attach"]);
+    rig.until(out, "");
+    // What runs keeps its connections.
+    let out = rig.add(2, "c", None);
+    let repeated = rig.until(out, "disconnect");
+    assert!(answered(&repeated, 2).is_some_and(Result::is_ok));
+    let out = rig.delete(3, "c");
+    let told = rig.until(out, "disconnect");
+    assert_eq!(answered(&told, 3), Some(&Ok(Reply::Deleted(true))), "nobody waits for it");
+    let out = rig.tell(Input::Done(id("c"), Ok(Done::Done)));
+    assert_eq!(steps(&out), ["retract"]);
+}
+
+#[test]
+fn an_older_container_ends_no_connection_of_the_newer_that_has_its_address() {
+    let mut rig = Rig::default();
+    rig.live(1, "old", Some("web"));
+    rig.assigned -= 1;
+    let out = rig.add(2, "new", Some("web"));
+    rig.until(out, "");
+    let out = rig.delete(3, "old");
+    assert_eq!(steps(&out), ["record"]);
+    let out = rig.tell(Input::Done(id("old"), Ok(Done::Done)));
+    assert_eq!(steps(&out), ["retract"]);
+}
+
+#[test]
 fn an_add_that_is_repeated_is_answered_the_same_and_only_looks_at_the_link() {
     let mut rig = Rig::default();
     let first = rig.live(1, "c", None);
@@ -239,7 +272,7 @@ fn a_newer_container_of_a_pod_takes_the_place_of_the_older() {
     let out = rig.delete(3, "old");
     assert_eq!(steps(&out), ["record"]);
     let out = rig.tell(Input::Done(id("old"), Ok(Done::Done)));
-    assert_eq!(steps(&out), ["retract"]);
+    assert_eq!(steps(&out), ["disconnect"]);
     assert!(!out.iter().any(|output| matches!(output, Output::Route(..))));
 }
 

@@ -1,6 +1,6 @@
 //! What is done for one attachment, stage by stage.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, net::IpAddr, time::Duration};
 
 use super::{Asker, CallId, Desk, Done, Now, Output, Reply, Step};
 use crate::{
@@ -23,6 +23,8 @@ pub(super) enum Stage {
     RecordOlder(AttachmentId),
     Record(State),
     Assign,
+    /// Before packets get there, and after they did: what remembers the address knows another's.
+    Disconnect,
     Attach,
     Reach,
     Publish,
@@ -89,8 +91,8 @@ impl Work {
             todo.push_back(Stage::Assign);
         }
         if entry.spec.mode == Mode::Link {
-            todo.extend([Stage::Record(State::Configured), Stage::Attach, Stage::Reach]);
-            todo.push_back(Stage::Publish);
+            todo.extend([Stage::Record(State::Configured), Stage::Disconnect]);
+            todo.extend([Stage::Attach, Stage::Reach, Stage::Publish]);
             if entry.spec.policy_wait > 0 {
                 todo.push_back(Stage::AwaitPolicy);
             }
@@ -143,7 +145,8 @@ fn undo(entry: &Entry) -> VecDeque<Stage> {
     }
     todo.push_back(Stage::Down);
     if may_be_linked {
-        todo.push_back(Stage::Retract);
+        // Before the address can be another's, here or on another node.
+        todo.extend([Stage::Disconnect, Stage::Retract]);
     }
     if entry.holds_addresses() {
         todo.push_back(Stage::Release);
@@ -217,6 +220,17 @@ impl Desk {
                 let older = self.works.get(id)?.older.as_ref();
                 Step::Assign { entry: own(), replaces: older.map(AttachmentId::handle) }
             }
+            Stage::Disconnect => {
+                let mut entry = own();
+                if self.works.get(id)?.is_removal() {
+                    // A newer container of the pod may have taken them over.
+                    entry.addresses.retain(|address| !self.is_anothers(id, address));
+                }
+                if entry.addresses.is_empty() {
+                    return None;
+                }
+                Step::Disconnect(entry)
+            }
             Stage::Attach => Step::Attach(own()),
             Stage::Reach => Step::Reach(own()),
             Stage::Publish => Step::Publish(own()),
@@ -231,6 +245,12 @@ impl Desk {
             Stage::Forget => Step::Forget,
             Stage::Answer | Stage::Down => return None,
         })
+    }
+
+    /// Whether an attachment that stays has an address.
+    fn is_anothers(&self, id: &AttachmentId, address: &IpAddr) -> bool {
+        let mut others = self.entries.values().filter(|other| other.id != *id);
+        others.any(|other| other.state != State::Deleting && other.addresses.contains(address))
     }
 
     /// A step ended.

@@ -13,6 +13,8 @@ struct World {
     /// Workload to handle.
     endpoints: BTreeMap<String, String>,
     routes: BTreeMap<IpAddr, String>,
+    /// Whose connections the kernel remembers of an address.
+    connections: BTreeMap<IpAddr, BTreeSet<String>>,
 }
 
 impl World {
@@ -40,6 +42,12 @@ impl World {
                 if *there != alias {
                     return Err(Failure::new(Cause::NameTaken, "taken"));
                 }
+                for address in &entry.addresses {
+                    self.connections.entry(*address).or_default().insert(entry.id.handle());
+                }
+            }
+            Step::Disconnect(entry) => {
+                self.connections.retain(|address, _| !entry.addresses.contains(address));
             }
             Step::Detach { name, alias, half_made } => {
                 let found = self.links.get(name);
@@ -141,6 +149,10 @@ impl Sim {
                 assert_eq!(self.world.journal[&id].state, State::Live, "on disk");
                 assert!(entry.addresses.iter().all(|a| self.world.addresses[a] == id.handle()));
                 assert_eq!(self.world.links[&entry.host_interface], name::alias(&id));
+                for address in &entry.addresses {
+                    let of = self.world.connections.get(address).into_iter().flatten();
+                    assert!(of.into_iter().all(|of| *of == id.handle()), "another's connections");
+                }
                 // Unless it is about to be deleted, or a newer container of its pod to take its place.
                 let same_pod = |other| pod_of(&id).is_some() && pod_of(other) == pod_of(&id);
                 if !self.calls.values().any(|other| *other == id || same_pod(other)) {
@@ -285,6 +297,10 @@ impl Sim {
             };
             let said = self.desk.entries().any(|entry| is_said(&entry));
             assert!(said || self.world.links.contains_key(link), "{address} leads nowhere");
+        }
+        for (address, of) in &self.world.connections {
+            let holder = self.world.addresses.get(address);
+            assert!(of.iter().all(|of| Some(of) == holder), "{address} is remembered as {of:?}'s");
         }
         for id in &self.promised {
             let entry = self.world.journal.get(id).expect("what was promised is there");
