@@ -35,7 +35,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::mirror::Mirror;
+use crate::{mirror::Mirror, picture::asked};
 use cluster::Cluster;
 use task::Task;
 
@@ -211,22 +211,16 @@ impl Ipam {
         &self,
         look: impl FnOnce(Sight<'_>) -> T + Send + 'static,
     ) -> Option<T> {
-        let (reply, answer) = oneshot::channel();
-        let look = Box::new(move |sight: Sight<'_>| {
-            // Nobody may wait for it any more.
-            let _ = reply.send(look(sight));
-        });
-        self.requests.send(Request::Look(look)).await.ok()?;
-        answer.await.ok()
+        // Nobody may wait for it any more.
+        let told =
+            |reply: oneshot::Sender<T>| move |sight: Sight<'_>| drop(reply.send(look(sight)));
+        asked(&self.requests, |reply| Request::Look(Box::new(told(reply)))).await
     }
 
     /// Lets the task finish what it took on, gives the lease of the node back and ends the task.
     pub(crate) async fn stop(&self) {
-        let (reply, done) = oneshot::channel();
-        if self.requests.send(Request::Stop(reply)).await.is_ok() {
-            // At the latest when it is late: the lease ends by itself.
-            let _ = timeout(FAREWELL, done).await;
-        }
+        // At the latest when it is late: the lease ends by itself.
+        let _ = timeout(FAREWELL, asked(&self.requests, Request::Stop)).await;
     }
 }
 

@@ -19,6 +19,7 @@ mod metrics;
 mod mirror;
 mod node;
 mod offline;
+mod picture;
 mod ready;
 mod reload;
 mod resources;

@@ -29,7 +29,7 @@ use margay_model::Key;
 use margay_workload::{AttachmentId, Cause, Desk, Entry, Failure, Reply, Spec};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::{ipam::Ipam, mirror::Mirror, ready::Ready};
+use crate::{ipam::Ipam, mirror::Mirror, picture::asked, ready::Ready};
 pub(crate) use cluster::Endpoint;
 pub(crate) use history::{History, Times};
 use journal::Journal;
@@ -153,9 +153,8 @@ impl Workloads {
 
     /// Asks, and waits for the answer. What was asked goes on though nobody waits.
     pub(crate) async fn call(&self, call: Call) -> Result<Reply, Failure> {
-        let (reply, answer) = oneshot::channel();
-        self.requests.send(Request::Call(call, reply)).await.map_err(|_| stopping())?;
-        answer.await.unwrap_or_else(|_| Err(stopping()))
+        let answer = asked(&self.requests, |reply| Request::Call(call, reply)).await;
+        answer.unwrap_or_else(|| Err(stopping()))
     }
 
     /// Looks at what the task has; `None` while the daemon is stopping.
@@ -163,13 +162,10 @@ impl Workloads {
         &self,
         look: impl FnOnce(Sight<'_>) -> T + Send + 'static,
     ) -> Option<T> {
-        let (reply, answer) = oneshot::channel();
-        let look = Box::new(move |sight: Sight<'_>| {
-            // Nobody may wait for it any more.
-            let _ = reply.send(look(sight));
-        });
-        self.requests.send(Request::Look(look)).await.ok()?;
-        answer.await.ok()
+        // Nobody may wait for it any more.
+        let told =
+            |reply: oneshot::Sender<T>| move |sight: Sight<'_>| drop(reply.send(look(sight)));
+        asked(&self.requests, |reply| Request::Look(Box::new(told(reply)))).await
     }
 
     /// What of an attachment's link is not as it should be.
@@ -206,11 +202,8 @@ impl Workloads {
 
     /// Lets what is under way come to an end.
     pub(crate) async fn stop(&self) {
-        let (reply, done) = oneshot::channel();
-        if self.requests.send(Request::Stop(reply)).await.is_ok() {
-            // What is not finished in time the next start takes up.
-            let _ = tokio::time::timeout(FAREWELL, done).await;
-        }
+        // What is not finished in time the next start takes up.
+        let _ = tokio::time::timeout(FAREWELL, asked(&self.requests, Request::Stop)).await;
     }
 }
 

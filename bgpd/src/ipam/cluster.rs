@@ -13,9 +13,8 @@ use margay_model::{
     Key, Kind, Resource,
     kinds::{IpPool, IpReservation, IpamConfiguration},
 };
-use tracing::warn;
 
-use crate::mirror::News;
+use crate::picture::Picture;
 
 /// The kinds it is made from.
 pub(super) const KINDS: [Kind; 5] =
@@ -78,23 +77,56 @@ impl Cluster {
         self.in_sync
     }
 
-    /// Takes in what the mirror tells.
-    pub(super) fn apply(&mut self, news: Vec<News>) -> Changed {
-        let mut changed = Changed::default();
-        for news in news {
-            match news {
-                // Comes once, before anything else.
-                News::Reset => {}
-                News::Resource(mirrored) => match Resource::decode(mirrored.text.as_bytes()) {
-                    Ok(resource) => self.put(resource, &mut changed),
-                    Err(faults) => warn!(err = %faults, "a resource cannot be read again"),
-                },
-                News::Gone(key, _) => self.remove(&key, &mut changed),
-                News::InSync(_) => changed.in_sync |= !std::mem::replace(&mut self.in_sync, true),
-            }
+    /// The datastore was asked which nodes there are, those included that cannot be read: a node
+    /// whose resource is of a newer version is no node that is gone.
+    pub(super) fn nodes_listed(&mut self, listed: BTreeSet<NodeName>) {
+        for name in listed {
+            self.nodes.entry(name).or_default();
         }
-        changed
     }
+
+    /// The datastore was asked and had no such node; whether that is news for the pools too. One
+    /// that the mirror has again by now was created after that.
+    pub(super) fn node_gone(&mut self, name: &NodeName) -> Changed {
+        if !self.doubtful.remove(name) {
+            return Changed::default();
+        }
+        let was = self.nodes.remove(name).is_some();
+        Changed { nodes: was, pools: was && *name == self.node, ..Changed::default() }
+    }
+
+    /// The pools as they are for this node; without a resource of its own it has no labels.
+    pub(super) fn pools(&self) -> Pools {
+        let none = Labels::new();
+        let labels = self.nodes.get(&self.node).unwrap_or(&none);
+        resources::pools(self.pools.values(), labels)
+    }
+
+    /// The pools that a namespace may not use; one that is not known has no labels.
+    pub(super) fn not_for_namespace(&self, namespace: &str) -> BTreeSet<String> {
+        let none = Labels::new();
+        let labels = self.namespaces.get(namespace).unwrap_or(&none);
+        resources::not_for_namespace(self.pools.values(), labels)
+    }
+
+    /// The reservations.
+    pub(super) fn reservations(&self) -> Reservations {
+        resources::reservations(self.reservations.values())
+    }
+
+    /// The settings.
+    pub(super) fn settings(&self) -> Settings {
+        resources::settings(self.configuration.as_ref())
+    }
+
+    /// The nodes that exist.
+    pub(super) fn nodes(&self) -> BTreeSet<NodeName> {
+        self.nodes.keys().cloned().collect()
+    }
+}
+
+impl Picture for Cluster {
+    type Changed = Changed;
 
     fn put(&mut self, resource: Resource, changed: &mut Changed) {
         match resource {
@@ -156,51 +188,8 @@ impl Cluster {
         }
     }
 
-    /// The datastore was asked which nodes there are, those included that cannot be read: a node
-    /// whose resource is of a newer version is no node that is gone.
-    pub(super) fn nodes_listed(&mut self, listed: BTreeSet<NodeName>) {
-        for name in listed {
-            self.nodes.entry(name).or_default();
-        }
-    }
-
-    /// The datastore was asked and had no such node; whether that is news for the pools too. One
-    /// that the mirror has again by now was created after that.
-    pub(super) fn node_gone(&mut self, name: &NodeName) -> Changed {
-        if !self.doubtful.remove(name) {
-            return Changed::default();
-        }
-        let was = self.nodes.remove(name).is_some();
-        Changed { nodes: was, pools: was && *name == self.node, ..Changed::default() }
-    }
-
-    /// The pools as they are for this node; without a resource of its own it has no labels.
-    pub(super) fn pools(&self) -> Pools {
-        let none = Labels::new();
-        let labels = self.nodes.get(&self.node).unwrap_or(&none);
-        resources::pools(self.pools.values(), labels)
-    }
-
-    /// The pools that a namespace may not use; one that is not known has no labels.
-    pub(super) fn not_for_namespace(&self, namespace: &str) -> BTreeSet<String> {
-        let none = Labels::new();
-        let labels = self.namespaces.get(namespace).unwrap_or(&none);
-        resources::not_for_namespace(self.pools.values(), labels)
-    }
-
-    /// The reservations.
-    pub(super) fn reservations(&self) -> Reservations {
-        resources::reservations(self.reservations.values())
-    }
-
-    /// The settings.
-    pub(super) fn settings(&self) -> Settings {
-        resources::settings(self.configuration.as_ref())
-    }
-
-    /// The nodes that exist.
-    pub(super) fn nodes(&self) -> BTreeSet<NodeName> {
-        self.nodes.keys().cloned().collect()
+    fn told(&mut self, changed: &mut Changed) {
+        changed.in_sync |= !std::mem::replace(&mut self.in_sync, true);
     }
 }
 

@@ -25,7 +25,10 @@ use super::{
     cluster::{Changed, Cluster, KINDS},
     feed, wall,
 };
-use crate::mirror::{Mirror, News, Subscription};
+use crate::{
+    mirror::{Mirror, News, Subscription},
+    picture::Picture,
+};
 
 /// Changes of blocks on their way; beyond, the store keeps the latest of each.
 const AHEAD: usize = 16;

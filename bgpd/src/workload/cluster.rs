@@ -15,9 +15,8 @@ use margay_model::{
     kinds::{EncapMode, IpPool, WorkloadEndpoint},
 };
 use margay_workload::endpoint;
-use tracing::warn;
 
-use crate::mirror::News;
+use crate::picture::Picture;
 
 /// The kinds it is made from.
 pub(super) const KINDS: [Kind; 4] =
@@ -101,28 +100,10 @@ impl Cluster {
     pub(super) fn addresses(&self) -> &[IpAddr] {
         &self.addresses
     }
+}
 
-    /// Takes in what the mirror tells.
-    pub(super) fn apply(&mut self, news: Vec<News>) -> Changed {
-        let mut changed = Changed::default();
-        for news in news {
-            match news {
-                // Comes once, before anything else.
-                News::Reset => {}
-                News::Resource(mirrored) => match Resource::decode(mirrored.text.as_bytes()) {
-                    Ok(resource) => self.put(resource, &mut changed),
-                    Err(faults) => warn!(err = %faults, "a resource cannot be read again"),
-                },
-                News::Gone(key, _) => self.remove(&key, &mut changed),
-                News::InSync(_) => {
-                    let first = !std::mem::replace(&mut self.in_sync, true);
-                    changed.endpoints |= first;
-                    changed.mtu |= first;
-                }
-            }
-        }
-        changed
-    }
+impl Picture for Cluster {
+    type Changed = Changed;
 
     fn put(&mut self, resource: Resource, changed: &mut Changed) {
         match resource {
@@ -175,6 +156,12 @@ impl Cluster {
             }
             _ => {}
         }
+    }
+
+    fn told(&mut self, changed: &mut Changed) {
+        let first = !std::mem::replace(&mut self.in_sync, true);
+        changed.endpoints |= first;
+        changed.mtu |= first;
     }
 }
 

@@ -32,6 +32,7 @@ use super::{
 use crate::{
     ipam::{Lives, OwnAddresses, wall},
     mirror::{Mirror, News, Subscription},
+    picture::Picture,
 };
 
 /// Between two reports to the allocator of what lives here, and two looks at the MTU.

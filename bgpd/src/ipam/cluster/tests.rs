@@ -2,7 +2,7 @@ use margay_model::Revision;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::mirror::Mirrored;
+use crate::mirror::{Mirrored, News};
 
 fn name(text: &str) -> NodeName {
     NodeName::try_from(text).expect("a name")

@@ -1,7 +1,7 @@
 use margay_model::Revision;
 
 use super::*;
-use crate::mirror::Mirrored;
+use crate::mirror::{Mirrored, News};
 
 fn told(text: &str) -> News {
     News::Resource(Mirrored { text: text.into(), revision: Revision(1) })
