@@ -1,7 +1,7 @@
 //! The task that owns the desk: calls and ended steps in, steps and answers out.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fs,
     net::IpAddr,
     path::PathBuf,
@@ -12,7 +12,8 @@ use std::{
 use margay_ipam::Handle;
 use margay_proto::v1::DeleteWorkloadRequest;
 use margay_workload::{
-    AttachmentId, CallId, Desk, Done, Failure, Input, Now, Output, Reply, Scene, State, endpoint,
+    AttachmentId, CallId, Cause, Desk, Done, Failure, Input, Now, Output, PATIENCE, Reply, Scene,
+    Spec, State, endpoint,
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -68,12 +69,27 @@ pub(super) struct Task {
     history: History,
     callers: BTreeMap<CallId, Caller>,
     next_call: u64,
+    /// ADDs that came before it was known how large packets may be, in the order asked.
+    early: VecDeque<Early>,
     work: JoinSet<Ended>,
     /// Addresses of attachments, and of endpoints applied by hand, with their links.
     attached: BTreeMap<IpAddr, String>,
     by_hand: BTreeMap<IpAddr, String>,
     mtu: u32,
+    /// Looks at it that were begun, and the latest that ended: one that began earlier knew less.
+    mtu_looks: u64,
+    mtu_seen: u64,
+    /// With the resources of the cluster taken in.
+    mtu_settled: bool,
     started: Instant,
+}
+
+/// An ADD that waits for the MTU.
+struct Early {
+    call: CallId,
+    id: AttachmentId,
+    spec: Box<Spec>,
+    until: Instant,
 }
 
 /// Who waits for an answer.
@@ -91,7 +107,7 @@ enum Caller {
 enum Ended {
     Step { id: AttachmentId, record: Record, result: Result<Done, Failure> },
     Scene { call: CallId, network: String, valid: BTreeSet<(String, String)>, scene: Scene },
-    Mtu(u32),
+    Mtu { look: u64, settled: bool, mtu: u32 },
     Spool(Vec<(PathBuf, DeleteWorkloadRequest)>),
     Nothing,
 }
@@ -114,10 +130,14 @@ impl Task {
             history: History::default(),
             callers: BTreeMap::new(),
             next_call: 0,
+            early: VecDeque::new(),
             work: JoinSet::new(),
             attached: BTreeMap::new(),
             by_hand: BTreeMap::new(),
             mtu: 0,
+            mtu_looks: 0,
+            mtu_seen: 0,
+            mtu_settled: false,
             started: Instant::now(),
         }
     }
@@ -147,11 +167,16 @@ impl Task {
                 let _ = done.send(());
                 return;
             }
-            let deadline = self.desk.next_deadline();
-            let at = self.started + deadline.unwrap_or_default();
+            let deadline = self.desk.next_deadline().map(|at| self.started + at);
+            let deadline =
+                deadline.into_iter().chain(self.early.front().map(|add| add.until)).min();
+            let at = deadline.unwrap_or(self.started);
             tokio::select! {
                 request = self.requests.recv(), if stopping.is_none() => match request {
-                    Some(Request::Stop(done)) => stopping = Some(done),
+                    Some(Request::Stop(done)) => {
+                        self.give_up(|_| true, "the daemon is stopping");
+                        stopping = Some(done);
+                    }
                     Some(Request::Call(call, reply)) => self.call(call, reply),
                     Some(Request::Look(look)) => look(Sight {
                         desk: &self.desk,
@@ -181,7 +206,10 @@ impl Task {
                         Ended::Spool(blocking(move || spool::read(&folder)).await.unwrap_or_default())
                     });
                 }
-                () = sleep_until(at.into()), if deadline.is_some() => self.act(Input::Tick),
+                () = sleep_until(at.into()), if deadline.is_some() => {
+                    self.expire();
+                    self.act(Input::Tick);
+                }
             }
         }
     }
@@ -215,9 +243,6 @@ impl Task {
                 "the journal of attachments is taken up"
             );
         }
-        let (network, overlays) = (Arc::clone(&self.steps.network), self.cluster.overlays());
-        let mtu = blocking(move || network.mtu(&[], &overlays)).await;
-        self.mtu = mtu.unwrap_or_default();
         self.tell_allocator();
         let folder = self.spool.clone();
         let spooled = blocking(move || spool::read(&folder)).await.unwrap_or_default();
@@ -256,15 +281,25 @@ impl Task {
         match call {
             Call::Add(id, mut spec) => {
                 if spec.mtu == 0 {
-                    spec.mtu = self.mtu;
+                    // What is there keeps what it has; nobody has to know more to say it again.
+                    let there = self.desk.entry(&id).map(|entry| entry.spec.mtu);
+                    spec.mtu = there.or(self.mtu_settled.then_some(self.mtu)).unwrap_or_default();
                 }
                 let call = self.waits(caller("add"));
                 match endpoint::can_be(&id, &spec, &self.steps.node) {
+                    Ok(()) if spec.mtu == 0 => {
+                        let until = since + PATIENCE;
+                        self.early.push_back(Early { call, id, spec, until });
+                    }
                     Ok(()) => self.act(Input::Add { call, id, spec }),
                     Err(failure) => self.answer(call, Err(failure)),
                 }
             }
             Call::Delete { id, asked } => {
+                // What was left while the daemon was away does not concern what came later.
+                if asked.is_none() {
+                    self.give_up(|add| add.id == id, "it was deleted before it began");
+                }
                 let call = Some(self.waits(caller("del")));
                 self.act(Input::Delete { call, id, asked });
             }
@@ -277,6 +312,25 @@ impl Task {
                     Ended::Scene { call, network, valid, scene }
                 });
             }
+        }
+    }
+
+    /// ADDs that cannot wait any longer for news of the cluster.
+    fn expire(&mut self) {
+        let now = Instant::now();
+        let why = "the resources of the cluster, which say how large its packets may be, did not \
+                   come in time\nhelp: `margay status` shows whether the datastore answers; with \
+                   `mtu` in the network configuration nobody waits for that";
+        self.give_up(|add| add.until <= now, why);
+    }
+
+    /// Answers some of the ADDs that wait for the MTU.
+    fn give_up(&mut self, which: impl Fn(&Early) -> bool, why: &str) {
+        let (over, left): (VecDeque<_>, VecDeque<_>) =
+            std::mem::take(&mut self.early).into_iter().partition(which);
+        self.early = left;
+        for add in over {
+            self.answer(add.call, Err(Failure::new(Cause::Later, why)));
         }
     }
 
@@ -303,12 +357,21 @@ impl Task {
             Ended::Scene { call, network, valid, scene } => {
                 self.act(Input::Collect { call, network, valid, scene });
             }
-            Ended::Mtu(mtu) => {
+            Ended::Mtu { look, settled, mtu } if look > self.mtu_seen => {
+                self.mtu_seen = look;
                 if self.mtu != mtu {
                     info!(mtu, was = self.mtu, "the MTU of new workloads");
                     self.mtu = mtu;
                 }
+                self.mtu_settled |= settled;
+                if self.mtu_settled {
+                    for Early { call, id, mut spec, .. } in std::mem::take(&mut self.early) {
+                        spec.mtu = mtu;
+                        self.act(Input::Add { call, id, spec });
+                    }
+                }
             }
+            Ended::Mtu { .. } => {}
             Ended::Spool(found) => self.work_off(found),
             Ended::Nothing => {}
         }
@@ -391,9 +454,11 @@ impl Task {
     fn look_at_mtu(&mut self) {
         let (network, overlays) = (Arc::clone(&self.steps.network), self.cluster.overlays());
         let node = self.cluster.addresses().to_vec();
+        self.mtu_looks += 1;
+        let (look, settled) = (self.mtu_looks, self.cluster.is_in_sync());
         self.work.spawn(async move {
             match blocking(move || network.mtu(&node, &overlays)).await {
-                Ok(mtu) => Ended::Mtu(mtu),
+                Ok(mtu) => Ended::Mtu { look, settled, mtu },
                 Err(_) => Ended::Nothing,
             }
         });

@@ -290,6 +290,42 @@ fn while_the_datastore_is_away_an_add_fails_in_time_and_a_delete_succeeds() {
 }
 
 #[test]
+fn a_pod_that_comes_before_the_news_of_the_cluster_gets_the_mtu_that_fits() {
+    run(async {
+        let world = World::new().await;
+        let pool = "{\"apiVersion\":\"projectcalico.org/v3\",\"kind\":\"IPPool\",\"metadata\":\
+                    {\"name\":\"b\"},\"spec\":{\"cidr\":\"10.1.0.0/24\",\"ipipMode\":\"Always\"}}";
+        world.put(Key::cluster(Kind::IpPool, "b"), pool).await;
+        world.store.set_away(Some("unplugged"));
+        let daemon = world.start();
+        // One that says itself how large its packets are waits for nobody.
+        let mut large = spec();
+        (large.mtu, large.pod) = (9000, None);
+        large.source = Source::Given(vec!["10.2.0.1".parse().expect("an address")]);
+        large.mode = Mode::Addresses;
+        let told = daemon.workloads.call(Call::Add(id("c2"), Box::new(large))).await;
+        assert!(told.is_ok(), "{told:?}");
+        // One that is deleted meanwhile does not come later.
+        let (add, deleted) = tokio::join!(daemon.add("c3"), async {
+            tokio::task::yield_now().await;
+            daemon.delete("c3").await
+        });
+        assert_eq!(add.expect_err("deleted, or nobody knew").cause, Cause::Later);
+        assert!(!deleted, "there was nothing yet");
+        let (early, ()) = tokio::join!(daemon.add("c1"), async {
+            tokio::task::yield_now().await;
+            world.store.set_away(None);
+        });
+        // As a runtime does: it tries again.
+        let mut early = early;
+        while early.as_ref().is_err_and(|error| error.cause == Cause::Later) {
+            early = daemon.add("c1").await;
+        }
+        assert_eq!(early.expect("attached").spec.mtu, 1480);
+    });
+}
+
+#[test]
 fn a_daemon_that_comes_again_keeps_what_was_live_and_works_off_the_spool() {
     run(async {
         let world = World::new().await;
@@ -302,6 +338,12 @@ fn a_daemon_that_comes_again_keeps_what_was_live_and_works_off_the_spool() {
         // The same again, as if nothing had happened.
         assert_eq!(daemon.add("c1").await.expect("attached"), first);
         assert_eq!(world.routes().len(), 1);
+        drop(daemon);
+        // Also while nobody can be asked.
+        world.store.set_away(Some("unplugged"));
+        let daemon = world.start();
+        assert_eq!(daemon.add("c1").await.expect("attached"), first);
+        world.store.set_away(None);
         drop(daemon);
         let attachment =
             Attachment { network: "net".into(), container_id: "c1".into(), ifname: "eth0".into() };

@@ -17,5 +17,5 @@ pub mod failure;
 pub mod name;
 
 pub use attachment::{AttachmentId, Entry, Mac, Mode, Pod, Source, Spec, State, Wish};
-pub use desk::{CallId, Desk, Done, Input, Now, Output, Reply, Scene, Step};
+pub use desk::{CallId, Desk, Done, Input, Now, Output, PATIENCE, Reply, Scene, Step};
 pub use failure::{Cause, Failure};
