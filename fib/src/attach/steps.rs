@@ -4,6 +4,7 @@
 //! the container end comes up, so that the workload's first packet finds its gateway. The host's
 //! route to the workload is not among the steps: it must be kept, not only made.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -101,6 +102,8 @@ pub enum Write {
         prefix: IpNet,
         /// Gateway, which is on the link whatever the addresses say.
         gateway: IpAddr,
+        /// Beside routes of other links; `None`: the kernel's usual metric.
+        metric: Option<u32>,
     },
 }
 
@@ -116,6 +119,10 @@ pub enum Need {
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
+    /// Before the host begins to forward IPv6: links over which routers told it routes or addresses go
+    /// on hearing them. Linux drops what they told, and hears them no more, where a host that forwards
+    /// has `accept_ra` 1.
+    KeepRouters,
     /// Kernel settings, one after the other; those that are as they should be are not written.
     Sysctls(Side, Vec<(Sysctl, Need)>),
     /// Messages, sent together.
@@ -124,13 +131,44 @@ pub enum Step {
 
 /// What follows the creation of both ends.
 pub fn finish(spec: &LinkSpec, ends: &Ends) -> Vec<Step> {
-    vec![
+    let mut steps = Vec::new();
+    if spec.has_v6() {
+        steps.push(Step::KeepRouters);
+    }
+    steps.extend([
         Step::Sysctls(Side::Host, host_sysctls(spec)),
         Step::Writes(Side::Host, host_writes(spec, ends)),
         Step::Sysctls(Side::Container, container_sysctls(spec)),
         Step::Writes(Side::Container, container_writes(spec, ends)),
-    ]
+    ]);
+    steps
 }
+
+/// The links over which routers told the host something that it uses, by `/proc/net/ipv6_route`.
+pub fn advertised(routes: &str) -> BTreeSet<&str> {
+    routes.lines().filter_map(advertised_by).filter(|link| *link != "lo").collect()
+}
+
+/// Destination, source, gateway, metric, counters, flags, link.
+fn advertised_by(line: &str) -> Option<&str> {
+    let mut words = line.split_ascii_whitespace().skip(8);
+    let flags = u32::from_str_radix(words.next()?, 16).ok()?;
+    let link = words.next()?;
+    let told = flags & RTF_ADDRCONF != 0 && flags & (RTF_DEFAULT | RTF_PREFIX_RT) != 0;
+    told.then_some(link)
+}
+
+/// What runtimes call the first interface of a container.
+const FIRST: &str = "eth0";
+/// Metric of a further one's routes, and its index, of which there is one in the container: more than
+/// the 1024 that IPv6 routes have by themselves.
+const FURTHER: u32 = 2000;
+/// Flags of routes as in Linux's `ipv6_route.h`: a router told the host of it.
+const RTF_ADDRCONF: u32 = 0x0004_0000;
+/// It leads to a router.
+const RTF_DEFAULT: u32 = 0x0001_0000;
+/// It leads to a network on the link.
+const RTF_PREFIX_RT: u32 = 0x0008_0000;
 
 fn host_sysctls(spec: &LinkSpec) -> Vec<(Sysctl, Need)> {
     let mut list = List { link: &spec.host_name, settings: Vec::new() };
@@ -213,8 +251,10 @@ fn container_writes(spec: &LinkSpec, ends: &Ends) -> Vec<Write> {
             writes.push(Write::Neighbour { index, address: gateway, mac: spec.host_mac });
         }
     }
+    // The kernel has one route of a prefix and metric: those of further links stand behind.
+    let metric = (spec.container_name != FIRST).then_some(FURTHER.saturating_add(index));
     for (prefix, gateway) in routes {
-        writes.push(Write::Route { index, prefix, gateway });
+        writes.push(Write::Route { index, prefix, gateway, metric });
     }
     writes
 }

@@ -33,24 +33,35 @@ impl Container {
         container
     }
 
+    /// The number of its thread, by which `ip` finds the namespace.
+    pub fn pid(&self) -> &str {
+        let path = self.path.to_str().expect("made of text");
+        path.split('/').nth(4).expect("made so")
+    }
+
     /// By which the daemon finds it.
     pub fn path(&self) -> &std::path::Path {
         &self.path
     }
 
+    /// Does something inside.
+    pub fn within<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        let (tell, told) = channel();
+        let jobs = self.jobs.as_ref().expect("only dropping takes it");
+        let job = Box::new(move || drop(tell.send(work())));
+        assert!(jobs.send(job).is_ok(), "the thread lives");
+        told.recv().expect("an answer")
+    }
+
     /// Runs a command inside: whether it succeeded, and what it said.
     pub fn try_run(&self, line: &str) -> (bool, String) {
-        let (tell, told) = channel();
         let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-        let job = move || {
+        self.within(move || {
             let (program, arguments) = words.split_first().expect("a program");
             let out = Command::new(program).args(arguments).output().expect("it runs");
             let text = [out.stdout, out.stderr].concat();
-            tell.send((out.status.success(), String::from_utf8_lossy(&text).into_owned())).ok();
-        };
-        let jobs = self.jobs.as_ref().expect("only dropping takes it");
-        assert!(jobs.send(Box::new(job)).is_ok(), "the thread lives");
-        told.recv().expect("an answer")
+            (out.status.success(), String::from_utf8_lossy(&text).into_owned())
+        })
     }
 
     /// Runs a command inside, which must succeed.

@@ -9,5 +9,6 @@ mod install;
 mod links;
 mod net;
 mod restart;
+mod routers;
 mod tracking;
 mod workloads;

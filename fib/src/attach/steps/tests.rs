@@ -45,7 +45,12 @@ fn an_ipv4_workload_needs_nothing_of_ipv6() {
             Write::SetLink { index: 2, mac: None, alias: None, no_own_link_local: false, up: true },
             Write::Address { index: 2, address: "10.65.0.1/32".parse().expect("a prefix") },
             Write::Neighbour { index: 2, address: gateway, mac: [0xee; 6] },
-            Write::Route { index: 2, prefix: "0.0.0.0/0".parse().expect("a prefix"), gateway },
+            Write::Route {
+                index: 2,
+                prefix: "0.0.0.0/0".parse().expect("a prefix"),
+                gateway,
+                metric: None
+            },
         ]
     );
 }
@@ -57,9 +62,10 @@ fn the_host_is_ready_before_the_container_comes_up() {
         .iter()
         .map(|step| match step {
             Step::Sysctls(side, _) | Step::Writes(side, _) => *side,
+            Step::KeepRouters => Side::Host,
         })
         .collect();
-    assert_eq!(sides, [Side::Host, Side::Host, Side::Container, Side::Container]);
+    assert_eq!(sides, [Side::Host, Side::Host, Side::Host, Side::Container, Side::Container]);
     let host = writes(&steps, Side::Host);
     assert_eq!(
         host.get(1),
@@ -103,5 +109,35 @@ fn a_container_without_ipv6_is_given_it_before_its_address() {
     let inside = keys(&steps, Side::Container);
     assert!(inside.contains(&"ipv6/conf/all/disable_ipv6=0".to_owned()));
     assert!(inside.contains(&"ipv6/conf/eth0/accept_dad=0".to_owned()));
-    assert!(matches!(steps.get(2), Some(Step::Sysctls(Side::Container, _))));
+    assert!(matches!(steps.get(3), Some(Step::Sysctls(Side::Container, _))));
+}
+
+#[test]
+fn routers_are_kept_before_the_host_forwards_ipv6_and_only_then() {
+    assert_eq!(finish(&spec(&["fd00::1"]), &ENDS).first(), Some(&Step::KeepRouters));
+    assert!(!finish(&spec(&["10.65.0.1"]), &ENDS).contains(&Step::KeepRouters));
+}
+
+#[test]
+fn links_that_routers_told_of_are_found_among_the_kernels_routes() {
+    let zero = "0".repeat(32);
+    let line = |flags: &str, link: &str| {
+        format!("{zero} 00 {zero} 00 {zero} 00000400 00000001 00000000 {flags} {link:>8}\n")
+    };
+    let told = line("00450003", "eth0") + &line("004c0001", "eth1.100");
+    let static_ = line("00000003", "eth2") + &line("00200200", "lo") + &line("00040001", "eth3");
+    let routes = told + &static_ + "what is this\n\n";
+    assert_eq!(advertised(&routes).into_iter().collect::<Vec<_>>(), ["eth0", "eth1.100"]);
+}
+
+#[test]
+fn routes_of_a_further_interface_stand_behind_those_of_the_first() {
+    let mut spec = spec(&["10.65.0.1", "fd00::1"]);
+    spec.container_name = "net1".to_owned();
+    let writes = writes(&finish(&spec, &ENDS), Side::Container);
+    let metrics = writes.iter().filter_map(|write| match write {
+        Write::Route { metric, .. } => Some(*metric),
+        _ => None,
+    });
+    assert_eq!(metrics.collect::<Vec<_>>(), [Some(2002); 2]);
 }

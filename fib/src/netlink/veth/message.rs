@@ -6,7 +6,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use crate::attach::LinkSpec;
 use crate::attach::steps::Write;
 use crate::netlink::decode::{
-    GETADDR, GETLINK, GETROUTE, NEWLINK, NEWROUTE, ONLINK, RTA_DST, RTA_GATEWAY, RTA_OIF, UNICAST,
+    GETADDR, GETLINK, GETROUTE, NEWLINK, NEWROUTE, ONLINK, RTA_DST, RTA_GATEWAY, RTA_OIF,
+    RTA_PRIORITY, UNICAST,
 };
 use crate::netlink::veth::channel::Ask;
 use crate::netlink::wire::{CREATE, EXCL, Encoder, REPLACE};
@@ -123,7 +124,7 @@ impl Ask for Write {
                 e.attribute(NDA_LLADDR, mac);
                 e.end(at);
             }
-            Self::Route { index, prefix, gateway } => {
+            Self::Route { index, prefix, gateway, metric } => {
                 let at = e.begin(NEWROUTE, flags | CREATE | EXCL, seq);
                 let family = family(prefix.addr());
                 e.put(&[family, prefix.prefix_len(), 0, 0, MAIN, STATIC, 0, UNICAST]);
@@ -132,6 +133,9 @@ impl Ask for Write {
                 ip(e, RTA_DST, prefix.addr());
                 e.attribute(RTA_OIF, &index.to_ne_bytes());
                 ip(e, RTA_GATEWAY, *gateway);
+                if let Some(metric) = metric {
+                    e.attribute(RTA_PRIORITY, &metric.to_ne_bytes());
+                }
                 e.end(at);
             }
         }

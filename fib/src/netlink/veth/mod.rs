@@ -223,6 +223,11 @@ impl Work {
     /// One step, and on which side.
     fn take(&mut self, step: Step) -> Result<Side, AttachError> {
         match step {
+            Step::KeepRouters => {
+                self.places.go(Side::Host)?;
+                self.places.keep_routers()?;
+                Ok(Side::Host)
+            }
             Step::Sysctls(side, settings) => {
                 self.places.go(side)?;
                 for (setting, need) in settings {

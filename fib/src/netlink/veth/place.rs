@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::attach::steps::Side;
+use crate::attach::steps::{Side, advertised};
 use crate::attach::{AttachError, Sysctl};
 use crate::sys;
 
@@ -83,6 +83,36 @@ impl Places {
         }
         fs::write(&path, &setting.value)
     }
+
+    /// See [`Step::KeepRouters`](crate::attach::steps::Step::KeepRouters). A host that forwards already
+    /// is as somebody wants it.
+    pub fn keep_routers(&self) -> Result<(), AttachError> {
+        let sysctls = Path::new(SYSCTLS);
+        let is = |key: &str, value: &[u8]| {
+            fs::read(sysctls.join(key)).is_ok_and(|found| found.trim_ascii() == value)
+        };
+        if !is("ipv6/conf/all/forwarding", b"0") {
+            return Ok(());
+        }
+        let routes = fs::read_to_string(ROUTES_V6).map_err(|err| AttachError::System {
+            what: "cannot see which links have routers",
+            err,
+        })?;
+        for link in advertised(&routes) {
+            let key = format!("ipv6/conf/{link}/accept_ra");
+            if !is(&key, b"1") {
+                continue;
+            }
+            match fs::write(sysctls.join(&key), "2") {
+                Ok(()) => tracing::info!(
+                    link,
+                    "the host begins to forward IPv6; routers on this link are heard all the same"
+                ),
+                Err(err) => return Err(AttachError::Sysctl { key, value: "2".to_owned(), err }),
+            }
+        }
+        Ok(())
+    }
 }
 
 fn identity(file: &File) -> io::Result<(u64, u64)> {
@@ -92,5 +122,7 @@ fn identity(file: &File) -> io::Result<(u64, u64)> {
 
 /// Of the calling thread, not of the process.
 const OWN: &str = "/proc/thread-self/ns/net";
+/// Likewise of the thread's namespace.
+const ROUTES_V6: &str = "/proc/thread-self/net/ipv6_route";
 /// What is below it depends on who looks.
 const SYSCTLS: &str = "/proc/sys/net";

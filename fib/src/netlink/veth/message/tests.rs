@@ -59,8 +59,13 @@ fn an_ipv6_address_is_not_asked_about_and_an_ipv4_gateway_is_on_link() {
     assert_eq!(flags.and_then(|(_, v)| number(v)), Some(IFA_F_NODAD));
     let mut e = Encoder::default();
     let prefix = "0.0.0.0/0".parse().expect("a prefix");
-    Write::Route { index: 2, prefix, gateway: "169.254.1.1".parse().expect("an address") }
-        .encode(&mut e, 1, 1);
+    Write::Route {
+        index: 2,
+        prefix,
+        gateway: "169.254.1.1".parse().expect("an address"),
+        metric: None,
+    }
+    .encode(&mut e, 1, 1);
     let (_, body) = only(e.octets());
     assert_eq!(body[8..12], ONLINK.to_ne_bytes());
 }

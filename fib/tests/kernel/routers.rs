@@ -1,0 +1,82 @@
+//! A host whose uplink has its default route from a router's advertisements.
+
+use std::net::Ipv6Addr;
+use std::os::fd::AsRawFd;
+
+use margay_fib::{LinkSpec, attach};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn6, sendto, setsockopt,
+    socket, sockopt,
+};
+
+use crate::container::Container;
+use crate::net::*;
+
+/// Of the host and of the router on their link.
+const HOST: &str = "fe80::1";
+const ROUTER: &str = "fe80::2";
+
+/// One advertisement, as RFC 4861 §4.2 has it: a router for half an hour.
+fn advertise() {
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let (family, protocol) = (AddressFamily::Inet6, SockProtocol::IcmpV6);
+    let fd = socket(family, SockType::Raw, flags, protocol).expect("a socket");
+    // What has been forwarded is not taken.
+    setsockopt(&fd, sockopt::Ipv6Ttl, &255).expect("set");
+    let to: Ipv6Addr = HOST.parse().expect("an address");
+    let link = nix::net::if_::if_nametoindex("uplink").expect("the link");
+    let to = SockaddrIn6::from(std::net::SocketAddrV6::new(to, 0, 0, link));
+    let mut message = [0; 16];
+    message[0] = 134;
+    message[6..8].copy_from_slice(&1800_u16.to_be_bytes());
+    sendto(fd.as_raw_fd(), &message, &to, MsgFlags::empty()).expect("sent");
+}
+
+#[test]
+fn an_uplink_keeps_its_router_when_the_first_ipv6_workload_comes() {
+    let Some(net) = enter() else { return };
+    let router = Container::new();
+    net.ip(&format!("link add eth0 type veth peer name uplink netns {}", router.pid()));
+    net.link("eth1", &[]);
+    let conf = |key: &str| format!("/proc/sys/net/ipv6/conf/{key}");
+    let set = |key: &str, value: &str| std::fs::write(conf(key), value).expect("written");
+    let get = |key: &str| std::fs::read_to_string(conf(key)).expect("there").trim().to_owned();
+    for (key, value) in [
+        ("all/forwarding", "0"),
+        ("eth0/accept_dad", "0"),
+        ("eth0/accept_ra", "1"),
+        ("eth1/accept_ra", "1"),
+    ] {
+        set(key, value);
+    }
+    net.ip(&format!("addr add {HOST}/64 dev eth0 nodad"));
+    net.ip("link set eth0 up");
+    router.run(&format!("ip addr add {ROUTER}/64 dev uplink nodad"));
+    router.run("ip link set uplink up");
+    net.await_carrier("eth0");
+    let default = || net.ip("-6 route show default");
+    until("the host has a router", || {
+        router.within(advertise);
+        default().contains(&format!("via {ROUTER} dev eth0 proto ra"))
+    });
+    let specs = [1, 2].map(|n| {
+        let address = format!("fd00::{n}").parse().expect("an address");
+        LinkSpec::new(&format!("cali{n}"), "eth0", vec![address])
+    });
+    let first = Container::new();
+    attach(first.path(), &specs[0]).expect("attached");
+    assert_eq!(get("all/forwarding"), "1");
+    assert!(default().contains(ROUTER), "{:?}", default());
+    assert_eq!((get("eth0/accept_ra"), get("eth1/accept_ra")), ("2".into(), "1".into()));
+    // It goes on being heard.
+    net.ip("-6 route del default");
+    until("the host has a router again", || {
+        router.within(advertise);
+        default().contains(ROUTER)
+    });
+    // Whoever wants it otherwise from now on is not told twice.
+    set("eth0/accept_ra", "1");
+    let second = Container::new();
+    attach(second.path(), &specs[1]).expect("attached");
+    assert_eq!(get("eth0/accept_ra"), "1");
+}
