@@ -28,12 +28,20 @@ pub struct Container {
     pub pod: String,
     /// The path of its network namespace.
     pub netns: String,
+    /// Its interface.
+    pub ifname: String,
 }
 
 impl Container {
-    /// Of a pod of the same name, in the namespace of `host`.
+    /// Of a pod of the same name, in the namespace of `host`, for `eth0`.
     pub fn new(id: &str, host: &Host) -> Self {
-        Self { id: id.to_owned(), pod: id.to_owned(), netns: host.netns_path() }
+        let (id, pod) = (id.to_owned(), id.to_owned());
+        Self { id, pod, netns: host.netns_path(), ifname: "eth0".to_owned() }
+    }
+
+    /// The same for another of its interfaces.
+    pub fn interface(self, ifname: &str) -> Self {
+        Self { ifname: ifname.to_owned(), ..self }
     }
 }
 
@@ -111,7 +119,7 @@ impl Runtime {
             .env("CNI_COMMAND", verb)
             .env("CNI_CONTAINERID", &container.id)
             .env("CNI_NETNS", &container.netns)
-            .env("CNI_IFNAME", "eth0")
+            .env("CNI_IFNAME", &container.ifname)
             .env("CNI_PATH", folder)
             .env("CNI_ARGS", format!("IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME={pod}"))
             .stdin(Stdio::piped())

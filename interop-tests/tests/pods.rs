@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use interop_tests::{
     pair::SOON,
     runtime::{self, Container, Runtime},
@@ -14,43 +14,19 @@ use testkit::{
     etcd::Cluster,
     have_root,
     peer::{Bird, Peer},
-    until,
+    resources, until, until_some,
 };
 
-const CLUSTER: &str = "\
-apiVersion: projectcalico.org/v3
-kind: BGPConfiguration
-metadata:
-  name: default
-spec:
-  asNumber: 64513
----
-apiVersion: projectcalico.org/v3
-kind: IPPool
-metadata:
-  name: four
-spec:
-  cidr: 10.10.0.0/16
----
-apiVersion: projectcalico.org/v3
-kind: IPPool
-metadata:
-  name: six
-spec:
-  cidr: fd10::/48
----
-apiVersion: projectcalico.org/v3
-kind: BGPPeer
-metadata:
-  name: tor4
-spec: {node: a, peerIP: 10.99.0.254, asNumber: 65001}
----
-apiVersion: projectcalico.org/v3
-kind: BGPPeer
-metadata:
-  name: tor6
-spec: {node: a, peerIP: \"fd99::254\", asNumber: 65001}
-";
+/// The AS of all, a pool of each family, and the switch above one node.
+fn cluster() -> Vec<String> {
+    vec![
+        resources::asn(64513),
+        resources::pool("four", "10.10.0.0/16"),
+        resources::pool("six", "fd10::/48"),
+        resources::peer("tor4", "{node: a, peerIP: 10.99.0.254, asNumber: 65001}"),
+        resources::peer("tor6", "{node: a, peerIP: \"fd99::254\", asNumber: 65001}"),
+    ]
+}
 
 /// ADD that must succeed; the result and the addresses, IPv4 first.
 fn add(runtime: &Runtime, container: &Container) -> Result<(Value, Vec<String>)> {
@@ -82,50 +58,72 @@ fn clean(margay: &Margay) -> Result<()> {
     })
 }
 
+/// Two nodes on one datastore, a switch above the first of them, and hosts to be pods.
+struct Rack {
+    nodes: [Margay; 2],
+    tor: Host,
+    pods: [Host; 3],
+    _bird: Bird,
+    _etcd: Cluster,
+    lab: Lab,
+}
+
+impl Rack {
+    fn start(name: &str) -> Result<Self> {
+        let mut lab = Lab::new(name)?;
+        let etcd = Cluster::start(&mut lab)?;
+        let mut node = |name: &str, last: u8| -> Result<Margay> {
+            let host = lab.host(name)?;
+            let (four, six) = (format!("10.99.0.{last}/24"), format!("fd99::{last}/64"));
+            lab.plug(etcd.switch(), &host, "eth0", &[&four, &six])?;
+            let mut margay = Margay::new(&host, &etcd.datastore());
+            margay.set_node_keys("register = false\n");
+            margay.start()?;
+            Ok(margay)
+        };
+        let nodes = [node("a", 111)?, node("b", 112)?];
+        let tor = lab.host("tor")?;
+        lab.plug(etcd.switch(), &tor, "eth0", &["10.99.0.254/24", "fd99::254/64"])?;
+        let kernel = "protocol kernel { ipv4 { export all; }; }\n\
+                      protocol kernel { ipv6 { export all; }; }\n";
+        let speaker = Speaker {
+            asn: 65001,
+            router_id: "10.99.0.254".to_owned(),
+            neighbors: vec![
+                Neighbor::new("10.99.0.254", "10.99.0.111", 64513),
+                Neighbor::new("fd99::254", "fd99::111", 64513),
+            ],
+            announcements: vec![Announcement::plain("198.51.100.0/24")],
+        };
+        let mut bird = Bird::new(&tor, speaker).with(kernel);
+        bird.start()?;
+        let pods = [lab.host("p1")?, lab.host("p2")?, lab.host("p3")?];
+        let mut documents = cluster();
+        documents.push(resources::node("a", "10.99.0.111/24", Some("fd99::111/64")));
+        documents.push(resources::node("b", "10.99.0.112/24", Some("fd99::112/64")));
+        nodes[0].apply(&resources::all(&documents))?;
+        Ok(Self { nodes, tor, pods, _bird: bird, _etcd: etcd, lab })
+    }
+
+    /// Of a failure, what the nodes logged.
+    fn told(&mut self, result: Result<()>) -> Result<()> {
+        let logs = || self.nodes.iter().map(Margay::log).collect();
+        self.lab.told(result, logs)
+    }
+}
+
 #[test]
 fn pods_of_two_nodes_and_the_switch_reach_each_other() -> Result<()> {
     if !have_root("pods_of_two_nodes_and_the_switch_reach_each_other") {
         return Ok(());
     }
-    let mut lab = Lab::new("pods")?;
-    let etcd = Cluster::start(&mut lab)?;
-    let endpoints: Vec<_> = etcd.endpoints().iter().map(|e| format!("\"{e}\"")).collect();
-    let config = format!("[datastore]\ntype = \"etcd\"\nendpoints = [{}]\n", endpoints.join(", "));
-    let mut nodes = Vec::new();
-    for (name, last) in [("a", 111), ("b", 112)] {
-        let host = lab.host(name)?;
-        let (four, six) = (format!("10.99.0.{last}/24"), format!("fd99::{last}/64"));
-        lab.plug(etcd.switch(), &host, "eth0", &[&four, &six])?;
-        let mut margay = Margay::new(&host, &config);
-        margay.set_node_keys("register = false\n");
-        margay.start()?;
-        nodes.push(margay);
-    }
-    let tor = lab.host("tor")?;
-    lab.plug(etcd.switch(), &tor, "eth0", &["10.99.0.254/24", "fd99::254/64"])?;
-    let kernel = "protocol kernel { ipv4 { export all; }; }\n\
-                  protocol kernel { ipv6 { export all; }; }\n";
-    let speaker = Speaker {
-        asn: 65001,
-        router_id: "10.99.0.254".to_owned(),
-        neighbors: vec![
-            Neighbor::new("10.99.0.254", "10.99.0.111", 64513),
-            Neighbor::new("fd99::254", "fd99::111", 64513),
-        ],
-        announcements: vec![Announcement::plain("198.51.100.0/24")],
-    };
-    let mut bird = Bird::new(&tor, speaker).with(kernel);
-    bird.start()?;
-    let pods = [lab.host("p1")?, lab.host("p2")?, lab.host("p3")?];
-    let [a, b] = nodes.as_mut_slice() else { bail!("two nodes") };
-    let mut text = CLUSTER.to_owned();
-    for (name, last) in [("a", 111), ("b", 112)] {
-        text += &format!(
-            "---\napiVersion: projectcalico.org/v3\nkind: Node\nmetadata:\n  name: {name}\nspec:\n  \
-             bgp:\n    ipv4Address: 10.99.0.{last}/24\n    ipv6Address: fd99::{last}/64\n"
-        );
-    }
-    a.apply(&text)?;
+    let mut rack = Rack::start("pods")?;
+    let result = reach_each_other(&mut rack);
+    rack.told(result)
+}
+
+fn reach_each_other(rack: &mut Rack) -> Result<()> {
+    let Rack { nodes: [a, b], tor, pods, .. } = rack;
     let (on_a, on_b) = (Runtime::of(a)?, Runtime::of(b)?);
     let (web, db) = (Container::new("web", &pods[0]), Container::new("db", &pods[1]));
     let far = Container::new("far", &pods[2]);
@@ -145,8 +143,8 @@ fn pods_of_two_nodes_and_the_switch_reach_each_other() -> Result<()> {
         reaches(&pods[0], &third[family])?;
         reaches(&pods[2], &first[family])?;
         reaches(&pods[0], ["10.99.0.112", "fd99::112"][family])?;
-        reaches(&tor, &first[family])?;
-        reaches(&tor, &third[family])?;
+        reaches(tor, &first[family])?;
+        reaches(tor, &third[family])?;
     }
     // A daemon that dies disturbs nobody, and comes again.
     a.kill()?;
@@ -178,6 +176,170 @@ fn pods_of_two_nodes_and_the_switch_reach_each_other() -> Result<()> {
     clean(b)
 }
 
+/// The configuration of a pod that asks for these addresses.
+fn fixed(addresses: &[&str]) -> Value {
+    let wish = json!(addresses).to_string();
+    let annotation = json!({"key": "cni.projectcalico.org/ipAddrs", "value": wish});
+    json!({"args": {"cni": {"annotations": [annotation]}}})
+}
+
+#[test]
+fn a_pod_that_starts_again_on_another_node_keeps_the_addresses_it_asks_for() -> Result<()> {
+    if !have_root("a_pod_that_starts_again_on_another_node_keeps_the_addresses_it_asks_for") {
+        return Ok(());
+    }
+    let mut rack = Rack::start("moves")?;
+    let result = move_with_address(&mut rack);
+    rack.told(result)
+}
+
+fn move_with_address(rack: &mut Rack) -> Result<()> {
+    let Rack { nodes: [a, b], tor, pods: [first, second, other], .. } = rack;
+    let (on_a, on_b) = (Runtime::of(a)?, Runtime::of(b)?);
+    let wished = ["10.10.3.7", "fd10::7"];
+    let config = fixed(&wished);
+    let (web, db) = (Container::new("web", first), Container::new("db", other));
+    let given = on_a.call("ADD", &web, &config)?.done("the first ADD")?;
+    ensure!(given.addresses() == wished, "{}", given.json);
+    // Others of the same blocks.
+    let (_, neighbours) = add(&on_a, &db)?;
+    for address in wished {
+        reaches(b.host(), address)?;
+        reaches(tor, address)?;
+    }
+    // As long as it lives there it is nobody else's.
+    let there = Container { pod: "web".to_owned(), ..Container::new("web-again", second) };
+    let refused = on_b.call("ADD", &there, &config)?;
+    let said = refused.json.to_string();
+    ensure!(refused.code != 0 && said.contains(wished[0]), "{said}");
+    clean_links(b)?;
+    on_a.call("DEL", &web, &config)?.done("DEL on the first node")?;
+    // What is released after a DEL is known on the other node a moment later.
+    let moved = until_some("the pod on the other node", SOON, || {
+        on_b.call("ADD", &there, &config)?.done("ADD on the other node").map(Some)
+    })?;
+    ensure!(moved.addresses() == wished, "{}", moved.json);
+    for address in wished {
+        reaches(a.host(), address)?;
+        reaches(tor, address)?;
+        reaches(other, address)?;
+    }
+    for address in &neighbours {
+        reaches(second, address)?;
+    }
+    // By a route of its own, beside the block that the first node has still.
+    let host_route = a.best(&format!("{}/32", wished[0]))?.context("a route of its own")?;
+    ensure!(host_route["next_hop"] == "10.99.0.112", "{host_route}");
+    on_b.call("DEL", &there, &config)?.done("DEL on the other node")?;
+    on_a.delete(&db)?;
+    clean(a)?;
+    clean(b)?;
+    until("the route of its own is gone", SOON, || {
+        Ok(a.best(&format!("{}/32", wished[0]))?.is_none())
+    })
+}
+
+/// Waits until no link of a pod is left on a node.
+fn clean_links(margay: &Margay) -> Result<()> {
+    until("no link is left", SOON, || {
+        Ok(!margay.host().ip(&["-o", "link", "show"])?.contains("cali"))
+    })
+}
+
+/// A node with its own datastore and pools, and hosts to be its pods.
+fn alone(lab: &mut Lab, pods: &[&str]) -> Result<(Margay, Vec<Host>)> {
+    let host = lab.host("a")?;
+    // By which it speaks with its pods.
+    host.configure("lo", &["192.0.2.1/32", "2001:db8::1/128"])?;
+    let mut margay = Margay::new(&host, "[datastore]\ntype = \"embedded\"\n");
+    margay.set_node_keys("register = false\n");
+    margay.start()?;
+    margay.apply(&resources::all(&cluster()))?;
+    let pods = pods.iter().map(|name| lab.host(name)).collect::<Result<_>>()?;
+    Ok((margay, pods))
+}
+
+#[test]
+fn a_container_with_several_interfaces_is_reached_over_each() -> Result<()> {
+    if !have_root("a_container_with_several_interfaces_is_reached_over_each") {
+        return Ok(());
+    }
+    let mut lab = Lab::new("several")?;
+    let (margay, pods) = alone(&mut lab, &["p1"])?;
+    let result = (|| {
+        let (runtime, pod) = (Runtime::of(&margay)?, &pods[0]);
+        let interface = |ifname| Container::new("c1", pod).interface(ifname);
+        let mut all = Vec::new();
+        for ifname in ["eth0", "net1", "net2"] {
+            let result = runtime.add(&interface(ifname))?;
+            all.push((ifname, result.addresses(), result.json));
+        }
+        for (ifname, addresses, result) in &all {
+            ensure!(addresses.len() == 2, "{result}");
+            for address in addresses {
+                reaches(margay.host(), address)?;
+                let length = if address.contains(':') { 128 } else { 32 };
+                let shown = pod.ip(&["-o", "addr", "show", "dev", ifname])?;
+                ensure!(shown.contains(&format!("{address}/{length}")), "{ifname}: {shown}");
+            }
+            let previous = json!({"prevResult": result});
+            runtime.call("CHECK", &interface(ifname), &previous)?.done("CHECK")?;
+        }
+        let first = pod.ip(&["route", "get", "192.0.2.1"])?;
+        ensure!(first.contains("dev eth0"), "{first}");
+        ensure!(margay.json(&["workload", "list"])?.as_array().map(Vec::len) == Some(3));
+        // Each goes by itself.
+        runtime.delete(&interface("eth0"))?;
+        for address in all[1].1.iter().chain(&all[2].1) {
+            reaches(margay.host(), address)?;
+        }
+        for ifname in ["net2", "net1", "net1"] {
+            runtime.delete(&interface(ifname))?;
+        }
+        clean(&margay)
+    })();
+    lab.told(result, || vec![margay.log()])
+}
+
+#[test]
+fn an_address_that_another_route_leads_away_is_said_and_the_next_try_gets_another() -> Result<()> {
+    if !have_root("an_address_that_another_route_leads_away_is_said_and_the_next_try_gets_another")
+    {
+        return Ok(());
+    }
+    let mut lab = Lab::new("conflict")?;
+    let (margay, pods) = alone(&mut lab, &["p1", "p2"])?;
+    let result = (|| {
+        let runtime = Runtime::of(&margay)?;
+        let host = margay.host();
+        let (one, two) = (Container::new("c1", &pods[0]), Container::new("c2", &pods[1]));
+        let (_, first) = add(&runtime, &one)?;
+        // Somebody else's routes to all that could come next.
+        host.ip(&["link", "add", "dummy", "type", "bridge"])?;
+        host.ip(&["link", "set", "dummy", "up"])?;
+        let (front, last) = first[0].rsplit_once('.').context("an IPv4 address")?;
+        let next: u8 = last.parse::<u8>()? + 1;
+        host.ip(&["route", "add", &format!("{front}.{next}/32"), "dev", "dummy"])?;
+        let refused = runtime.call("ADD", &two, &Value::Null)?;
+        ensure!(refused.code != 0, "{}", refused.json);
+        let said = refused.json.to_string();
+        ensure!(said.contains(&format!("{front}.{next}")) && said.contains("dummy"), "{said}");
+        ensure!(said.contains("help: remove that route"), "{said}");
+        ensure!(!pods[1].ip(&["-o", "link"])?.contains("eth0"), "a link is left");
+        let (_, second) = add(&runtime, &two)?;
+        ensure!(second[0] != format!("{front}.{next}"), "{second:?}");
+        for address in &second {
+            reaches(host, address)?;
+        }
+        let theirs = host.ip(&["route", "show", &format!("{front}.{next}")])?;
+        ensure!(theirs.contains("dummy"), "it is left alone: {theirs}");
+        runtime.delete(&one)?;
+        runtime.delete(&two)?;
+        clean(&margay)
+    })();
+    lab.told(result, || vec![margay.log()])
+}
+
 #[test]
 fn a_daemon_killed_during_adds_and_deletes_leaves_exactly_what_it_should() -> Result<()> {
     if !have_root("a_daemon_killed_during_adds_and_deletes_leaves_exactly_what_it_should") {
@@ -193,7 +355,7 @@ fn a_daemon_killed_during_adds_and_deletes_leaves_exactly_what_it_should() -> Re
     let mut margay = Margay::new(&host, "[datastore]\ntype = \"embedded\"\n");
     margay.set_node_keys("register = false\n");
     margay.start()?;
-    margay.apply(CLUSTER)?;
+    margay.apply(&resources::all(&cluster()))?;
     let pods = (0..6).map(|n| lab.host(&format!("p{n}"))).collect::<Result<Vec<_>>>()?;
     let runtime = Runtime::of(&margay)?;
     // The daemon dies at another moment of six ADDs each time.

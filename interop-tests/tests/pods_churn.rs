@@ -25,7 +25,7 @@ use testkit::{
     etcd::Cluster,
     have_root,
     peer::{Bird, Peer},
-    until,
+    resources, until,
     wait::until_eq,
 };
 
@@ -38,42 +38,15 @@ const CHURN: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_secs(90);
 /// Small blocks in pools with little more room than there are pods: they fill up, are claimed,
 /// borrowed from and given up all the time.
-const CLUSTER: &str = "\
-apiVersion: projectcalico.org/v3
-kind: BGPConfiguration
-metadata:
-  name: default
-spec:
-  asNumber: 64513
----
-apiVersion: projectcalico.org/v3
-kind: IPPool
-metadata:
-  name: four
-spec:
-  cidr: 10.10.0.0/24
-  blockSize: 28
----
-apiVersion: projectcalico.org/v3
-kind: IPPool
-metadata:
-  name: six
-spec:
-  cidr: fd10::/118
-  blockSize: 124
----
-apiVersion: projectcalico.org/v3
-kind: BGPPeer
-metadata:
-  name: tor4
-spec: {peerIP: 10.99.0.254, asNumber: 65001}
----
-apiVersion: projectcalico.org/v3
-kind: BGPPeer
-metadata:
-  name: tor6
-spec: {peerIP: \"fd99::254\", asNumber: 65001}
-";
+fn cluster() -> String {
+    resources::all(&[
+        resources::asn(64513),
+        resources::document("IPPool", "four", "{cidr: 10.10.0.0/24, blockSize: 28}"),
+        resources::document("IPPool", "six", "{cidr: \"fd10::/118\", blockSize: 124}"),
+        resources::peer("tor4", "{peerIP: 10.99.0.254, asNumber: 65001}"),
+        resources::peer("tor6", "{peerIP: \"fd99::254\", asNumber: 65001}"),
+    ])
+}
 
 /// SplitMix64.
 struct Dice(u64);
@@ -161,11 +134,9 @@ impl Work {
     fn begin(&self, slot: &mut Slot<'_>, dice: &mut Dice) -> Result<()> {
         let node = dice.below(NODES);
         slot.generation += 1;
-        let container = Container {
-            id: format!("c{}-{}", slot.number, slot.generation),
-            pod: format!("pod{}", slot.number),
-            netns: slot.namespace.netns_path(),
-        };
+        let id = format!("c{}-{}", slot.number, slot.generation);
+        let pod = format!("pod{}", slot.number);
+        let container = Container { pod, ..Container::new(&id, slot.namespace) };
         let mut live = self.add(node, &container)?;
         while live.is_none() && dice.below(2) == 0 {
             thread::sleep(dice.pause(10, 300));
@@ -302,7 +273,7 @@ fn reach_all(slots: &[Slot<'_>], tor: &Host) -> Result<()> {
 
 fn start(lab: &mut Lab, etcd: &Cluster) -> Result<(Vec<Margay>, Host, Bird)> {
     let mut daemons = Vec::new();
-    let mut text = CLUSTER.to_owned();
+    let mut text = cluster();
     for (name, last) in iter::zip(["a", "b", "c"], 111..) {
         let host = lab.host(name)?;
         let (four, six) = (format!("10.99.0.{last}/24"), format!("fd99::{last}/64"));
@@ -310,10 +281,7 @@ fn start(lab: &mut Lab, etcd: &Cluster) -> Result<(Vec<Margay>, Host, Bird)> {
         let mut margay = Margay::new(&host, &etcd.datastore());
         margay.set_node_keys("register = false\n");
         daemons.push(margay);
-        text += &format!(
-            "---\napiVersion: projectcalico.org/v3\nkind: Node\nmetadata:\n  name: {name}\nspec:\n  \
-             bgp:\n    ipv4Address: {four}\n    ipv6Address: {six}\n"
-        );
+        text += &format!("---\n{}", resources::node(name, &four, Some(&six)));
     }
     daemons.iter_mut().try_for_each(Margay::start)?;
     let first = daemons.first().context("three daemons")?;

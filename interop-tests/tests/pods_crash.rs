@@ -18,27 +18,17 @@ use interop_tests::{
     runtime::{Container, Runtime},
 };
 use serde_json::Value;
-use testkit::{Host, Lab, Margay, Pods, Trap, have_root, trap::Moment, until, wait::until_eq};
+use testkit::{
+    Host, Lab, Margay, Pods, Trap, have_root, resources, trap::Moment, until, wait::until_eq,
+};
 
 /// Until what was interrupted is put in order, on a machine that does other things too.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// No verb does anything so often.
 const MOST: usize = 40;
-const POOLS: &str = "\
-apiVersion: projectcalico.org/v3
-kind: IPPool
-metadata:
-  name: four
-spec:
-  cidr: 10.10.0.0/24
----
-apiVersion: projectcalico.org/v3
-kind: IPPool
-metadata:
-  name: six
-spec:
-  cidr: fd10::/112
-";
+fn pools() -> String {
+    resources::all(&[resources::pool("four", "10.10.0.0/24"), resources::pool("six", "fd10::/112")])
+}
 
 /// What the runtime does after the daemon came again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -269,7 +259,7 @@ fn a_daemon_that_dies_before_any_write_of_an_add_or_a_delete_leaves_what_it_shou
     let mut margay = Margay::new(&host, "[datastore]\ntype = \"embedded\"\n");
     margay.set_node_keys("register = false\n");
     margay.start()?;
-    until("the pools are taken", PATIENCE, || margay.apply(POOLS).map(|()| true))?;
+    until("the pools are taken", PATIENCE, || margay.apply(&pools()).map(|()| true))?;
     margay.text(&["ipam", "configure", "--ip-cooldown-seconds", "0"])?;
     let pods = Pods::new(1, lab.dir())?;
     let pod = pods.hosts().first().context("a pod")?;

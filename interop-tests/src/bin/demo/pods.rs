@@ -53,7 +53,7 @@ struct Nodes {
 /// When something does not come as it should.
 pub fn play() -> Result<()> {
     let calls = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let cluster = build(&calls)?;
+    let mut cluster = build(&calls)?;
     let result = show(&calls, &cluster);
     if result.is_err() {
         for node in &cluster.nodes {
@@ -164,7 +164,8 @@ fn show(calls: &Runtime, cluster: &Nodes) -> Result<()> {
     step("Removing the pods: nothing is left of them");
     for node in &cluster.nodes {
         calls.block_on(node.client.remove_all())?;
-        let margay = &node.margay;
+    }
+    for Node { margay, .. } in &cluster.nodes {
         until("no link and no address is left", SOON, || {
             let links = margay.host().ip(&["-o", "link", "show"])?;
             let held = margay.json(&["ipam", "show"])?;
