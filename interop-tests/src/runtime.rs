@@ -4,12 +4,18 @@ use std::{
     io::Write,
     path::PathBuf,
     process::{Command, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use testkit::{Host, Margay, margay::bin};
+
+/// How long an ADD is asked again: on a machine that does other things too.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two of them.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// A plugin on a node, and its configuration.
 #[derive(Debug, Clone)]
@@ -142,13 +148,19 @@ impl Runtime {
         Ok(Answer { code: output.status.code().unwrap_or(-1), json, log, took })
     }
 
-    /// ADD that must succeed.
+    /// ADD that must succeed: where it is put off it is asked again, as runtimes do.
     ///
     /// # Errors
     /// When it does not.
     pub fn add(&self, container: &Container) -> Result<Answer> {
-        let answer = self.call("ADD", container, &Value::Null)?;
-        answer.done(&format!("ADD {}", container.id))
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let answer = self.call("ADD", container, &Value::Null)?;
+            if !answer.is_later() || Instant::now() >= end {
+                return answer.done(&format!("ADD {}", container.id));
+            }
+            thread::sleep(PAUSE);
+        }
     }
 
     /// DEL that must succeed.

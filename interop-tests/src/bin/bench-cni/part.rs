@@ -174,14 +174,20 @@ pub fn burst(scale: f64) -> Result<Vec<Row>> {
     let rounds = scaled(10.0, scale);
     let pods = Pods::new(count, node.lab.dir())?;
     let (mut adds, mut dels) = (Vec::new(), Vec::new());
+    let reference = reference(&node);
+    let mut others = Vec::new();
     for round in 0..rounds {
         let pods = named(&format!("burst{round}"), &pods);
         adds.extend(at_once(&node.runtime, "ADD", &pods)?);
         dels.extend(at_once(&node.runtime, "DEL", &pods)?);
+        if let Some(reference) = &reference {
+            others.extend(at_once(reference, "ADD", &pods)?);
+            at_once(reference, "DEL", &pods)?;
+        }
     }
     node.nothing_left()?;
     let (adds, dels) = (Times::of(adds)?, Times::of(dels)?);
-    Ok(vec![
+    let mut rows = vec![
         Row {
             what: format!("ADD, {count} at once, {rounds} rounds"),
             mark: "median < 30 ms, p99 < 100 ms".into(),
@@ -189,7 +195,14 @@ pub fn burst(scale: f64) -> Result<Vec<Row>> {
             ..milliseconds(adds)
         },
         Row { what: format!("DEL, {count} at once, {rounds} rounds"), ..milliseconds(dels) },
-    ])
+    ];
+    if reference.is_some() {
+        rows.push(Row {
+            what: format!("ADD, {count} at once, {rounds} rounds: bridge, host-local"),
+            ..milliseconds(Times::of(others)?)
+        });
+    }
+    Ok(rows)
 }
 
 /// One after the other, by turns with the reference plugins.
