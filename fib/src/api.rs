@@ -1,6 +1,6 @@
 //! What the rest of the daemon sees of the kernel.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
@@ -177,12 +177,26 @@ pub enum FibEvent {
     Installed(IpNet, bool),
 }
 
-/// The host's route to a workload's address.
+/// What peers need of the kernel beside what BGP tells: a way to them, and an address to call.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// Gateways by the peer behind them, of one family: a route to this one address each.
+    pub gateways: BTreeMap<IpAddr, IpAddr>,
+    /// Addresses of ours that peers call, by the link they are on: each a /32 or /128. They are not
+    /// among those of [`Link`], for they say nothing of this host to others; on `lo` the host never
+    /// takes one as a source by itself.
+    pub addresses: BTreeMap<String, BTreeSet<IpAddr>>,
+}
+
+/// The host's route to a workload's address, or to a peer behind a gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostRoute {
-    /// The workload's address; the route is a /32 or /128.
+    /// The address; the route is a /32 or /128.
     pub address: IpAddr,
-    /// The link it is wished over; without a wish, the one it is over.
+    /// The gateway; `None` to a workload.
+    pub gateway: Option<IpAddr>,
+    /// The link it is wished over; without a wish, the one it is over. Empty where the gateway is on
+    /// no link.
     pub link: String,
     /// How it stands.
     pub state: HostRouteState,
@@ -195,7 +209,7 @@ pub enum HostRouteState {
     Installed,
     /// On its way.
     Pending,
-    /// There is no link of this name, or it is down; comes when it does.
+    /// There is no link of this name, or it is down, or the gateway is on none; comes when it does.
     NoLink,
     /// Somebody else says where the address is, and is left alone; comes when that ends.
     Conflict(HostRouteConflict),
@@ -338,7 +352,7 @@ pub struct FibStatus {
     pub failed: usize,
     /// Prefixes held by a foreign route of the same metric, which we leave alone.
     pub conflicts: usize,
-    /// Routes to workloads in the kernel; not among those above.
+    /// Routes to workloads, and to peers behind gateways, in the kernel; not among those above.
     pub host_routes: usize,
     /// Routes written, replaced or deleted since start.
     pub applied: u64,

@@ -7,8 +7,8 @@ use ipnet::IpNet;
 
 use crate::netlink::wire::{Message, REPLACE, Reader, number};
 use crate::plan::fact::{
-    Arrival, Fact, Form, Hop, Hops, KernelLink, KernelObject, KernelRoute, ObjectKind, Origin,
-    Presence, Via,
+    Arrival, Fact, Form, Hop, Hops, KernelAddress, KernelLink, KernelObject, KernelRoute,
+    ObjectKind, Origin, Presence, Via,
 };
 
 /// The fact a message tells, if it is one for us.
@@ -18,10 +18,10 @@ pub fn fact(m: &Message<'_>) -> Option<Fact> {
         NEWLINK => Some(Fact::Link(link(m.body)?, Presence::Here)),
         DELLINK => Some(Fact::Link(link(m.body)?, Presence::Gone)),
         NEWADDR | DELADDR => {
-            let (index, address, usable) = address(m.body)?;
+            let (address, usable) = address(m.body)?;
             let here = m.kind == NEWADDR && usable;
             let presence = if here { Presence::Here } else { Presence::Gone };
-            Some(Fact::Address(index, address, presence))
+            Some(Fact::Address(address, presence))
         }
         NEWROUTE => {
             let replaced = m.flags & REPLACE != 0;
@@ -62,24 +62,26 @@ fn link(body: &[u8]) -> Option<KernelLink> {
     Some(KernelLink { index, name, admin_up, running, mac, mtu })
 }
 
-fn address(body: &[u8]) -> Option<(u32, IpNet, bool)> {
+fn address(body: &[u8]) -> Option<(KernelAddress, bool)> {
     let mut r = Reader(body);
     let family = r.u8()?;
     let len = r.u8()?;
     let mut flags = u32::from(r.u8()?);
     let _scope = r.u8()?;
-    let index = r.u32()?;
-    let (mut peer, mut local) = (None, None);
+    let link = r.u32()?;
+    let (mut peer, mut local, mut protocol) = (None, None, 0);
     for (kind, value) in r.attributes() {
         match kind {
             IFA_ADDRESS => peer = ip(family, value),
             IFA_LOCAL => local = ip(family, value),
             IFA_FLAGS => flags = number(value)?,
+            IFA_PROTO => protocol = value.first().copied()?,
             _ => {}
         }
     }
     let usable = flags & (TENTATIVE | DAD_FAILED) == 0 || flags & OPTIMISTIC != 0;
-    Some((index, IpNet::new(local.or(peer)?, len).ok()?, usable))
+    let net = IpNet::new(local.or(peer)?, len).ok()?;
+    Some((KernelAddress { link, net, protocol }, usable))
 }
 
 fn route(body: &[u8]) -> Option<KernelRoute> {
@@ -236,8 +238,10 @@ pub const NEWLINK: u16 = 16;
 const DELLINK: u16 = 17;
 /// Dump request.
 pub const GETLINK: u16 = 18;
-const NEWADDR: u16 = 20;
-const DELADDR: u16 = 21;
+/// Add an address.
+pub const NEWADDR: u16 = 20;
+/// Remove an address.
+pub const DELADDR: u16 = 21;
 /// Dump request.
 pub const GETADDR: u16 = 22;
 /// Add or change a route.
@@ -286,9 +290,14 @@ const ETHERNET: u16 = 1;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
-const IFA_ADDRESS: u16 = 1;
-const IFA_LOCAL: u16 = 2;
-const IFA_FLAGS: u16 = 8;
+pub(super) const IFA_ADDRESS: u16 = 1;
+pub(super) const IFA_LOCAL: u16 = 2;
+pub(super) const IFA_CACHEINFO: u16 = 6;
+pub(super) const IFA_FLAGS: u16 = 8;
+pub(super) const IFA_PROTO: u16 = 11;
+pub(super) const SCOPE_HOST: u8 = 254;
+/// `IFA_F_NODAD`.
+pub(super) const NO_DAD: u32 = 0x02;
 const OPTIMISTIC: u32 = 0x04;
 const DAD_FAILED: u32 = 0x08;
 const TENTATIVE: u32 = 0x40;

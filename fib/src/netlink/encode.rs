@@ -5,11 +5,13 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::netlink::decode::{
-    BLACKHOLE, DELNEXTHOP, DELROUTE, NEWNEXTHOP, NEWROUTE, NHA_GATEWAY, NHA_GROUP, NHA_ID, NHA_OIF,
+    BLACKHOLE, DELADDR, DELNEXTHOP, DELROUTE, IFA_ADDRESS, IFA_CACHEINFO, IFA_FLAGS, IFA_LOCAL,
+    IFA_PROTO, NEWADDR, NEWNEXTHOP, NEWROUTE, NHA_GATEWAY, NHA_GROUP, NHA_ID, NHA_OIF, NO_DAD,
     ONLINK, PROHIBIT, RTA_DST, RTA_GATEWAY, RTA_MULTIPATH, RTA_NH_ID, RTA_OIF, RTA_PREFSRC,
-    RTA_PRIORITY, RTA_TABLE, RTA_VIA, SCOPE_LINK, SCOPE_NOWHERE, UNICAST, UNREACHABLE,
+    RTA_PRIORITY, RTA_TABLE, RTA_VIA, SCOPE_HOST, SCOPE_LINK, SCOPE_NOWHERE, UNICAST, UNREACHABLE,
 };
 use crate::netlink::wire::{CREATE, EXCL, Encoder, REPLACE, REQUEST};
+use crate::plan::addresses::{AddressOp, AddressVerb};
 use crate::plan::fact::{Form, Hop, ObjectKind, Via};
 use crate::plan::objects::ObjectOp;
 use crate::plan::work::Verb;
@@ -156,6 +158,28 @@ pub fn object(e: &mut Encoder, protocol: u8, op: &ObjectOp, flags: u16, seq: u32
             e.close(list);
         }
         ObjectKind::Blackhole => e.attribute(4, &[]),
+    }
+    e.end(at);
+}
+
+/// One operation on an address that peers call. The kernel must not take it as the source of what
+/// the host sends by itself: of IPv4 the scope keeps it from that, of IPv6 that it is deprecated.
+pub fn own_address(e: &mut Encoder, protocol: u8, op: &AddressOp, flags: u16, seq: u32) {
+    let add = op.verb == AddressVerb::Add;
+    let (kind, verb_flags) = if add { (NEWADDR, CREATE | EXCL) } else { (DELADDR, 0) };
+    let at = e.begin(kind, REQUEST | verb_flags | flags, seq);
+    let (length, scope) = if op.address.is_ipv4() { (32, SCOPE_HOST) } else { (128, 0) };
+    e.put(&[family(op.address), length, 0, scope]);
+    e.put(&op.link.to_ne_bytes());
+    address(e, IFA_LOCAL, op.address);
+    address(e, IFA_ADDRESS, op.address);
+    if add {
+        e.attribute(IFA_PROTO, &[protocol]);
+        if op.address.is_ipv6() {
+            e.attribute(IFA_FLAGS, &NO_DAD.to_ne_bytes());
+            let lifetimes = [0, u32::MAX, 0, 0].map(u32::to_ne_bytes); // preferred, valid
+            e.attribute(IFA_CACHEINFO, lifetimes.as_flattened());
+        }
     }
     e.end(at);
 }

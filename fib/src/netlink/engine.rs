@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
-use crate::api::{FibConfig, FibError, FibEvent, FibStatus};
+use crate::api::{FibConfig, FibError, FibEvent, FibStatus, Reach};
 use crate::netlink::audit::Audit;
 use crate::netlink::backlog::Backlog;
 use crate::netlink::conflicts::Conflicts;
@@ -20,6 +20,7 @@ use crate::netlink::socket::{ASK_ACK, Dump};
 use crate::netlink::waiting::Waiting;
 use crate::netlink::wire::{Encoder, Refusal};
 use crate::netlink::{Tuning, reading};
+use crate::plan::addresses::AddressOp;
 use crate::plan::locals::LocalOp;
 use crate::plan::objects::ObjectOp;
 use crate::plan::readings::Occasion;
@@ -49,6 +50,7 @@ enum Flight {
     Routes(Vec<RouteOp>, Option<Instant>),
     Objects(Vec<ObjectOp>),
     Locals(Vec<LocalOp>),
+    Addresses(Vec<AddressOp>),
 }
 
 /// The writer's belongings.
@@ -128,7 +130,7 @@ impl Engine {
         engine.read_everything(Occasion::Start)?;
         engine.publish();
         // Whoever starts us asks for the host's addresses before the first event is told.
-        engine.shared.links.publish(Arc::new(engine.state.links().all()));
+        engine.shared.links.publish(Arc::new(engine.state.told_links()));
         Ok(engine)
     }
 
@@ -145,6 +147,7 @@ impl Engine {
         };
         if leave == Leave::Nothing {
             self.flush();
+            self.flush_gateways();
         }
         self.drain();
         self.courier = None;
@@ -179,6 +182,10 @@ impl Engine {
         for (address, link) in work.locals {
             self.state.want_local(address, link);
         }
+        if let Some(Reach { gateways, addresses }) = work.reach {
+            self.state.set_gateways(gateways);
+            self.state.set_addresses(addresses);
+        }
         for order in work.orders {
             if let Some(leave) = self.obey(order, now) {
                 return Turn::Stop(leave);
@@ -199,7 +206,7 @@ impl Engine {
             self.resync_now(now);
             return Turn::Again;
         }
-        let sent = self.send_locals(now) | self.send_something(now);
+        let sent = self.send_locals(now) | self.send_addresses(now) | self.send_something(now);
         if sent || busy { Turn::Again } else { Turn::Wait }
     }
 
@@ -229,6 +236,28 @@ impl Engine {
             self.seq = self.seq.wrapping_add(1);
         }
         self.send(encoder, first, Flight::Locals(ops));
+    }
+
+    fn send_addresses(&mut self, now: Instant) -> bool {
+        if self.flights.len() >= FLIGHTS_MAX {
+            return false;
+        }
+        let ops = self.state.plan_addresses(LOCAL_BATCH, now);
+        if ops.is_empty() {
+            return false;
+        }
+        let protocol = self.owner().protocol;
+        let first = self.seq;
+        let mut encoder = self.take_encoder();
+        let last = ops.len().saturating_sub(1);
+        for (at, op) in ops.iter().enumerate() {
+            tracing::debug!(?op, "address that peers call");
+            let flags = if at == last { ASK_ACK } else { 0 };
+            encode::own_address(&mut encoder, protocol, op, flags, self.seq);
+            self.seq = self.seq.wrapping_add(1);
+        }
+        self.send(encoder, first, Flight::Addresses(ops));
+        true
     }
 
     /// Plans and sends a batch, if there is one and room for it.
@@ -338,6 +367,15 @@ impl Engine {
                 let errnos: Vec<_> = refused.iter().map(|(at, r)| (*at, r.errno)).collect();
                 self.state.locals_done(&ops, &errnos, now);
             }
+            Flight::Addresses(ops) => {
+                for (at, refusal) in &refused {
+                    if let Some(op) = ops.get(*at) {
+                        self.complain(&format!("address {} {:?}", op.address, op.verb), refusal);
+                    }
+                }
+                let errnos: Vec<_> = refused.iter().map(|(at, r)| (*at, r.errno)).collect();
+                self.state.addresses_done(&ops, &errnos, now);
+            }
             Flight::Objects(ops) => {
                 let mut refused = refused.into_iter().peekable();
                 for (at, op) in ops.iter().enumerate() {
@@ -398,6 +436,10 @@ impl Engine {
             Order::LocalsInSync => {
                 tracing::info!("workloads are complete; stale routes to them go");
                 self.state.locals_in_sync();
+            }
+            Order::ReachInSync => {
+                self.state.gateways_in_sync();
+                self.state.addresses_in_sync();
             }
             Order::LocalRows(answer) => drop(answer.send(self.state.local_rows())),
             Order::AwaitLocal(waiter) => self.waiting.add(waiter),
@@ -463,6 +505,16 @@ impl Engine {
         }
         for ops in self.state.flush_locals().chunks(LOCAL_BATCH) {
             self.send_local_ops(ops.to_vec());
+            self.drain();
+        }
+    }
+
+    /// Takes routes to peers out, who are peers no longer. The addresses they call stay, as the
+    /// workloads do.
+    fn flush_gateways(&mut self) {
+        let ops = if self.state.may_write() { self.state.flush_gateways() } else { Vec::new() };
+        if !ops.is_empty() {
+            self.send_local_ops(ops);
             self.drain();
         }
     }
@@ -550,7 +602,7 @@ impl Engine {
             .iter()
             .any(|e| matches!(e, FibEvent::Link(_) | FibEvent::LinkGone(_) | FibEvent::InSync));
         if links {
-            self.shared.links.publish(Arc::new(self.state.links().all()));
+            self.shared.links.publish(Arc::new(self.state.told_links()));
         }
         if !events.is_empty() {
             (self.events)(events);
@@ -592,13 +644,14 @@ impl Flight {
             Self::Routes(ops, _) => ops.len(),
             Self::Objects(ops) => ops.len(),
             Self::Locals(ops) => ops.len(),
+            Self::Addresses(ops) => ops.len(),
         }
     }
 
     fn since(&self) -> Option<Instant> {
         match self {
             Self::Routes(_, since) => *since,
-            Self::Objects(_) | Self::Locals(_) => None,
+            Self::Objects(_) | Self::Locals(_) | Self::Addresses(_) => None,
         }
     }
 }

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 
 use crate::api::{
-    BgpNextHop, FibConfig, FibError, FibRow, FibStatus, HostRoute, HostRouteError, Link, RowFilter,
-    Source, Wish,
+    BgpNextHop, FibConfig, FibError, FibRow, FibStatus, HostRoute, HostRouteError, Link, Reach,
+    RowFilter, Source, Wish,
 };
 use crate::netlink::figures::earliest;
 use crate::netlink::inbox::{Inbox, Leave, Order, Work};
@@ -180,7 +180,24 @@ impl FibHandle {
         self.order(Order::LocalsInSync);
     }
 
-    /// Routes to workloads by address, those that are not in the kernel, too; blocks for a moment.
+    /// Says what peers need, all of it, without waiting: what was told before and is not among it
+    /// goes. Addresses come and go with the links they are wished on; a route to a peer comes once
+    /// its gateway is on a link.
+    pub fn set_reach(&self, reach: Reach) {
+        self.shared.inbox.put(|work| {
+            if !work.ended {
+                work.reach = Some(reach);
+            }
+        });
+    }
+
+    /// What peers need has been told whole: what a former process left beside it is deleted now, not
+    /// before. Has nothing to do with [`in_sync`](Self::in_sync).
+    pub fn reach_in_sync(&self) {
+        self.order(Order::ReachInSync);
+    }
+
+    /// Routes to workloads, and to peers behind gateways, by address, those that are not in the kernel, too; blocks for a moment.
     /// Empty when the writer has stopped.
     pub fn host_routes(&self) -> Vec<HostRoute> {
         let (tx, rx) = channel();

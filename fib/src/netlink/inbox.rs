@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 
 use crate::api::{
-    BgpNextHop, FibConfig, FibError, FibRow, HostRoute, Link, RowFilter, Source, Wish,
+    BgpNextHop, FibConfig, FibError, FibRow, HostRoute, Link, Reach, RowFilter, Source, Wish,
 };
 use crate::netlink::courier::Delivered;
 use crate::netlink::waiting::Waiter;
@@ -25,6 +25,8 @@ pub struct Work {
     pub wishes: Wishes,
     /// Over which links workloads' addresses are; `None` = over none. The last word wins.
     pub locals: BTreeMap<IpAddr, Option<String>>,
+    /// What peers need; the last word wins.
+    pub reach: Option<Reach>,
     /// Sources that have ended: before anything else.
     pub ended_sources: Vec<Source>,
     /// Orders, oldest first.
@@ -47,6 +49,7 @@ impl Work {
     pub fn any(&self) -> bool {
         !self.wishes.is_empty()
             || !self.locals.is_empty()
+            || self.reach.is_some()
             || !self.ended_sources.is_empty()
             || !self.orders.is_empty()
             || !self.facts.is_empty()
@@ -130,7 +133,9 @@ pub enum Order {
     InKernel(Vec<IpNet>, Sender<Vec<bool>>),
     /// All workloads have been told: sweep routes to those that were not.
     LocalsInSync,
-    /// All routes to workloads.
+    /// What peers need has been told whole: sweep what is not among it.
+    ReachInSync,
+    /// All routes to workloads, and to peers behind gateways.
     LocalRows(Sender<Vec<HostRoute>>),
     /// Tell when one is in the kernel, or cannot be.
     AwaitLocal(Waiter),

@@ -26,8 +26,8 @@ pub fn everything(
     })?;
     let mut addresses = Vec::new();
     repeat(dump, Subject::Addresses, &mut addresses, |addresses, fact| {
-        if let Fact::Address(index, net, Presence::Here) = fact {
-            addresses.push((index, net));
+        if let Fact::Address(address, Presence::Here) = fact {
+            addresses.push(address);
         }
     })?;
     let objects = if objects { Some(self::objects(dump)?) } else { None };

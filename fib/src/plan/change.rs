@@ -118,6 +118,7 @@ impl State {
         new.events = learned;
         new.in_sync = self.in_sync;
         new.locals = self.locals.carried_over();
+        new.addresses = self.addresses.carried_over();
         new.counters = self.counters;
         let v4 = self.routes.v4.iter().map(|(k, e)| (k.net(), e.want()));
         let v6 = self.routes.v6.iter().map(|(k, e)| (k.net(), e.want()));

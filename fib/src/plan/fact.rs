@@ -65,6 +65,24 @@ pub struct KernelRoute {
     pub form: Form,
 }
 
+/// An address on a link of the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KernelAddress {
+    /// Link.
+    pub link: u32,
+    /// With its prefix length.
+    pub net: IpNet,
+    /// Who put it there, as far as they say (`IFA_PROTO`, Linux 5.18); 0 = nobody knows.
+    pub protocol: u8,
+}
+
+impl KernelAddress {
+    /// One of which nobody says who put it there.
+    pub fn unmarked(link: u32, net: IpNet) -> Self {
+        Self { link, net, protocol: 0 }
+    }
+}
+
 /// A next-hop object of the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KernelObject {
@@ -127,8 +145,8 @@ pub enum Arrival {
 pub enum Fact {
     /// A link came, changed or went.
     Link(KernelLink, Presence),
-    /// An address with its prefix length, on a link.
-    Address(u32, IpNet, Presence),
+    /// An address on a link.
+    Address(KernelAddress, Presence),
     /// A route came or changed.
     Route(KernelRoute, Arrival, Origin),
     /// A route went.

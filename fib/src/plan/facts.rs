@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use crate::api::{FibConfig, FibEvent, Learned};
 use crate::plan::fact::{
-    Arrival, Fact, Hop, KernelLink, KernelRoute, ObjectKind, Origin, Presence, Via,
+    Arrival, Fact, Hop, KernelAddress, KernelLink, KernelRoute, ObjectKind, Origin, Presence, Via,
 };
 use crate::plan::foreign::ForeignRoute;
 use crate::plan::links::LinkChange;
@@ -27,7 +27,9 @@ impl State {
                 }
                 self.tell_hosts();
             }
-            Fact::Address(index, net, Presence::Here) => {
+            Fact::Address(address, Presence::Here) => {
+                let KernelAddress { link: index, net, protocol } = address;
+                self.address_here(index, net.addr(), protocol);
                 if self.links.add_address(index, net) {
                     self.address_changed(index, net.addr(), now);
                     self.forgive();
@@ -35,8 +37,9 @@ impl State {
                     self.tell_hosts();
                 }
             }
-            Fact::Address(index, net, Presence::Gone) => {
+            Fact::Address(KernelAddress { link: index, net, .. }, Presence::Gone) => {
                 if self.links.remove_address(index, net) {
+                    self.addresses.gone(index, net.addr());
                     self.address_lost(index, net.addr(), now);
                     self.tell_link(index);
                     self.tell_hosts();
@@ -72,6 +75,7 @@ impl State {
         let change = self.links.set(link);
         if change != LinkChange::Nothing {
             self.locals_over(&name);
+            self.addresses.look_again();
             if before != name {
                 self.locals_over(&before);
             }
@@ -97,6 +101,7 @@ impl State {
         let name = self.links.name(index);
         let Some(addresses) = self.links.remove(index) else { return };
         self.locals_over(&name);
+        self.addresses.link_gone(index);
         self.over_link_lost(index, now);
         self.carrier_changed(index);
         for address in addresses {
@@ -187,7 +192,7 @@ impl State {
     }
 
     fn tell_link(&mut self, index: u32) {
-        if let Some(link) = self.links.link(index) {
+        if let Some(link) = self.told_link(index) {
             self.events.push(FibEvent::Link(link));
         }
     }
@@ -196,8 +201,8 @@ impl State {
         if let Some(touched) = &mut self.touched {
             touched.insert(route.prefix);
         }
-        if let Some(oif) = self.local_link(&route) {
-            self.local_here(route.prefix.addr(), oif, now);
+        if let Some(way) = self.local_way(&route) {
+            self.local_here(route.prefix.addr(), way, now);
             return;
         }
         if self.is_ours(&route) {
@@ -271,8 +276,8 @@ impl State {
         if let Some(touched) = &mut self.touched {
             touched.insert(prefix);
         }
-        if let Some(oif) = self.local_link(route) {
-            self.local_gone(prefix.addr(), oif, origin, now);
+        if let Some(way) = self.local_way(route) {
+            self.local_gone(prefix.addr(), way, origin, now);
             return;
         }
         if !self.is_ours(route) {

@@ -127,11 +127,6 @@ impl Links {
         })
     }
 
-    /// All of them, by index.
-    pub fn all(&self) -> Vec<Link> {
-        self.links.keys().filter_map(|&i| self.link(i)).collect()
-    }
-
     /// Addresses of all links that can carry packets.
     pub fn addresses_running(&self) -> impl Iterator<Item = IpNet> {
         let running = self.links.values().filter(|link| link.running);

@@ -1,9 +1,10 @@
-//! Routes to workloads: single addresses over a link that is named, not numbered, for links are made
-//! again under the same name.
+//! Routes to single addresses that are no business of BGP: to workloads, over a link that is named,
+//! not numbered, for links are made again under the same name; and to peers behind a gateway, which
+//! [`gateways`](super::gateways) looks for.
 //!
 //! They have a metric of their own, below any that BGP is given, so they stand beside BGP's routes
-//! and win; by it, by the lack of a gateway and by the length of the prefix a fresh process knows
-//! them. They stay when the process ends: workloads go on without it.
+//! and win; by it and by the length of the prefix a fresh process knows them, and by the gateway,
+//! which is always marked as being on the link (`onlink`), it tells the two apart. They stay when the process ends: workloads go on without it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -13,6 +14,7 @@ use ipnet::IpNet;
 
 use crate::api::{HostRoute, HostRouteConflict, HostRouteState};
 use crate::plan::fact::{Form, Hop, KernelRoute, Origin, Via};
+use crate::plan::gateways;
 use crate::plan::readings::Occasion;
 use crate::plan::state::State;
 use crate::plan::work::{RETRY_MAX, RETRY_MIN, Verb};
@@ -22,17 +24,26 @@ pub const LOCAL_METRIC: u32 = 1;
 /// What somebody else deletes is put back after this.
 const REPAIR_DELAY: Duration = Duration::from_millis(100);
 
+/// Where one of these routes leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Way {
+    /// Link.
+    pub oif: u32,
+    /// The gateway to a peer; none to a workload.
+    pub gateway: Option<IpAddr>,
+}
+
 /// A write to one route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LocalOp {
-    /// The workload's address.
+    /// The workload's address, or the peer's.
     pub address: IpAddr,
     /// How.
     pub verb: Verb,
-    /// Link, as it should be; for a deletion as it is.
-    pub oif: u32,
+    /// As it should be; for a deletion as it is.
+    pub way: Way,
     /// What stood there.
-    old: Option<u32>,
+    old: Option<Way>,
 }
 
 /// What is wished and what is there.
@@ -41,21 +52,26 @@ pub struct Locals {
     wishes: BTreeMap<IpAddr, String>,
     /// Addresses by the link they are wished over.
     by_link: BTreeMap<String, BTreeSet<IpAddr>>,
-    /// Link by address, as the kernel has it, or will once what is under way is done.
-    have: BTreeMap<IpAddr, u32>,
-    dirty: BTreeSet<IpAddr>,
+    /// Gateways by the peer behind them. Where a workload has the address, it has the route.
+    pub(super) gateways: BTreeMap<IpAddr, IpAddr>,
+    /// As the kernel has it, or will once what is under way is done.
+    have: BTreeMap<IpAddr, Way>,
+    pub(super) dirty: BTreeSet<IpAddr>,
     in_flight: BTreeSet<IpAddr>,
-    refused: BTreeMap<IpAddr, Refused>,
+    pub(super) refused: BTreeMap<IpAddr, Refused>,
     conflicts: BTreeMap<IpAddr, HostRouteConflict>,
     /// To be looked at from these moments on.
-    later: BTreeMap<IpAddr, Instant>,
+    pub(super) later: BTreeMap<IpAddr, Instant>,
     /// Left by a former process; they stay until all wishes of this start were told.
-    stale: BTreeSet<IpAddr>,
+    pub(super) stale: BTreeSet<IpAddr>,
+    /// All workloads of this start were told.
     in_sync: bool,
+    /// All gateways of this start were told.
+    gateways_in_sync: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Refused {
+pub(super) struct Refused {
     errno: i32,
     tries: u32,
 }
@@ -74,6 +90,16 @@ impl Locals {
         self.wishes.get(&address).map(String::as_str)
     }
 
+    /// The gateway an address is wished behind.
+    pub fn gateway_of(&self, address: IpAddr) -> Option<IpAddr> {
+        let gateway = self.gateways.get(&address).copied();
+        gateway.filter(|_| !self.wishes.contains_key(&address))
+    }
+
+    fn is_wished(&self, address: &IpAddr) -> bool {
+        self.wishes.contains_key(address) || self.gateways.contains_key(address)
+    }
+
     /// When something waits to be looked at.
     pub fn deadline(&self) -> Option<Instant> {
         self.later.values().min().copied()
@@ -86,24 +112,28 @@ impl Locals {
 
     /// How many are in the kernel as wished.
     pub fn installed(&self) -> usize {
-        self.have
-            .keys()
-            .filter(|a| self.wishes.contains_key(a) && !self.in_flight.contains(a))
-            .count()
+        self.have.keys().filter(|a| self.is_wished(a) && !self.in_flight.contains(a)).count()
     }
 
     /// Addresses from one to another that are wished for or there, in order.
     pub fn known_between(&self, from: IpAddr, to: IpAddr) -> impl Iterator<Item = IpAddr> {
         let range = (from <= to).then_some(from..=to); // `range` would panic
-        let keys = |range| self.wishes.range(range).map(|(address, _)| *address);
-        let mut wished = range.clone().into_iter().flat_map(keys).peekable();
+        let (wished, behind) = (range.clone().into_iter(), range.clone().into_iter());
+        let wished = wished.flat_map(|range| self.wishes.range(range)).map(|(address, _)| *address);
+        let behind =
+            behind.flat_map(|range| self.gateways.range(range)).map(|(address, _)| *address);
         let there = range.into_iter().flat_map(|range| self.have.range(range));
-        let stale = there.map(|(address, _)| *address);
-        let mut stale = stale.filter(|address| !self.wishes.contains_key(address)).peekable();
-        std::iter::from_fn(move || match (wished.peek(), stale.peek()) {
-            (Some(a), Some(b)) if a > b => stale.next(),
-            (Some(_), _) => wished.next(),
-            (None, _) => stale.next(),
+        let there = there.map(|(address, _)| *address);
+        let mut wished = wished.peekable();
+        let mut behind = behind.peekable();
+        let mut there = there.peekable();
+        std::iter::from_fn(move || {
+            let heads = [wished.peek(), behind.peek(), there.peek()];
+            let first = heads.into_iter().flatten().min().copied()?;
+            wished.next_if_eq(&first);
+            behind.next_if_eq(&first);
+            there.next_if_eq(&first);
+            Some(first)
         })
     }
 
@@ -117,8 +147,10 @@ impl Locals {
         Self {
             wishes: self.wishes.clone(),
             by_link: self.by_link.clone(),
-            dirty: self.wishes.keys().copied().collect(),
+            gateways: self.gateways.clone(),
+            dirty: self.wishes.keys().chain(self.gateways.keys()).copied().collect(),
             in_sync: self.in_sync,
+            gateways_in_sync: self.gateways_in_sync,
             ..Self::default()
         }
     }
@@ -126,6 +158,22 @@ impl Locals {
     fn lost(&mut self, address: IpAddr) {
         self.have.remove(&address);
         self.dirty.insert(address);
+    }
+
+    /// Whether all wishes of its kind were told.
+    fn all_told(&self, way: Way) -> bool {
+        if way.gateway.is_some() { self.gateways_in_sync } else { self.in_sync }
+    }
+
+    /// What nobody wished for is looked at, once its kind is complete.
+    fn end_stale(&mut self) {
+        let (have, told) = (&self.have, |way: &Way| self.all_told(*way));
+        let over: Vec<IpAddr> =
+            self.stale.iter().filter(|a| have.get(a).is_none_or(told)).copied().collect();
+        for address in over {
+            self.stale.remove(&address);
+            self.dirty.insert(address);
+        }
     }
 }
 
@@ -163,11 +211,14 @@ impl State {
 
     /// All workloads of this start have been told: routes nobody wished for go.
     pub fn locals_in_sync(&mut self) {
-        if self.locals.in_sync {
-            return;
-        }
         self.locals.in_sync = true;
-        self.locals.dirty.append(&mut self.locals.stale);
+        self.locals.end_stale();
+    }
+
+    /// All peers behind gateways have been told: routes to others go.
+    pub fn gateways_in_sync(&mut self) {
+        self.locals.gateways_in_sync = true;
+        self.locals.end_stale();
     }
 
     /// Writes for up to `max` addresses that wait.
@@ -203,20 +254,22 @@ impl State {
     /// What one address needs; what is handed out counts as done.
     fn decide_local(&mut self, address: IpAddr) -> Option<LocalOp> {
         let have = self.locals.have.get(&address).copied();
-        let wished = self.locals.wishes.get(&address);
-        let link = wished.and_then(|name| self.links.usable(name));
-        let conflict = link.and_then(|oif| self.local_conflict(address, oif));
+        let way = gateways::way(self.view(), address);
+        let conflict = way.and_then(|way| self.local_conflict(address, way));
         match conflict {
             Some(by) => drop(self.locals.conflicts.insert(address, by)),
             None => drop(self.locals.conflicts.remove(&address)),
         }
-        let op = |verb, oif| Some(LocalOp { address, verb, oif, old: have });
-        let done = match (link, have) {
-            (Some(oif), Some(old)) if oif == old => None,
+        let op = |verb, way| Some(LocalOp { address, verb, way, old: have });
+        let behind = self.locals.gateway_of(address);
+        let done = match (way, have) {
+            (Some(way), Some(old)) if way == old => None,
             // What stands in the way of a new one is no reason to take down what works.
             (Some(_), _) if self.locals.conflicts.contains_key(&address) => None,
-            (Some(oif), None) => op(Verb::Add, oif),
-            (Some(oif), Some(_)) => op(Verb::Replace, oif),
+            (Some(way), None) => op(Verb::Add, way),
+            (Some(way), Some(_)) => op(Verb::Replace, way),
+            // The gateway is out of sight: the route goes with its link, or leads there still.
+            (None, Some(old)) if behind.is_some() && old.gateway == behind => None,
             (None, Some(old)) if !self.locals.stale.contains(&address) => op(Verb::Delete, old),
             (None, _) => None,
         }?;
@@ -227,20 +280,22 @@ impl State {
                     self.routes.enqueue(address.into()); // one of BGP's had given way to it
                 }
             }
-            Verb::Add | Verb::Replace => drop(self.locals.have.insert(address, done.oif)),
+            Verb::Add | Verb::Replace => drop(self.locals.have.insert(address, done.way)),
         }
         Some(done)
     }
 
     /// Who else says where an address is.
-    fn local_conflict(&self, address: IpAddr, oif: u32) -> Option<HostRouteConflict> {
+    fn local_conflict(&self, address: IpAddr, way: Way) -> Option<HostRouteConflict> {
         if self.links.is_own(address) {
             return Some(HostRouteConflict::OwnAddress);
         }
         let mut others = self.foreign.at(self.config.table, address.into()).map(|(_, kind)| kind);
         let found = others.find(|kind| {
             let elsewhere = match &kind.form.via {
-                Via::Hops(hops) => hops.iter().any(|(h, _)| h.gateway.is_none() && h.oif != oif),
+                Via::Hops(hops) if way.gateway.is_none() => {
+                    hops.iter().any(|(h, _)| h.gateway.is_none() && h.oif != way.oif)
+                }
                 _ => false,
             };
             kind.tos == 0 && (kind.form.metric <= LOCAL_METRIC || elsewhere)
@@ -287,13 +342,15 @@ impl State {
         self.locals.later.insert(op.address, now + delay);
     }
 
-    /// The link of a route that is a workload's and ours.
-    pub(super) fn local_link(&self, route: &KernelRoute) -> Option<u32> {
+    /// Where a route of ours leads that is one of these.
+    pub(super) fn local_way(&self, route: &KernelRoute) -> Option<Way> {
         let host = route.prefix.prefix_len() == route.prefix.max_prefix_len();
         let ours = self.is_ours(route) && host && route.form.metric == LOCAL_METRIC;
         match &route.form.via {
             Via::Hops(hops) if ours => match hops.as_slice() {
-                [(Hop { gateway: None, oif, .. }, _)] => Some(*oif),
+                [(Hop { gateway, oif, onlink }, _)] if gateway.is_none() || *onlink => {
+                    Some(Way { oif: *oif, gateway: *gateway })
+                }
                 _ => None,
             },
             _ => None,
@@ -301,19 +358,19 @@ impl State {
     }
 
     /// Somebody wrote a route that looks like one of these.
-    pub(super) fn local_here(&mut self, address: IpAddr, oif: u32, now: Instant) {
-        if self.locals.have.insert(address, oif) != Some(oif) {
+    pub(super) fn local_here(&mut self, address: IpAddr, way: Way, now: Instant) {
+        if self.locals.have.insert(address, way) != Some(way) {
             self.locals.later.insert(address, now + REPAIR_DELAY);
         }
     }
 
     /// Somebody, or the kernel, deleted one of these.
-    pub(super) fn local_gone(&mut self, address: IpAddr, oif: u32, origin: Origin, now: Instant) {
-        if self.locals.have.get(&address) != Some(&oif) {
+    pub(super) fn local_gone(&mut self, address: IpAddr, way: Way, origin: Origin, now: Instant) {
+        if self.locals.have.get(&address) != Some(&way) {
             return;
         }
         self.locals.have.remove(&address);
-        if origin == Origin::Other && self.locals.wishes.contains_key(&address) {
+        if origin == Origin::Other && self.locals.is_wished(&address) {
             self.counters.drift_repaired += 1;
         }
         // The kernel does so with the link, of which we hear in a moment.
@@ -329,6 +386,8 @@ impl State {
 
     /// A link came, changed its name or state, or went.
     pub(super) fn locals_over(&mut self, name: &str) {
+        // They are few, and each may be over any link.
+        self.locals.dirty.extend(self.locals.gateways.keys());
         if let Some(addresses) = self.locals.by_link.get(name) {
             self.locals.dirty.extend(addresses);
             for address in addresses {
@@ -339,7 +398,7 @@ impl State {
 
     /// The kernel dropped such of these as went over a link.
     pub(super) fn locals_lost_with(&mut self, index: u32, such: impl Fn(&IpAddr) -> bool) {
-        let over = |(address, oif): &(&IpAddr, &u32)| **oif == index && such(address);
+        let over = |(address, way): &(&IpAddr, &Way)| way.oif == index && such(address);
         let lost: Vec<IpAddr> = self.locals.have.iter().filter(over).map(|(a, _)| *a).collect();
         for address in lost {
             self.locals.lost(address);
@@ -350,15 +409,18 @@ impl State {
     pub(super) fn local_claim_changed(&mut self, prefix: IpNet) {
         let address = prefix.addr();
         let host = prefix.prefix_len() == prefix.max_prefix_len();
-        if host && self.locals.wishes.contains_key(&address) {
-            self.locals.dirty.insert(address);
+        let locals = &mut self.locals;
+        if host && locals.is_wished(&address) {
+            locals.dirty.insert(address);
         }
+        let behind = locals.gateways.iter().filter(|(_, gateway)| prefix.contains(*gateway));
+        locals.dirty.extend(behind.map(|(address, _)| *address));
     }
 
     /// Makes our picture that of a reading; `excused` was under way meanwhile.
     pub(super) fn read_locals(
         &mut self,
-        read: &BTreeMap<IpAddr, u32>,
+        read: &BTreeMap<IpAddr, Way>,
         occasion: Occasion,
         excused: impl Fn(&IpNet) -> bool,
     ) {
@@ -370,12 +432,12 @@ impl State {
                 continue;
             }
             match is {
-                Some(oif) => drop(self.locals.have.insert(address, oif)),
+                Some(way) => drop(self.locals.have.insert(address, way)),
                 None => drop(self.locals.have.remove(&address)),
             }
             if occasion == Occasion::Start
-                && !self.locals.in_sync
-                && !self.locals.wishes.contains_key(&address)
+                && is.is_some_and(|way| !self.locals.all_told(way))
+                && !self.locals.is_wished(&address)
             {
                 self.locals.stale.insert(address);
             }
@@ -386,8 +448,16 @@ impl State {
     /// Deletes all of them, for another table or protocol to have them.
     pub fn flush_locals(&mut self) -> Vec<LocalOp> {
         let have = std::mem::take(&mut self.locals.have);
-        let op = |(address, oif)| LocalOp { address, verb: Verb::Delete, oif, old: None };
+        let op = |(address, way)| LocalOp { address, verb: Verb::Delete, way, old: None };
         have.into_iter().map(op).collect()
+    }
+
+    /// Deletes those to peers, which nobody wants any more.
+    pub fn flush_gateways(&mut self) -> Vec<LocalOp> {
+        let op = |(address, way)| LocalOp { address, verb: Verb::Delete, way, old: None };
+        self.locals.gateways.clear();
+        let behind = |_: &IpAddr, way: &mut Way| way.gateway.is_some();
+        self.locals.have.extract_if(.., behind).map(op).collect()
     }
 
     /// Every address that is wished for or there, and how it stands.
@@ -398,9 +468,14 @@ impl State {
 
     /// One of them.
     pub(super) fn host_route(&self, address: IpAddr) -> HostRoute {
-        let have = || self.locals.have.get(&address).map(|oif| self.links.name(*oif));
-        let link = self.locals.wishes.get(&address).cloned().or_else(have);
-        HostRoute { address, link: link.unwrap_or_default(), state: self.local_state(address) }
+        let have = self.locals.have.get(&address).copied();
+        let way = gateways::way(self.view(), address).or(have);
+        let wished = self.locals.wishes.get(&address).cloned();
+        let link = wished.or_else(|| way.map(|way| self.links.name(way.oif)));
+        let there = have.filter(|_| !self.locals.is_wished(&address)).and_then(|way| way.gateway);
+        let gateway = self.locals.gateway_of(address).or(there);
+        let state = self.local_state(address);
+        HostRoute { address, gateway, link: link.unwrap_or_default(), state }
     }
 
     /// The link an address is wished over.
@@ -410,14 +485,19 @@ impl State {
 
     /// How an address stands.
     pub fn local_state(&self, address: IpAddr) -> HostRouteState {
-        let Some(name) = self.locals.wishes.get(&address) else { return HostRouteState::Unwanted };
+        if !self.locals.is_wished(&address) {
+            return HostRouteState::Unwanted;
+        }
         if !self.may_write() {
             return HostRouteState::Off;
         }
         let busy = self.locals.in_flight.contains(&address) || self.locals.dirty.contains(&address);
-        let there = self.links.usable(name);
-        match (there, self.locals.have.get(&address)) {
-            (Some(oif), Some(have)) if oif == *have && !busy => HostRouteState::Installed,
+        let behind = self.locals.gateway_of(address);
+        match (gateways::way(self.view(), address), self.locals.have.get(&address)) {
+            (Some(way), Some(have)) if way == *have && !busy => HostRouteState::Installed,
+            (None, Some(have)) if behind.is_some() && have.gateway == behind && !busy => {
+                HostRouteState::Installed
+            }
             _ if busy => HostRouteState::Pending,
             (None, _) => HostRouteState::NoLink,
             (Some(_), _) => {
@@ -432,7 +512,8 @@ impl State {
 
     /// The kernel's form of one.
     pub fn local_form(op: &LocalOp) -> Form {
-        let hop = Hop { gateway: None, oif: op.oif, onlink: false };
+        let Way { oif, gateway } = op.way;
+        let hop = Hop { gateway, oif, onlink: gateway.is_some() };
         Form { via: Via::Hops(vec![(hop, 1)]), metric: LOCAL_METRIC, prefsrc: None }
     }
 }

@@ -1,9 +1,11 @@
 //! Decides, without touching anything: what is wished and what is there go in, operations come out.
 
+pub mod addresses;
 pub mod change;
 pub mod fact;
 pub mod facts;
 pub mod foreign;
+pub mod gateways;
 pub mod groups;
 mod hosts;
 pub mod intern;

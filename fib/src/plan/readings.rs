@@ -7,8 +7,9 @@ use std::time::Instant;
 use ipnet::IpNet;
 
 use crate::api::FibEvent;
-use crate::plan::fact::{Fact, KernelLink, KernelObject, KernelRoute, Presence};
+use crate::plan::fact::{Fact, KernelAddress, KernelLink, KernelObject, KernelRoute, Presence};
 use crate::plan::key::{Key, Key4, Key6};
+use crate::plan::locals::Way;
 use crate::plan::routes::{Half, Have, Want};
 use crate::plan::state::State;
 
@@ -18,7 +19,7 @@ pub struct Reading {
     /// All links; `None` = not read.
     pub links: Option<Vec<KernelLink>>,
     /// All addresses with their links; `None` = not read.
-    pub addresses: Option<Vec<(u32, IpNet)>>,
+    pub addresses: Option<Vec<KernelAddress>>,
     /// All next-hop objects; `None` = not read, or the kernel has none.
     pub objects: Option<Vec<KernelObject>>,
     /// Routes, taken in with [`State::collect`].
@@ -30,7 +31,7 @@ pub struct Reading {
 pub struct ReadRoutes {
     v4: Vec<(Key4, u32)>,
     v6: Vec<(Key6, u32)>,
-    locals: BTreeMap<IpAddr, u32>,
+    locals: BTreeMap<IpAddr, Way>,
     foreign: Vec<KernelRoute>,
 }
 
@@ -48,8 +49,8 @@ pub enum Occasion {
 impl State {
     /// Takes one route into a reading.
     pub fn collect(&mut self, into: &mut ReadRoutes, route: KernelRoute) {
-        if let Some(oif) = self.local_link(&route) {
-            into.locals.insert(route.prefix.addr(), oif);
+        if let Some(way) = self.local_way(&route) {
+            into.locals.insert(route.prefix.addr(), way);
         } else if self.is_ours(&route) {
             let form = self.hold_form(route.form);
             match route.prefix {
@@ -124,18 +125,18 @@ impl State {
         }
     }
 
-    fn read_addresses(&mut self, addresses: Vec<(u32, IpNet)>, now: Instant) {
-        let here: BTreeSet<(u32, IpNet)> = addresses.into_iter().collect();
+    fn read_addresses(&mut self, addresses: Vec<KernelAddress>, now: Instant) {
+        let here: BTreeSet<(u32, IpNet)> = addresses.iter().map(|a| (a.link, a.net)).collect();
         let mut gone = Vec::new();
-        for index in self.links.indexes().collect::<Vec<_>>() {
-            let nets = self.links.addresses(index).filter(|net| !here.contains(&(index, *net)));
-            gone.extend(nets.map(|net| (index, net)));
+        for link in self.links.indexes().collect::<Vec<_>>() {
+            let nets = self.links.addresses(link).filter(|net| !here.contains(&(link, *net)));
+            gone.extend(nets.map(|net| KernelAddress::unmarked(link, net)));
         }
-        for (index, net) in gone {
-            self.learn(Fact::Address(index, net, Presence::Gone), now);
+        for address in gone {
+            self.learn(Fact::Address(address, Presence::Gone), now);
         }
-        for (index, net) in here {
-            self.learn(Fact::Address(index, net, Presence::Here), now);
+        for address in addresses {
+            self.learn(Fact::Address(address, Presence::Here), now);
         }
     }
 

@@ -8,9 +8,10 @@ use std::net::IpAddr;
 use crate::api::{BgpNextHop, FibConfig, Resolution, Target};
 use crate::plan::fact::{Hop, Hops, ObjectKind, Via};
 use crate::plan::foreign::Foreign;
+use crate::plan::gateways;
 use crate::plan::key::{Key, Key4, Key6};
 use crate::plan::links::Links;
-use crate::plan::locals::Locals;
+use crate::plan::locals::{LOCAL_METRIC, Locals, Way};
 use crate::plan::objects::Objects;
 use crate::plan::routes::{Half, Routes, Want};
 use crate::plan::weights::{self, Share};
@@ -31,7 +32,7 @@ pub struct View<'a> {
     pub routes: &'a Routes,
     /// What they should do.
     pub wishes: &'a Wishes,
-    /// Our routes to workloads.
+    /// Our routes to workloads, and to peers behind gateways.
     pub locals: &'a Locals,
 }
 
@@ -104,7 +105,7 @@ fn look_up(
         return None;
     }
     asked.push(address);
-    if let Some(found) = workload(view, address) {
+    if let Some(found) = single(view, address, asked) {
         return Some(found);
     }
     path.push(address);
@@ -116,11 +117,14 @@ fn look_up(
     found
 }
 
-/// A workload of this node, on a link of its own.
-fn workload(view: View<'_>, address: IpAddr) -> Option<Resolved> {
-    let oif = view.links.usable(view.locals.link_of(address)?)?;
-    let hop = Hop { gateway: Some(address), oif, onlink: true };
-    let told = Resolution { cost: 0, direct: true, local: false, interface: Some(oif) };
+/// A workload of this node, on a link of its own, or a peer behind a gateway of its own.
+fn single(view: View<'_>, address: IpAddr, asked: &mut Vec<IpAddr>) -> Option<Resolved> {
+    asked.extend(view.locals.gateway_of(address));
+    let Way { oif, gateway } = gateways::way(view, address)?;
+    let direct = gateway.is_none();
+    let hop = Hop { gateway: gateway.or(Some(address)), oif, onlink: direct };
+    let cost = if direct { 0 } else { LOCAL_METRIC };
+    let told = Resolution { cost, direct, local: false, interface: Some(oif) };
     view.links.running(oif).then(|| Resolved { hops: vec![(hop, 1)], discard: None, told })
 }
 

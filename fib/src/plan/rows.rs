@@ -106,12 +106,16 @@ impl State {
         FibRow {
             prefix: host.address.into(),
             kind: "unicast",
-            next_hops: vec![(None, host.link, 1)],
+            next_hops: vec![(host.gateway, host.link, 1)],
             metric: LOCAL_METRIC,
             table: self.config.table,
             protocol: self.config.protocol,
             in_kernel: matches!(host.state, HostRouteState::Installed | HostRouteState::Unwanted),
-            error: matches!(host.state, HostRouteState::Conflict(_)).then_some(LOCAL_CONFLICT),
+            error: match host.state {
+                HostRouteState::Conflict(_) => Some(LOCAL_CONFLICT),
+                HostRouteState::NoLink if host.gateway.is_some() => Some(NO_GATEWAY),
+                _ => None,
+            },
         }
     }
 
@@ -184,6 +188,8 @@ impl State {
 
 /// Said of a workload's route that somebody else's address or route stands in the way of.
 const LOCAL_CONFLICT: &str = "another program's route, or an address of the host, has this address";
+/// Said of a route to a peer behind a gateway.
+const NO_GATEWAY: &str = "the gateway is on no link of ours";
 /// Said of a route that gives way to somebody else's.
 const CONFLICT: &str = "another program's route has this prefix and metric; it is left alone";
 

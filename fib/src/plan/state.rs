@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 
 use crate::api::{BgpNextHop, FibConfig, FibEvent, Source, Target, Wish};
+use crate::plan::addresses::Addresses;
 use crate::plan::fact::{Form, KernelRoute, Via};
 use crate::plan::foreign::Foreign;
 use crate::plan::intern::Interner;
@@ -69,8 +70,10 @@ pub struct State {
     /// Those found since they were last asked for, and the protocol that stands there.
     pub(super) new_conflicts: Vec<(IpNet, u8)>,
     pub(super) drift: Drift,
-    /// Routes to workloads.
+    /// Routes to workloads, and to peers behind gateways.
     pub(super) locals: Locals,
+    /// Addresses of ours that peers call.
+    pub(super) addresses: Addresses,
     /// Own host addresses that redistribution was told of.
     pub(super) hosts: BTreeSet<IpNet>,
     pub(super) in_sync: bool,
@@ -166,6 +169,7 @@ impl State {
             new_conflicts: Vec::new(),
             drift: Drift::default(),
             locals: Locals::default(),
+            addresses: Addresses::default(),
             hosts: BTreeSet::new(),
             in_sync: false,
             flushing: false,
@@ -301,7 +305,8 @@ impl State {
         let sets = clocked.filter_map(|set| set.due(self.in_sync)).min();
         let gc = self.gc_at.filter(|_| self.in_sync);
         let locals = self.locals.deadline();
-        [self.tracker.deadline(), self.drift.due, self.retry_at, gc, sets, locals]
+        let addresses = self.addresses.deadline();
+        [self.tracker.deadline(), self.drift.due, self.retry_at, gc, sets, locals, addresses]
             .into_iter()
             .flatten()
             .min()
@@ -317,21 +322,25 @@ impl State {
         std::mem::take(&mut self.asks)
     }
 
+    /// What a resolution looks at.
+    pub(super) fn view(&self) -> View<'_> {
+        View {
+            config: &self.config,
+            links: &self.links,
+            foreign: &self.foreign,
+            objects: &self.objects,
+            routes: &self.routes,
+            wishes: &self.wishes,
+            locals: &self.locals,
+        }
+    }
+
     /// Resolves what a change concerned, and retargets the sets that moved.
     pub(super) fn resolve_stale(&mut self, now: Instant) {
         let mut moved = BTreeSet::new();
         while let Some(next_hop) = self.tracker.next_stale() {
             let mut asked = Vec::new();
-            let view = View {
-                config: &self.config,
-                links: &self.links,
-                foreign: &self.foreign,
-                objects: &self.objects,
-                routes: &self.routes,
-                wishes: &self.wishes,
-                locals: &self.locals,
-            };
-            let found = resolve(view, &next_hop, &mut asked);
+            let found = resolve(self.view(), &next_hop, &mut asked);
             moved.extend(self.tracker.resolved(next_hop, found, asked, now, &mut self.events));
         }
         for set in moved {

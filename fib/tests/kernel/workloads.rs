@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use margay_fib::{
-    FibConfig, HostRouteConflict, HostRouteError, HostRouteState, LinkSpec, attach, detach,
+    FibConfig, HostRouteConflict, HostRouteError, HostRouteState, LinkSpec, Reach, attach, detach,
     forget_connections,
 };
 
@@ -191,4 +191,95 @@ fn connections_of_an_address_are_forgotten_and_no_others() {
     assert_eq!(forget(&["10.0.0.1"]), 1, "with 10.0.0.3");
     assert_eq!(forget(&["10.0.0.3"]), 1, "with 10.0.0.4");
     assert_eq!(forget(&["10.0.0.3"]), 0, "none is left");
+}
+
+#[test]
+fn a_peer_behind_a_gateway_has_its_route_through_restarts_until_it_is_told_no_more() {
+    let Some(net) = enter() else { return };
+    net.link("eth0", &["10.0.0.1/24", "2001:db8::1/64"]);
+    net.link("cali1", &[]);
+    let peers = [("192.0.2.9", "10.0.0.254"), ("2001:db8:9::9", "2001:db8::fe")];
+    let left = [("192.0.2.10", "10.0.0.254"), ("2001:db8:9::a", "2001:db8::fe")];
+    let reach = |peers: &[(&str, &str)]| Reach {
+        gateways: peers.iter().map(|(peer, gateway)| (ip(peer), ip(gateway))).collect(),
+        ..Reach::default()
+    };
+    let prefix = |peer: &str| format!("{peer}/{}", if peer.contains(':') { 128 } else { 32 });
+    let via = |gateway: &str| vec![format!("{gateway} dev eth0 x1")];
+    let first = start(FibConfig::default());
+    first.handle.set_reach(reach(&[peers, left].concat()));
+    for (peer, gateway) in [peers, left].concat() {
+        until("installed", || net.hops(&prefix(peer), "proto 186 metric 1") == via(gateway));
+    }
+    first.handle.stop(true);
+    let second = start(FibConfig::default());
+    second.handle.set_reach(reach(&peers));
+    second.handle.host_routes_in_sync();
+    until("adopted", || {
+        let rows = second.handle.host_routes();
+        rows.iter().filter(|row| row.state == HostRouteState::Installed).count() == 2
+    });
+    assert!(net.has("192.0.2.10/32") && net.has("2001:db8:9::a/128"), "not all are told yet");
+    assert_eq!(second.handle.status().applied, 0, "nothing was written");
+    second.handle.reach_in_sync();
+    until("swept", || !net.has("192.0.2.10/32") && !net.has("2001:db8:9::a/128"));
+    // The link goes down and up.
+    net.ip("link set dev eth0 down");
+    until("gone", || !net.has("192.0.2.9/32"));
+    net.ip("link set dev eth0 up");
+    net.ip("-6 addr replace 2001:db8::1/64 dev eth0 nodad");
+    for (peer, gateway) in peers {
+        until("back", || net.hops(&prefix(peer), "proto 186 metric 1") == via(gateway));
+    }
+    second.handle.set_reach(reach(&peers[..1]));
+    until("one is no peer any more", || !net.has("2001:db8:9::9/128"));
+    second.handle.stop(false);
+    assert!(!net.has("192.0.2.9/32"), "at the end they go");
+}
+
+#[test]
+fn workloads_call_the_host_by_an_address_that_is_nothing_else() {
+    let Some(net) = enter() else { return };
+    net.link("eth0", &["10.0.0.1/24", "2001:db8::1/64"]);
+    let addresses = vec![ip("10.65.0.1"), ip("fd00::1")];
+    let spec = LinkSpec::new("cali1", "eth0", addresses);
+    let container = Container::new();
+    attach(container.path(), &spec).expect("attached");
+    let reach = |ours: &[&str]| {
+        let ours = ours.iter().map(|address| ip(address)).collect();
+        Reach { addresses: [("lo".to_owned(), ours)].into(), ..Reach::default() }
+    };
+    let there = |address: &str| net.ip("addr show dev lo").contains(&format!(" {address}/"));
+    let first = start(FibConfig::default());
+    first.handle.set_reach(reach(&["192.0.2.1", "fd99::1"]));
+    first.handle.reach_in_sync();
+    until("there", || there("192.0.2.1") && there("fd99::1"));
+    for address in &spec.addresses {
+        first.handle.host_route(*address, "cali1", PATIENCE).expect("installed");
+    }
+    for address in ["192.0.2.1", "fd99::1"] {
+        container.run(&format!("ping -c 1 -W 5 {address}"));
+    }
+    // What the host says of itself to the workload comes from the host's own address all the same.
+    for (address, own) in [("10.65.0.1", "src 10.0.0.1"), ("fd00::1", "src 2001:db8::1")] {
+        let route = net.ip(&format!("route get {address}"));
+        assert!(route.contains(own), "{route}");
+    }
+    let links = first.handle.links();
+    assert!(
+        links.iter().all(|link| link.addresses.iter().all(|net| net.addr() != ip("192.0.2.1")))
+    );
+    first.handle.stop(true);
+    let second = start(FibConfig::default());
+    second.handle.set_reach(reach(&["192.0.2.1"]));
+    second.handle.reach_in_sync();
+    until("swept", || !there("fd99::1"));
+    assert!(there("192.0.2.1"), "adopted");
+    net.ip("addr del 192.0.2.1/32 dev lo");
+    until("put back", || there("192.0.2.1"));
+    second.handle.host_route(ip("10.65.0.1"), "cali1", PATIENCE).expect("with its routes");
+    second.handle.set_reach(Reach::default());
+    until("gone", || !there("192.0.2.1"));
+    until("the routes stay", || over(net, "10.65.0.1") == "cali1");
+    second.handle.stop(true);
 }

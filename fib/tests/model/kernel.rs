@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 use margay_fib::plan::fact::{
-    Arrival, Fact, Form, Hop, KernelLink, KernelObject, KernelRoute, ObjectKind, Origin, Presence,
-    Via,
+    Arrival, Fact, Form, Hop, KernelAddress, KernelLink, KernelObject, KernelRoute, ObjectKind,
+    Origin, Presence, Via,
 };
 use margay_fib::plan::objects::ObjectOp;
 use margay_fib::plan::work::{RouteOp, Verb};
@@ -58,9 +58,9 @@ impl Kernel {
         self.links.iter().map(|(i, (admin, running))| link(*i, *admin, *running)).collect()
     }
 
-    pub fn addresses(&self) -> Vec<(u32, IpNet)> {
+    pub fn addresses(&self) -> Vec<KernelAddress> {
         let own = |i: &u32| format!("10.0.{i}.1/24").parse().expect("address");
-        self.links.keys().map(|i| (*i, own(i))).collect()
+        self.links.keys().map(|i| KernelAddress::unmarked(*i, own(i))).collect()
     }
 
     pub fn objects(&self) -> Vec<KernelObject> {

@@ -121,7 +121,7 @@ fn an_address_counts_once_it_is_known_to_be_nobody_elses() {
         e.attribute(IFA_FLAGS, &flags.to_ne_bytes());
         e.end(at);
         match Messages(e.octets()).next().as_ref().and_then(fact) {
-            Some(Fact::Address(3, _, presence)) => presence,
+            Some(Fact::Address(KernelAddress { link: 3, .. }, presence)) => presence,
             other => panic!("{other:?}"),
         }
     };

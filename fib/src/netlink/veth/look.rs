@@ -55,7 +55,7 @@ pub fn container_side(
     let Some(Seen { link, is_veth }) = link(channel, name)? else { return Ok(None) };
     let index = link.index;
     let addresses = channel.all(&Question::Addresses(index), |m| match decode::fact(m) {
-        Some(Fact::Address(on, net, Presence::Here)) if on == index => Some(net),
+        Some(Fact::Address(at, Presence::Here)) if at.link == index => Some(at.net),
         _ => None,
     })?;
     let mut routes = Vec::new();

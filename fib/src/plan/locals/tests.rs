@@ -1,6 +1,6 @@
 use super::*;
 use crate::api::{BgpNextHop, FibConfig, FibEvent, RowFilter, Target, Wish};
-use crate::plan::fact::{Arrival, Fact, KernelLink, Presence};
+use crate::plan::fact::{Arrival, Fact, KernelAddress, KernelLink, Presence};
 use crate::plan::readings::{Occasion, ReadRoutes, Reading};
 use crate::plan::state::Abilities;
 
@@ -47,7 +47,7 @@ impl Bench {
     fn work(&mut self) -> Vec<(Verb, String, u32)> {
         let ops = self.plan();
         self.state.locals_done(&ops, &[], self.now);
-        ops.iter().map(|op| (op.verb, op.address.to_string(), op.oif)).collect()
+        ops.iter().map(|op| (op.verb, op.address.to_string(), op.way.oif)).collect()
     }
 
     fn link(&mut self, link: KernelLink, presence: Presence) {
@@ -77,7 +77,12 @@ fn link(index: u32, name: &str) -> KernelLink {
 }
 
 fn ours(address: &str, oif: u32) -> KernelRoute {
-    let op = LocalOp { address: ip(address), verb: Verb::Add, oif, old: None };
+    let op = LocalOp {
+        address: ip(address),
+        verb: Verb::Add,
+        way: Way { oif, gateway: None },
+        old: None,
+    };
     KernelRoute {
         prefix: ip(address).into(),
         table: 254,
@@ -204,11 +209,11 @@ fn whoever_has_the_address_is_left_alone_and_named() {
         bench.work();
     }
     let own = IpNet::from(ip(POD));
-    bench.state.learn(Fact::Address(2, own, Presence::Here), bench.now);
+    bench.state.learn(Fact::Address(KernelAddress::unmarked(2, own), Presence::Here), bench.now);
     bench.want(POD, Some("v1"));
     assert_eq!(bench.work(), []);
     assert_eq!(bench.state_of(POD), HostRouteState::Conflict(HostRouteConflict::OwnAddress));
-    bench.state.learn(Fact::Address(2, own, Presence::Gone), bench.now);
+    bench.state.learn(Fact::Address(KernelAddress::unmarked(2, own), Presence::Gone), bench.now);
     assert_eq!(bench.work(), [add(POD, 1)]);
     // Somebody takes the very key of ours.
     bench.told(foreign(POD, 2, LOCAL_METRIC), Arrival::Replaced);

@@ -1,7 +1,7 @@
 use super::*;
 use crate::api::Resolution;
 use crate::plan::fact::{
-    Arrival, Fact, Hop, KernelLink, KernelObject, ObjectKind, Origin, Presence,
+    Arrival, Fact, Hop, KernelAddress, KernelLink, KernelObject, ObjectKind, Origin, Presence,
 };
 use crate::plan::objects::{FIRST_ID, ObjectOp};
 use crate::plan::readings::{Occasion, ReadRoutes, Reading};
@@ -33,7 +33,7 @@ impl Bench {
         }
         let reading = Reading {
             links: Some([1, 2].map(|i| link(i, true)).to_vec()),
-            addresses: Some([1, 2].map(|i| (i, net(&format!("10.0.{i}.1/24")))).to_vec()),
+            addresses: Some([1, 2].map(|i| at(i, &format!("10.0.{i}.1/24"))).to_vec()),
             objects: Some(objects),
             routes: Some(routes),
         };
@@ -120,6 +120,10 @@ fn ours(prefix: &str, via: Via) -> KernelRoute {
         link_scope: false,
         form: Form { via, metric: 32, prefsrc: None },
     }
+}
+
+fn at(link: u32, address: &str) -> KernelAddress {
+    KernelAddress::unmarked(link, net(address))
 }
 
 fn net(text: &str) -> IpNet {
@@ -410,11 +414,11 @@ fn a_host_address_is_connected_though_the_kernel_has_no_route_for_it() {
         };
         events.filter_map(only).collect::<Vec<_>>()
     };
-    let address = |presence| Fact::Address(1, host, presence);
+    let address = |presence| Fact::Address(KernelAddress::unmarked(1, host), presence);
     bench.state.learn(address(Presence::Here), bench.now);
     // Those that speak for their link or this host only are nobody else's business.
     for other in ["127.0.0.2/32", "169.254.1.1/32", "10.3.0.1/24"] {
-        bench.state.learn(Fact::Address(1, net(other), Presence::Here), bench.now);
+        bench.state.learn(Fact::Address(at(1, other), Presence::Here), bench.now);
     }
     assert_eq!(learned(&mut bench), [(true, true)]);
     let down = KernelLink { admin_up: false, ..link(1, false) };
@@ -423,7 +427,7 @@ fn a_host_address_is_connected_though_the_kernel_has_no_route_for_it() {
     bench.link(1, true);
     assert_eq!(learned(&mut bench), [(true, true)]);
     // On two links it stays until it is on none.
-    bench.state.learn(Fact::Address(2, host, Presence::Here), bench.now);
+    bench.state.learn(Fact::Address(KernelAddress::unmarked(2, host), Presence::Here), bench.now);
     bench.state.learn(address(Presence::Gone), bench.now);
     assert_eq!(learned(&mut bench), []);
     let nothing = FibConfig { learn_tables: BTreeSet::new(), ..FibConfig::default() };

@@ -2,7 +2,9 @@ use std::time::Instant;
 
 use super::*;
 use crate::api::FibConfig;
-use crate::plan::fact::{Arrival, Fact, Form, Hop, KernelLink, KernelRoute, Origin, Presence};
+use crate::plan::fact::{
+    Arrival, Fact, Form, Hop, KernelAddress, KernelLink, KernelRoute, Origin, Presence,
+};
 use crate::plan::state::Abilities;
 
 #[test]
@@ -19,7 +21,7 @@ fn links_with_a_node_address_or_a_default_route_are_uplinks() {
     }
     for (index, net) in [(1, "192.0.2.1/32"), (2, "10.0.0.1/24"), (3, "10.0.1.1/24")] {
         let net = net.parse().expect("a prefix");
-        state.learn(Fact::Address(index, net, Presence::Here), now);
+        state.learn(Fact::Address(KernelAddress::unmarked(index, net), Presence::Here), now);
     }
     let names = |state: &State, node: &[&str]| -> Vec<(String, u32)> {
         let node: Vec<IpAddr> = node.iter().map(|a| a.parse().expect("an address")).collect();
