@@ -18,7 +18,7 @@ use bgp_desired::{
     Desired,
     cluster::{Host, Merged, Remark, Resources, SecretRef, merge},
 };
-use margay_model::{Key, Resource};
+use margay_model::Resource;
 use tokio::{
     sync::watch,
     time::{Interval, MissedTickBehavior, interval, timeout},
@@ -155,14 +155,18 @@ impl Cluster {
                     false
                 }
                 News::Resource(mirrored) => match Resource::decode(mirrored.text.as_bytes()) {
+                    Ok(Resource::WorkloadEndpoint(endpoint))
+                        if endpoint.spec.node.as_deref() != Some(&self.node) =>
+                    {
+                        self.resources.remove(&endpoint.key())
+                    }
                     Ok(resource) => self.resources.set(resource),
                     Err(faults) => {
                         error!(err = %faults, "a resource cannot be read again");
                         false
                     }
                 },
-                News::Gone(Key::Resource(key), _) => self.resources.remove(key.kind, &key.name),
-                News::Gone(..) => false,
+                News::Gone(key, _) => self.resources.remove(&key),
                 News::InSync(_) => !std::mem::replace(&mut self.resources_known, true),
             };
         }

@@ -12,7 +12,7 @@ use std::{
 use bgp_core::rib::Install;
 use bgp_desired::{Desired, Fault, NexthopObjects, Parsed, Severity};
 use bgp_speaker::SpeakerConfig;
-use margay_fib::{FibConfig, Link};
+use margay_fib::{FibConfig, Link, Reach};
 
 const DEFAULT_FILE: &str = "/etc/margay/bgpd.toml";
 
@@ -123,6 +123,15 @@ pub(crate) fn fib(desired: &Desired) -> FibConfig {
         learn_tables: redistribute.map(|entry| entry.table).collect::<BTreeSet<_>>(),
         ..FibConfig::default()
     }
+}
+
+/// What peers need, for the kernel side.
+pub(crate) fn reach(desired: &Desired) -> Reach {
+    let bgp_desired::Reach { gateways, addresses } = desired.reach.clone();
+    // Not on the links of workloads: there the kernel would take it as the source of what it sends to
+    // them, and with the last address of a link it drops all routes over it.
+    let addresses = [("lo".to_owned(), addresses)].into();
+    Reach { gateways, addresses }
 }
 
 /// `[bgp]` and the peers, for the speaker. `provisional`: more peers are to be heard of.

@@ -119,6 +119,10 @@ async fn serve(source: Source, desired: Desired, mut logging: Logging) -> Result
     if config::fib(&desired) != config::fib(&file) {
         fib.reconfigure(config::fib(&desired)).context("cannot follow the kernel's routes")?;
     }
+    fib.set_reach(config::reach(&desired));
+    if cluster.in_sync() {
+        fib.reach_in_sync();
+    }
     let ready = Ready::new(&file.node.state_dir);
     let workloads = match (&datastore, &ipam) {
         (Some(datastore), Some(ipam)) => {

@@ -272,6 +272,10 @@ impl Reloader {
             }
         }
         let provisional = !self.sources.cluster.in_sync();
+        self.fib.set_reach(config::reach(&new));
+        if !provisional {
+            self.fib.reach_in_sync();
+        }
         self.speaker.apply(config::speaker(&new, self.router_id, provisional), by_hand).await;
         self.logging.set(new.node.log_level);
         publish(&self.desired, new);

@@ -11,6 +11,7 @@ pub mod policy;
 mod resources;
 mod secrets;
 mod session;
+mod workloads;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,7 +25,7 @@ use ipnet::IpNet;
 use margay_model::kinds::BindMode;
 use sha2::{Digest, Sha256};
 
-pub use resources::{ClusterNode, Resources};
+pub use resources::{ClusterNode, Resources, Workload};
 pub use secrets::{ReadSecretRef, SecretRef};
 
 use crate::{
@@ -123,14 +124,17 @@ impl Merge<'_> {
         let Self { own, resources, host } = *self;
         desired.node.log_level = file.node.log_level.or_else(|| resources.log_level(own.name));
         let mut bgp = speaker(own, file, resources, host.address, remarks);
-        let context = self.context();
+        let sessions = peers::choose(own, resources, file.peers(), remarks);
+        workloads::listen(own, resources, &sessions, file.bgp.is_some(), &mut bgp, remarks);
+        desired.reach = workloads::reach(&sessions);
+        let context = self.context(&sessions);
         let mut policies = policy::Policies::new(&context, resources.filters());
         let mut shared = BTreeMap::new();
         let mut share = |policy: Arc<RoutePolicy>| self.share(policy, &mut shared);
         let mut secrets = Secrets::new(host.read_secret);
         let mut filters = BTreeSet::new();
         let mut names: BTreeSet<String> = bgp.peers.iter().map(|peer| peer.name.clone()).collect();
-        for session in peers::choose(own, resources, file.peers(), remarks) {
+        for session in sessions {
             if !names.insert(session.name.clone()) {
                 let text = format!("no session with {}: another has the name", session.address);
                 remarks.push(Remark::new(format!("peer {}", session.name), text));
@@ -141,7 +145,10 @@ impl Merge<'_> {
             let kind = session.peer_type(own.asn);
             let both = Policies {
                 import: share(policies.import(session.filters(), kind)),
-                export: share(policies.export(session.filters(), kind)),
+                export: share(match session.keeps_next_hops() {
+                    true => policies.export_as_learned(session.filters(), kind),
+                    false => policies.export(session.filters(), kind),
+                }),
             };
             let peer = session.config(own, resources, bgp.hold_time, both, &mut secrets);
             bgp.peers.push(peer);
@@ -169,7 +176,7 @@ impl Merge<'_> {
         );
     }
 
-    fn context(&self) -> Context<'_> {
+    fn context(&self, sessions: &[peers::Session<'_>]) -> Context<'_> {
         let Self { own, resources, host } = self;
         Context {
             pools: resources.pools().collect(),
@@ -180,6 +187,7 @@ impl Merge<'_> {
             excluded_from_services: origin::is_excluded(own.node),
             services: BTreeSet::new(),
             subnet: own.node.v4,
+            workloads: workloads::next_hops(*own, resources, host.blocks, sessions),
         }
     }
 

@@ -1,7 +1,7 @@
 //! What a daemon should be.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     sync::Arc,
@@ -33,6 +33,8 @@ pub struct Desired {
     pub bgp: Option<Bgp>,
     /// `[fib]`.
     pub fib: Fib,
+    /// What peers need of the kernel; only resources say so.
+    pub reach: Reach,
     /// `[policy.route]`, by name.
     pub policies: BTreeMap<String, Arc<RoutePolicy>>,
     /// The sets that policies name.
@@ -166,6 +168,16 @@ pub struct Fib {
     pub export: Option<Arc<RoutePolicy>>,
 }
 
+/// What peers need of the kernel beside what BGP tells: a way to them, and an address to call.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// Gateways by the peer behind them: a route to this one address each (`reachableBy`).
+    pub gateways: BTreeMap<IpAddr, IpAddr>,
+    /// Addresses of this node that only its workloads call (`localWorkloadPeeringIPV4`,
+    /// `localWorkloadPeeringIPV6`); they are the same on all nodes.
+    pub addresses: BTreeSet<IpAddr>,
+}
+
 /// `nexthop-objects`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NexthopObjects {
@@ -245,6 +257,7 @@ impl Default for Desired {
             datastore: Datastore::default(),
             bgp: None,
             fib: Fib::default(),
+            reach: Reach::default(),
             policies: BTreeMap::new(),
             sets: Sets::default(),
         }

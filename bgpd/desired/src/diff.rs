@@ -141,6 +141,8 @@ pub fn diff(old: &Desired, new: &Desired) -> Vec<Step> {
     steps.bgp(old, new);
     steps.peers(old.peers(), new.peers());
     steps.fib(old, new);
+    let (before, after) = (show::reach(&old.reach), show::reach(&new.reach));
+    steps.named(StepKind::Fib, before, after, Impact::Live, |_: &String, after| after.clone());
     steps.0
 }
 

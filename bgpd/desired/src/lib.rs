@@ -31,7 +31,7 @@ use std::{collections::BTreeSet, io, path::Path};
 use toml::de::DeTable;
 
 pub use datastore::{AuditLog, Backend, Datastore, Etcd, User};
-pub use desired::{Api, Bgp, Desired, Fib, Http, LogLevel, NexthopObjects, Node};
+pub use desired::{Api, Bgp, Desired, Fib, Http, LogLevel, NexthopObjects, Node, Reach};
 pub use diff::{Impact, Step, StepKind, diff};
 pub use fault::{Fault, Severity, Snippet};
 pub use registration::{FamilyWish, NodeAddress, PoolWish, Registration};
@@ -114,6 +114,7 @@ fn read<'a>(
         datastore: datastore?,
         bgp: bgp?,
         fib,
+        reach: Reach::default(),
         policies,
         sets,
     })

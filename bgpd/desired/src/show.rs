@@ -1,6 +1,6 @@
 //! A [`Desired`] as text again: every key with the value in effect, secrets hidden.
 
-use std::{fmt::Display, time::Duration};
+use std::{collections::BTreeMap, fmt::Display, time::Duration};
 
 use bgp_core::{
     config::{
@@ -19,7 +19,7 @@ use bgp_core::{
 use crate::{
     autodetect::AddressFamily,
     datastore::{AuditLog, Backend},
-    desired::{Bgp, Desired, Fib, NexthopObjects},
+    desired::{Bgp, Desired, Fib, NexthopObjects, Reach},
     origin::source_text,
     policy::{ACTIONS, ORIGINS, SOURCES},
     reader::is_bare,
@@ -56,7 +56,22 @@ pub fn show(desired: &Desired) -> String {
         table(&mut out, &header, &self::policy(policy));
     }
     table(&mut out, "[fib]", &fib(&desired.fib));
+    // There is no key for these.
+    for text in reach(&desired.reach).into_values() {
+        out.push_str(&format!("# {text}\n"));
+    }
     out
+}
+
+/// What peers need of the kernel, for people: subject and text.
+pub(crate) fn reach(reach: &Reach) -> BTreeMap<String, String> {
+    let gateways = reach.gateways.iter().map(|(peer, gateway)| {
+        (format!("route to {peer}"), format!("peer {peer} is reached by {gateway}"))
+    });
+    let called = reach.addresses.iter().map(|address| {
+        (format!("address {address}"), format!("workloads call this node at {address}"))
+    });
+    gateways.chain(called).collect()
 }
 
 fn table(out: &mut String, header: &str, keys: &Keys) {

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use margay_datastore::MemStore;
-use margay_model::{Actor, Kind, Revision, Txn, Versioned};
+use margay_model::{Actor, Key, Kind, Revision, Txn, Versioned};
 
 use super::*;
 
@@ -122,4 +122,22 @@ async fn before_its_blocks_are_known_a_node_is_not_in_sync() {
     own.send_modify(|own| own.in_sync = true);
     cluster.changed().await;
     assert!(cluster.in_sync());
+}
+
+#[tokio::test]
+async fn endpoints_of_other_nodes_are_left_out() {
+    let mirror = Mirror::new();
+    let (_blocks, mut cluster) = cluster(&mirror, Path::new("/nowhere"));
+    let endpoint = |node: &str| {
+        let text = format!(
+            "{{\"apiVersion\":\"projectcalico.org/v3\",\"kind\":\"WorkloadEndpoint\",\"metadata\":\
+             {{\"name\":\"{node}-k8s-vm-eth0\",\"namespace\":\"default\"}},\"spec\":{{\"node\":\
+             \"{node}\",\"orchestrator\":\"k8s\",\"pod\":\"vm\",\"endpoint\":\"eth0\",\
+             \"interfaceName\":\"cali0\",\"ipNetworks\":[\"10.1.0.5/32\"]}}}}"
+        );
+        News::Resource(crate::mirror::Mirrored { text: text.into(), revision: Revision(1) })
+    };
+    cluster.take(vec![News::Reset, endpoint("a"), endpoint("b"), News::InSync(Revision(1))]);
+    let of = |cluster: &Cluster, node: &str| cluster.resources.workloads(node).count();
+    assert_eq!((of(&cluster, "a"), of(&cluster, "b")), (1, 0));
 }

@@ -95,7 +95,8 @@ impl Network for Kernel {
             State::Off => Some("no routes are written".to_owned()),
         };
         let routes = self.0.host_routes();
-        routes.iter().filter_map(|route| Some((route.address, why(&route.state)?))).collect()
+        let routes = routes.iter().filter(|route| route.gateway.is_none());
+        routes.filter_map(|route| Some((route.address, why(&route.state)?))).collect()
     }
 
     fn routes_in_sync(&self) {

@@ -1,8 +1,8 @@
 //! Which sessions a node has: BGPPeers, what they ask of their other side, and the mesh.
 //!
 //! Owns the choice: one session for an address, in the order configuration file, BGPPeers of some
-//! nodes, BGPPeers of all nodes, their reverse sides, mesh; among BGPPeers the lowest name. Leaves
-//! to `session` what a session is like.
+//! nodes, BGPPeers of all nodes, workloads, reverse sides, mesh; among BGPPeers the lowest name.
+//! Leaves to `workloads` which of them are peers, to `session` what a session is like.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -15,7 +15,7 @@ use margay_model::kinds::{BgpPeerSpec, PeerAddress as PeerIp, ReversePeering};
 
 use super::{
     Remark,
-    resources::{ClusterNode, Resources, asn},
+    resources::{ClusterNode, Resources, Workload, asn},
 };
 
 /// This node.
@@ -40,6 +40,8 @@ pub(super) struct Session<'a> {
     pub(super) remote: Option<(&'a str, &'a ClusterNode)>,
     /// What the BGPPeer says; `None` in the mesh.
     pub(super) spec: Option<&'a BgpPeerSpec>,
+    /// The workload at the other end, and the address it has of us.
+    pub(super) workload: Option<(&'a Workload, IpAddr)>,
 }
 
 /// Who wants a session.
@@ -81,6 +83,7 @@ pub(super) fn choose<'a>(
             choice.peer(name, spec, global);
         }
     }
+    choice.workloads();
     for (name, spec) in resources.peers() {
         choice.reverse(name, spec);
     }
@@ -88,9 +91,9 @@ pub(super) fn choose<'a>(
     choice.finish(remarks)
 }
 
-struct Choice<'a> {
-    own: Own<'a>,
-    resources: &'a Resources,
+pub(super) struct Choice<'a> {
+    pub(super) own: Own<'a>,
+    pub(super) resources: &'a Resources,
     taken: BTreeMap<IpAddr, By<'a>>,
     sessions: Vec<Session<'a>>,
     /// Who got nothing because of whom, and where.
@@ -115,7 +118,7 @@ impl<'a> Choice<'a> {
     }
 
     /// Takes a session unless another has its address.
-    fn offer(&mut self, session: Session<'a>) {
+    pub(super) fn offer(&mut self, session: Session<'a>) {
         match self.taken.entry(session.address) {
             Entry::Vacant(entry) => {
                 entry.insert(session.by);
@@ -134,7 +137,7 @@ impl<'a> Choice<'a> {
         }
     }
 
-    fn remark(&mut self, name: &str, text: impl Into<String>) {
+    pub(super) fn remark(&mut self, name: &str, text: impl Into<String>) {
         self.remarks.push(Remark { subject: format!("BGPPeer {name}"), text: text.into() });
     }
 
@@ -151,9 +154,7 @@ impl<'a> Choice<'a> {
         if !selects(spec, self.own.name, self.own.node) {
             return;
         }
-        if spec.local_workload_selector.is_some() {
-            self.remark(name, "ignored: sessions with workloads are not supported yet");
-        } else if let Some(peer_ip) = &spec.peer_ip {
+        if let Some(peer_ip) = &spec.peer_ip {
             self.with_address(name, spec, peer_ip, global);
         } else if let Some(selector) = &spec.peer_selector {
             for (remote, node) in self.resources.nodes() {
@@ -210,6 +211,7 @@ impl<'a> Choice<'a> {
             by: By::Peer(name),
             remote: None,
             spec: Some(spec),
+            workload: None,
         });
     }
 
@@ -241,6 +243,7 @@ impl<'a> Choice<'a> {
                 by,
                 remote: Some((name, node)),
                 spec: Some(spec),
+                workload: None,
             });
         }
     }
@@ -296,6 +299,7 @@ impl<'a> Choice<'a> {
                     by: By::Mesh,
                     remote: Some((name, node)),
                     spec: None,
+                    workload: None,
                 });
             }
         }
@@ -319,7 +323,7 @@ impl<'a> Choice<'a> {
             let list = some_of(&addresses);
             let text = match (loser == winner, winner) {
                 (true, _) => {
-                    format!("several nodes have the address {list}: only one gets a session")
+                    format!("several have the address {list}: only one gets a session")
                 }
                 (false, By::File(_)) => {
                     format!("no session with {list}: that is {}", winner.text())
@@ -335,7 +339,7 @@ impl<'a> Choice<'a> {
 }
 
 /// Whether a BGPPeer gives this node its sessions.
-fn selects(spec: &BgpPeerSpec, name: &str, node: &ClusterNode) -> bool {
+pub(super) fn selects(spec: &BgpPeerSpec, name: &str, node: &ClusterNode) -> bool {
     match (&spec.node, &spec.node_selector) {
         (Some(wanted), _) => wanted == name,
         (None, Some(selector)) => selector.matches(&node.labels),
@@ -344,7 +348,7 @@ fn selects(spec: &BgpPeerSpec, name: &str, node: &ClusterNode) -> bool {
 }
 
 /// An address as part of a name.
-fn underscored(address: IpAddr) -> String {
+pub(super) fn underscored(address: IpAddr) -> String {
     address.to_string().replace(['.', ':'], "_")
 }
 

@@ -116,6 +116,9 @@ pub struct Context<'a> {
     pub services: BTreeSet<IpNet>,
     /// The subnet of this node's IPv4 address (`spec.bgp.ipv4Address`), for `CrossSubnet`.
     pub subnet: Option<IpNet>,
+    /// Where the next hops of routes lie that workloads of this node told: only this node has a way
+    /// there. Empty where no workload is a peer.
+    pub workloads: BTreeSet<IpNet>,
 }
 
 /// What cannot be obeyed as written, for whoever wrote it.
@@ -196,6 +199,25 @@ impl<'a> Policies<'a> {
     /// What is told to a peer of this type with these filters.
     pub fn export(&mut self, filters: &[String], peer: PeerType) -> Arc<RoutePolicy> {
         let name = self.name("cluster export", filters, true, peer);
+        let through_us = peer == PeerType::Ibgp && !self.context.workloads.is_empty();
+        self.once(name, DefaultAction::Reject, |policies, rules| {
+            export::own_priority(policies.context, rules);
+            if through_us {
+                export::next_hop_of_workloads(policies.context, rules);
+            }
+            if policies.filter_rules(rules, filters, Way::Export, peer) {
+                export::built_in(policies.context, peer, rules, &mut policies.remarks);
+            }
+        })
+    }
+
+    /// Likewise, where the peer is told next hops as they were learned (`nextHopMode: Keep`), those
+    /// of workloads among them.
+    pub fn export_as_learned(&mut self, filters: &[String], peer: PeerType) -> Arc<RoutePolicy> {
+        if peer == PeerType::Ebgp || self.context.workloads.is_empty() {
+            return self.export(filters, peer);
+        }
+        let name = self.name("cluster export, next hops kept", filters, true, peer);
         self.once(name, DefaultAction::Reject, |policies, rules| {
             export::own_priority(policies.context, rules);
             if policies.filter_rules(rules, filters, Way::Export, peer) {

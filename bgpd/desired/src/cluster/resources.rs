@@ -12,8 +12,10 @@ use std::{
 use bgp_packet::Asn;
 use ipnet::IpNet;
 use margay_model::{
-    Kind, Object, Resource, Spec,
-    kinds::{BgpConfiguration, BgpFilter, BgpLogLevel, BgpPeerSpec, IpPool, Node},
+    Key, Kind, Object, Resource, Spec,
+    kinds::{
+        BgpConfiguration, BgpFilter, BgpLogLevel, BgpPeerSpec, IpPool, Node, WorkloadEndpoint,
+    },
     scalar::AsNumber,
 };
 
@@ -34,6 +36,26 @@ pub struct Resources {
     peers: BTreeMap<String, BgpPeerSpec>,
     filters: BTreeMap<String, BgpFilter>,
     pools: BTreeMap<String, IpPool>,
+    workloads: BTreeMap<Key, Workload>,
+    /// What endpoints inherit, by profile.
+    profiles: BTreeMap<String, Labels>,
+}
+
+/// What selectors ask.
+type Labels = BTreeMap<String, String>;
+
+/// An endpoint of a workload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Workload {
+    /// Its name for people: `NAMESPACE/POD`, or that of the resource.
+    pub name: String,
+    /// Its node.
+    pub node: String,
+    /// Its addresses, in order.
+    pub addresses: Vec<IpAddr>,
+    labels: Labels,
+    /// Whose labels it inherits, the strongest first.
+    profiles: Vec<String>,
 }
 
 /// A node that speaks BGP.
@@ -48,7 +70,7 @@ pub struct ClusterNode {
     /// Set on a route reflector.
     pub cluster_id: Option<Ipv4Addr>,
     /// What selectors ask.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Labels,
 }
 
 impl ClusterNode {
@@ -76,12 +98,34 @@ impl ClusterNode {
     }
 }
 
+impl Workload {
+    fn of(endpoint: &WorkloadEndpoint) -> Self {
+        let spec = &endpoint.spec;
+        let name = spec.pod.as_deref().unwrap_or_else(|| endpoint.name());
+        Self {
+            name: format!("{}/{name}", endpoint.namespace()),
+            node: spec.node.clone().unwrap_or_default(),
+            addresses: spec.ip_networks.iter().map(|cidr| cidr.net().addr()).collect(),
+            labels: endpoint.metadata.labels.clone(),
+            profiles: spec.profiles.clone(),
+        }
+    }
+}
+
 impl Resources {
     /// The kinds that matter.
-    pub const KINDS: [Kind; 5] =
-        [Kind::Node, Kind::BgpConfiguration, Kind::BgpPeer, Kind::BgpFilter, Kind::IpPool];
+    pub const KINDS: [Kind; 7] = [
+        Kind::Node,
+        Kind::BgpConfiguration,
+        Kind::BgpPeer,
+        Kind::BgpFilter,
+        Kind::IpPool,
+        Kind::WorkloadEndpoint,
+        Kind::Profile,
+    ];
 
-    /// Takes over a resource; says whether anything that matters has changed.
+    /// Takes over a resource; says whether anything that matters has changed. Endpoints of other
+    /// nodes are better kept away: there may be many.
     pub fn set(&mut self, resource: Resource) -> bool {
         let name = resource.name().to_owned();
         match resource {
@@ -92,18 +136,32 @@ impl Resources {
             Resource::BgpPeer(peer) => put(&mut self.peers, name, peer.spec),
             Resource::BgpFilter(filter) => put(&mut self.filters, name, bare(*filter)),
             Resource::IpPool(pool) => put(&mut self.pools, name, bare(*pool)),
+            Resource::WorkloadEndpoint(endpoint) => {
+                let changed = put(&mut self.workloads, endpoint.key(), Workload::of(&endpoint));
+                changed && self.peers_with_workloads()
+            }
+            Resource::Profile(profile) => {
+                let labels = profile.spec.labels_to_apply;
+                put(&mut self.profiles, name, labels) && self.peers_with_workloads()
+            }
             _ => false,
         }
     }
 
     /// Forgets a resource; says whether anything that matters has changed.
-    pub fn remove(&mut self, kind: Kind, name: &str) -> bool {
-        match kind {
-            Kind::Node => self.set_node(name.to_owned(), None),
+    pub fn remove(&mut self, key: &Key) -> bool {
+        let Key::Resource(resource) = key else { return false };
+        let name = &resource.name;
+        match resource.kind {
+            Kind::Node => self.set_node(name.clone(), None),
             Kind::BgpConfiguration => self.configurations.remove(name).is_some(),
             Kind::BgpPeer => self.peers.remove(name).is_some(),
             Kind::BgpFilter => self.filters.remove(name).is_some(),
             Kind::IpPool => self.pools.remove(name).is_some(),
+            Kind::WorkloadEndpoint => {
+                self.workloads.remove(key).is_some() && self.peers_with_workloads()
+            }
+            Kind::Profile => self.profiles.remove(name).is_some() && self.peers_with_workloads(),
             _ => false,
         }
     }
@@ -163,6 +221,27 @@ impl Resources {
     /// The pools by name.
     pub fn pools(&self) -> impl Iterator<Item = &IpPool> {
         self.pools.values()
+    }
+
+    /// The endpoints of workloads of a node, in the order of their keys.
+    pub fn workloads(&self, node: &str) -> impl Iterator<Item = &Workload> {
+        self.workloads.values().filter(move |workload| workload.node == node)
+    }
+
+    /// The labels of an endpoint, with those it inherits: its own win, then those of the profile
+    /// that stands first.
+    pub fn labels(&self, workload: &Workload) -> Labels {
+        let mut labels = workload.labels.clone();
+        let profiles = workload.profiles.iter().filter_map(|name| self.profiles.get(name));
+        for (label, value) in profiles.flatten() {
+            labels.entry(label.clone()).or_insert_with(|| value.clone());
+        }
+        labels
+    }
+
+    /// Whether workloads matter at all.
+    fn peers_with_workloads(&self) -> bool {
+        self.peers.values().any(|peer| peer.local_workload_selector.is_some())
     }
 
     /// The BGPConfiguration of the whole cluster.
@@ -226,7 +305,7 @@ fn bare<S: Spec>(object: Object<S>) -> Object<S> {
     Object::new(object.metadata.name.unwrap_or_default(), object.spec)
 }
 
-fn put<T: PartialEq>(map: &mut BTreeMap<String, T>, name: String, value: T) -> bool {
+fn put<K: Ord, T: PartialEq>(map: &mut BTreeMap<K, T>, name: K, value: T) -> bool {
     if map.get(&name) == Some(&value) {
         return false;
     }

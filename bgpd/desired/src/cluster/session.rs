@@ -1,6 +1,6 @@
 //! What a session of the cluster is like: a BGPPeer's options as settings of a peer.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use bgp_core::{
     config::{
@@ -72,10 +72,11 @@ impl Session<'_> {
     ) -> PeerConfig {
         let internal = self.peer_type(own.asn) == PeerType::Ibgp;
         let local_asn = self.local_asn().filter(|local| *local != own.asn);
-        let spec = self.spec;
+        // A workload is on a link of its own, and has what it needs for it.
+        let spec = self.spec.filter(|_| self.workload.is_none());
         let ttl_security = spec.and_then(|spec| spec.ttl_security).filter(|hops| *hops > 0);
-        let reference = match spec {
-            Some(spec) => spec.password.as_ref(),
+        let reference = match self.spec {
+            Some(_) => spec.and_then(|spec| spec.password.as_ref()),
             None => resources.configuration().and_then(|c| c.spec.node_mesh_password.as_ref()),
         };
         let reference =
@@ -85,13 +86,14 @@ impl Session<'_> {
             Some(Ok(secret)) => (secret, None),
             Some(Err(why)) => (None, Some(why)),
         };
-        let use_node_ip = spec.and_then(|spec| spec.source_address) != Some(SourceAddress::None);
+        let use_node_ip = self.workload.is_none()
+            && spec.and_then(|spec| spec.source_address) != Some(SourceAddress::None);
         let family = match self.address.is_ipv4() {
             true => Family::IPV4_UNICAST,
             false => Family::IPV6_UNICAST,
         };
         let client = own.node.cluster_id.is_some_and(|id| internal && !same_cluster(&self, id));
-        let loops = spec.filter(|_| self.remote.is_none());
+        let loops = spec.filter(|_| self.remote.is_none()); // nor of a workload
         let loops = loops.and_then(|spec| spec.num_allowed_local_as_numbers).unwrap_or(0);
         PeerConfig {
             group: None,
@@ -119,7 +121,7 @@ impl Session<'_> {
             password_error,
             route_reflector_client: client,
             route_server_client: false,
-            next_hop: next_hop(spec, internal),
+            next_hop: next_hop(self.spec, internal),
             max_prefixes: None,
             add_path: AddPathConfig { receive: true, send: PATHS },
             graceful_restart: Some(self.graceful_restart(resources)),
@@ -137,6 +139,7 @@ impl Session<'_> {
     /// As the cluster's users know it, every session has it.
     fn graceful_restart(&self, resources: &Resources) -> GracefulRestart {
         let asked = match self.spec {
+            Some(_) if self.workload.is_some() => None,
             Some(spec) => spec.max_restart_time.as_ref(),
             None => {
                 resources.configuration().and_then(|c| c.spec.node_mesh_max_restart_time.as_ref())
@@ -149,7 +152,11 @@ impl Session<'_> {
     }
 
     fn description(&self) -> String {
-        let node = self.remote.map(|(node, _)| format!(", node {node}")).unwrap_or_default();
+        let node = match (self.remote, self.workload) {
+            (Some((node, _)), _) => format!(", node {node}"),
+            (None, Some((workload, _))) => format!(", workload {}", workload.name),
+            (None, None) => String::new(),
+        };
         match self.by {
             By::Mesh => format!("mesh{node}"),
             By::Peer(name) | By::File(name) => format!("BGPPeer {name}{node}"),
@@ -163,12 +170,41 @@ impl Session<'_> {
         let mut remark = |text: String| {
             out.push(Remark { subject: format!("BGPPeer {name}"), text });
         };
-        if let Some(gateway) = spec.reachable_by {
-            remark(format!(
-                "reachableBy is not in force: no route to {} over {gateway} is made yet",
-                self.address
-            ));
+        if let Some(gateway) = spec.reachable_by
+            && self.gateway().is_none()
+        {
+            remark(format!("reachableBy is not in force: {gateway} is no gateway to a peer"));
         }
+        if self.workload.is_some() {
+            let idle = [
+                ("password", spec.password.is_some()),
+                ("sourceAddress", spec.source_address == Some(SourceAddress::None)),
+                ("maxRestartTime", spec.max_restart_time.is_some()),
+                ("keepaliveTime", spec.keepalive_time.is_some()),
+                ("ttlSecurity", spec.ttl_security.is_some_and(|hops| hops > 0)),
+                (
+                    "numAllowedLocalASNumbers",
+                    spec.num_allowed_local_as_numbers.is_some_and(|number| number > 0),
+                ),
+            ];
+            for (key, _) in idle.iter().filter(|(_, is_set)| *is_set) {
+                remark(format!("{key} is not for workloads: their sessions go without it"));
+            }
+        }
+    }
+
+    /// The gateway to the peer, where the BGPPeer of this side names one that can be.
+    pub(super) fn gateway(&self) -> Option<IpAddr> {
+        let (Some(spec), By::Peer(_)) = (self.spec, self.by) else { return None };
+        let gateway = spec.reachable_by.filter(|gateway| *gateway != self.address)?;
+        let without_link = matches!(gateway, IpAddr::V6(v6) if v6.is_unicast_link_local());
+        let is_one = !without_link && !gateway.is_unspecified() && !gateway.is_multicast();
+        (is_one && gateway.is_ipv4() == self.address.is_ipv4()).then_some(gateway)
+    }
+
+    /// Whether the other side is told next hops as they were learned, whatever they are.
+    pub(super) fn keeps_next_hops(&self) -> bool {
+        self.spec.and_then(|spec| spec.next_hop_mode) == Some(Mode::Keep)
     }
 }
 

@@ -12,6 +12,7 @@ mod mesh;
 mod options;
 mod peerings;
 mod whole;
+mod workloads;
 
 /// A cluster, one of its nodes, and its configuration file.
 struct Rig {

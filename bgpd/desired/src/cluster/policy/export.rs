@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use bgp_core::policy::{
     RouteSource, RuleAction,
-    definition::{CommunityItem, MatchDefinition, Range, RuleDefinition, SetDefinition},
+    definition::{
+        CommunityItem, MatchDefinition, NextHopSetting, Range, RuleDefinition, SetDefinition,
+    },
 };
 use bgp_packet::Family;
 use ipnet::IpNet;
@@ -42,6 +44,19 @@ pub(super) fn own_priority(context: &Context<'_>, rules: &mut Vec<RuleDefinition
         add(Some(Family::IPV4_UNICAST), v4);
         add(Some(Family::IPV6_UNICAST), v6);
     }
+}
+
+/// Towards other nodes: what a workload told leads through this node. They have a route to its block
+/// only, if at all, and next hops behind routes of BGP are not for every one of them.
+pub(super) fn next_hop_of_workloads(context: &Context<'_>, rules: &mut Vec<RuleDefinition>) {
+    let matches = MatchDefinition {
+        next_hop: Some(context.workloads.iter().copied().collect()),
+        ..MatchDefinition::default()
+    };
+    let set =
+        SetDefinition { next_hop: Some(NextHopSetting::SelfAddress), ..SetDefinition::default() };
+    let name = Some("next hop is a workload".to_owned());
+    rules.push(RuleDefinition { name, matches, set, action: RuleAction::Next });
 }
 
 /// Steps 3 to 10; the default is the last.

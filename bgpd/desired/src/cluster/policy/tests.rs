@@ -64,6 +64,7 @@ impl World {
             excluded_from_services: self.excluded,
             services: nets(&self.services),
             subnet: self.subnet.map(net),
+            workloads: BTreeSet::new(),
         }
     }
 

@@ -18,8 +18,8 @@ fn only_what_matters_to_the_speaker_is_a_change() {
     busy.metadata.annotations.insert("seen".into(), "today".into());
     assert!(!resources.set(busy.into()));
     assert!(resources.set(node("10.0.0.2/24").into()));
-    assert!(resources.remove(Kind::Node, "a"));
-    assert!(!resources.remove(Kind::Node, "a"));
+    assert!(resources.remove(&Key::cluster(Kind::Node, "a")));
+    assert!(!resources.remove(&Key::cluster(Kind::Node, "a")));
     assert_eq!(resources, Resources::default());
 }
 

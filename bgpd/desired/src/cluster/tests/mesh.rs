@@ -104,7 +104,7 @@ fn two_nodes_of_one_address_are_one_session_and_a_remark() {
         rig.remarks("a"),
         [
             "Node a: node e has the address 10.0.0.1 too",
-            "the node-to-node mesh: several nodes have the address 10.0.0.3: only one gets a session",
+            "the node-to-node mesh: several have the address 10.0.0.3: only one gets a session",
         ]
     );
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::{Impact, diff, show};
 
 /// Four nodes without a mesh, two of them reflectors.
 fn reflectors() -> Rig {
@@ -218,19 +219,43 @@ fn what_the_file_says_comes_before_everything() {
 fn what_says_nothing_or_cannot_be_done_is_told() {
     let rig = racks()
         .peer("empty", "{node: a}")
-        .peer("workloads", "{node: a, localWorkloadSelector: all(), asNumber: 65000}")
         .peer("v6", "{node: a, peerIP: 'fd00::9', asNumber: 65000}")
-        .peer("gateway", "{node: a, peerIP: 10.9.9.9, asNumber: 65000, reachableBy: 10.0.0.254}")
+        .peer("gateway", "{node: a, peerIP: 10.9.9.9, asNumber: 65000, reachableBy: 10.9.9.9}")
         .peer("restart", "{node: a, peerIP: 10.9.9.8, asNumber: 65000, maxRestartTime: 10s}");
     assert_eq!(
         rig.remarks("a"),
         [
             "BGPPeer empty: ignored: it has none of peerIP, peerSelector, localWorkloadSelector",
-            "BGPPeer gateway: reachableBy is not in force: no route to 10.9.9.9 over 10.0.0.254 is \
-         made yet",
+            "BGPPeer gateway: reachableBy is not in force: 10.9.9.9 is no gateway to a peer",
             "BGPPeer v6: no session with fd00::9: this node has no IPv6 address",
-            "BGPPeer workloads: ignored: sessions with workloads are not supported yet",
         ]
     );
     assert_eq!(rig.sessions("a"), ["Node_10_9_9_8 65000", "Node_10_9_9_9 65000"]);
+}
+
+#[test]
+fn a_gateway_belongs_to_the_session_of_the_bgp_peer_that_names_it() {
+    let rig = racks()
+        .labelled("a", "", "{ipv4Address: 10.0.0.1/24, ipv6Address: 'fd00::1/64'}")
+        .peer("far", "{node: a, peerIP: 10.9.9.9, asNumber: 65000, reachableBy: 10.0.0.254}")
+        .peer("far6", "{node: a, peerIP: 'fd09::9', asNumber: 65000, reachableBy: 'fd00::fe'}")
+        // The other has the address.
+        .peer("far-all", "{peerIP: 10.9.9.9, asNumber: 65000, reachableBy: 10.0.0.253}")
+        // The way back is not by that gateway.
+        .peer("node", "{node: a, peerIP: 10.0.0.2, asNumber: 64512, reachableBy: 10.0.0.252}")
+        .peer("local", "{node: a, peerIP: 'fd08::8', asNumber: 65000, reachableBy: 'fe80::1'}");
+    let gateways = |node: &str| -> Vec<String> {
+        let reach = rig.merged(node).desired.reach;
+        reach.gateways.iter().map(|(peer, gateway)| format!("{peer} {gateway}")).collect()
+    };
+    assert_eq!(gateways("a"), ["10.0.0.2 10.0.0.252", "10.9.9.9 10.0.0.254", "fd09::9 fd00::fe"]);
+    assert_eq!(gateways("b"), ["10.9.9.9 10.0.0.253"]);
+    assert!(rig.remarks("a").contains(
+        &"BGPPeer local: reachableBy is not in force: fe80::1 is no gateway to a peer".to_owned()
+    ));
+    let text = show(&rig.merged("a").desired);
+    assert!(text.contains("# peer 10.9.9.9 is reached by 10.0.0.254\n"), "{text}");
+    let steps = diff(&Desired::default(), &rig.merged("b").desired);
+    let step = steps.iter().find(|step| step.subject == "route to 10.9.9.9").expect("a step");
+    assert_eq!(step.impact, Impact::Live);
 }

@@ -271,8 +271,7 @@ proptest! {
         for (turn, index) in order.iter().enumerate() {
             shuffled.resources.set(all[*index].clone());
             if turn == again {
-                let name = all[*index].name().to_owned();
-                shuffled.resources.remove(all[*index].kind(), &name);
+                shuffled.resources.remove(&all[*index].key());
                 shuffled.resources.set(all[*index].clone());
             }
         }
