@@ -81,7 +81,7 @@ pub fn build_cni(profile: &str) -> Result<()> {
 /// When they do not build.
 pub fn build_examples(profile: &str) -> Result<()> {
     let packages = ["margay-bgpd", "margay-ipam", "margay-model", "bgp-desired"];
-    let examples = ["assign", "claims", "commits", "mesh", "selector_index", "subscribe"];
+    let examples = ["assign", "claims", "commits", "effect", "mesh", "selector_index", "subscribe"];
     step::run(
         &format!("cargo build --profile {profile} of what measures"),
         cargo(&["build", "--profile", profile])

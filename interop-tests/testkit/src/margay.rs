@@ -35,7 +35,8 @@ const PACKAGES: [&str; 7] = [
     "bgp-desired",
 ];
 /// The programs of `cargo xtask bench ipam` that measure.
-const EXAMPLES: [&str; 6] = ["assign", "claims", "commits", "mesh", "selector_index", "subscribe"];
+const EXAMPLES: [&str; 7] =
+    ["assign", "claims", "commits", "effect", "mesh", "selector_index", "subscribe"];
 
 /// A Margay on one host.
 #[derive(Debug)]

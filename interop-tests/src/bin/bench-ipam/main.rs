@@ -1,9 +1,10 @@
 //! `cargo xtask bench ipam`: the marks of addresses, resources and the datastore.
 //!
-//! Six parts, each a program of its own that measures (the examples of the crates) and a rig for
+//! Seven parts, each a program of its own that measures (the examples of the crates) and a rig for
 //! it: a daemon, real etcd, or nothing. What is measured through a daemon is measured by its
 //! clients; what its datastore can do at most is measured in the same run beside it.
 
+mod effect;
 mod part;
 mod probe;
 mod report;

@@ -6,7 +6,10 @@ use anyhow::{Context, Result};
 use interop_tests::marks::Row;
 use testkit::{Host, Lab, Margay, etcd::Cluster, until};
 
-use crate::probe::{Line, find, run};
+use crate::{
+    effect,
+    probe::{Line, find, run},
+};
 
 /// One of the parts.
 pub struct Part {
@@ -27,6 +30,11 @@ pub const PARTS: &[Part] = &[
     Part { name: "etcd", title: "addresses through a daemon on three real etcd", measure: etcd },
     Part { name: "claims", title: "200 simulated nodes claim blocks of one pool", measure: claims },
     Part { name: "mesh", title: "one node more in a full mesh of 5000", measure: mesh },
+    Part {
+        name: "effect",
+        title: "a BGPPeer takes effect on a node of a mesh, on three real etcd",
+        measure: effect::measure,
+    },
     Part { name: "selectors", title: "10k label sets, 1k selectors", measure: selectors },
     Part { name: "sync", title: "500 subscribers of 50k resources, one slow", measure: sync },
 ];
@@ -46,7 +54,7 @@ const RATE: f64 = 500.0;
 /// Seconds each measurement of assignments lasts.
 const SECONDS: f64 = 10.0;
 /// How long a daemon may take until it knows what was just written.
-const SOON: Duration = Duration::from_secs(20);
+pub const SOON: Duration = Duration::from_secs(20);
 const POOL: &str = "apiVersion: projectcalico.org/v3\nkind: IPPool\nmetadata:\n  name: bench\n\
                     spec:\n  cidr: 10.0.0.0/12\n";
 
@@ -242,7 +250,8 @@ fn daemon(host: &Host, datastore: &str) -> Result<Margay> {
     Ok(margay)
 }
 
-fn milliseconds(line: &Line) -> Result<Row> {
+/// A row of the percentiles of a line.
+pub fn milliseconds(line: &Line) -> Result<Row> {
     Ok(Row {
         median: format!("{:.2} ms", line.figure("p50_ms")?),
         p99: format!("{:.2} ms", line.figure("p99_ms")?),
