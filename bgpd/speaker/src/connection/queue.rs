@@ -3,7 +3,8 @@
 //! Control messages (OPEN, KEEPALIVE, NOTIFICATION) go before UPDATEs, between two messages. Pushing
 //! never waits: a queue above its high-water mark says so, and the shards then leave this member
 //! out until it has drained below the low one. So its size is bounded by the high-water mark and
-//! what one slice of shard work yields.
+//! what one slice of shard work yields. Octets that several members are told are kept once, so they
+//! count for a part only: a member left out is told its own way later, at many times the cost.
 
 mod brackets;
 
@@ -21,10 +22,13 @@ use tokio::sync::Notify;
 
 use self::brackets::Brackets;
 
-/// Octets beyond which a queue asks for no more UPDATEs.
+/// Octets, as they count, beyond which a queue asks for no more UPDATEs.
 pub(crate) const HIGH_WATER: usize = 1 << 20;
 /// Octets below which it asks for more.
 const LOW_WATER: usize = 1 << 18;
+/// Octets told to so many members or more count for this part of them: no more, because the last
+/// member to be slow keeps them alone.
+const SHARED: usize = 4;
 /// Most octets taken for one write; bounds how long a KEEPALIVE waits behind UPDATEs.
 const WRITE_OCTETS: usize = 1 << 16;
 /// Most buffers taken for one write.
@@ -67,12 +71,28 @@ pub(crate) enum Next {
     Finished,
 }
 
+/// Whole UPDATE messages.
+#[derive(Debug)]
+struct Updates {
+    octets: Bytes,
+    messages: u32,
+    /// How many members have them in their queues, up to [`SHARED`].
+    shared: u32,
+}
+
+impl Updates {
+    fn load(&self) -> usize {
+        self.octets.len() / usize::try_from(self.shared).unwrap_or(1).max(1)
+    }
+}
+
 #[derive(Debug, Default)]
 struct Inner {
     control: VecDeque<Bytes>,
-    /// Octets, and how many UPDATEs they are.
-    updates: VecDeque<(Bytes, u32)>,
+    updates: VecDeque<Updates>,
     update_octets: usize,
+    /// What they count for.
+    load: usize,
     /// Shards that were told "full", one bit each.
     waiting: u64,
     /// Shards that have come to their End-of-RIB.
@@ -83,10 +103,11 @@ struct Inner {
 }
 
 impl Inner {
-    fn push(&mut self, shard: usize, octets: Bytes, messages: u32) -> Pushed {
-        self.update_octets += octets.len();
-        self.updates.push_back((octets, messages));
-        if self.update_octets < HIGH_WATER {
+    fn push(&mut self, shard: usize, updates: Updates) -> Pushed {
+        self.update_octets += updates.octets.len();
+        self.load += updates.load();
+        self.updates.push_back(updates);
+        if self.load < HIGH_WATER {
             return Pushed::Room;
         }
         self.waiting |= 1 << shard;
@@ -118,13 +139,20 @@ impl SendQueue {
         }
     }
 
-    /// Queues whole UPDATE messages from a shard.
-    pub(crate) fn push_updates(&self, shard: usize, octets: Bytes, messages: u32) -> Pushed {
+    /// Queues whole UPDATE messages from a shard, which `members` are told.
+    pub(crate) fn push_updates(
+        &self,
+        shard: usize,
+        octets: Bytes,
+        messages: u32,
+        members: usize,
+    ) -> Pushed {
         let mut inner = self.lock();
         if inner.closing {
             return Pushed::Room;
         }
-        let pushed = inner.push(shard, octets, messages);
+        let shared = u32::try_from(members.min(SHARED)).unwrap_or(1);
+        let pushed = inner.push(shard, Updates { octets, messages, shared });
         self.pushed(inner);
         pushed
     }
@@ -143,7 +171,7 @@ impl SendQueue {
         if *ends != shards || inner.closing {
             return None;
         }
-        let pushed = inner.push(shard, octets, 1);
+        let pushed = inner.push(shard, Updates { octets, messages: 1, shared: 1 });
         self.pushed(inner);
         Some(pushed)
     }
@@ -168,7 +196,7 @@ impl SendQueue {
         if !due || inner.closing {
             return None;
         }
-        let pushed = inner.push(shard, octets, 0);
+        let pushed = inner.push(shard, Updates { octets, messages: 0, shared: 1 });
         self.pushed(inner);
         Some(pushed)
     }
@@ -184,7 +212,7 @@ impl SendQueue {
         let mut inner = self.lock();
         inner.closing = true;
         inner.updates.clear();
-        inner.update_octets = 0;
+        (inner.update_octets, inner.load) = (0, 0);
         inner.waiting = 0;
         drop(inner);
         self.octets.store(0, Ordering::Relaxed);
@@ -208,16 +236,16 @@ impl SendQueue {
         }
         while batch.len() < WRITE_BUFFERS
             && room > 0
-            && let Some((octets, messages)) = inner.updates.pop_front()
+            && let Some(front) = inner.updates.pop_front()
         {
-            inner.update_octets -= octets.len();
-            room = room.saturating_sub(octets.len());
-            updates += u64::from(messages);
-            batch.push_back(octets);
+            inner.update_octets -= front.octets.len();
+            inner.load -= front.load();
+            room = room.saturating_sub(front.octets.len());
+            updates += u64::from(front.messages);
+            batch.push_back(front.octets);
         }
         self.octets.store(inner.update_octets, Ordering::Relaxed);
-        let drained =
-            if inner.update_octets < LOW_WATER { std::mem::take(&mut inner.waiting) } else { 0 };
+        let drained = if inner.load < LOW_WATER { std::mem::take(&mut inner.waiting) } else { 0 };
         match (batch.is_empty(), inner.closing) {
             (false, _) => Next::Write { drained, updates },
             (true, false) => Next::Wait,

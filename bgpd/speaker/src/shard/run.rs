@@ -61,17 +61,17 @@ impl Receiver {
         *self.requests.entry(family).or_default() += 1;
     }
 
-    /// Queues messages; `None`: it is another shard's turn to say so.
+    /// Queues messages that so many members are told; `None`: it is another shard's turn to say so.
     fn push(
         &self,
         shards: (usize, usize),
         mark: Option<Mark>,
         octets: Bytes,
-        messages: u32,
+        (messages, members): (u32, usize),
     ) -> Option<Pushed> {
         let queue = &self.link.queue;
         let (family, bracket) = match mark {
-            None => return Some(queue.push_updates(shards.0, octets, messages)),
+            None => return Some(queue.push_updates(shards.0, octets, messages, members)),
             Some(Mark::EndOfRib(family)) => return queue.push_end_of_rib(shards, family, octets),
             Some(Mark::BeginRefresh(family)) => {
                 let request = self.requests.get(&family).copied().unwrap_or_default();
@@ -345,7 +345,7 @@ impl Thread {
                     if receiver.epoch != member.epoch {
                         continue;
                     }
-                    let pushed = receiver.push(shards, mark, octets.clone(), messages);
+                    let pushed = receiver.push(shards, mark, octets.clone(), (messages, to.len()));
                     copies += u64::from(pushed.is_some());
                     if pushed == Some(Pushed::Full) && !self.blocked.contains(member) {
                         self.blocked.push(*member);

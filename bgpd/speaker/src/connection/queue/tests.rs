@@ -7,7 +7,7 @@ fn octets(len: usize) -> Bytes {
 #[test]
 fn control_goes_before_updates() {
     let queue = SendQueue::default();
-    queue.push_updates(0, octets(100), 1);
+    queue.push_updates(0, octets(100), 1, 1);
     queue.push_control(octets(19));
     let mut batch = VecDeque::new();
     assert_eq!(queue.next(&mut batch), Next::Write { drained: 0, updates: 1 });
@@ -19,8 +19,8 @@ fn control_goes_before_updates() {
 #[test]
 fn a_full_queue_says_so_and_names_who_may_go_on_once_drained() {
     let queue = SendQueue::default();
-    assert_eq!(queue.push_updates(0, octets(HIGH_WATER - 1), 1), Pushed::Room);
-    assert_eq!(queue.push_updates(2, octets(1), 1), Pushed::Full);
+    assert_eq!(queue.push_updates(0, octets(HIGH_WATER - 1), 1, 1), Pushed::Room);
+    assert_eq!(queue.push_updates(2, octets(1), 1, 1), Pushed::Full);
     assert_eq!(queue.octets(), HIGH_WATER);
     let mut batch = VecDeque::new();
     assert_eq!(queue.next(&mut batch), Next::Write { drained: 0b100, updates: 1 });
@@ -30,12 +30,24 @@ fn a_full_queue_says_so_and_names_who_may_go_on_once_drained() {
 }
 
 #[test]
+fn octets_told_to_others_too_count_for_a_part() {
+    let queue = SendQueue::default();
+    assert_eq!(queue.push_updates(0, octets(2 * HIGH_WATER), 1, 1000), Pushed::Room);
+    assert_eq!(queue.push_updates(0, octets(2 * HIGH_WATER), 1, 1000), Pushed::Full);
+    assert_eq!(queue.octets(), 4 * HIGH_WATER);
+    let mut batch = VecDeque::new();
+    assert_eq!(queue.next(&mut batch), Next::Write { drained: 0, updates: 1 });
+    assert_eq!(queue.next(&mut batch), Next::Write { drained: 1, updates: 1 });
+    assert_eq!(queue.push_updates(0, octets(HIGH_WATER), 1, 1), Pushed::Full);
+}
+
+#[test]
 fn closing_drops_updates_but_not_the_notification() {
     let queue = SendQueue::default();
-    queue.push_updates(0, octets(100), 1);
+    queue.push_updates(0, octets(100), 1, 1);
     queue.push_control(octets(21));
     queue.close();
-    queue.push_updates(0, octets(100), 1);
+    queue.push_updates(0, octets(100), 1, 1);
     let mut batch = VecDeque::new();
     assert_eq!(queue.next(&mut batch), Next::Write { drained: 0, updates: 0 });
     assert_eq!(batch.iter().map(Bytes::len).collect::<Vec<_>>(), [21]);
@@ -47,7 +59,7 @@ fn closing_drops_updates_but_not_the_notification() {
 fn one_write_is_bounded() {
     let queue = SendQueue::default();
     for _ in 0..1000 {
-        queue.push_updates(0, octets(4096), 1);
+        queue.push_updates(0, octets(4096), 1, 1);
     }
     let mut batch = VecDeque::new();
     queue.next(&mut batch);
@@ -81,9 +93,9 @@ fn brackets_stand_around_what_all_shards_send_again() {
         queue.push_end_of_rib((shard, 2), family, octets(23));
     }
     assert_eq!(bracket(1, begin(2), 1), Some(Pushed::Room));
-    queue.push_updates(1, octets(100), 1);
+    queue.push_updates(1, octets(100), 1, 1);
     assert_eq!((bracket(1, Bracket::End, 2), bracket(0, begin(2), 1)), (None, None));
-    queue.push_updates(0, octets(101), 1);
+    queue.push_updates(0, octets(101), 1, 1);
     assert_eq!(bracket(0, Bracket::End, 2), Some(Pushed::Room));
     let mut batch = VecDeque::new();
     assert_eq!(queue.next(&mut batch), Next::Write { drained: 0, updates: 3 });
