@@ -1,6 +1,8 @@
 //! A daemon that dies right before a chosen write of an ADD or a DEL, one after the other: before
-//! each flush of the journal, so at each of its states, before each flush of the datastore, before
-//! each request to the kernel. Started again, and asked again, it leaves exactly what it should.
+//! each flush of the journal, so at each of its states, before each flush of the datastore, and
+//! before the n-th request to the kernel of whichever thread comes to it first: each of those that
+//! make or remove the link, not each of a host route. Started again, and asked again, it leaves
+//! exactly what it should.
 //!
 //! `bgpd/workload/src/desk/tests/sim.rs` does the same with steps; here everything is real.
 
@@ -161,8 +163,8 @@ impl Scene<'_> {
         let trap = Trap::set(&host, pid, host.dir(), moment)?;
         self.play(verb, &container)?;
         trap.release()?;
-        // It may have died when all was done.
-        let died = self.margay.daemon()?.wait(Duration::ZERO)?.is_some();
+        // It may have died when all was done, or be about to.
+        let died = self.margay.daemon()?.wait(Duration::from_millis(500))?.is_some();
         let state = self.journaled(&container)?;
         if died {
             self.deaths += 1;
@@ -205,6 +207,7 @@ impl Scene<'_> {
                 let what = || format!("{verb}, before {before:?} {nth}, then {then:?}");
                 if !self.die(verb, before, nth, *then).with_context(what)? {
                     println!("{verb}: {} before {before:?}", nth - 1);
+                    ensure!(nth > 1, "{verb} never does what it should die before");
                     return Ok(());
                 }
             }

@@ -261,14 +261,19 @@ fn figures_count_messages_and_the_lag_while_there_is_one() {
     net.link("v0", &["10.0.0.1/24"]);
     let fib = start(FibConfig::default());
     assert_eq!(fib.handle.status().lag(Instant::now()), Duration::ZERO);
-    let begun = Instant::now();
     let routes: Vec<_> = (0..50_000_u32).map(|n| prefix(&numbered(n))).collect();
-    let wish = via(&["10.0.0.2"]).map(Arc::new);
-    fib.handle.set_all(routes.iter().map(|prefix| (*prefix, wish.clone())));
-    let status = fib.handle.status();
-    let lag = status.lag(Instant::now());
-    assert!(lag > Duration::ZERO && lag <= begun.elapsed(), "{lag:?}");
-    fib.settle();
+    // On a busy machine all may be done before we look again.
+    let was_late = ["10.0.0.2", "10.0.0.3"].into_iter().cycle().take(100).any(|hop| {
+        let begun = Instant::now();
+        let wish = via(&[hop]).map(Arc::new);
+        fib.handle.set_all(routes.iter().map(|prefix| (*prefix, wish.clone())));
+        let lag = fib.handle.status().lag(Instant::now());
+        assert!(lag <= begun.elapsed(), "{lag:?}");
+        let late = lag > Duration::ZERO;
+        fib.settle();
+        late
+    });
+    assert!(was_late, "50,000 routes a hundred times, and never any lag");
     let status = fib.handle.status();
     assert_eq!(status.lag(Instant::now()), Duration::ZERO);
     assert!(status.messages > 50_000, "{status:?}"); // next-hop objects among them
