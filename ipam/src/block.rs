@@ -21,9 +21,11 @@ use crate::{
     time::UnixMillis,
 };
 
+mod attributes;
 mod json;
 mod name;
 
+pub use attributes::Attributes;
 pub use json::{BlockError, Fault};
 pub use name::{Handle, Instance, NameError, NodeName, Owner};
 
@@ -53,7 +55,7 @@ pub struct Held {
     /// When.
     pub since: UnixMillis,
     /// Who uses it, in Calico's words: `pod`, `namespace`, `type`, …
-    pub attributes: BTreeMap<String, String>,
+    pub attributes: Attributes,
 }
 
 /// What an assignment stands for, read from its attributes.
@@ -72,7 +74,7 @@ impl Held {
     pub fn holder(&self) -> Holder {
         if self.attributes.get("type").is_some_and(|kind| kind.ends_with("TunnelAddress")) {
             Holder::Tunnel
-        } else if self.attributes.contains_key("pod") && self.attributes.contains_key("namespace") {
+        } else if self.attributes.get("pod").and(self.attributes.get("namespace")).is_some() {
             Holder::Pod
         } else {
             Holder::Other

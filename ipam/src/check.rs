@@ -440,7 +440,7 @@ fn held(used: &Used, now: UnixMillis) -> Held {
         node: used.node.clone(),
         serial: 0,
         since: now,
-        attributes: used.attributes.clone(),
+        attributes: used.attributes.clone().into(),
     }
 }
 

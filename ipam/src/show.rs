@@ -204,7 +204,7 @@ pub fn borrowed(view: &View) -> Vec<BorrowedRow> {
     for block in view.blocks() {
         let owner = block.owner().map(|owner| &owner.node);
         for (ordinal, held) in block.held().filter(|(_, held)| Some(&held.node) != owner) {
-            let attribute = |name: &str| held.attributes.get(name).cloned();
+            let attribute = |name: &str| held.attributes.get(name).map(str::to_owned);
             let pod = attribute("namespace").zip(attribute("pod"));
             rows.push(BorrowedRow {
                 address: block.address(ordinal),

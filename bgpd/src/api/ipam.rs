@@ -372,7 +372,11 @@ fn one(address: IpAddr, row: AddressRow, pool: Option<String>) -> v1::ShowAddres
             node: Some(held.node.to_string()),
             handle: Some(held.handle.to_string()),
             since: Some(held.since.0 / 1000),
-            attributes: held.attributes.into_iter().collect(),
+            attributes: held
+                .attributes
+                .iter()
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
             ..shown
         },
         AddressRow::Cooling { block, since } => v1::ShowAddressResponse {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -30,7 +30,7 @@ pub(crate) struct Record {
     /// Why it was not done.
     pub(crate) error: Option<Box<str>>,
     /// With what: addresses, the interface, the state.
-    pub(crate) detail: Box<str>,
+    pub(crate) detail: Arc<str>,
 }
 
 /// The steps of all attachments there are, and of the last that were.
@@ -42,13 +42,17 @@ pub(crate) struct History {
 
 impl History {
     /// A step has ended.
-    pub(super) fn add(&mut self, id: &AttachmentId, record: Record) {
+    pub(super) fn add(&mut self, id: &AttachmentId, mut record: Record) {
         if !self.records.contains_key(id) {
             self.records.insert(id.clone(), VecDeque::with_capacity(8));
         }
         if let Some(records) = self.records.get_mut(id) {
             if records.len() >= STEPS {
                 records.pop_front();
+            }
+            // Most steps of an attachment are about the same interface.
+            if let Some(same) = records.iter().find(|other| other.detail == record.detail) {
+                record.detail = Arc::clone(&same.detail);
             }
             records.push_back(record);
         }

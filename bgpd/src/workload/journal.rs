@@ -171,7 +171,7 @@ impl Journal {
 #[derive(Debug)]
 struct Writer {
     path: PathBuf,
-    lines: BTreeMap<AttachmentId, String>,
+    lines: BTreeMap<AttachmentId, Box<str>>,
     /// `None` after a failure: it is written anew before anything else.
     file: Option<File>,
     count: usize,
@@ -217,7 +217,7 @@ impl Writer {
         self.count += orders.len();
         for (id, json) in changes {
             match json {
-                Some(json) => self.lines.insert(id, json),
+                Some(json) => self.lines.insert(id, json.into_boxed_str()),
                 None => self.lines.remove(&id),
             };
         }
@@ -257,7 +257,7 @@ fn keep(path: &Path, octets: &[u8]) -> io::Result<()> {
 }
 
 /// The last line of each entry, and how many lines cannot be read.
-fn read(octets: &[u8]) -> (BTreeMap<AttachmentId, String>, usize) {
+fn read(octets: &[u8]) -> (BTreeMap<AttachmentId, Box<str>>, usize) {
     let (mut lines, mut damaged) = (BTreeMap::new(), 0);
     // What follows the last end of a line was never finished.
     let finished = octets.iter().rposition(|octet| *octet == b'\n').map_or(0, |at| at + 1);
@@ -266,7 +266,7 @@ fn read(octets: &[u8]) -> (BTreeMap<AttachmentId, String>, usize) {
         let json = std::str::from_utf8(line).ok().and_then(unframed);
         match json.and_then(|json| Some((json, serde_json::from_str(json).ok()?))) {
             Some((json, Line::Put(entry))) => {
-                lines.insert(entry.id, json.to_owned());
+                lines.insert(entry.id, json.into());
             }
             Some((_, Line::Drop(id))) => {
                 lines.remove(&id);

@@ -159,7 +159,7 @@ impl Block {
                         node: held.node.to_string(),
                         serial: held.serial,
                         since_ms: held.since.0,
-                        attributes: held.attributes.clone(),
+                        attributes: (&held.attributes).into(),
                     };
                     (ordinal.0, held)
                 })
@@ -285,7 +285,7 @@ impl HeldForm {
             node: NodeName::try_from(self.node.as_str())?,
             serial: self.serial,
             since: UnixMillis(self.since_ms),
-            attributes: self.attributes,
+            attributes: self.attributes.into(),
         })
     }
 }

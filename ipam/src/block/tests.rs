@@ -14,7 +14,7 @@ fn held(handle: &str) -> Held {
         node: "node1".try_into().unwrap(),
         serial: 0,
         since: UnixMillis(1),
-        attributes: BTreeMap::from([("pod".to_owned(), handle.to_owned())]),
+        attributes: BTreeMap::from([("pod".to_owned(), handle.to_owned())]).into(),
     }
 }
 

@@ -25,12 +25,14 @@ fn secs(n: u64) -> Duration {
 }
 
 fn held(handle: &str, node: &str, attributes: &[(&str, &str)]) -> Held {
+    let pairs = attributes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let map: BTreeMap<String, String> = pairs.collect();
     Held {
         handle: handle.try_into().unwrap(),
         node: node.try_into().unwrap(),
         serial: 0,
         since: UnixMillis(1),
-        attributes: attributes.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(),
+        attributes: map.into(),
     }
 }
 

@@ -45,7 +45,7 @@ pub(super) fn held(draft: &Draft<'_>, request: &Request) -> Held {
         node: draft.world.host.node.clone(),
         serial: 0,
         since: draft.world.now,
-        attributes: request.attributes.clone(),
+        attributes: request.attributes.clone().into(),
     }
 }
 

@@ -104,7 +104,7 @@ fn of_owner(draft: &Draft<'_>, attributes: &BTreeMap<String, String>) -> Vec<(Ip
     for cidr in draft.world.view.entries().map(|(cidr, _)| cidr) {
         let Some(block) = draft.block(cidr) else { continue };
         let matching = block.held().filter(|(_, held)| {
-            attributes.iter().all(|(name, value)| held.attributes.get(name) == Some(value))
+            attributes.iter().all(|(name, value)| held.attributes.get(name) == Some(value.as_str()))
         });
         places.extend(matching.map(|(ordinal, _)| (cidr, ordinal)));
     }

@@ -19,7 +19,7 @@ fn lab() -> (View, Pools) {
         node: node.try_into().unwrap(),
         serial: 0,
         since: UnixMillis(1),
-        attributes: attributes.clone(),
+        attributes: attributes.clone().into(),
     };
     block.assign(2, &held("n1", "h"), |_| false);
     block.assign(1, &held("n2", "i"), |_| false);

@@ -1,5 +1,8 @@
 use super::*;
-use crate::{block::Held, time::UnixMillis};
+use crate::{
+    block::{Attributes, Held},
+    time::UnixMillis,
+};
 
 fn block(cidr: &str, node: &str, handles: &[&str]) -> Arc<Block> {
     let owner = Owner { node: node.try_into().unwrap(), instance: "one".try_into().unwrap() };
@@ -11,7 +14,7 @@ fn block(cidr: &str, node: &str, handles: &[&str]) -> Arc<Block> {
             node: "n1".try_into().unwrap(),
             serial: 0,
             since: UnixMillis(1),
-            attributes: BTreeMap::new(),
+            attributes: Attributes::default(),
         };
         block.assign(1, &held, |_| false);
     }

@@ -174,7 +174,8 @@ impl Resource {
                 *deleted = deleted.to_string().into();
             }
         }
-        json.to_string().into()
+        // Without the room that a text has left after it was written: it is kept as it is.
+        json.to_string().into_boxed_str().into_boxed_bytes().into()
     }
 
     /// Reads octets of [`Resource::encode`], or those that Calico stored.
