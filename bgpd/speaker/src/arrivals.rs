@@ -35,9 +35,15 @@ impl Arrivals {
         self.ready.notify_one();
     }
 
-    /// Waits for words and takes them.
+    /// Waits for words and takes them; somebody else may have taken them before.
     pub(crate) async fn next(&self) -> BTreeMap<PeerId, Arrival> {
         self.ready.notified().await;
+        self.take()
+    }
+
+    /// Takes the words there are: whoever has heard of something that came of one must have that
+    /// one, too, whichever way was the faster.
+    pub(crate) fn take(&self) -> BTreeMap<PeerId, Arrival> {
         std::mem::take(&mut *self.latest.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

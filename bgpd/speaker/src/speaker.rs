@@ -232,7 +232,6 @@ impl Speaker {
                 Some((stream, remote)) = self.incoming.recv() => self.accept(stream, remote).await,
                 changes = kernel_events.next() => self.kernel_changed(changes).await,
                 Some(heard) = self.heard.recv() => self.heard(heard).await,
-                // A session before the End-of-RIB that comes by it, and before its task ends.
                 arrived = arrivals.next() => self.arrived(arrived),
                 Some(notice) = self.notices.recv() => self.notice(&notice),
                 Some(ended) = self.tasks.join_next() => self.ended(ended),
@@ -341,7 +340,7 @@ impl Speaker {
         match ended {
             Ok(id) => {
                 self.resting_ids.push_back(id);
-                self.sync.gone(Instant::now(), id);
+                self.sync.gone(Instant::now(), &self.arrivals, id);
                 // A dynamic peer has gone; a configured one was taken out by whoever stopped it.
                 self.peers.retain(|_, entry| entry.handle.id != id);
             }

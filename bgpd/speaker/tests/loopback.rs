@@ -13,7 +13,9 @@ use bgp_core::{
     rib::{RouteQuery, Select, SoftReset, View},
 };
 use bgp_packet::{Capability, Community, Family, HEADER_LEN, RefreshKind, end_of_rib, message};
-use bgp_speaker::{AddedRoute, AdminState, ByHand, MessageKind, SpeakerHandle, Stop};
+use bgp_speaker::{
+    AddedRoute, AdminState, ByHand, MessageKind, SpeakerConfig, SpeakerHandle, Stop,
+};
 use common::{
     End, PATIENCE, established, knows, net, peer,
     raw::{RawPeer, bracket, call, call_once},
@@ -22,7 +24,7 @@ use common::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 type Pair = (End, End);
@@ -248,34 +250,40 @@ fn graceful(end: &End, other: &End) -> PeerConfig {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_restart_who_kept_nothing_hears_at_once_what_is_known() {
-    let (a, b) = pair(161, &["10.161.0.0/16"], &[]);
-    let absent = End::new(163, &[]);
-    let (left, _) = a.restart(vec![a.peer(&b), graceful(&a, &absent)]).await;
+    let (a, b) = pair(161, &["10.161.0.0/16"], &["10.162.0.0/16"]);
+    // Others wait for a minute: not all that there is has been heard.
+    let config = SpeakerConfig { restarted: true, provisional: true, ..a.config(vec![a.peer(&b)]) };
+    let (left, kernel) = a.start_with(config, 2).await;
     let (right, _) = b.start(vec![b.peer(&a)]).await;
-    until("the route", async || knows(&right, &["10.161.0.0/16"]).await).await;
-    until("the end of all routes", async || {
-        peer(&right, "p161").await.status.end_of_rib.contains(Family::IPV4_UNICAST)
+    until("all routes and their end", async || {
+        let status = peer(&right, "p161").await.status;
+        knows(&right, &["10.161.0.0/16"]).await
+            && status.end_of_rib.contains(Family::IPV4_UNICAST)
+            && knows(&left, &["10.162.0.0/16"]).await
     })
     .await;
+    assert!(kernel.wishes.lock().expect("unharmed").is_empty(), "the minute is over");
     left.stop(String::new(), Stop::ForGood).await;
     right.stop(String::new(), Stop::ForGood).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_a_restart_peers_that_may_come_from_a_range_keep_nobody_waiting() {
+async fn after_a_restart_peers_that_may_come_from_a_range_are_given_their_time() {
     let (a, b) = pair(171, &["10.171.0.0/16"], &["10.172.0.0/16"]);
     let mut range = graceful(&a, &b);
     range.name = "range".to_owned();
     range.address = PeerAddress::Dynamic { prefix: net("127.0.0.172/30"), max_peers: 4 };
     range.asn = PeerAsn::External;
     range.local_address = None;
-    let (left, kernel) = a.restart(vec![graceful(&a, &b), range]).await;
+    let since = Instant::now();
+    let (left, kernel) = a.restart(vec![range]).await;
     let (right, _) = b.start(vec![graceful(&b, &a)]).await;
     until("the route", async || knows(&right, &["10.171.0.0/16"]).await).await;
     until("the other one in the kernel", async || {
         kernel.wishes.lock().expect("unharmed").contains_key(&net("10.172.0.0/16"))
     })
     .await;
+    assert!(since.elapsed() >= Duration::from_secs(10), "others might have been on their way");
     left.stop(String::new(), Stop::ForGood).await;
     right.stop(String::new(), Stop::ForGood).await;
 }

@@ -2,8 +2,9 @@
 //! of us (RFC 4724 §4.1), and who has to be heard before.
 //!
 //! Everybody who waits for us pays for those who are missing, so nobody is awaited for longer than
-//! it may be on its way: a peer by name until [`CONNECT`], one of a template once it is there, peers
-//! that a datastore may yet name while nobody is up who would wait, and all for [`PATIENCE`] at most.
+//! it may be on its way: peers by name, and those that may come from a template, until [`CONNECT`],
+//! what a datastore has yet to tell (peers, and routes of our own) and all else for [`PATIENCE`] at
+//! most.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,8 +32,10 @@ pub(super) struct Deferral {
     end: Instant,
     /// Over then, if only such are missing as have not come.
     connect: Instant,
-    /// All peers have been named.
+    /// All has been heard that there is to be: who the peers are, and our own routes.
     named: bool,
+    /// Peers nobody can name may come, and restart gracefully: those of templates.
+    others: bool,
     /// Named peers that restart gracefully and have not come.
     missing: BTreeSet<PeerId>,
     /// Those that have come, and have not sent all they have.
@@ -50,6 +53,7 @@ impl Deferral {
             end: now + PATIENCE,
             connect: now + CONNECT,
             named: false,
+            others: false,
             missing: BTreeSet::new(),
             sending: BTreeMap::new(),
             up: BTreeSet::new(),
@@ -57,11 +61,13 @@ impl Deferral {
         }
     }
 
-    /// No others will be named than these, who restart gracefully.
-    pub(super) fn named(&mut self, now: Instant, mut peers: BTreeSet<PeerId>) {
+    /// No others will be named than these, who restart gracefully; with `others`, peers of templates
+    /// may come that do so, too.
+    pub(super) fn named(&mut self, now: Instant, mut peers: BTreeSet<PeerId>, others: bool) {
         peers.retain(|peer| !self.up.contains(peer));
         self.missing = peers;
         self.named = true;
+        self.others = others;
         self.connect = now + CONNECT;
         self.latest = now;
     }
@@ -121,9 +127,9 @@ impl Deferral {
     /// When it is over, unless somebody comes before.
     pub(super) fn deadline(&self) -> Instant {
         let settled = self.latest + SETTLE;
-        let over = if !self.sending.is_empty() || (!self.named && self.up.is_empty()) {
+        let over = if !self.sending.is_empty() || !self.named {
             self.end
-        } else if self.named && self.missing.is_empty() {
+        } else if self.missing.is_empty() && !self.others {
             settled
         } else {
             settled.max(self.connect)

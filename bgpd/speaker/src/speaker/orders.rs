@@ -164,7 +164,7 @@ impl Speaker {
     async fn remove(&mut self, name: &str) {
         if let Some(entry) = self.peers.remove(name) {
             info!(peer = %name, "peer removed");
-            self.sync.gone(Instant::now(), entry.handle.id);
+            self.sync.gone(Instant::now(), &self.arrivals, entry.handle.id);
             // A task that has ended needs no telling.
             let _ = entry.handle.orders.send(Order::Stop(StopReason::Deconfigured)).await;
         }

@@ -13,7 +13,21 @@ use super::{
     deferral::{Deferral, PATIENCE, SETTLE},
     *,
 };
-use crate::{arrivals::Arrival, peer::Former};
+use crate::{
+    arrivals::{Arrival, Arrivals},
+    peer::Former,
+};
+
+/// Peers that may come and cannot be named: dynamic ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Others {
+    /// There are none.
+    None,
+    /// None of them restarts gracefully.
+    Plain,
+    /// Some of them do.
+    Graceful,
+}
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -45,24 +59,24 @@ impl Sync {
         self.held
     }
 
-    /// Waits for these peers; `graceful` are those of them that restart gracefully. With `others`,
-    /// for as long as peers are given at all: who will come cannot be told, and what they sent
-    /// before is forwarded until then.
+    /// Waits for these peers; `graceful` are those of them that restart gracefully. With others, for
+    /// as long as peers are given at all: who will come cannot be told, and what they sent before is
+    /// forwarded until then.
     pub(super) fn begin(
         &mut self,
         now: Instant,
         mut peers: BTreeSet<PeerId>,
         graceful: BTreeSet<PeerId>,
-        others: bool,
+        others: Others,
     ) {
         self.held = false;
         peers.retain(|peer| !self.heard.contains(peer));
-        let patience = if peers.is_empty() && !others { SETTLE } else { PATIENCE };
+        let patience = if peers.is_empty() && others == Others::None { SETTLE } else { PATIENCE };
         self.waiting = peers;
-        self.others = others;
+        self.others = others != Others::None;
         self.deadline = Some(now + patience);
         if let Some(deferral) = &mut self.deferral {
-            deferral.named(now, graceful);
+            deferral.named(now, graceful, others == Others::Graceful);
         }
     }
 
@@ -87,15 +101,24 @@ impl Sync {
         self.deferral.as_ref().map(Deferral::deadline).or(self.deadline)
     }
 
-    /// The session of a peer has come up or gone down.
-    pub(super) fn arrived(&mut self, now: Instant, peer: PeerId, arrival: Arrival) {
+    /// Sessions of peers have come up or gone down.
+    pub(super) fn arrived(&mut self, now: Instant, arrived: BTreeMap<PeerId, Arrival>) {
         if let Some(deferral) = &mut self.deferral {
-            deferral.arrived(now, peer, arrival);
+            for (peer, arrival) in arrived {
+                deferral.arrived(now, peer, arrival);
+            }
         }
     }
 
-    /// A shard has worked off an End-of-RIB.
-    pub(super) fn end_of_rib(&mut self, now: Instant, notice: &Notice, shards: usize) {
+    /// A shard has worked off an End-of-RIB. Its session came up before, so that is taken first.
+    pub(super) fn end_of_rib(
+        &mut self,
+        now: Instant,
+        arrivals: &Arrivals,
+        notice: &Notice,
+        shards: usize,
+    ) {
+        self.arrived(now, arrivals.take());
         let Notice { peer, epoch, family, families } = *notice;
         let waits = self.held || (self.deadline.is_some() && self.waiting.contains(&peer));
         if !waits && self.deferral.is_none() {
@@ -114,8 +137,9 @@ impl Sync {
         }
     }
 
-    /// A peer is none any more.
-    pub(super) fn gone(&mut self, now: Instant, peer: PeerId) {
+    /// A peer is none any more. What its session did before is taken first.
+    pub(super) fn gone(&mut self, now: Instant, arrivals: &Arrivals, peer: PeerId) {
+        self.arrived(now, arrivals.take());
         self.no_longer(now, peer);
         if let Some(deferral) = &mut self.deferral {
             deferral.gone(now, peer);
@@ -170,8 +194,7 @@ impl Speaker {
         } else {
             let graceful = |entry: &&Entry| entry.config.graceful_restart.is_some();
             let graceful = self.enabled().filter(graceful).map(|entry| entry.handle.id).collect();
-            let others = self.expects_others();
-            self.sync.begin(Instant::now(), self.expected(), graceful, others);
+            self.sync.begin(Instant::now(), self.expected(), graceful, self.others());
         }
     }
 
@@ -187,9 +210,15 @@ impl Speaker {
         self.peers.values().filter(enabled)
     }
 
-    /// Whether peers may come that are not among those.
-    fn expects_others(&self) -> bool {
-        self.templates.values().any(|template| template.enabled)
+    /// Which peers may come that are not among those.
+    fn others(&self) -> Others {
+        let enabled = self.templates.values().filter(|template| template.enabled);
+        let each = enabled.map(|template| {
+            let comes = template.password_error.is_none();
+            let graceful = comes && template.graceful_restart.is_some();
+            if graceful { Others::Graceful } else { Others::Plain }
+        });
+        each.max().unwrap_or(Others::None)
     }
 
     /// Whether a former process left peers that may wait for us.
@@ -200,14 +229,11 @@ impl Speaker {
     }
 
     pub(super) fn arrived(&mut self, arrived: BTreeMap<PeerId, Arrival>) {
-        let now = Instant::now();
-        for (peer, arrival) in arrived {
-            self.sync.arrived(now, peer, arrival);
-        }
+        self.sync.arrived(Instant::now(), arrived);
     }
 
     pub(super) fn notice(&mut self, notice: &Notice) {
-        self.sync.end_of_rib(Instant::now(), notice, self.shards.count());
+        self.sync.end_of_rib(Instant::now(), &self.arrivals, notice, self.shards.count());
     }
 
     /// Does what is due.

@@ -193,7 +193,7 @@ impl End {
         self.start_with(SpeakerConfig { restarted: true, ..self.config(peers) }, 2).await
     }
 
-    async fn start_with(
+    pub async fn start_with(
         &self,
         config: SpeakerConfig,
         shards: usize,

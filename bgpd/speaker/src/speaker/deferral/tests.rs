@@ -27,8 +27,15 @@ impl Bench {
         bench
     }
 
+    /// Those are, and there are templates of others.
+    fn of_templates(graceful: &[PeerId]) -> Self {
+        let mut bench = Self::new();
+        bench.deferral.named(bench.now, graceful.iter().copied().collect(), true);
+        bench
+    }
+
     fn named(&mut self, graceful: &[PeerId]) {
-        self.deferral.named(self.now, graceful.iter().copied().collect());
+        self.deferral.named(self.now, graceful.iter().copied().collect(), false);
     }
 
     fn after(&mut self, seconds: u64) -> &mut Self {
@@ -129,30 +136,43 @@ fn who_waits_for_us_or_marks_no_end_is_not_awaited() {
 }
 
 #[test]
-fn peers_of_a_template_are_awaited_once_they_are_there() {
-    let mut bench = Bench::of(&[]);
-    bench.comes(ONE, 1);
+fn peers_of_a_template_are_given_ten_seconds_to_come_and_then_their_time() {
+    let mut bench = Bench::of_templates(&[]);
+    assert_eq!(bench.over(), 10);
+    bench.after(5).comes(ONE, 1);
     assert_eq!(bench.over(), 60);
-    bench.after(1).ends(ONE, 1);
-    assert_eq!(bench.over(), 2);
-    bench.comes(TWO, 2);
-    bench.after(2).goes(TWO);
-    assert_eq!(bench.over(), 3);
+    bench.after(6).ends(ONE, 1);
+    assert_eq!(bench.over(), 10, "another one may be on its way");
+    bench.after(7).comes(TWO, 2);
+    assert_eq!(bench.over(), 60);
+    bench.after(8).ends(TWO, 2);
+    assert_eq!(bench.over(), 10);
+    bench.after(9).comes(PeerId(3), 3);
+    bench.after(20).ends(PeerId(3), 3);
+    assert_eq!(bench.over(), 21);
 }
 
 #[test]
-fn peers_that_nobody_has_named_yet_are_awaited_while_nobody_pays_for_it() {
+fn a_peer_of_a_template_that_goes_for_good_is_not_awaited() {
+    let mut bench = Bench::of_templates(&[ONE]);
+    bench.after(1).comes(TWO, 1);
+    bench.after(2).comes_unawaited(ONE);
+    bench.after(12).goes(TWO);
+    assert_eq!(bench.over(), 13);
+}
+
+#[test]
+fn until_all_is_known_it_goes_on_for_a_minute_at_most() {
     let mut bench = Bench::new();
     assert_eq!(bench.over(), 60);
     bench.after(3).comes(ONE, 1);
     assert_eq!(bench.over(), 60);
     bench.after(4).ends(ONE, 1);
-    assert_eq!(bench.over(), 10, "it has sent all it has and waits for us");
-    bench.after(5).leaves(ONE);
-    bench.after(6).comes_unawaited(TWO);
-    assert_eq!(bench.over(), 10, "the kernel waits with it");
-    bench.after(7).leaves(TWO);
+    assert_eq!(bench.over(), 60, "routes of our own may be missing");
+    bench.after(5).comes_unawaited(TWO);
     assert_eq!(bench.over(), 60);
+    bench.after(30).named(&[ONE]);
+    assert_eq!(bench.over(), 31);
 }
 
 #[test]

@@ -10,21 +10,22 @@ fn ids<const N: usize>(ids: [u16; N]) -> BTreeSet<PeerId> {
 /// A sync at the moment of its start, in which no time passes.
 struct Bench {
     sync: Sync,
+    arrivals: Arrivals,
     now: Instant,
 }
 
 impl Bench {
     fn new() -> Self {
-        Self { sync: Sync::default(), now: Instant::now() }
+        Self { sync: Sync::default(), arrivals: Arrivals::default(), now: Instant::now() }
     }
 
     fn of<const N: usize>(peers: [u16; N]) -> Self {
         let mut bench = Self::new();
-        bench.begin(ids(peers), false);
+        bench.begin(ids(peers), Others::None);
         bench
     }
 
-    fn begin(&mut self, peers: BTreeSet<PeerId>, others: bool) {
+    fn begin(&mut self, peers: BTreeSet<PeerId>, others: Others) {
         self.sync.begin(self.now, peers, BTreeSet::new(), others);
     }
 
@@ -32,7 +33,7 @@ impl Bench {
     fn end(&mut self, peer: u16, epoch: u32, family: Family, families: &[Family]) {
         let families = families.iter().copied().collect();
         let notice = Notice { peer: PeerId(peer), epoch: Epoch(epoch), family, families };
-        self.sync.end_of_rib(self.now, &notice, 2);
+        self.sync.end_of_rib(self.now, &self.arrivals, &notice, 2);
     }
 
     fn ends(&mut self, peer: u16) {
@@ -41,7 +42,12 @@ impl Bench {
     }
 
     fn gone(&mut self, peer: u16) {
-        self.sync.gone(self.now, PeerId(peer));
+        self.sync.gone(self.now, &self.arrivals, PeerId(peer));
+    }
+
+    /// Its session has come up: its task has said so, and the speaker has not listened yet.
+    fn comes(&mut self, peer: u16, epoch: u32) {
+        self.arrivals.put(PeerId(peer), Arrival::Awaited(Epoch(epoch)));
     }
 
     fn soon(&self) -> bool {
@@ -102,7 +108,7 @@ fn those_who_were_not_heard_in_time_are_counted() {
 fn peers_that_nobody_can_name_are_given_all_the_time() {
     for known in [ids([]), ids([1])] {
         let mut bench = Bench::new();
-        bench.begin(known.clone(), true);
+        bench.begin(known.clone(), Others::Plain);
         bench.gone(1);
         assert!(!bench.soon(), "known: {known:?}");
     }
@@ -120,9 +126,9 @@ fn nothing_is_swept_before_all_peers_are_known() {
     let heard = bench.sync.heard.clone();
     let mut early = Bench::new();
     early.sync.heard = heard;
-    early.begin(ids([1]), false);
+    early.begin(ids([1]), Others::None);
     assert!(early.soon());
-    bench.begin(ids([1, 3]), false);
+    bench.begin(ids([1, 3]), Others::None);
     assert!(!bench.sync.is_held() && !bench.soon());
     bench.ends(3);
     assert!(bench.soon());
@@ -132,13 +138,14 @@ fn nothing_is_swept_before_all_peers_are_known() {
 fn the_sweep_waits_until_all_that_was_withheld_is_on_its_way() {
     let mut bench = Bench::new();
     bench.sync.defer(bench.now);
-    bench.sync.begin(bench.now, ids([1, 2]), ids([1, 2]), false);
+    bench.sync.begin(bench.now, ids([1, 2]), ids([1, 2]), Others::None);
     for peer in [1, 2] {
-        bench.sync.arrived(bench.now, PeerId(peer), Arrival::Awaited(Epoch(1)));
+        bench.comes(peer, 1);
         bench.ends(peer);
     }
     // It is back, and sends again: the table is not whole, though each was heard once.
-    bench.sync.arrived(bench.now, PeerId(2), Arrival::Awaited(Epoch(2)));
+    bench.comes(2, 2);
+    bench.sync.arrived(bench.now, bench.arrivals.take());
     assert_eq!(bench.sync.due(bench.now + SETTLE), Due::Nothing);
     assert_eq!(bench.sync.due(bench.now + PATIENCE), Due::Tell);
     assert_eq!(bench.sync.due(bench.now + PATIENCE), Due::Sweep { missing: 0 });
@@ -148,11 +155,39 @@ fn the_sweep_waits_until_all_that_was_withheld_is_on_its_way() {
 fn a_peer_without_graceful_restart_does_not_keep_others_waiting() {
     let mut bench = Bench::new();
     bench.sync.defer(bench.now);
-    bench.sync.begin(bench.now, ids([1, 2]), ids([1]), true);
-    bench.sync.arrived(bench.now, PeerId(1), Arrival::Awaited(Epoch(1)));
+    bench.sync.begin(bench.now, ids([1, 2]), ids([1]), Others::Plain);
+    bench.comes(1, 1);
     bench.ends(1);
     assert_eq!(bench.sync.due(bench.now + SETTLE), Due::Tell);
     assert_eq!(bench.sync.due(bench.now + SETTLE), Due::Nothing, "the sweep gives it its time");
+}
+
+#[test]
+fn what_came_of_a_session_may_be_faster_than_the_news_of_it() {
+    for goes in [false, true] {
+        let mut bench = Bench::new();
+        bench.sync.defer(bench.now);
+        bench.sync.begin(bench.now, ids([1]), ids([1]), Others::None);
+        bench.comes(1, 1);
+        if goes {
+            bench.gone(1);
+        } else {
+            bench.ends(1);
+        }
+        // By and by the news come, if they have not been taken.
+        bench.sync.arrived(bench.now, bench.arrivals.take());
+        assert!(bench.soon(), "goes: {goes}");
+    }
+}
+
+#[test]
+fn peers_that_may_come_from_a_range_are_waited_for_if_they_restart_gracefully() {
+    for (others, soon) in [(Others::None, true), (Others::Plain, true), (Others::Graceful, false)] {
+        let mut bench = Bench::new();
+        bench.sync.defer(bench.now);
+        bench.sync.begin(bench.now, ids([]), ids([]), others);
+        assert_eq!(bench.soon(), soon, "{others:?}");
+    }
 }
 
 #[test]
@@ -164,7 +199,7 @@ fn peers_learn_of_the_former_process_until_its_routes_are_swept() {
     bench.sync.hold();
     assert_eq!(bench.sync.due(bench.now + PATIENCE), Due::Tell);
     assert_eq!(bench.sync.former(), Former::Replaced, "of a datastore that was away, say");
-    bench.begin(ids([1]), false);
+    bench.begin(ids([1]), Others::None);
     assert_eq!(bench.sync.due(bench.now + PATIENCE), Due::Sweep { missing: 1 });
     assert_eq!(bench.sync.former(), Former::Gone);
 }
