@@ -15,7 +15,7 @@ use std::{
 
 use margay_model::{ResourceKey, Revision};
 use tokio::{
-    sync::{OnceCell, watch},
+    sync::watch,
     task::spawn_blocking,
     time::{Instant, timeout_at},
 };
@@ -45,8 +45,8 @@ struct Shared {
     /// Something was reported, or somebody came or went.
     changed: watch::Sender<()>,
     mark: PathBuf,
-    /// The mark is on disk.
-    marked: OnceCell<()>,
+    /// The mark is on disk. Locked while it is being written, so on a thread that may wait only.
+    marked: Mutex<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -114,7 +114,7 @@ impl Ready {
         let expected = mark.try_exists().unwrap_or(true);
         let state = Mutex::new(State { expected, ..State::default() });
         let (changed, _) = watch::channel(());
-        let marked = OnceCell::new_with(expected.then_some(()));
+        let marked = Mutex::new(expected);
         Self { shared: Arc::new(Shared { state, changed, mark, marked }) }
     }
 
@@ -125,7 +125,7 @@ impl Ready {
     /// There are too many.
     pub(crate) async fn join(&self, name: &str) -> Result<Reporter, Refused> {
         self.shared.lock().expected = true;
-        if let Err(error) = self.shared.marked.get_or_try_init(|| self.remember()).await {
+        if let Err(error) = self.remember().await {
             // For this life of the daemon it is remembered all the same.
             warn!(path = %self.shared.mark.display(), err = %error, "cannot remember that policy is enforced here; the next subscriber tries again");
         }
@@ -144,10 +144,19 @@ impl Ready {
         Ok(Reporter { shared: Arc::clone(&self.shared), name, id })
     }
 
-    /// Leaves the mark for later lives of the daemon.
+    /// Leaves the mark for later lives of the daemon. Once begun it is done, though the caller goes
+    /// away; the next one waits for that.
     async fn remember(&self) -> io::Result<()> {
-        let mark = self.shared.mark.clone();
-        spawn_blocking(move || durable::write(&mark, MARK_TEXT)).await.map_err(io::Error::other)?
+        let shared = Arc::clone(&self.shared);
+        let write = move || {
+            let mut marked = shared.marked.lock().unwrap_or_else(PoisonError::into_inner);
+            if !*marked {
+                durable::write(&shared.mark, MARK_TEXT)?;
+                *marked = true;
+            }
+            Ok(())
+        };
+        spawn_blocking(write).await.map_err(io::Error::other)?
     }
 
     /// Waits until everybody who enforces policy here has this endpoint in force as of

@@ -144,6 +144,22 @@ async fn what_could_not_be_remembered_is_remembered_with_the_next_one_who_report
 }
 
 #[tokio::test]
+async fn a_caller_that_goes_away_while_the_mark_is_written_disturbs_nobody() {
+    for _ in 0..50 {
+        let bench = Bench::new();
+        tokio::select! {
+            biased;
+            _ = bench.ready.join("one") => {}
+            // It has begun to write, and goes away.
+            () = std::future::ready(()) => {}
+        }
+        bench.ready.remember().await.expect("nobody else writes");
+        let mark = std::fs::read_to_string(bench.state_dir.path().join(MARK)).expect("written");
+        assert_eq!(mark, MARK_TEXT);
+    }
+}
+
+#[tokio::test]
 async fn a_state_directory_that_cannot_be_looked_into_may_know_of_one() {
     let bench = Bench::new();
     let file = bench.state_dir.path().join("file");

@@ -300,6 +300,7 @@ fn a_waiting_add_fails_in_time_and_says_what_it_waited_for() {
     rig.until(out, "release");
     rig.fail("c", Cause::Later);
     assert!(rig.add(2, "c", None).is_empty());
+    const { assert!(PATIENCE.as_secs() < 5, "the mark is five seconds") };
     rig.now.steady = PATIENCE;
     let out = rig.tell(Input::Tick);
     let Some(Err(failure)) = answered(&out, 2) else { panic!("{out:?}") };
