@@ -148,16 +148,25 @@ impl Runtime {
         Ok(Answer { code: output.status.code().unwrap_or(-1), json, log, took })
     }
 
-    /// ADD that must succeed: where it is put off it is asked again, as runtimes do.
+    /// ADD that must succeed, at once or when it is asked again.
     ///
     /// # Errors
     /// When it does not.
     pub fn add(&self, container: &Container) -> Result<Answer> {
+        let answer = self.settled("ADD", container, &Value::Null)?;
+        answer.done(&format!("ADD {}", container.id))
+    }
+
+    /// A call that is asked again while it is put off (code 11), as runtimes do; what it came to.
+    ///
+    /// # Errors
+    /// As [`Runtime::call`].
+    pub fn settled(&self, verb: &str, container: &Container, more: &Value) -> Result<Answer> {
         let end = Instant::now() + PATIENCE;
         loop {
-            let answer = self.call("ADD", container, &Value::Null)?;
+            let answer = self.call(verb, container, more)?;
             if !answer.is_later() || Instant::now() >= end {
-                return answer.done(&format!("ADD {}", container.id));
+                return Ok(answer);
             }
             thread::sleep(PAUSE);
         }

@@ -102,6 +102,13 @@ impl Rack {
         documents.push(resources::node("a", "10.99.0.111/24", Some("fd99::111/64")));
         documents.push(resources::node("b", "10.99.0.112/24", Some("fd99::112/64")));
         nodes[0].apply(&resources::all(&documents))?;
+        for node in &nodes {
+            let what = format!("the pools on {}", node.host().name());
+            until(&what, SOON, || {
+                let shown = node.json(&["ipam", "show"])?;
+                Ok(shown.as_array().is_some_and(|pools| pools.len() >= 2))
+            })?;
+        }
         Ok(Self { nodes, tor, pods, _bird: bird, _etcd: etcd, lab })
     }
 
@@ -199,7 +206,7 @@ fn move_with_address(rack: &mut Rack) -> Result<()> {
     let wished = ["10.10.3.7", "fd10::7"];
     let config = fixed(&wished);
     let (web, db) = (Container::new("web", first), Container::new("db", other));
-    let given = on_a.call("ADD", &web, &config)?.done("the first ADD")?;
+    let given = on_a.settled("ADD", &web, &config)?.done("the first ADD")?;
     ensure!(given.addresses() == wished, "{}", given.json);
     // Others of the same blocks.
     let (_, neighbours) = add(&on_a, &db)?;
@@ -209,7 +216,7 @@ fn move_with_address(rack: &mut Rack) -> Result<()> {
     }
     // As long as it lives there it is nobody else's.
     let there = Container { pod: "web".to_owned(), ..Container::new("web-again", second) };
-    let refused = on_b.call("ADD", &there, &config)?;
+    let refused = on_b.settled("ADD", &there, &config)?;
     let said = refused.json.to_string();
     ensure!(refused.code != 0 && said.contains(wished[0]), "{said}");
     clean_links(b)?;
@@ -320,7 +327,7 @@ fn an_address_that_another_route_leads_away_is_said_and_the_next_try_gets_anothe
         let (front, last) = first[0].rsplit_once('.').context("an IPv4 address")?;
         let next: u8 = last.parse::<u8>()? + 1;
         host.ip(&["route", "add", &format!("{front}.{next}/32"), "dev", "dummy"])?;
-        let refused = runtime.call("ADD", &two, &Value::Null)?;
+        let refused = runtime.settled("ADD", &two, &Value::Null)?;
         ensure!(refused.code != 0, "{}", refused.json);
         let said = refused.json.to_string();
         ensure!(said.contains(&format!("{front}.{next}")) && said.contains("dummy"), "{said}");

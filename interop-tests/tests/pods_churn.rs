@@ -195,10 +195,11 @@ fn kill_and_launch(
     dice: &mut Dice,
     stop: &AtomicBool,
 ) -> Result<usize> {
-    let end = Instant::now() + CHURN;
+    let begun = Instant::now();
     let enough = || {
         let [adds, later] = [&work.adds, &work.later].map(|count| count.load(Ordering::Relaxed));
-        Instant::now() >= end && adds > 2 * PODS && later > 0
+        let passed = begun.elapsed();
+        passed >= CHURN && (adds > 2 * PODS && later > 0 || passed >= 5 * CHURN)
     };
     let mut kills = 0;
     while !enough() && !stop.load(Ordering::Relaxed) {
@@ -360,6 +361,7 @@ fn run(daemons: &mut [Margay], namespaces: &[Host], tor: &Host) -> Result<()> {
         "{kills} kills, {adds} ADDs, {deletes} DELs, {later} ADDs put off; {} pods live",
         live.len()
     );
+    ensure!(adds > 2 * PODS && deletes > 0 && later > 0, "hardly anything happened");
     ensure!((0..NODES).all(|node| live.iter().any(|one| one.node == node)), "an empty node");
 
     // All begin once more; then what they have is what was told, and it is again after a further

@@ -86,7 +86,7 @@ impl Node {
             config["prevResult"] = previous.clone();
         }
         let runtime = Runtime::new(self.margay.host(), self.bins.join(name), config);
-        runtime.call(verb, pod, &Value::Null)
+        runtime.settled(verb, pod, &Value::Null)
     }
 
     /// ADD of a list of plugins, each told what came before; the last one's result. When one fails the

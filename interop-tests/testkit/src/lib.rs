@@ -5,7 +5,8 @@
 //!
 //! Promises: everything made here has a name of its own, is taken away on drop, and what a run
 //! that was killed left behind is swept by the next one. Processes are ended by the ids started
-//! here, never by name. The kit knows no crate of the workspace, so any of them may use it.
+//! here, never by name; what a containerd left behind, by our own folder in its command line. The kit
+//! knows no crate of the workspace, so any of them may use it.
 
 pub mod bgp;
 pub mod containerd;
