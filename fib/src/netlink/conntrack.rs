@@ -20,19 +20,21 @@ use crate::sys::{Protocol, Wait};
 pub fn forget_connections(addresses: &[IpAddr]) -> io::Result<usize> {
     let meant: BTreeSet<IpAddr> = addresses.iter().copied().collect();
     // Without conntrack in the kernel there is no such file; then the kernel says so itself.
-    let tracked = fs::read_to_string(COUNT).ok().and_then(|n| n.trim().parse::<usize>().ok());
+    let count = fs::read_to_string(COUNT);
+    let counted = !count.as_ref().is_err_and(|err| err.kind() == io::ErrorKind::NotFound);
+    let tracked = count.ok().and_then(|n| n.trim().parse::<usize>().ok());
     if meant.is_empty() || tracked == Some(0) {
         return Ok(0);
     }
-    let socket = Socket::open_for(Protocol::Netfilter)?;
-    socket.give_up_after(PATIENCE_SECS)?;
-    let mut work = Work { socket, buf: vec![0; 1 << 16], seq: 0 };
-    let found = match tracked {
-        Some(many) if many > FEW => work.asked_for(&meant),
-        _ => work.picked(&meant),
-    };
-    let found = match found {
-        Err(err) if err.raw_os_error().is_some_and(|e| UNTRACKED.contains(&e)) => return Ok(0),
+    let found = Work::open().and_then(|mut work| {
+        let found = match tracked {
+            Some(many) if many > FEW => work.asked_for(&meant),
+            _ => work.picked(&meant),
+        };
+        Ok((work, found?))
+    });
+    let (mut work, found) = match found {
+        Err(err) if err.raw_os_error().is_some_and(|e| untracked(e, counted)) => return Ok(0),
         found => found?,
     };
     let mut deleted = 0;
@@ -58,6 +60,12 @@ struct Work {
 }
 
 impl Work {
+    fn open() -> io::Result<Self> {
+        let socket = Socket::open_for(Protocol::Netfilter)?;
+        socket.give_up_after(PATIENCE_SECS)?;
+        Ok(Self { socket, buf: vec![0; 1 << 16], seq: 0 })
+    }
+
     /// All connections that are meant, out of one walk in which the kernel tells everything.
     fn picked(&mut self, meant: &BTreeSet<IpAddr>) -> io::Result<BTreeSet<Connection>> {
         let mut found = BTreeSet::new();
@@ -198,6 +206,13 @@ fn family(address: IpAddr) -> u8 {
     u8::try_from(family).unwrap_or(0)
 }
 
+/// Whether a refusal says that there are no connections. `EINVAL` says so where the kernel does not
+/// count them either: it has `nfnetlink`, but nothing that answers for connections (no module
+/// `nf_conntrack_netlink`). Where it counts them some are there, and cannot be ended.
+fn untracked(errno: i32, counted: bool) -> bool {
+    UNTRACKED.contains(&errno) || (errno == libc::EINVAL && !counted)
+}
+
 fn plain(errno: i32) -> io::Error {
     io::Error::from_raw_os_error(errno)
 }
@@ -217,7 +232,8 @@ const PARTS: [Part; 4] = [
     (CTA_TUPLE_REPLY, true),
     (CTA_TUPLE_REPLY, false),
 ];
-/// What a kernel without connection tracking, or without a way to speak of it, says.
+/// What a kernel without connection tracking, or without a way to speak of it, says; see
+/// [`untracked`].
 const UNTRACKED: [i32; 3] = [libc::EPROTONOSUPPORT, libc::ENOSYS, libc::ENOPROTOOPT];
 /// How many connections there are in the namespace of who asks.
 const COUNT: &str = "/proc/sys/net/netfilter/nf_conntrack_count";
@@ -239,3 +255,6 @@ const CTA_FILTER: u16 = 25;
 const CTA_FILTER_ORIG_FLAGS: u16 = 1;
 const CTA_FILTER_REPLY_FLAGS: u16 = 2;
 const CTA_TUPLE_IP: u16 = 1;
+
+#[cfg(test)]
+mod tests;
