@@ -66,10 +66,15 @@ fn open(address: SocketAddr) -> io::Result<TcpListener> {
     let kind = Type::STREAM.nonblocking().cloexec();
     let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
+    // The address may come to this host later, as those that workloads call do.
     match address {
-        SocketAddr::V4(_) => socket.set_ttl_v4(TTL)?,
+        SocketAddr::V4(_) => {
+            socket.set_freebind_v4(true)?;
+            socket.set_ttl_v4(TTL)?;
+        }
         SocketAddr::V6(_) => {
             socket.set_only_v6(true)?;
+            socket.set_freebind_v6(true)?;
             socket.set_unicast_hops_v6(TTL)?;
         }
     }

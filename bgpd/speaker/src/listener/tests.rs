@@ -22,3 +22,12 @@ async fn a_refused_connection_ends_with_reset() {
     let error = client.try_read(&mut [0; 1]).expect_err("reset");
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
 }
+
+#[tokio::test]
+async fn an_address_that_is_not_there_yet_is_listened_on() {
+    for ip in ["192.0.2.1", "2001:db8::1"] {
+        let address = SocketAddr::new(ip.parse().expect("address"), 0);
+        let listener = listen(address).expect("open before the address is there");
+        assert_eq!(listener.local_addr().expect("bound").ip(), address.ip());
+    }
+}
