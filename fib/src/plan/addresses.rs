@@ -57,9 +57,10 @@ struct Refused {
 }
 
 impl Addresses {
-    /// Whether an address is there for peers.
-    pub fn has(&self, address: IpAddr) -> bool {
-        self.ours.iter().chain(&self.in_flight).any(|(_, known)| *known == address)
+    /// Whether an address is on a link for peers only. On another link the same one may be the host's.
+    pub fn has(&self, link: u32, address: IpAddr) -> bool {
+        let place = (link, address);
+        self.ours.contains(&place) || self.in_flight.contains(&place)
     }
 
     /// When something waits to be tried again.
@@ -102,7 +103,7 @@ impl State {
     /// A link as others see it: without these.
     pub(super) fn told_link(&self, index: u32) -> Option<Link> {
         let mut link = self.links.link(index)?;
-        link.addresses.retain(|net| !self.addresses.has(net.addr()));
+        link.addresses.retain(|net| !self.addresses.has(index, net.addr()));
         Some(link)
     }
 

@@ -31,8 +31,11 @@ impl State {
         let single = |net: &IpNet| matches!(net, IpNet::V4(net) if net.prefix_len() == 32);
         let running = self.links.addresses_running();
         // What only peers of this host call says nothing of it to others.
-        let known = |net: &IpNet| !self.addresses.has(net.addr());
-        running.filter(|net| single(net) && can_be_announced(*net) && known(net)).collect()
+        let known = |link, net: &IpNet| !self.addresses.has(link, net.addr());
+        running
+            .filter(|(link, net)| single(net) && can_be_announced(*net) && known(*link, net))
+            .map(|(_, net)| net)
+            .collect()
     }
 
     /// The end of those that another configuration does not learn any more.

@@ -127,10 +127,10 @@ impl Links {
         })
     }
 
-    /// Addresses of all links that can carry packets.
-    pub fn addresses_running(&self) -> impl Iterator<Item = IpNet> {
+    /// Addresses of all links that can carry packets, and their links.
+    pub fn addresses_running(&self) -> impl Iterator<Item = (u32, IpNet)> {
         let running = self.links.values().filter(|link| link.running);
-        running.flat_map(|link| self.addresses(link.index))
+        running.flat_map(|link| self.addresses(link.index).map(|net| (link.index, net)))
     }
 
     /// Indexes of all links.

@@ -51,6 +51,16 @@ impl Bench {
         self.refused(&[])
     }
 
+    /// What redistribution was told since the last call: prefixes, and whether they are there.
+    fn told_since(&mut self) -> Vec<(String, bool)> {
+        let events = self.state.take_events().into_iter();
+        let learned = events.filter_map(|event| match event {
+            FibEvent::Learned(learned, there) => Some((learned.prefix.addr().to_string(), there)),
+            _ => None,
+        });
+        learned.collect()
+    }
+
     fn told(&mut self, address: KernelAddress, presence: Presence) {
         self.state.learn(Fact::Address(address, presence), self.now);
     }
@@ -144,10 +154,23 @@ fn such_an_address_is_not_announced_as_the_hosts() {
     assert_eq!(bench.work(), [add(1)]);
     bench.told(on(1, OURS, 186), Presence::Here);
     bench.told(on(2, "192.0.2.7", 0), Presence::Here);
-    let events = bench.state.take_events().into_iter();
-    let learned = events.filter_map(|event| match event {
-        FibEvent::Learned(learned, true) => Some(learned.prefix),
-        _ => None,
-    });
-    assert_eq!(learned.collect::<Vec<_>>(), [IpNet::from(ip("192.0.2.7"))]);
+    assert_eq!(bench.told_since(), [("192.0.2.7".to_owned(), true)]);
+}
+
+#[test]
+fn on_another_link_the_same_address_is_the_hosts() {
+    let mut bench = Bench::new(&[]);
+    bench.told(on(2, OURS, 0), Presence::Here);
+    assert_eq!(bench.told_since(), [(OURS.to_owned(), true)]);
+    bench.want(&[("v1", OURS)]);
+    assert_eq!(bench.work(), [add(1)]);
+    bench.told(on(1, OURS, 186), Presence::Here);
+    let links = bench.state.told_links().into_iter().map(|link| (link.index, link.addresses));
+    assert_eq!(links.collect::<Vec<_>>(), [(1, vec![]), (2, vec![IpNet::from(ip(OURS))])]);
+    assert_eq!(bench.told_since(), [], "it is announced as before");
+    // Its own comes and goes, whatever we have.
+    bench.told(on(2, OURS, 0), Presence::Gone);
+    assert_eq!(bench.told_since(), [(OURS.to_owned(), false)]);
+    bench.told(on(2, OURS, 0), Presence::Here);
+    assert_eq!(bench.told_since(), [(OURS.to_owned(), true)]);
 }
