@@ -1,7 +1,7 @@
 //! The writer: takes what the inbox holds, lets the state draw conclusions, and keeps a few batches
 //! on their way to the kernel so that neither waits for the other.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -148,6 +148,7 @@ impl Engine {
         if leave == Leave::Nothing {
             self.flush();
             self.flush_gateways();
+            self.flush_addresses();
         }
         self.drain();
         self.courier = None;
@@ -509,12 +510,21 @@ impl Engine {
         }
     }
 
-    /// Takes routes to peers out, who are peers no longer. The addresses they call stay, as the
-    /// workloads do.
+    /// Takes routes to peers out, who are peers no longer.
     fn flush_gateways(&mut self) {
         let ops = if self.state.may_write() { self.state.flush_gateways() } else { Vec::new() };
         if !ops.is_empty() {
             self.send_local_ops(ops);
+            self.drain();
+        }
+    }
+
+    /// Takes out the addresses that peers call, who are peers no longer.
+    fn flush_addresses(&mut self) {
+        let now = Instant::now();
+        self.state.set_addresses(BTreeMap::new());
+        self.state.addresses_in_sync();
+        while self.send_addresses(now) {
             self.drain();
         }
     }

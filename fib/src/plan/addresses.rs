@@ -3,7 +3,7 @@
 //!
 //! By the protocol number that the kernel keeps with an address a fresh process knows its own (Linux
 //! 5.18; before, what a former process left stays for as long as its link). They stay when the
-//! process ends. Addresses that others put there are left alone.
+//! process ends, unless it ends for good. Addresses that others put there are left alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

@@ -281,5 +281,13 @@ fn workloads_call_the_host_by_an_address_that_is_nothing_else() {
     second.handle.set_reach(Reach::default());
     until("gone", || !there("192.0.2.1"));
     until("the routes stay", || over(net, "10.65.0.1") == "cali1");
+    // At the end they go, whatever was told of them, and nobody else's does.
+    net.ip("addr add 192.0.2.7/32 dev lo");
+    second.handle.set_reach(reach(&["192.0.2.1", "192.0.2.7", "fd99::1"]));
+    until("there again", || there("192.0.2.1") && there("fd99::1"));
     second.handle.stop(true);
+    assert!(there("192.0.2.1") && there("fd99::1"), "not at a restart");
+    start(FibConfig::default()).handle.stop(false);
+    assert!(!there("192.0.2.1") && !there("fd99::1") && there("192.0.2.7"));
+    assert_eq!(over(net, "10.65.0.1"), "cali1", "workloads outlive the daemon");
 }
