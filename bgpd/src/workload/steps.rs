@@ -20,6 +20,7 @@ use margay_workload::{
 };
 use tokio::{
     sync::{Semaphore, oneshot},
+    task::JoinHandle,
     time::{Duration, Instant, timeout_at},
 };
 
@@ -34,11 +35,11 @@ use crate::{
 const LINKS: usize = 8;
 /// How long a route may take to be in the kernel.
 const ROUTE: Duration = Duration::from_secs(3);
+/// What is said where time runs out.
+const STORED: &str = "the datastore did not answer";
+const ENDED: &str = "the kernel did not end connections that addresses had before";
 /// How often an endpoint is looked at again that others change at the same time.
 const TRIES: usize = 8;
-
-/// Addresses whose connections are to be ended, and who waits for that.
-type Ending = (Vec<IpAddr>, oneshot::Sender<Result<(), Failure>>);
 
 /// See the module.
 #[derive(Debug)]
@@ -50,10 +51,7 @@ pub(super) struct Steps {
     pub(super) ready: Ready,
     pub(super) network: Arc<dyn Network>,
     links: Semaphore,
-    /// What is done with the next walk.
-    ending: Mutex<Vec<Ending>>,
-    /// Held by who ends them.
-    turn: Semaphore,
+    endings: Arc<Endings>,
     actor: Actor,
 }
 
@@ -69,8 +67,8 @@ impl Steps {
         let component = "margay-bgpd/workloads".to_owned();
         let actor = Actor { component, node: node.to_string(), user: None };
         let links = Semaphore::new(LINKS);
-        let (ending, turn) = (Mutex::default(), Semaphore::new(1));
-        Self { node, journal, ipam, store, ready, network, links, ending, turn, actor }
+        let endings = Arc::new(Endings::new(Arc::clone(&network)));
+        Self { node, journal, ipam, store, ready, network, links, endings, actor }
     }
 
     /// Does a step of an attachment; after `until` it is of no use.
@@ -84,15 +82,17 @@ impl Steps {
             Step::Record(entry) => self.journal.record(*entry).await.map_err(journal)?,
             Step::Forget => self.journal.forget(id.clone()).await.map_err(journal)?,
             Step::Assign { entry, replaces } => {
-                let addresses = in_time(until, self.assign(&entry, replaces)).await?;
+                let addresses = in_time(until, STORED, self.assign(&entry, replaces)).await?;
                 return Ok(Done::Assigned(addresses));
             }
             Step::Release(handle) => self.release(&handle).await?,
-            Step::Disconnect(entry) => self.disconnect(entry.addresses).await?,
+            Step::Disconnect(entry) => {
+                in_time(until, ENDED, Arc::clone(&self.endings).end(entry.addresses)).await?;
+            }
             Step::Attach(entry) => self.attach(&entry).await?,
             Step::Detach { name, alias, half_made } => self.detach(name, alias, half_made).await?,
             Step::Reach(entry) => self.reach(&entry).await?,
-            Step::Publish(entry) => in_time(until, self.publish(&entry)).await?,
+            Step::Publish(entry) => in_time(until, STORED, self.publish(&entry)).await?,
             Step::Retract(entry) => self.retract(&entry).await?,
             Step::AwaitPolicy(entry) => self.await_policy(&entry).await?,
         }
@@ -135,33 +135,6 @@ impl Steps {
     async fn release(&self, handle: &str) -> Result<(), Failure> {
         let ask = Ask::Release(vec![Release::Handle(self::handle(handle)?)]);
         self.ipam.ask(ask).await.map(|_| ()).map_err(|error| refused(&error))
-    }
-
-    /// An address whose connections cannot be ended is given to nobody: what policy let through for
-    /// another would be let through for it. The kernel walks all its connections for that, so those
-    /// who wait for their turn are done together.
-    async fn disconnect(&self, addresses: Vec<IpAddr>) -> Result<(), Failure> {
-        let (reply, done) = oneshot::channel();
-        self.ending.lock().unwrap_or_else(PoisonError::into_inner).push((addresses, reply));
-        let turn = self.turn.acquire().await;
-        let waiting =
-            std::mem::take(&mut *self.ending.lock().unwrap_or_else(PoisonError::into_inner));
-        if !waiting.is_empty() {
-            let (all, replies): (Vec<_>, Vec<_>) = waiting.into_iter().unzip();
-            let (all, network) = (all.concat(), Arc::clone(&self.network));
-            let ended = blocking(move || network.disconnect(&all)).await.and_then(|ended| {
-                ended.map_err(|error| {
-                    let text = format!("cannot end connections that addresses had before: {error}");
-                    Failure::new(Cause::Kernel, text)
-                })
-            });
-            for reply in replies {
-                // Who asked may be gone with the daemon.
-                let _ = reply.send(ended.clone());
-            }
-        }
-        drop(turn);
-        done.await.unwrap_or_else(|_| Err(stopping()))
     }
 
     async fn attach(&self, entry: &Entry) -> Result<(), Failure> {
@@ -276,6 +249,61 @@ impl Steps {
     }
 }
 
+/// Addresses whose connections are to be ended, and who waits for that.
+type Ending = (Vec<IpAddr>, oneshot::Sender<Result<(), Failure>>);
+
+/// Ends the connections of addresses. An address for which that fails is given to nobody: what policy
+/// let through for another would be let through for it.
+///
+/// The kernel walks all its connections for that, so those who wait for their turn are done together;
+/// and whoever waits no longer has begun what others wait for.
+#[derive(Debug)]
+pub(super) struct Endings {
+    network: Arc<dyn Network>,
+    /// What is done with the next walk.
+    pub(super) waiting: Mutex<Vec<Ending>>,
+    /// Held by who walks.
+    turn: Semaphore,
+}
+
+impl Endings {
+    pub(super) fn new(network: Arc<dyn Network>) -> Self {
+        Self { network, waiting: Mutex::default(), turn: Semaphore::new(1) }
+    }
+
+    /// Ends them, also if nobody waits for it any more.
+    pub(super) async fn end(self: Arc<Self>, addresses: Vec<IpAddr>) -> Result<(), Failure> {
+        let (reply, done) = oneshot::channel();
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push((addresses, reply));
+        let walk = tokio::spawn(async move { self.walk().await });
+        match done.await {
+            Ok(ended) => ended,
+            Err(_) => joined(walk).await.and_then(|()| Err(stopping())),
+        }
+    }
+
+    async fn walk(&self) {
+        let _turn = self.turn.acquire().await;
+        let waiting =
+            std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        if waiting.is_empty() {
+            return;
+        }
+        let (all, replies): (Vec<_>, Vec<_>) = waiting.into_iter().unzip();
+        let (all, network) = (all.concat(), Arc::clone(&self.network));
+        let ended = blocking(move || network.disconnect(&all)).await.and_then(|ended| {
+            ended.map_err(|error| {
+                let text = format!("cannot end connections that addresses had before: {error}");
+                Failure::new(Cause::Kernel, text)
+            })
+        });
+        for reply in replies {
+            // Who asked may wait no longer.
+            let _ = reply.send(ended.clone());
+        }
+    }
+}
+
 /// What is asked of the allocator: one request, or one a family where only one of them is bound to
 /// pools.
 fn wants(wish: &Wish) -> Vec<(Want, Vec<String>)> {
@@ -367,14 +395,16 @@ fn handle(text: &str) -> Result<Handle, Failure> {
     Handle::try_from(text).map_err(|error| Failure::invalid("attachment", error.to_string()))
 }
 
+/// After `until` it is left alone, and what did not happen is said.
 async fn in_time<T>(
     until: Option<Instant>,
+    what: &str,
     step: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
     let Some(until) = until else { return step.await };
     match timeout_at(until, step).await {
         Ok(result) => result,
-        Err(_) => Err(Failure::new(Cause::Later, "the datastore did not answer in time")),
+        Err(_) => Err(Failure::new(Cause::Later, format!("{what} in time"))),
     }
 }
 
@@ -382,7 +412,12 @@ async fn in_time<T>(
 pub(super) async fn blocking<T: Send + 'static>(
     call: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Failure> {
-    match tokio::task::spawn_blocking(call).await {
+    joined(tokio::task::spawn_blocking(call)).await
+}
+
+/// What a task came to; its panic is ours.
+async fn joined<T>(task: JoinHandle<T>) -> Result<T, Failure> {
+    match task.await {
         Ok(result) => Ok(result),
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),

@@ -70,7 +70,7 @@ pub(super) struct Task {
     callers: BTreeMap<CallId, Caller>,
     next_call: u64,
     /// ADDs that came before it was known how large packets may be, in the order asked.
-    early: VecDeque<Early>,
+    early: VecDeque<Asked>,
     work: JoinSet<Ended>,
     /// Addresses of attachments, and of endpoints applied by hand, with their links.
     attached: BTreeMap<IpAddr, String>,
@@ -84,8 +84,8 @@ pub(super) struct Task {
     started: Instant,
 }
 
-/// An ADD that waits for the MTU.
-struct Early {
+/// An ADD.
+struct Asked {
     call: CallId,
     id: AttachmentId,
     spec: Box<Spec>,
@@ -286,12 +286,11 @@ impl Task {
                     spec.mtu = there.or(self.mtu_settled.then_some(self.mtu)).unwrap_or_default();
                 }
                 let call = self.waits(caller("add"));
-                match endpoint::can_be(&id, &spec, &self.steps.node) {
-                    Ok(()) if spec.mtu == 0 => {
-                        let until = since + PATIENCE;
-                        self.early.push_back(Early { call, id, spec, until });
-                    }
-                    Ok(()) => self.act(Input::Add { call, id, spec }),
+                let can_be = endpoint::can_be(&id, &spec, &self.steps.node);
+                let add = Asked { call, id, spec, until: since + PATIENCE };
+                match can_be {
+                    Ok(()) if add.spec.mtu == 0 => self.early.push_back(add),
+                    Ok(()) => self.add(add),
                     Err(failure) => self.answer(call, Err(failure)),
                 }
             }
@@ -315,6 +314,11 @@ impl Task {
         }
     }
 
+    fn add(&mut self, Asked { call, id, spec, until }: Asked) {
+        let until = until.saturating_duration_since(self.started);
+        self.act(Input::Add { call, id, spec, until });
+    }
+
     /// ADDs that cannot wait any longer for news of the cluster.
     fn expire(&mut self) {
         let now = Instant::now();
@@ -325,7 +329,7 @@ impl Task {
     }
 
     /// Answers some of the ADDs that wait for the MTU.
-    fn give_up(&mut self, which: impl Fn(&Early) -> bool, why: &str) {
+    fn give_up(&mut self, which: impl Fn(&Asked) -> bool, why: &str) {
         let (over, left): (VecDeque<_>, VecDeque<_>) =
             std::mem::take(&mut self.early).into_iter().partition(which);
         self.early = left;
@@ -365,9 +369,10 @@ impl Task {
                 }
                 self.mtu_settled |= settled;
                 if self.mtu_settled {
-                    for Early { call, id, mut spec, .. } in std::mem::take(&mut self.early) {
-                        spec.mtu = mtu;
-                        self.act(Input::Add { call, id, spec });
+                    self.expire();
+                    for mut add in std::mem::take(&mut self.early) {
+                        add.spec.mtu = mtu;
+                        self.add(add);
                     }
                 }
             }

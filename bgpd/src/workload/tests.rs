@@ -28,6 +28,9 @@ struct DoubleState {
     broken: bool,
     /// Whose connections were ended, in order; the link of the address, where it has one.
     ended: Vec<(IpAddr, Option<String>)>,
+    /// How many walks for that were begun; those after so many take long.
+    walks: usize,
+    swift: Option<usize>,
 }
 
 impl Double {
@@ -59,6 +62,17 @@ impl Network for Double {
     }
 
     fn disconnect(&self, addresses: &[IpAddr]) -> std::io::Result<()> {
+        let walk = self.with(|state| {
+            state.walks += 1;
+            state.walks
+        });
+        // Not for ever: a test that fails has to end.
+        for _ in 0..40_000 {
+            if self.with(|state| state.swift.is_none_or(|swift| walk <= swift)) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
         self.with(|state| {
             for address in addresses {
                 let link = state.routes.get(address).cloned();
@@ -286,6 +300,62 @@ fn while_the_datastore_is_away_an_add_fails_in_time_and_a_delete_succeeds() {
         assert!(since.elapsed() < Duration::from_secs(20), "{:?}", since.elapsed());
         assert!(daemon.delete("c1").await);
         assert_eq!(world.links(), 0);
+    });
+}
+
+#[test]
+fn while_the_kernel_is_long_about_connections_an_add_fails_and_nothing_is_left() {
+    run(async {
+        let world = World::new().await;
+        let daemon = world.start();
+        world.kernel.with(|state| state.swift = Some(0));
+        // A busy machine may not come as far.
+        let mut error = daemon.add("c1").await.expect_err("it takes too long");
+        while !error.text.contains("connections") {
+            assert_eq!(error.cause, Cause::Later, "{error}");
+            error = daemon.add("c1").await.expect_err("it takes too long");
+        }
+        assert_eq!((error.cause, world.links()), (Cause::Later, 0));
+        assert_eq!(daemon.held().await, 1, "not before its connections are ended");
+        world.kernel.with(|state| state.swift = None);
+        daemon.settled().await;
+        assert_eq!((world.endpoints().await, daemon.held().await), (0, 0));
+    });
+}
+
+#[test]
+fn who_waits_no_longer_takes_no_turn_from_others() {
+    run(async {
+        let kernel = Arc::<Double>::default();
+        kernel.with(|state| state.swift = Some(0));
+        let endings = Arc::new(steps::Endings::new(kernel.clone()));
+        let end = |last| {
+            let address = IpAddr::from([10, 0, 0, last]);
+            tokio::spawn(Arc::clone(&endings).end(vec![address]))
+        };
+        let begun = async |walks| {
+            while kernel.with(|state| state.walks) < walks {
+                tokio::task::yield_now().await;
+            }
+        };
+        let first = end(1);
+        begun(1).await;
+        let (second, third) = (end(2), end(3));
+        while endings.waiting.lock().unwrap_or_else(PoisonError::into_inner).len() < 2 {
+            tokio::task::yield_now().await;
+        }
+        kernel.with(|state| state.swift = Some(1));
+        assert_eq!(first.await.expect("it ends"), Ok(()));
+        // The walk that both wait for.
+        begun(2).await;
+        second.abort();
+        assert!(second.await.is_err_and(|error| error.is_cancelled()));
+        kernel.with(|state| state.swift = None);
+        assert_eq!(third.await.expect("it ends"), Ok(()));
+        let mut ended = kernel.with(|state| state.ended.clone());
+        ended.sort();
+        assert_eq!(ended, [1, 2, 3].map(|last| (IpAddr::from([10, 0, 0, last]), None)));
+        assert_eq!(kernel.with(|state| state.walks), 2);
     });
 }
 

@@ -22,8 +22,8 @@ mod work;
 
 use work::{HalfMade, Work};
 
-/// How long an ADD may take for all that needs the datastore: it must fail within five seconds
-/// while that is away.
+/// How long an ADD may take from being asked, for all that needs the datastore or waits for others: it
+/// must fail within five seconds while that is away.
 pub const PATIENCE: Duration = Duration::from_millis(4500);
 /// The runtime is asked about what is older than this only: it may not have heard of the rest yet.
 pub const YOUNG: Duration = Duration::from_secs(60);
@@ -66,6 +66,9 @@ pub enum Input {
         id: AttachmentId,
         /// What is wanted.
         spec: Box<Spec>,
+        /// When it must have failed if it is not done, on the steady clock: [`PATIENCE`] after it
+        /// was asked, however long it was on its way here.
+        until: Duration,
     },
     /// DEL.
     Delete {
@@ -291,8 +294,7 @@ impl Desk {
     pub fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
         match input {
             Input::Load(entries, scene) => self.load(entries, &scene, out),
-            Input::Add { call, id, spec } => {
-                let until = now.steady.saturating_add(PATIENCE);
+            Input::Add { call, id, spec, until } => {
                 self.waiting.push_back(Waiting::Add { call, id, spec, until });
             }
             Input::Delete { call, id, asked } => {

@@ -46,7 +46,8 @@ impl Rig {
 
     fn add(&mut self, call: u64, container: &str, pod: Option<&str>) -> Vec<Output> {
         let spec = Box::new(spec(pod));
-        self.tell(Input::Add { call: CallId(call), id: id(container), spec })
+        let until = self.now.steady + PATIENCE;
+        self.tell(Input::Add { call: CallId(call), id: id(container), spec, until })
     }
 
     fn delete(&mut self, call: u64, container: &str) -> Vec<Output> {
@@ -282,7 +283,8 @@ fn further_interfaces_of_a_container_have_names_of_their_own() {
     rig.live(1, "c", Some("web"));
     let second = AttachmentId::new("net", "c", "net1").expect("it is one");
     let spec = Box::new(spec(Some("web")));
-    let out = rig.tell(Input::Add { call: CallId(2), id: second.clone(), spec });
+    let (call, until) = (CallId(2), PATIENCE);
+    let out = rig.tell(Input::Add { call, id: second.clone(), spec, until });
     rig.until(out, "");
     let names: BTreeSet<_> = rig.desk.entries().map(|entry| &entry.host_interface).collect();
     assert_eq!(names.len(), 2);
@@ -306,6 +308,25 @@ fn a_waiting_add_fails_in_time_and_says_what_it_waited_for() {
     let Some(Err(failure)) = answered(&out, 2) else { panic!("{out:?}") };
     assert_eq!(failure.cause, Cause::Later);
     assert!(failure.text.contains("it broke"), "{failure}");
+}
+
+#[test]
+fn an_add_that_was_long_on_its_way_has_only_what_is_left_of_its_time() {
+    let mut rig = Rig::default();
+    rig.now.steady = Duration::from_secs(4);
+    let until = PATIENCE;
+    let add = |call, container| {
+        let spec = Box::new(spec(Some("web")));
+        Input::Add { call: CallId(call), id: id(container), spec, until }
+    };
+    let out = rig.tell(add(1, "a"));
+    assert!(matches!(&out[..], [Output::Do { until: Some(of), .. }] if *of == until), "{out:?}");
+    // Also for its turn.
+    assert!(rig.tell(add(2, "b")).is_empty());
+    assert_eq!(rig.desk.next_deadline(), Some(until));
+    rig.now.steady = until;
+    let out = rig.tell(Input::Tick);
+    assert!(matches!(answered(&out, 2), Some(Err(failure)) if failure.cause == Cause::Later));
 }
 
 #[test]
@@ -413,6 +434,7 @@ fn an_address_that_another_attachment_has_is_not_taken_from_it() {
         call: CallId(call),
         id: id(container),
         spec: Box::new(spec),
+        until: PATIENCE,
     };
     // Before its link is made already.
     let out = rig.tell(add(1, "a", given("10.0.0.1")));

@@ -182,7 +182,8 @@ impl Sim {
                     });
                 }
                 let spec = Box::new(spec(pod.as_deref()));
-                self.tell(Input::Add { call, id, spec });
+                let until = self.now.steady + PATIENCE;
+                self.tell(Input::Add { call, id, spec, until });
             }
             3..5 => {
                 let (id, _) = self.someone();
