@@ -283,6 +283,8 @@ impl Task {
                 if spec.mtu == 0 {
                     // What is there keeps what it has; nobody has to know more to say it again.
                     let there = self.desk.entry(&id).map(|entry| entry.spec.mtu);
+                    // One that was written without it says nothing.
+                    let there = there.filter(|mtu| *mtu != 0);
                     spec.mtu = there.or(self.mtu_settled.then_some(self.mtu)).unwrap_or_default();
                 }
                 let call = self.waits(caller("add"));

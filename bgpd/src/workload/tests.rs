@@ -434,6 +434,33 @@ fn a_daemon_that_comes_again_keeps_what_was_live_and_works_off_the_spool() {
 }
 
 #[test]
+fn an_entry_that_does_not_know_its_mtu_makes_nobody_wait_who_does() {
+    run(async {
+        let world = World::new().await;
+        let mut plain = spec();
+        (plain.pod, plain.mode) = (None, Mode::Addresses);
+        plain.source = Source::Given(vec!["10.2.0.1".parse().expect("an address")]);
+        let left = Entry {
+            id: id("c1"),
+            state: State::Live,
+            created: 1,
+            spec: plain.clone(),
+            host_interface: String::new(),
+            addresses: vec!["10.2.0.1".parse().expect("an address")],
+        };
+        let (journal, _) = Journal::open(world.folder.path()).expect("it opens");
+        journal.record(left.clone()).await.expect("written");
+        drop(journal);
+        let daemon = world.start();
+        while daemon.workloads.look(|sight| sight.mtu).await == Some(0) {
+            tokio::task::yield_now().await;
+        }
+        let again = daemon.workloads.call(Call::Add(id("c1"), Box::new(plain))).await;
+        assert_eq!(again.expect("it is there"), Reply::Added(Box::new(left)));
+    });
+}
+
+#[test]
 fn an_endpoint_applied_by_hand_is_routed_and_announced_and_one_that_is_left_over_goes() {
     run(async {
         let world = World::new().await;
