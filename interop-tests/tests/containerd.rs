@@ -1,7 +1,10 @@
 //! A real container runtime: containerd starts and stops pods through the CNI plugin, as a kubelet
 //! would have it.
 
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Result, ensure};
 use interop_tests::cri::{Client, Pod};
@@ -48,6 +51,38 @@ fn containerd_starts_and_stops_pods_through_the_plugin() -> Result<()> {
         let removed = client.remove_all().await;
         played.and(removed)
     })
+}
+
+#[test]
+fn a_runtime_that_dies_over_a_pod_it_has_only_begun_leaves_no_namespace() -> Result<()> {
+    if !have_root("a_runtime_that_dies_over_a_pod_it_has_only_begun_leaves_no_namespace") {
+        return Ok(());
+    }
+    let mut lab = Lab::new("cri-begun")?;
+    let node = lab.host("n")?;
+    let mut margay = Margay::new(&node, "[datastore]\ntype = \"embedded\"\n");
+    margay.set_node_keys("register = false\n");
+    margay.start()?;
+    let containerd = Containerd::start(&margay)?;
+    let dir = node.dir().join("containerd");
+    let below = format!("{}/", dir.display());
+    let mounts = || -> Result<Vec<String>> {
+        let mounts = fs::read_to_string("/proc/self/mounts")?;
+        let points = mounts.lines().filter_map(|line| line.split(' ').nth(1));
+        Ok(points.filter(|point| point.starts_with(&below)).map(str::to_owned).collect())
+    };
+    // The plugin waits for an answer; its pod has a namespace, and no bundle yet.
+    margay.daemon()?.pause()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let client = runtime.block_on(Client::connect(&containerd))?;
+    let begun = runtime.spawn(async move { client.run("web", IMAGE).await });
+    until("a pod has its namespace", PATIENCE, || {
+        Ok(mounts()?.iter().any(|point| point.contains("/netns/")))
+    })?;
+    drop(containerd);
+    ensure!(runtime.block_on(begun)?.is_err(), "nobody attached it");
+    ensure!(mounts()?.is_empty(), "{:?}", mounts()?);
+    Ok(())
 }
 
 /// Pods come and go, and so does the daemon.

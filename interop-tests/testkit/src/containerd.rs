@@ -12,15 +12,9 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::{
-    Daemon, Margay,
-    lab::{ip, succeeded},
-    margay::bin,
-    sys,
-    wait::until,
-};
+use crate::{Daemon, Margay, lab::succeeded, margay::bin, sys, wait::until};
 
 /// The image that every pod can be made of: busybox.
 pub const IMAGE: &str = "docker.io/margay/pod:1";
@@ -180,13 +174,6 @@ fn end(bundle: &Path) {
     if let Some(socket) = socket.trim().strip_prefix("unix://") {
         let _ = fs::remove_file(socket);
     }
-    let spec = fs::read(bundle.join("config.json")).unwrap_or_default();
-    let spec: Value = serde_json::from_slice(&spec).unwrap_or_default();
-    let namespaces = spec["linux"]["namespaces"].as_array().into_iter().flatten();
-    let paths = namespaces.filter_map(|one| one["path"].as_str());
-    for name in paths.filter_map(|path| path.rsplit_once("/netns/")).map(|(_, name)| name) {
-        let _ = ip(&["netns", "del", name]);
-    }
     // What the runtime remembers of calls of plugins.
     let cache = Path::new("/var/lib/cni/results");
     for entry in fs::read_dir(cache).into_iter().flatten().flatten() {
@@ -206,13 +193,15 @@ fn processes() -> impl Iterator<Item = (u32, String)> {
 
 fn configuration(dir: &Path) -> String {
     let at = dir.display();
-    // Without CAP_SYS_RESOURCE a container's oom score cannot be lowered.
+    // Without CAP_SYS_RESOURCE a container's oom score cannot be lowered. A pod has its namespace
+    // before anything else: only what is mounted below our folder is found by `clear` even then.
     format!(
         "version = 2\nroot = \"{at}/root\"\nstate = \"{at}/state\"\n\
          [grpc]\naddress = \"{at}/c.sock\"\n\
          [plugins.\"io.containerd.internal.v1.opt\"]\npath = \"{at}/opt\"\n\
          [plugins.\"io.containerd.grpc.v1.cri\"]\n\
          sandbox_image = \"{IMAGE}\"\nrestrict_oom_score_adj = true\n\
+         netns_mounts_under_state_dir = true\n\
          [plugins.\"io.containerd.grpc.v1.cri\".cni]\n\
          bin_dir = \"{at}/bin\"\nconf_dir = \"{at}/net.d\"\n\
          [plugins.\"io.containerd.grpc.v1.cri\".containerd]\nsnapshotter = \"native\"\n"
