@@ -1,9 +1,9 @@
 //! How soon a running daemon does what a resource says: `cargo run --profile lab -p margay-bgpd
 //! --example effect -- SOCKET [ROUNDS]`.
 //!
-//! Writes a BGPPeer, and waits until the daemon has its session, or tries to; then deletes it, and
-//! waits until it has not. Prints how long both took, and how many of the other sessions ended
-//! meanwhile. The daemon's node must speak BGP over IPv4.
+//! Writes a BGPPeer, and waits until the daemon has the peer, whether or not its session comes; then
+//! deletes it, and waits until it has not. Prints how long both took, and how many of the other
+//! sessions ended meanwhile. The daemon's node must speak BGP over IPv4. ROUNDS is 254 at most.
 
 use std::{
     collections::BTreeMap,

@@ -31,7 +31,7 @@ fn every_part_of_the_ipam_benchmark_comes_to_a_row_of_its_table() -> Result<()> 
         "| etcd: 32 callers | at least 500/s |",
         "| 20 nodes claim 100 blocks of one pool |",
         "| 50 nodes, one more: merge and diff | < 50 ms |",
-        "| a BGPPeer written, until its node has the session or has it no more | < 100 ms |",
+        "| a BGPPeer written, until the node has the peer or has it no more | < 100 ms |",
         "| 2 other sessions meanwhile | none ends |",
         "| 100 label sets, 10 selectors: a label set changed | < 100 µs |",
         "| 5 snapshots of 500 resources |",

@@ -80,7 +80,7 @@ fn killed_under_200k_routes_it_leaves_them_and_takes_them_over() -> Result<()> {
         ensure!(kernel::count_bgp_routes(&wire.near, Family::Ipv4)? == many);
         println!("{MANY} routes installed after {:.1} s", start.elapsed().as_secs_f32());
 
-        let monitor = Monitor::start(&wire.near)?;
+        let monitor = Monitor::start(&wire.near, &["route"])?;
         margay.kill()?;
         drop(session);
         ensure!(kernel::count_bgp_routes(&wire.near, Family::Ipv4)? == many, "routes died with it");
@@ -98,7 +98,7 @@ fn killed_under_200k_routes_it_leaves_them_and_takes_them_over() -> Result<()> {
         // A smaller table: what no longer exists is swept, and nothing else.
         margay.kill()?;
         drop(session);
-        let monitor = Monitor::start(&wire.near)?;
+        let monitor = Monitor::start(&wire.near, &["route"])?;
         margay.start()?;
         let mut session = Session::accept(&wire.far, &feed())?;
         play(&mut session, MANY - GONE)?;

@@ -10,6 +10,7 @@ use testkit::{
     Host, Lab, Margay,
     bgp::{Announcement, Family, Speaker},
     have_root,
+    kernel::Monitor,
     peer::{Bird, Peer},
     until,
 };
@@ -117,6 +118,8 @@ struct Facts {
     /// The peer behind the gateway, and what it announces.
     far: &'static str,
     gateway: &'static str,
+    /// The address of the node that workloads call.
+    called: &'static str,
     told: &'static str,
     session: &'static str,
 }
@@ -134,6 +137,7 @@ impl Facts {
                 node: "10.99.0.111",
                 far: "10.77.0.2",
                 gateway: "10.99.0.254",
+                called: "169.254.9.1",
                 told: "198.51.100.0/24",
                 session: "Node_10_77_0_2",
             },
@@ -146,6 +150,7 @@ impl Facts {
                 node: "fd99::111",
                 far: "fd77::2",
                 gateway: "fd99::254",
+                called: "fd99:9::1",
                 told: "2001:db8:100::/48",
                 session: "Node_fd77__2",
             },
@@ -164,8 +169,21 @@ impl Facts {
     fn reach(&self, host: &Host) -> Result<bool> {
         let route = host.ip(&[self.family, "route", "show", &self.far_prefix()])?;
         let own = host.ip(&[self.family, "addr", "show", "dev", "lo"])?;
-        let called = if self.family == "-4" { "169.254.9.1/32" } else { "fd99:9::1/128" };
-        Ok(route.contains(&format!("via {}", self.gateway)) && own.contains(called))
+        let called = format!(" {}/", self.called);
+        Ok(route.contains(&format!("via {}", self.gateway)) && own.contains(&called))
+    }
+
+    /// How often these two were taken away.
+    fn taken_away(&self, monitor: &Monitor) -> Result<(usize, usize)> {
+        let lines = monitor.deletions()?;
+        let of = |what: &str| {
+            let said = |line: &&String| {
+                let mut words = line.split_whitespace().filter_map(|word| word.split('/').next());
+                words.any(|word| word == what)
+            };
+            lines.iter().filter(said).count()
+        };
+        Ok((of(self.far), of(self.called)))
     }
 }
 
@@ -279,7 +297,8 @@ fn workloads_and_peers_behind_a_gateway_speak_bgp_with_their_node() -> Result<()
         Ok(block.and_then(|block| block.attribute("next_hop")) == Some("169.254.9.1"))
     })?;
 
-    // It dies: nothing is lost, and it comes again.
+    // It dies: nothing is lost, not even for a moment, and it comes again.
+    let monitor = Monitor::start(&a, &["address", "route"])?;
     margay.kill()?;
     for fact in &facts {
         ensure!(fact.reach(&a)?, "dead is safe: {}", fact.far);
@@ -288,13 +307,13 @@ fn workloads_and_peers_behind_a_gateway_speak_bgp_with_their_node() -> Result<()
     margay.start()?;
     for fact in &facts {
         for session in [fact.workload(), fact.session.to_owned()] {
-            until(&format!("{session} is up again"), SOON, || {
-                ensure!(fact.reach(&a)?, "it was taken away: {}", fact.far);
-                margay.established(&session)
-            })
-            .with_context(|| margay.log())?;
+            until(&format!("{session} is up again"), SOON, || margay.established(&session))
+                .with_context(|| margay.log())?;
         }
         until("it is reached as before", SOON, || Ok(b.pings(fact.service)))?;
+        ensure!(fact.reach(&a)?, "{} is reached as before", fact.far);
+        let taken = fact.taken_away(&monitor)?;
+        ensure!(taken == (0, 0), "taken away: {taken:?} {:?}", monitor.deletions()?);
     }
 
     // What is no peer any more has nothing left.
@@ -304,6 +323,10 @@ fn workloads_and_peers_behind_a_gateway_speak_bgp_with_their_node() -> Result<()
             let route = a.ip(&[fact.family, "route", "show", &fact.far_prefix()])?;
             let own = a.ip(&[fact.family, "addr", "show", "dev", "lo"])?;
             Ok(route.is_empty() && !own.contains("169.254.9.1") && !own.contains("fd99:9::1"))
+        })?;
+        until("that was heard", SOON, || {
+            let (route, address) = fact.taken_away(&monitor)?;
+            Ok(route > 0 && address > 0)
         })?;
         until("its network is withdrawn", SOON, || {
             Ok(next_hop(

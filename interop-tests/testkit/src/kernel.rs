@@ -76,7 +76,7 @@ fn parse(row: &Value, family: Family) -> KernelRoute {
     KernelRoute { prefix, kind, hops, metric: row["metric"].as_u64().unwrap_or_default() }
 }
 
-/// `ip monitor route` into a file, from now until it is dropped.
+/// `ip monitor` into a file, from now until it is dropped.
 #[derive(Debug)]
 pub struct Monitor {
     child: Child,
@@ -84,16 +84,16 @@ pub struct Monitor {
 }
 
 impl Monitor {
-    /// Starts listening on `host`.
+    /// Starts listening on `host` for what `ip` calls `objects`: `route`, `address`.
     ///
     /// # Errors
     /// When `ip` cannot be started.
-    pub fn start(host: &Host) -> Result<Self> {
+    pub fn start(host: &Host, objects: &[&str]) -> Result<Self> {
         let file = host.dir().join("monitor.out");
         let output = File::create(&file)?;
         let mut command = Command::new("ip");
         // A receive buffer for hundreds of thousands of changes.
-        command.args(["-rcvbuf", "268435456", "-o", "monitor", "route"]);
+        command.args(["-rcvbuf", "268435456", "-o", "monitor"]).args(objects);
         host.bind(&mut command)?;
         let child = command
             .stdin(Stdio::null())

@@ -13,6 +13,8 @@ use crate::{
 const BOUND: f64 = 100.0;
 /// Changes at full size.
 const ROUNDS: f64 = 100.0;
+/// Changes at most: each peer has its own address of 192.0.2.0/24.
+const MOST: f64 = 254.0;
 
 const CLUSTER: &str = "apiVersion: projectcalico.org/v3\nkind: BGPConfiguration\nmetadata:\n  name: \
                        default\nspec:\n  asNumber: 64513\n";
@@ -44,14 +46,14 @@ pub fn measure(scale: f64) -> Result<Vec<Row>> {
         let rows = rows.as_array().context("an array")?;
         Ok(rows.len() == 2 && rows.iter().all(|row| row["state"] == "Established"))
     })?;
-    let rounds = (ROUNDS * scale).ceil().max(3.0);
+    let rounds = rounds(scale);
     let arguments = [first.socket().display().to_string(), rounds.to_string()];
     let lines = run("effect", &arguments, Some(first.host()))?;
     let mut rows = Vec::new();
     for what in ["a BGPPeer written", "a BGPPeer deleted"] {
         let told = find(&lines, what)?;
         rows.push(Row {
-            what: format!("{what}, until its node has the session or has it no more"),
+            what: format!("{what}, until the node has the peer or has it no more"),
             mark: format!("< {BOUND} ms"),
             amount: format!("{} times, at most {:.1} ms", rounds, told.figure("max_ms")?),
             met: Some(told.figure("p99_ms")? < BOUND),
@@ -69,3 +71,11 @@ pub fn measure(scale: f64) -> Result<Vec<Row>> {
     });
     Ok(rows)
 }
+
+/// Changes at this size.
+fn rounds(scale: f64) -> f64 {
+    (ROUNDS * scale).ceil().clamp(3.0, MOST)
+}
+
+#[cfg(test)]
+mod tests;
