@@ -63,14 +63,14 @@ fn a_workload_reaches_the_host_and_another_workload_and_leaves_nothing() {
     net.ip("addr add 2001:db8::1/128 dev lo nodad");
     let [first, second] = &containers;
     for to in ["192.0.2.1", "2001:db8::1", "10.65.0.2", "fd00:65::2"] {
-        first.run(&format!("ping -c 1 -W 5 {to}"));
+        first.reaches(to);
     }
-    second.run("ping -c 1 -W 5 10.65.0.1");
+    second.reaches("10.65.0.1");
     net.ip("link show cali00000"); // still there
     // What a workload without our neighbour entry would ask: the host answers for the gateway.
     first.run("ip neigh del 169.254.1.1 dev eth0");
     net.ip("route add default dev lo");
-    first.run("ping -c 1 -W 5 192.0.2.1");
+    first.reaches("192.0.2.1");
     let learned = first.run("ip neigh show 169.254.1.1");
     assert!(learned.contains("ee:ee:ee:ee:ee:ee"), "{learned}");
     net.ip("route del default dev lo");

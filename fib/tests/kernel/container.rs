@@ -5,6 +5,8 @@ use std::process::Command;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
 
+use crate::net::until;
+
 type Job = Box<dyn FnOnce() + Send>;
 
 /// The namespace is gone when this is.
@@ -69,6 +71,14 @@ impl Container {
         let (ok, out) = self.try_run(line);
         assert!(ok, "{line}: {out}");
         out
+    }
+
+    /// Waits until an address answers. The kernel hears an IPv6 address of its own only a moment after
+    /// it was added.
+    pub fn reaches(&self, address: &str) {
+        until(&format!("{address} answers"), || {
+            self.try_run(&format!("ping -c 1 -W 1 {address}")).0
+        });
     }
 
     /// Reads a kernel setting inside.
