@@ -68,9 +68,16 @@ const CORE_MAY_USE: &[&str] = &[
     "toml",
 ];
 
-/// The only rooms that drive a runtime.
-const MAY_USE_TOKIO: &[&str] =
-    &["bgp-speaker", "margay-bgpd", "margay", "margay-cni", "margay-datastore", "margay-fib"];
+/// The only rooms that drive a runtime; the tests and the demo speak gRPC with containerd.
+const MAY_USE_TOKIO: &[&str] = &[
+    "bgp-speaker",
+    "margay-bgpd",
+    "margay",
+    "margay-cni",
+    "margay-datastore",
+    "margay-fib",
+    "interop-tests",
+];
 
 /// Workspace crate name -> its dependencies, without those for tests only.
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
