@@ -1,8 +1,27 @@
 //! What the benchmarks with marks share: a measurement, what is required of it, and the table of all.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, path::PathBuf};
+
+use anyhow::{Context, Result};
 
 use crate::docs;
+
+/// Where results go: those of different builds and sizes do not mix.
+///
+/// # Errors
+/// When the program does not know where it lies.
+pub fn folder(profile: &str, scale: f64) -> Result<PathBuf> {
+    let mut name = profile.to_owned();
+    if scale < 1.0 {
+        name += &format!("-{scale}");
+    }
+    if let Some(folder) = std::env::var_os("MARGAY_BENCH_DIR") {
+        return Ok(PathBuf::from(folder).join(name));
+    }
+    let me = std::env::current_exe()?;
+    let built = me.parent().context("this program lies nowhere")?;
+    Ok(built.join("../bench").join(name))
+}
 
 /// One measurement, and the mark it is held against if there is one.
 #[derive(Debug, Default)]

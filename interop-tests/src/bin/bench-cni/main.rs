@@ -7,7 +7,7 @@ mod pods;
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, ExitCode},
 };
 
@@ -66,7 +66,7 @@ fn run(options: &Options) -> Result<()> {
     }
     let text = marks::table(&rows, &options.profile, reference().as_slice());
     print!("\n{text}");
-    let folder = folder(options)?;
+    let folder = marks::folder(&options.profile, options.scale)?;
     fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
     let file = folder.join("cni.md");
     fs::write(&file, &text).with_context(|| format!("writing {}", file.display()))?;
@@ -87,18 +87,4 @@ fn reference() -> Option<String> {
     let output = query.output().ok().filter(|output| output.status.success())?;
     let version = String::from_utf8(output.stdout).ok()?;
     Some(format!("reference: bridge and host-local of containernetworking-plugins {version}"))
-}
-
-/// Results of different builds and sizes do not mix.
-fn folder(options: &Options) -> Result<PathBuf> {
-    let mut name = options.profile.clone();
-    if options.scale < 1.0 {
-        name += &format!("-{}", options.scale);
-    }
-    if let Some(folder) = std::env::var_os("MARGAY_BENCH_DIR") {
-        return Ok(PathBuf::from(folder).join(name));
-    }
-    let me = std::env::current_exe()?;
-    let built = me.parent().context("this program lies nowhere")?;
-    Ok(built.join("../bench").join(name))
 }

@@ -9,7 +9,7 @@ mod part;
 mod probe;
 mod report;
 
-use std::{fs, path::PathBuf, process::ExitCode};
+use std::{fs, process::ExitCode};
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
@@ -74,7 +74,7 @@ fn run(options: &Options) -> Result<bool> {
     }
     let text = report::text(&rows, &options.profile);
     print!("\n{text}");
-    let folder = folder(options)?;
+    let folder = interop_tests::marks::folder(&options.profile, options.scale)?;
     fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
     let file = folder.join("ipam.md");
     fs::write(&file, &text).with_context(|| format!("writing {}", file.display()))?;
@@ -94,18 +94,4 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Part>> {
     }
     let find = |name: &String| PARTS.iter().find(|part| part.name == name);
     names.iter().map(|n| find(n).with_context(|| format!("{n:?} is no part"))).collect()
-}
-
-/// Results of different builds and sizes do not mix.
-fn folder(options: &Options) -> Result<PathBuf> {
-    let mut name = options.profile.clone();
-    if options.scale < 1.0 {
-        name += &format!("-{}", options.scale);
-    }
-    if let Some(folder) = std::env::var_os("MARGAY_BENCH_DIR") {
-        return Ok(PathBuf::from(folder).join(name));
-    }
-    let me = std::env::current_exe()?;
-    let built = me.parent().context("this program lies nowhere")?;
-    Ok(built.join("../bench").join(name))
 }
