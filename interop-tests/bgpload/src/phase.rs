@@ -239,6 +239,7 @@ fn wait(
     };
     if let Some(seen) = kernel {
         figures.insert("fib_first_s".into(), seconds(seen.first));
+        figures.insert("fib_wrong_s".into(), seconds(seen.wrong.unwrap_or(begun)));
         figures.insert("fib_s".into(), seconds(seen.last));
     }
     failed

@@ -45,7 +45,10 @@ pub struct Watch {
 pub struct Seen {
     /// The first sampled prefix was as wanted.
     pub first: Instant,
-    /// All were.
+    /// The last time that one was found otherwise. What is later than this is the asking: each
+    /// question waits for the lock that the daemon's own changes to the table hold.
+    pub wrong: Option<Instant>,
+    /// All were as wanted.
     pub last: Instant,
 }
 
@@ -101,7 +104,7 @@ fn samples(plan: &Plan) -> Vec<(u32, u8)> {
 
 fn watch(samples: &[(u32, u8)], pid: u32, wish: Wish, stop: &AtomicBool) -> Option<Seen> {
     let mut netlink = Netlink::new();
-    let mut first = None;
+    let (mut first, mut wrong) = (None, None);
     for (address, length) in samples {
         while !match wish {
             Wish::Entries(_) => netlink.route(*address, true).is_some_and(|r| r.length == *length),
@@ -110,6 +113,7 @@ fn watch(samples: &[(u32, u8)], pid: u32, wish: Wish, stop: &AtomicBool) -> Opti
             if stop.load(Relaxed) {
                 return None;
             }
+            wrong = Some(Instant::now());
             thread::sleep(PAUSE);
         }
         first.get_or_insert_with(Instant::now);
@@ -125,5 +129,5 @@ fn watch(samples: &[(u32, u8)], pid: u32, wish: Wish, stop: &AtomicBool) -> Opti
             last = Instant::now();
         }
     }
-    Some(Seen { first: first.unwrap_or(last), last })
+    Some(Seen { first: first.unwrap_or(last), wrong, last })
 }

@@ -55,6 +55,7 @@ fn other_figures(scenario: &Scenario) -> Vec<Figure> {
         "9" => vec![figure("monitor s", phase, "seconds", 3)],
         "10" => vec![
             figure("first s", phase, "fib_first_s", 4),
+            figure("last wrong s", phase, "fib_wrong_s", 4),
             figure("monitor s", phase, "seconds", 3),
         ],
         "11" => vec![
