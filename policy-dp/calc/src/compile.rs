@@ -1,0 +1,298 @@
+//! The compiler that dataplanes share: section 9.3 of the reference.
+//!
+//! Addresses become classes, endpoints with the same policies share one program, and a program
+//! decides by rows of bits. A member that comes or goes moves one range to another class, and only
+//! a class that was not there before touches programs.
+
+mod classes;
+mod program;
+mod row;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use ipnet::IpNet;
+
+pub use classes::ClassId;
+pub use program::{Effect, Entry, Intervals, Program, ProgramKey, SideRows};
+pub use row::Row;
+
+use crate::{
+    Class, Deltas, Direction, Endpoint, EndpointId, Member, Outcome, Owner, Packet, PolicyId,
+    PortMember, Rule, State,
+};
+use classes::{Addresses, Number, Ports};
+use program::{Criterion, criteria};
+
+/// A [`State`], compiled and kept so.
+#[derive(Debug, Default)]
+pub struct Compiler {
+    state: State,
+    criteria: BTreeMap<Criterion, Known>,
+    numbers: Number,
+    addresses: Addresses,
+    ports: Ports,
+    programs: BTreeMap<ProgramKey, Program>,
+}
+
+/// A criterion that rules use.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    number: Number,
+    users: usize,
+}
+
+/// What a change of the state did to what was compiled.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Ranges of addresses whose class may have changed; `None`: there is no such range any more.
+    pub addresses: BTreeMap<IpNet, Option<ClassId>>,
+    /// Ports whose class changed; `None`: it is 0 now.
+    pub ports: BTreeMap<PortMember, Option<ClassId>>,
+    /// Classes of addresses whose rows are to be read again from every program.
+    pub address_classes: BTreeSet<ClassId>,
+    /// Classes of ports likewise.
+    pub port_classes: BTreeSet<ClassId>,
+    /// Programs that are new or compiled anew, and others than their rows of classes.
+    pub programs: BTreeSet<ProgramKey>,
+    /// Programs that no endpoint uses any more.
+    pub programs_removed: BTreeSet<ProgramKey>,
+}
+
+impl Compiler {
+    /// With nothing to enforce.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What is compiled.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The programs, by what endpoints share them for.
+    pub fn programs(&self) -> &BTreeMap<ProgramKey, Program> {
+        &self.programs
+    }
+
+    /// Every range of addresses with its class; longer ranges count before those around them.
+    pub fn ranges(&self) -> impl Iterator<Item = (IpNet, ClassId)> {
+        self.addresses.ranges()
+    }
+
+    /// Every port at an address that any rule names, with its class.
+    pub fn ports(&self) -> impl Iterator<Item = (PortMember, ClassId)> {
+        self.ports.members()
+    }
+
+    /// The class of an address.
+    pub fn class(&self, address: IpAddr) -> ClassId {
+        self.addresses.class(address)
+    }
+
+    /// What an endpoint's program of a class and direction is kept under.
+    pub fn key(endpoint: &Endpoint, class: Class, direction: Direction) -> ProgramKey {
+        ProgramKey {
+            direction,
+            tiers: endpoint.class(class).tiers(direction).clone(),
+            profiles: (class == Class::Normal).then(|| endpoint.profiles.clone()),
+        }
+    }
+
+    /// What the policies of an endpoint say to a packet; `None` if there is no such endpoint.
+    pub fn decide(
+        &self,
+        endpoint: &EndpointId,
+        class: Class,
+        direction: Direction,
+        packet: &Packet,
+    ) -> Option<Outcome> {
+        let endpoint = self.state.endpoints.get(endpoint)?;
+        let program = self.programs.get(&Self::key(endpoint, class, direction))?;
+        let port = |address: IpAddr, port: Option<u16>| {
+            let protocol = packet.protocol;
+            let named = port.map(|port| self.ports.class(PortMember { address, protocol, port }));
+            (self.addresses.class(address), named.unwrap_or_default())
+        };
+        let ports = packet.ports();
+        let (decision, steps) = program.decide(
+            packet,
+            port(packet.source, ports.map(|ports| ports.0)),
+            port(packet.destination, ports.map(|ports| ports.1)),
+        );
+        Some(Outcome { decision, steps })
+    }
+
+    /// Takes in a change of the state.
+    pub fn apply(&mut self, deltas: &Deltas) -> Changes {
+        let dirty = self.rewritten(deltas);
+        let (came, went) = self.count(deltas);
+        for (criterion, number) in went {
+            for member in self.members(&criterion) {
+                self.take(member, number);
+            }
+        }
+        for (id, delta) in &deltas.sets_changed {
+            let Some(known) = self.criteria.get(&Criterion::Set(*id)).copied() else { continue };
+            delta.removed.iter().for_each(|member| self.take(*member, known.number));
+            if came.iter().all(|(_, number)| *number != known.number) {
+                delta.added.iter().for_each(|member| self.give(*member, known.number));
+            }
+        }
+        self.state.apply(deltas);
+        for (criterion, number) in came {
+            for member in self.members(&criterion) {
+                self.give(member, number);
+            }
+        }
+        self.recompile(deltas, &dirty)
+    }
+
+    /// Owners whose rules are others now.
+    fn rewritten(&self, deltas: &Deltas) -> BTreeSet<Owner> {
+        let policies = deltas.policies.keys().chain(&deltas.policies_removed);
+        let profiles = deltas.profiles.keys().chain(&deltas.profiles_removed);
+        let policies = policies.cloned().map(Owner::Policy);
+        policies.chain(profiles.cloned().map(Owner::Profile)).collect()
+    }
+
+    /// Counts who uses which criterion. Gives those that nobody used before, and those that nobody
+    /// uses any more.
+    #[expect(clippy::type_complexity, reason = "two lists of the same")]
+    fn count(&mut self, deltas: &Deltas) -> (Vec<(Criterion, Number)>, Vec<(Criterion, Number)>) {
+        let mut change: BTreeMap<Criterion, isize> = BTreeMap::new();
+        let mut add = |rules: &[Rule], by: isize| {
+            for criterion in rules.iter().flat_map(criteria) {
+                *change.entry(criterion).or_insert(0) += by;
+            }
+        };
+        let is_enforced = |id: &&PolicyId| !id.is_staged();
+        for id in deltas.policies.keys().chain(&deltas.policies_removed).filter(is_enforced) {
+            for (state, by) in [(self.state.policies.get(id), -1), (deltas.policies.get(id), 1)] {
+                if let Some(policy) = state {
+                    add(&policy.ingress, by);
+                    add(&policy.egress, by);
+                }
+            }
+        }
+        for id in deltas.profiles.keys().chain(&deltas.profiles_removed) {
+            for (state, by) in [(self.state.profiles.get(id), -1), (deltas.profiles.get(id), 1)] {
+                if let Some(profile) = state {
+                    add(&profile.ingress, by);
+                    add(&profile.egress, by);
+                }
+            }
+        }
+        let (mut came, mut went) = (Vec::new(), Vec::new());
+        for (criterion, by) in change {
+            let known = self.criteria.entry(criterion.clone()).or_insert_with(|| {
+                self.numbers += 1;
+                Known { number: self.numbers, users: 0 }
+            });
+            let before = known.users;
+            known.users = before.saturating_add_signed(by);
+            let (number, after) = (known.number, known.users);
+            if before == 0 && after > 0 {
+                came.push((criterion.clone(), number));
+            }
+            if after == 0 {
+                self.criteria.remove(&criterion);
+                if before > 0 {
+                    went.push((criterion, number));
+                }
+            }
+        }
+        (came, went)
+    }
+
+    /// What a criterion holds.
+    fn members(&self, criterion: &Criterion) -> Vec<Member> {
+        match criterion {
+            Criterion::Nets(nets) => nets.iter().copied().map(Member::Net).collect(),
+            Criterion::Set(id) => self.state.sets.get(id).into_iter().flatten().copied().collect(),
+        }
+    }
+
+    fn give(&mut self, member: Member, number: Number) {
+        match member {
+            Member::Net(net) => self.addresses.insert(net, number),
+            Member::Port(port) => self.ports.insert(port, number),
+        }
+    }
+
+    fn take(&mut self, member: Member, number: Number) {
+        match member {
+            Member::Net(net) => self.addresses.remove(net, number),
+            Member::Port(port) => self.ports.remove(port, number),
+        }
+    }
+
+    /// Brings the programs up to date.
+    fn recompile(&mut self, deltas: &Deltas, dirty: &BTreeSet<Owner>) -> Changes {
+        let mut changes = Changes {
+            addresses: self.addresses.take_touched(),
+            ports: self.ports.take_touched(),
+            address_classes: self.addresses.table.take_touched(),
+            port_classes: self.ports.table.take_touched(),
+            ..Changes::default()
+        };
+        for (key, program) in &mut self.programs {
+            if uses(key, dirty) {
+                changes.programs.insert(key.clone());
+                continue;
+            }
+            for class in &changes.address_classes {
+                program.classify(*class, self.addresses.table.row(*class));
+            }
+            for class in &changes.port_classes {
+                program.classify_ports(*class, self.ports.table.row(*class));
+            }
+        }
+        if !deltas.endpoints.is_empty() || !deltas.endpoints_removed.is_empty() {
+            let endpoints = self.state.endpoints.values();
+            let wanted: BTreeSet<ProgramKey> = endpoints
+                .flat_map(|endpoint| {
+                    Class::ALL.iter().flat_map(move |class| {
+                        Direction::BOTH.map(|direction| Self::key(endpoint, *class, direction))
+                    })
+                })
+                .collect();
+            self.programs.retain(|key, _| {
+                let stays = wanted.contains(key);
+                if !stays {
+                    changes.programs.remove(key);
+                    changes.programs_removed.insert(key.clone());
+                }
+                stays
+            });
+            let new = wanted.into_iter().filter(|key| !self.programs.contains_key(key));
+            changes.programs.extend(new);
+        }
+        for key in &changes.programs {
+            let number =
+                |criterion: Criterion| self.criteria.get(&criterion).map(|known| known.number);
+            let mut program = Program::new(key, &self.state, &number);
+            for (class, row) in self.addresses.table.all() {
+                program.classify(class, Some(row));
+            }
+            for (class, row) in self.ports.table.all() {
+                program.classify_ports(class, Some(row));
+            }
+            self.programs.insert(key.clone(), program);
+        }
+        changes
+    }
+}
+
+/// Whether a program is made of any of these.
+fn uses(key: &ProgramKey, owners: &BTreeSet<Owner>) -> bool {
+    if owners.is_empty() {
+        return false;
+    }
+    let policies = key.tiers.iter().flat_map(|tier| &tier.policies);
+    let profiles = key.profiles.iter().flatten();
+    policies.into_iter().any(|id| owners.contains(&Owner::Policy(id.clone())))
+        || profiles.into_iter().any(|name| owners.contains(&Owner::Profile(name.clone())))
+}

@@ -1,0 +1,207 @@
+//! Policies of all kinds in one form.
+
+use margay_model::{
+    Key, ObjectMeta, Order, Resource, ResourceKey,
+    kinds::{
+        DEFAULT_TIER, PerformanceHint, PolicyType, Rule, StagedAction,
+        StagedKubernetesNetworkPolicySpec,
+    },
+    kubernetes,
+    selector::{Expression, scope},
+};
+
+use crate::{Class, Direction, PolicyId};
+
+/// A policy as it is wanted.
+#[derive(Debug, PartialEq)]
+pub(super) struct Wanted {
+    pub(super) id: PolicyId,
+    pub(super) place: Place,
+    pub(super) selects: Expression,
+    /// Whether it is computed though no local endpoint has it.
+    pub(super) everywhere: bool,
+    pub(super) ingress: Vec<Rule>,
+    pub(super) egress: Vec<Rule>,
+}
+
+/// All that decides where among the policies of an endpoint it stands.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Place {
+    pub(super) tier: String,
+    pub(super) order: Option<Order>,
+    pub(super) sort_text: String,
+    /// Whether it is a global one; others never apply to host endpoints.
+    pub(super) global: bool,
+    types: Vec<PolicyType>,
+    untracked: bool,
+    pre_dnat: bool,
+    on_forward: bool,
+}
+
+impl Wanted {
+    /// `None` for what is no policy, and for staged ones that would delete or do nothing.
+    pub(super) fn of(key: &ResourceKey, resource: Resource) -> Option<Self> {
+        let id = PolicyId::of(key)?;
+        Some(match resource {
+            Resource::NetworkPolicy(policy) => {
+                let spec = policy.spec;
+                let selects = scope::network_policy(&key.namespace, &spec);
+                let place = place(&id, spec.tier, spec.order, spec.types);
+                rules(id, place, selects, &spec.performance_hints, spec.ingress, spec.egress)
+            }
+            Resource::StagedNetworkPolicy(policy) => {
+                let spec = policy.spec;
+                is_computed(spec.staged_action)?;
+                let selects = scope::policy(
+                    Some(&key.namespace),
+                    spec.selector.as_ref(),
+                    None,
+                    spec.service_account_selector.as_ref(),
+                );
+                let place = place(&id, spec.tier, spec.order, spec.types);
+                rules(id, place, selects, &spec.performance_hints, spec.ingress, spec.egress)
+            }
+            Resource::GlobalNetworkPolicy(policy) => {
+                let spec = policy.spec;
+                let selects = scope::global_network_policy(&spec);
+                let place = Place {
+                    global: true,
+                    untracked: spec.do_not_track == Some(true),
+                    pre_dnat: spec.pre_dnat == Some(true),
+                    on_forward: spec.apply_on_forward == Some(true),
+                    ..place(&id, spec.tier, spec.order, spec.types)
+                };
+                rules(id, place, selects, &spec.performance_hints, spec.ingress, spec.egress)
+            }
+            Resource::StagedGlobalNetworkPolicy(policy) => {
+                let spec = policy.spec;
+                is_computed(spec.staged_action)?;
+                let selects = scope::policy(
+                    None,
+                    spec.selector.as_ref(),
+                    spec.namespace_selector.as_ref(),
+                    spec.service_account_selector.as_ref(),
+                );
+                let place = Place {
+                    global: true,
+                    untracked: spec.do_not_track == Some(true),
+                    pre_dnat: spec.pre_dnat == Some(true),
+                    on_forward: spec.apply_on_forward == Some(true),
+                    ..place(&id, spec.tier, spec.order, spec.types)
+                };
+                rules(id, place, selects, &spec.performance_hints, spec.ingress, spec.egress)
+            }
+            Resource::StagedKubernetesNetworkPolicy(policy) => {
+                is_computed(policy.spec.staged_action)?;
+                let spec = converted(&key.namespace, policy.spec)?;
+                let selects = scope::network_policy(&key.namespace, &spec);
+                let place = place(&id, spec.tier, spec.order, spec.types);
+                rules(id, place, selects, &[], spec.ingress, spec.egress)
+            }
+            _ => return None,
+        })
+    }
+
+    /// The namespace its rules are read in.
+    pub(super) fn namespace(&self) -> Option<&str> {
+        (!self.place.global).then(|| self.id.namespace())
+    }
+
+    /// Its rules of a direction, unless it does not govern that.
+    pub(super) fn rules(&self, direction: Direction) -> &[Rule] {
+        match direction {
+            _ if !self.place.governs(direction) => &[],
+            Direction::Ingress => &self.ingress,
+            Direction::Egress => &self.egress,
+        }
+    }
+}
+
+impl Place {
+    /// Whether it governs a direction; without types it governs both.
+    pub(super) fn governs(&self, direction: Direction) -> bool {
+        self.types.is_empty() || self.types.contains(&direction.policy_type())
+    }
+
+    /// Whether it stands in the list of a class and direction of an endpoint that it selects.
+    pub(super) fn is_in(&self, class: Class, direction: Direction, host: bool) -> bool {
+        let in_class = match class {
+            Class::Normal => !self.untracked && !self.pre_dnat,
+            Class::Forward => host && self.on_forward && !self.untracked && !self.pre_dnat,
+            Class::PreDnat => {
+                host && self.pre_dnat && !self.untracked && direction == Direction::Ingress
+            }
+            Class::Untracked => host && self.untracked,
+        };
+        in_class && self.governs(direction) && (self.global || !host)
+    }
+}
+
+fn place(
+    id: &PolicyId,
+    tier: Option<String>,
+    order: Option<Order>,
+    types: Vec<PolicyType>,
+) -> Place {
+    Place {
+        tier: tier.unwrap_or_else(|| DEFAULT_TIER.to_owned()),
+        order,
+        sort_text: id.sort_text(),
+        global: false,
+        types,
+        untracked: false,
+        pre_dnat: false,
+        on_forward: false,
+    }
+}
+
+fn rules(
+    id: PolicyId,
+    place: Place,
+    selects: Expression,
+    hints: &[PerformanceHint],
+    ingress: Vec<Rule>,
+    egress: Vec<Rule>,
+) -> Wanted {
+    let everywhere = hints.contains(&PerformanceHint::AssumeNeededOnEveryNode);
+    Wanted { id, place, selects, everywhere, ingress, egress }
+}
+
+fn is_computed(action: Option<StagedAction>) -> Option<()> {
+    match action.unwrap_or(StagedAction::Set) {
+        StagedAction::Set | StagedAction::Learn => Some(()),
+        StagedAction::Delete | StagedAction::Ignore => None,
+    }
+}
+
+/// What the policy of Kubernetes that is staged would become.
+fn converted(
+    namespace: &str,
+    spec: StagedKubernetesNetworkPolicySpec,
+) -> Option<margay_model::kinds::NetworkPolicySpec> {
+    let policy = kubernetes::NetworkPolicy {
+        api_version: None,
+        kind: None,
+        metadata: ObjectMeta::namespaced(namespace, "staged"),
+        spec: kubernetes::NetworkPolicySpec {
+            pod_selector: spec.pod_selector,
+            ingress: spec.ingress,
+            egress: spec.egress,
+            policy_types: spec.policy_types,
+        },
+        status: None,
+    };
+    let converted = kubernetes::Object::NetworkPolicy(Box::new(policy)).into_resource();
+    match converted.resource {
+        Some(Resource::NetworkPolicy(policy)) => Some(policy.spec),
+        _ => None,
+    }
+}
+
+/// The name of a resource that is no block and no lease.
+pub(super) fn resource_key(key: &Key) -> Option<&ResourceKey> {
+    match key {
+        Key::Resource(key) => Some(key),
+        Key::Block(_) | Key::NodeLease(_) => None,
+    }
+}

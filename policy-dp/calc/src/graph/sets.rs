@@ -1,0 +1,224 @@
+//! The sets that rules in use need, and who is in them.
+//!
+//! Every member is counted: two endpoints may share an address for a while. Of ranges that overlap
+//! only the outermost are shown, so that a set is one of ranges side by side.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::IpNet;
+use margay_model::selector::{Event, Index};
+
+use super::item::{Item, ItemId, Part};
+use crate::{Deltas, Member, SetDelta, SetId, resolve::Definition};
+
+#[derive(Debug, Default)]
+pub(super) struct Sets {
+    /// Which items belong to which set.
+    index: Index<SetId, ItemId>,
+    sets: BTreeMap<SetId, Set>,
+    /// Sets to be looked at in the next flush.
+    touched: BTreeSet<SetId>,
+}
+
+#[derive(Debug)]
+struct Set {
+    definition: Definition,
+    /// Rules that need it.
+    users: usize,
+    members: Counted,
+    /// Whether it was told of.
+    told: bool,
+    /// Members that may have come or gone since then, and whether they were shown.
+    before: BTreeMap<Member, bool>,
+}
+
+#[derive(Debug, Default)]
+struct Counted {
+    counts: BTreeMap<Member, u32>,
+    /// How many ranges of each length there are, of either family.
+    lengths: BTreeMap<(bool, u8), u32>,
+}
+
+impl Sets {
+    /// One more rule needs this set.
+    pub(super) fn acquire(
+        &mut self,
+        id: SetId,
+        definition: Definition,
+        items: &BTreeMap<ItemId, Item>,
+    ) {
+        if let Some(set) = self.sets.get_mut(&id) {
+            set.users += 1;
+            return;
+        }
+        self.touched.insert(id);
+        let mut members = Counted::default();
+        for event in self.index.set_selector(id, definition.expression().clone()) {
+            let Event::Started(_, item) = event else { continue };
+            let part = items.get(&item).map(|item| item.part.members(&definition));
+            part.into_iter().flatten().for_each(|member| members.add(member));
+        }
+        let set = Set { definition, users: 1, members, told: false, before: BTreeMap::new() };
+        self.sets.insert(id, set);
+    }
+
+    /// One rule less needs this set.
+    pub(super) fn release(&mut self, id: SetId) {
+        let Some(set) = self.sets.get_mut(&id) else { return };
+        set.users -= 1;
+        self.touched.insert(id);
+    }
+
+    /// Takes an item's part out of all sets it is in. It must be given back by
+    /// [`Sets::place`] or end by [`Sets::remove`].
+    pub(super) fn withdraw(&mut self, item: ItemId, part: &Part) {
+        let sets: Vec<_> = self.index.selectors_of(&item).copied().collect();
+        sets.into_iter().for_each(|id| self.change(id, part, false));
+    }
+
+    /// Puts an item where its labels belong. `withdrawn`: its part is in no set.
+    pub(super) fn place(
+        &mut self,
+        item: ItemId,
+        part: &Part,
+        labels: BTreeMap<String, String>,
+        withdrawn: bool,
+    ) {
+        let events = self.index.set_labels(item, labels);
+        if withdrawn {
+            let sets: Vec<_> = self.index.selectors_of(&item).copied().collect();
+            sets.into_iter().for_each(|id| self.change(id, part, true));
+            return;
+        }
+        for event in events {
+            match event {
+                Event::Started(id, _) => self.change(id, part, true),
+                Event::Stopped(id, _) => self.change(id, part, false),
+            }
+        }
+    }
+
+    /// Forgets an item whose part was withdrawn.
+    pub(super) fn remove(&mut self, item: ItemId) {
+        self.index.remove_labels(&item);
+    }
+
+    fn change(&mut self, id: SetId, part: &Part, add: bool) {
+        let Some(set) = self.sets.get_mut(&id) else { return };
+        for member in part.members(&set.definition) {
+            if set.told {
+                self.touched.insert(id);
+                if set.members.would_change(member, add) {
+                    set.members.remember(member, &mut set.before);
+                }
+            }
+            if add {
+                set.members.add(member);
+            } else {
+                set.members.take(member);
+            }
+        }
+    }
+
+    /// Tells what became of the sets since the last time.
+    pub(super) fn flush(&mut self, deltas: &mut Deltas) {
+        for id in std::mem::take(&mut self.touched) {
+            let Some(set) = self.sets.get_mut(&id) else { continue };
+            if set.users == 0 {
+                if set.told {
+                    deltas.sets_removed.insert(id);
+                }
+                self.sets.remove(&id);
+                self.index.remove_selector(&id);
+                continue;
+            }
+            if !set.told {
+                set.told = true;
+                deltas.sets_added.insert(id, set.members.shown());
+                continue;
+            }
+            let mut delta = SetDelta::default();
+            for (member, before) in std::mem::take(&mut set.before) {
+                match (before, set.members.shows(member)) {
+                    (false, true) => delta.added.insert(member),
+                    (true, false) => delta.removed.insert(member),
+                    _ => false,
+                };
+            }
+            if delta != SetDelta::default() {
+                deltas.sets_changed.insert(id, delta);
+            }
+        }
+    }
+}
+
+impl Counted {
+    fn add(&mut self, member: Member) {
+        let count = self.counts.entry(member).or_insert(0);
+        *count += 1;
+        if *count == 1
+            && let Some(length) = length(member)
+        {
+            *self.lengths.entry(length).or_insert(0) += 1;
+        }
+    }
+
+    fn take(&mut self, member: Member) {
+        let Some(count) = self.counts.get_mut(&member) else { return };
+        *count -= 1;
+        if *count > 0 {
+            return;
+        }
+        self.counts.remove(&member);
+        if let Some(length) = length(member)
+            && let Some(ranges) = self.lengths.get_mut(&length)
+        {
+            *ranges -= 1;
+            if *ranges == 0 {
+                self.lengths.remove(&length);
+            }
+        }
+    }
+
+    /// Whether one more or one less of a member makes a difference.
+    fn would_change(&self, member: Member, add: bool) -> bool {
+        self.counts.get(&member).copied().unwrap_or(0) == u32::from(!add)
+    }
+
+    /// Whether a member is there, and within no other.
+    fn shows(&self, member: Member) -> bool {
+        if !self.counts.contains_key(&member) {
+            return false;
+        }
+        let Member::Net(net) = member else { return true };
+        let v6 = matches!(net, IpNet::V6(_));
+        let shorter = self.lengths.range((v6, 0)..(v6, net.prefix_len()));
+        !shorter.into_iter().any(|((_, length), _)| {
+            let outer = IpNet::new(net.addr(), *length).map(|outer| Member::Net(outer.trunc()));
+            outer.is_ok_and(|outer| self.counts.contains_key(&outer))
+        })
+    }
+
+    fn shown(&self) -> BTreeSet<Member> {
+        self.counts.keys().copied().filter(|member| self.shows(*member)).collect()
+    }
+
+    /// Writes down whether a member, and all within it, are shown, unless that is known already.
+    fn remember(&self, member: Member, before: &mut BTreeMap<Member, bool>) {
+        before.entry(member).or_insert_with(|| self.shows(member));
+        if let Member::Net(net) = member {
+            let last = Member::Net(IpNet::from(net.broadcast()));
+            for (inner, _) in self.counts.range(member..=last) {
+                before.entry(*inner).or_insert_with(|| self.shows(*inner));
+            }
+        }
+    }
+}
+
+/// The family and the length of a range.
+fn length(member: Member) -> Option<(bool, u8)> {
+    match member {
+        Member::Net(net) => Some((matches!(net, IpNet::V6(_)), net.prefix_len())),
+        Member::Port(_) => None,
+    }
+}
