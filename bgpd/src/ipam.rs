@@ -27,7 +27,7 @@ use anyhow::{Context, Result};
 use ipnet::IpNet;
 use margay_datastore::{Lease, Store};
 use margay_ipam::{
-    Allocator, Answer, Ask, Grant, Handle, IpamError, NodeName, Now, Owner, UnixMillis,
+    Allocator, Answer, Ask, Elsewhere, Grant, Handle, IpamError, NodeName, Now, Owner, UnixMillis,
     allocator::Config,
 };
 use tokio::{
@@ -145,6 +145,15 @@ impl Sight<'_> {
     /// The nodes that were deleted while this daemon ran and whose daemons are dead.
     pub(crate) fn gone(&self) -> BTreeSet<NodeName> {
         self.allocator.gone(self.now.steady)
+    }
+
+    /// A node that exists, as addresses are taken for it; `Err` while that is not known.
+    pub(crate) fn elsewhere(&self, node: NodeName) -> Result<Option<Elsewhere>, IpamError> {
+        match self.cluster.pools_of(&node) {
+            Some(pools) => Ok(Some(Elsewhere::new(node, pools))),
+            None if self.nodes_known => Ok(None),
+            None => Err(IpamError::NotInSync),
+        }
     }
 
     /// The names of the pools that a namespace may not use.

@@ -230,8 +230,9 @@ fn what_cannot_be_is_refused_with_the_reason_and_what_to_do() -> Result<()> {
         ensure!(said.contains("already assigned to"), "{said}");
         let (_, said) = margay.refusal(&["ipam", "assign", "--pool", "red"])?;
         ensure!(said.contains("pool red does not exist"), "{said}");
-        let (_, said) = margay.refusal(&["ipam", "assign", "--node", "node2"])?;
-        ensure!(said.contains("run `margay ipam assign` on node2"), "{said}");
+        let (code, said) = margay.refusal(&["ipam", "assign", "--node", "node9"])?;
+        ensure!(code == 1 && said.contains("there is no Node named node9"), "{code}: {said}");
+        ensure!(said.contains("help: `margay get nodes` lists them"), "{said}");
         // Neither another block size, nor the same addresses under another name.
         let file = host.dir().join("wrong.yaml");
         for (wrong, why) in [
@@ -416,6 +417,107 @@ fn share(daemons: &mut [Margay]) -> Result<()> {
     ensure!(shown["handle"] == "second" && shown["node"] == "node3", "{shown}");
     check_clean(one)?;
     check_clean(two)
+}
+
+/// The block of the first address of an answer.
+fn block_of(rows: &Value) -> Result<String> {
+    Ok(rows[0]["block"].as_str().context("a block")?.to_owned())
+}
+
+/// Whether a daemon announces a prefix by itself.
+fn originates(margay: &Margay, prefix: &str) -> Result<bool> {
+    Ok(margay.best(prefix)?.is_some_and(|best| best["peer"].is_null()))
+}
+
+#[test]
+fn addresses_taken_for_another_node_are_out_of_its_blocks_and_its_daemon_goes_on_with_them()
+-> Result<()> {
+    if !have_root("addresses_taken_for_another_node_are_out_of_its_blocks") {
+        return Ok(());
+    }
+    let mut lab = Lab::new("ipamnode")?;
+    let cluster = Cluster::start(&mut lab)?;
+    let mut daemons = three(&mut lab, &cluster)?;
+    let result = elsewhere(&mut daemons);
+    lab.told(result, || logs(&daemons))
+}
+
+fn elsewhere(daemons: &mut [Margay]) -> Result<()> {
+    let [one, two, three] = daemons else { anyhow::bail!("three daemons") };
+    // BGP, so that blocks are announced. The third node is one without a daemon.
+    let bgp = "\n[bgp]\nasn = 64512\n";
+    for daemon in [&mut *one, &mut *two, &mut *three] {
+        daemon.reconfigure(&format!("{}{bgp}", daemon.config().to_owned()))?;
+    }
+    one.start()?;
+    two.start()?;
+    let nodes = ["node1", "node2", "node3"].map(node).concat();
+    until("etcd takes it", SOON, || {
+        Ok(one.apply(&(pool("blue", "10.20.0.0/24", 28) + &nodes)).is_ok())
+    })?;
+    one.text(&["ipam", "configure", "--ip-cooldown-seconds", "0"])?;
+    until("node2 is known", SOON, || {
+        let probe = ["ipam", "assign", "--node", "node2", "--handle", "probe"];
+        Ok(one.json(&probe).is_ok())
+    })?;
+    let sent = ["ipam", "assign", "--v4", "2", "--node", "node2", "--handle", "sent"];
+    let rows = one.json(&sent)?;
+    ensure!(rows[0]["node"] == "node2" && rows[1]["node"] == "node2", "{rows}");
+    let theirs = block_of(&rows)?;
+    // The block is the other one's own: announced there and nowhere else, and it goes on with it.
+    until("its daemon announces it", SOON, || originates(two, &theirs))?;
+    ensure!(!originates(one, &theirs)?, "it is not ours");
+    let own = two.json(&["ipam", "assign", "--handle", "own"])?;
+    ensure!(block_of(&own)? == theirs, "{own} is not out of {theirs}");
+    let again = one.json(&["ipam", "assign", "--node", "node2", "--handle", "again"])?;
+    ensure!(block_of(&again)? == theirs, "{again} is not out of {theirs}");
+
+    // Both at once for the same node: nothing twice, and nothing of anybody else's.
+    let got = Mutex::new(Vec::new());
+    thread::scope(|scope| -> Result<()> {
+        let ask = |daemon: &'_ Margay, who: &str| -> Result<()> {
+            for number in 0..12 {
+                let handle = format!("{who}{number}");
+                let rows =
+                    daemon.json(&["ipam", "assign", "--node", "node2", "--handle", &handle])?;
+                let address = rows[0]["address"].as_str().context("an address")?.to_owned();
+                got.lock().expect("nobody panics with it").push(address);
+            }
+            Ok(())
+        };
+        let (one, two) = (&*one, &*two);
+        let other = scope.spawn(move || ask(one, "one"));
+        ask(two, "two")?;
+        other.join().expect("no panic")
+    })?;
+    let got = got.into_inner().expect("nobody panics with it");
+    let distinct: BTreeSet<_> = got.iter().collect();
+    ensure!(got.len() == 24 && distinct.len() == 24, "{got:?}");
+    until("all see the same", SOON, || Ok(blocks(one)? == blocks(two)?))?;
+    ensure!(blocks(one)?.keys().collect::<Vec<_>>() == ["node2"], "{:?}", blocks(one)?);
+
+    // A node without a daemon: the second request, of whomever, finds the block of the first.
+    let first = block_of(&one.json(&["ipam", "assign", "--node", "node3", "--handle", "a"])?)?;
+    until("two has heard of it", SOON, || Ok(blocks(two)?.contains_key("node3")))?;
+    let second = two.json(&["ipam", "assign", "--node", "node3", "--handle", "b"])?;
+    ensure!(block_of(&second)? == first, "{second} is not out of {first}");
+    ensure!(!originates(one, &first)? && !originates(two, &first)?, "nobody is there");
+    // The settings hold for it, too.
+    let limits = ["--strict-affinity", "true", "--max-blocks-per-host", "1"];
+    one.text(&[&["ipam", "configure"][..], &limits].concat())?;
+    until("the limit is in force", SOON, || {
+        let (_, said) = one.refusal(&["ipam", "assign", "--v4", "15", "--node", "node3"])?;
+        Ok(said.contains("node node3 owns 1 blocks, the most maxBlocksPerHost allows"))
+    })?;
+    // Its daemon comes, and takes it on with what is held in it.
+    three.start()?;
+    until("its daemon announces it", SOON, || originates(three, &first))?;
+    let own = three.json(&["ipam", "assign", "--handle", "c"])?;
+    ensure!(block_of(&own)? == first, "{own} is not out of {first}");
+    let held =
+        three.json(&["ipam", "show", "--ip", second[0]["address"].as_str().unwrap_or("")])?;
+    ensure!(held["handle"] == "b" && held["node"] == "node3", "{held}");
+    [&*one, two, three].into_iter().try_for_each(check_clean)
 }
 
 #[test]

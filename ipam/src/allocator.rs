@@ -491,6 +491,7 @@ impl Allocator {
         self.look_at_ends(now);
         self.watched = self.watched.max(snapshot.at);
         self.in_sync = true;
+        self.look_at_orphans(now, &changed);
         self.confirm(now, out);
         self.announce(&changed, out);
     }
@@ -516,6 +517,7 @@ impl Allocator {
             self.watched = self.watched.max(change.revision);
         }
         self.view.settle(self.watched);
+        self.look_at_orphans(now, &changed);
         self.confirm(now, out);
         self.announce(&changed, out);
     }

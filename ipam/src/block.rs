@@ -160,9 +160,10 @@ impl Block {
         self.owner.as_ref()
     }
 
-    /// Whether it belongs to this very owner, node and instance.
+    /// Whether it belongs to this very owner, node and instance; to a node that is seen from
+    /// elsewhere belong the blocks of all its lives.
     pub fn is_owned_by(&self, owner: &Owner) -> bool {
-        self.owner.as_ref() == Some(owner)
+        self.owner.as_ref().is_some_and(|there| owner.includes(there))
     }
 
     /// What may be done with it.

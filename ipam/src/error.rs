@@ -230,7 +230,7 @@ impl IpamError {
             }
             Self::Taken { .. } => "`margay ipam show --ip` tells who has it".into(),
             Self::Affinity { .. } => {
-                "assign it on the node that owns the block, or set `strictAffinity: false`".into()
+                "assign it for the node that owns the block, or set `strictAffinity: false`".into()
             }
             Self::Block { .. } => "run `margay ipam check --fix`".into(),
             Self::Stale { .. } => "look again, then release it by its present handle".into(),

@@ -27,7 +27,7 @@ pub use allocator::Allocator;
 pub use block::{Block, BlockError, Handle, Held, Instance, NodeName, Ordinal, Owner};
 pub use error::{Consequence, IpamError};
 pub use net::Family;
-pub use plan::{Answer, Ask, Grant, Plan, Release, Request, Step, Want, World, plan};
+pub use plan::{Answer, Ask, Elsewhere, Grant, Plan, Release, Request, Step, Want, World, plan};
 pub use pool::{Pool, Pools, Reservations, Settings, Use};
 pub use time::{Now, UnixMillis};
 pub use view::View;

@@ -8,6 +8,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    sync::Arc,
 };
 
 use ipnet::IpNet;
@@ -49,6 +50,18 @@ pub struct World<'a> {
     pub now: UnixMillis,
 }
 
+impl<'a> World<'a> {
+    /// As it is for the node that a wish is about.
+    fn of(self, ask: &'a Ask) -> Self {
+        match ask {
+            Ask::Assign(Request { elsewhere: Some(there), .. }) => {
+                Self { host: &there.owner, pools: &there.pools, ..self }
+            }
+            _ => self,
+        }
+    }
+}
+
 /// What a request wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Want {
@@ -63,9 +76,34 @@ pub enum Want {
     Exactly(Vec<IpAddr>),
 }
 
+/// Another node than this daemon's own, as addresses are taken for it.
+///
+/// They come from the blocks it has, whatever its instance; a block claimed for it is adopted by its
+/// own daemon, at once or when there is one. What is live there without an assignment only its own
+/// daemon knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Elsewhere {
+    owner: Owner,
+    pools: Pools,
+}
+
+impl Elsewhere {
+    /// The node, and the pools with selectors evaluated for it.
+    pub fn new(node: NodeName, pools: Pools) -> Self {
+        Self { owner: Owner::elsewhere(node), pools }
+    }
+
+    /// The node.
+    pub fn node(&self) -> &NodeName {
+        &self.owner.node
+    }
+}
+
 /// A request for addresses: all of them or none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
+    /// For which node; `None`: the one it is asked of.
+    pub elsewhere: Option<Arc<Elsewhere>>,
     /// By which they will be released.
     pub handle: Handle,
     /// How many, or which.
@@ -97,6 +135,7 @@ impl Request {
     /// A request of a workload on this node for any addresses.
     pub fn any(handle: Handle, v4: usize, v6: usize) -> Self {
         Self {
+            elsewhere: None,
             handle,
             want: Want::Any { v4, v6 },
             pools: Vec::new(),
@@ -190,7 +229,7 @@ pub struct Step {
     /// The revision it was planned on; `None`: it must not exist.
     pub base: Option<Revision>,
     /// The block afterwards; `None`: it is deleted.
-    pub after: Option<std::sync::Arc<Block>>,
+    pub after: Option<Arc<Block>>,
 }
 
 impl Step {
@@ -240,11 +279,12 @@ pub struct Plan {
 ///
 /// `attempt` counts how often the claims of these wishes were lost before: it moves the place where
 /// the search for a free block begins, so that nodes that meet do not meet again.
-pub fn plan(world: World<'_>, asks: &[Ask], attempt: u32) -> Plan {
+pub fn plan<'a>(world: World<'a>, asks: &'a [Ask], attempt: u32) -> Plan {
     let mut draft = Draft::new(world);
     let outcomes = asks
         .iter()
         .map(|ask| {
+            draft.world = world.of(ask);
             draft.begin(matches!(ask, Ask::Assign(request) if request.total() > 1));
             let answer = match ask {
                 Ask::Assign(request) => assign::assign(&mut draft, request, attempt),

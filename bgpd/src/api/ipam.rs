@@ -6,7 +6,8 @@ use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
 use margay_datastore::Store;
 use margay_ipam::{
-    Answer, Ask, Consequence, Handle, IpamError, Release, Request, Settings, Use, Want,
+    Answer, Ask, Consequence, Elsewhere, Handle, IpamError, NodeName, Release, Request, Settings,
+    Use, Want,
     check::{Facts, check},
     show::{self, AddressRow, UseRow},
 };
@@ -55,24 +56,23 @@ impl Ipam {
         self.ipam()?.ask(ask).await.map_err(|error| refused(&error))
     }
 
-    /// The own node, or why it is another's business.
-    async fn own_node(&self, node: &str) -> Result<(), Status> {
+    /// The node a request is for, unless it is our own.
+    async fn elsewhere(&self, node: &str) -> Result<Option<Arc<Elsewhere>>, Status> {
         let ipam = self.ipam()?;
         if node.is_empty() || node == ipam.node().as_str() {
-            return Ok(());
+            return Ok(None);
         }
-        let name = node.to_owned();
-        let known =
-            ipam.look(move |sight| sight.nodes().is_none_or(|nodes| nodes.contains(name.as_str())));
-        if known.await.ok_or_else(unavailable)? {
-            Err(Status::failed_precondition(format!(
-                "addresses of node {node} are assigned by the daemon of that node, this is {}\n\
-                 help: run `margay ipam assign` on {node}",
-                ipam.node()
-            )))
-        } else {
-            Err(Status::not_found(format!("node {node} does not exist")))
-        }
+        let name = NodeName::try_from(node)
+            .map_err(|error| invalid_argument("node", error.to_string()))?;
+        let there = ipam.look(move |sight| sight.elsewhere(name)).await.ok_or_else(unavailable)?;
+        let there = there.map_err(|error| refused(&error))?.ok_or_else(|| {
+            Status::not_found(format!(
+                "there is no Node named {node}\n\
+                 help: `margay get nodes` lists them; `margay apply` a Node resource for one that \
+                 has no daemon yet"
+            ))
+        })?;
+        Ok(Some(Arc::new(there)))
     }
 }
 
@@ -83,7 +83,7 @@ impl ipam_server::Ipam for Ipam {
         call: Call<v1::AssignAddressesRequest>,
     ) -> Result<Response<v1::AssignAddressesResponse>, Status> {
         let request = call.into_inner();
-        self.own_node(&request.node).await?;
+        let elsewhere = self.elsewhere(&request.node).await?;
         let ipam = self.ipam()?;
         let want = want(&request)?;
         let use_ = match request.r#use.as_str() {
@@ -103,6 +103,7 @@ impl ipam_server::Ipam for Ipam {
         let namespace = request.namespace;
         let not_for_namespace = ipam.look(move |sight| sight.not_for_namespace(&namespace)).await;
         let ask = Ask::Assign(Request {
+            elsewhere,
             handle,
             want,
             pools: request.pools,

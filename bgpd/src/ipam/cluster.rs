@@ -102,6 +102,11 @@ impl Cluster {
         resources::pools(self.pools.values(), labels)
     }
 
+    /// The pools as they are for a node that exists; `None` for any other.
+    pub(super) fn pools_of(&self, node: &NodeName) -> Option<Pools> {
+        Some(resources::pools(self.pools.values(), self.nodes.get(node)?))
+    }
+
     /// The pools that a namespace may not use; one that is not known has no labels.
     pub(super) fn not_for_namespace(&self, namespace: &str) -> BTreeSet<String> {
         let none = Labels::new();

@@ -115,6 +115,7 @@ impl Steps {
         let mut addresses = Vec::new();
         for (want, pools) in wants(wish) {
             let ask = Ask::Assign(Request {
+                elsewhere: None,
                 handle: handle.clone(),
                 want,
                 pools,

@@ -43,7 +43,7 @@ pub struct AssignArgs {
     /// By which they are released together; one is made by default
     #[arg(long, value_name = "HANDLE")]
     pub handle: Option<String>,
-    /// For this node; it must be the daemon's own
+    /// For this node, which must have a Node resource; the daemon's own by default
     #[arg(long, value_name = "NODE")]
     pub node: Option<String>,
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::{Allocator, Asker, Scene};
 use crate::{gc::Collector, plan::Ask, time::Now};
 
@@ -14,6 +16,19 @@ impl Allocator {
     /// Something changed that may have left something behind: the collector looks soon.
     pub(super) fn look_soon(&mut self, now: Now) {
         self.next_collection = self.next_collection.min(now.steady.saturating_add(LEAST));
+    }
+
+    /// A block that came as this node's and is not yet ours, claimed for it by another one, is
+    /// adopted soon.
+    pub(super) fn look_at_orphans(&mut self, now: Now, changed: &[IpNet]) {
+        let host = &self.config.host;
+        let is_orphan = |cidr: &IpNet| {
+            let owner = self.view.block(*cidr).and_then(|(_, block)| block.owner());
+            owner.is_some_and(|owner| owner.node == host.node && owner != host)
+        };
+        if changed.iter().any(is_orphan) {
+            self.look_soon(now);
+        }
     }
 
     /// Asks for what the collector finds, twice in each grace and when a node stops counting as

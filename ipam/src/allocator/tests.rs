@@ -441,3 +441,33 @@ fn a_pool_that_is_full_is_said_at_once() {
     assert!(matches!(&answers[..], [(1, Err(IpamError::Full { .. }))]), "{answers:?}");
     assert!(!lab.has_commit());
 }
+
+#[test]
+fn a_block_that_another_node_claimed_for_this_one_is_adopted_soon() {
+    let mut lab = Lab::awake();
+    // The first look is over; the next would be in half the grace.
+    lab.pass(secs(1));
+    let there = Owner::elsewhere("n1".try_into().unwrap());
+    let cidr = "10.0.0.4/30".parse().unwrap();
+    let mut block = Block::new("a", cidr, there, lab.now.wall).unwrap();
+    let held = crate::block::Held {
+        handle: "web".try_into().unwrap(),
+        node: "n1".try_into().unwrap(),
+        serial: 0,
+        since: lab.now.wall,
+        attributes: BTreeMap::new().into(),
+    };
+    block.assign(1, &held, |_| false);
+    let txn = Txn::create(Key::Block(cidr), block.to_json(), crate::plan::index(&block));
+    lab.revision += 1;
+    lab.watch(&txn, Revision(lab.revision));
+    assert!(!lab.out.contains(&Output::Owned { block: cidr, ours: true }), "not ours yet");
+    assert!(lab.allocator.next_deadline().is_some_and(|at| at <= lab.now.steady + secs(1)));
+    lab.pass(secs(1));
+    let (ticket, _) = lab.commit();
+    lab.done(ticket);
+    assert!(lab.out.contains(&Output::Owned { block: cidr, ours: true }));
+    let (_, block) = lab.allocator.view().block(cidr).unwrap();
+    assert!(block.is_owned_by(&owner("n1", "one")));
+    assert_eq!(block.held_len(), 1, "with what is held in it");
+}

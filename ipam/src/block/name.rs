@@ -84,6 +84,14 @@ name!(
     "the instance id"
 );
 
+impl Instance {
+    /// Stands where the instance of a node is not known: in blocks that others claimed for it, until
+    /// its own daemon makes them its own. No daemon draws it for itself.
+    pub(crate) fn absent() -> Self {
+        Self("absent".into())
+    }
+}
+
 /// Who owns a block.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Owner {
@@ -91,6 +99,19 @@ pub struct Owner {
     pub node: NodeName,
     /// Which life of that node.
     pub instance: Instance,
+}
+
+impl Owner {
+    /// A node as others know it, whichever its life.
+    pub(crate) fn elsewhere(node: NodeName) -> Self {
+        Self { node, instance: Instance::absent() }
+    }
+
+    /// Whether what belongs to `other` is this owner's to assign from: its own, and of a node that
+    /// is seen from elsewhere whatever the node has.
+    pub(crate) fn includes(&self, other: &Self) -> bool {
+        self == other || (self.instance == Instance::absent() && self.node == other.node)
+    }
 }
 
 impl fmt::Display for Owner {

@@ -173,7 +173,7 @@ impl Search<'_, '_> {
             let Some(block) = self.draft.block(cidr) else { continue };
             match block.owner() {
                 None => leftover.push(cidr),
-                Some(owner) if owner != world.host => {
+                Some(owner) if !world.host.includes(owner) => {
                     let settled = block.claimed().age(world.now).is_some_and(|age| age >= SETTLED);
                     if settled && block.is_empty(world.now, cooldown) {
                         idle.push(cidr);

@@ -10,6 +10,8 @@ use crate::{
     view::Stored,
 };
 
+mod elsewhere;
+
 /// A cluster whose commits always happen.
 struct Lab {
     view: View,

@@ -46,7 +46,13 @@ fn one(seed: u64) {
             0..50 => {
                 let several = usize::try_from(1 + dice.below(3)).unwrap();
                 let addresses = if dice.chance(200) { several } else { 1 };
-                world.add_pod(node, &format!("pod{step}"), addresses);
+                let there = usize::try_from(dice.below(u64::try_from(nodes).unwrap())).unwrap();
+                // The daemon that is asked need not be that of the node, nor need that one live.
+                if dice.chance(200) && there != node {
+                    world.add_pod_elsewhere(node, there, &format!("pod{step}"), addresses);
+                } else {
+                    world.add_pod(node, &format!("pod{step}"), addresses);
+                }
             }
             50..80 => {
                 let pods: Vec<Handle> = world.nodes[node].pods.keys().cloned().collect();

@@ -86,6 +86,14 @@ pub fn assert_whole(world: &World, what: &str) {
             assert!(!overlap, "{what}: {} and {} overlap", a.cidr(), b.cidr());
         }
     }
+    for (_, block) in &blocks {
+        let Some(owner) = block.owner() else { continue };
+        let mut lives = world.nodes.iter().filter(|node| node.name == owner.node && node.exists);
+        // A name may have two daemons, of which one refuses to work.
+        let adopted = lives.clone().any(|node| node.instance == owner.instance);
+        let working = lives.any(|node| node.daemon.as_ref().is_some_and(|it| it.is_ready()));
+        assert!(adopted || !working, "{what}: {} is not adopted by {owner}", block.cidr());
+    }
     for node in &world.nodes {
         let Some(daemon) = &node.daemon else { continue };
         let stored: Vec<_> = blocks

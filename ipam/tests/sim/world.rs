@@ -4,12 +4,13 @@ use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, BinaryHeap},
     net::IpAddr,
+    sync::Arc,
     time::Duration,
 };
 
 use margay_ipam::{
-    Allocator, Answer, Ask, Handle, Instance, NodeName, Now, Owner, Pools, Release, Request,
-    Settings, UnixMillis,
+    Allocator, Answer, Ask, Elsewhere, Handle, Instance, NodeName, Now, Owner, Pools, Release,
+    Request, Settings, UnixMillis,
     allocator::{AskId, CommitEnd, Config, Counters, Event, Input, LeaseEnd, Output, Ticket},
     gc::Evidence,
 };
@@ -151,6 +152,8 @@ pub struct World {
     events: BTreeMap<u64, What>,
     next: u64,
     next_ask: u64,
+    /// Pods being added on another node than the one that is asked.
+    elsewhere: BTreeMap<AskId, usize>,
     pub commits: u64,
     /// What the commits sent were about, with their numbers.
     pub kinds: BTreeMap<&'static str, u64>,
@@ -161,6 +164,14 @@ pub struct World {
     pub retired: Counters,
     pub grace: Duration,
     pub ttl: Duration,
+}
+
+/// What a pod asks for.
+fn pod(name: &str, addresses: usize) -> Request {
+    let mut request = Request::any(Handle::try_from(name).unwrap(), addresses, 0);
+    request.attributes =
+        [("pod".to_owned(), name.to_owned()), ("namespace".to_owned(), "sim".to_owned())].into();
+    request
 }
 
 impl World {
@@ -177,6 +188,7 @@ impl World {
             events: BTreeMap::new(),
             next: 0,
             next_ask: 0,
+            elsewhere: BTreeMap::new(),
             commits: 0,
             kinds: BTreeMap::new(),
             crash: None,
@@ -291,12 +303,18 @@ impl World {
 
     /// A pod is to be set up; its answer is looked at when it comes.
     pub fn add_pod(&mut self, node: usize, name: &str, addresses: usize) {
-        let handle = Handle::try_from(name).unwrap();
-        let mut request = Request::any(handle.clone(), addresses, 0);
-        request.attributes =
-            [("pod".to_owned(), name.to_owned()), ("namespace".to_owned(), "sim".to_owned())]
-                .into();
-        self.ask_pod(node, handle, request);
+        let request = pod(name, addresses);
+        self.ask_pod(node, request.handle.clone(), request);
+    }
+
+    /// One node is asked for the addresses of a pod on another.
+    pub fn add_pod_elsewhere(&mut self, node: usize, there: usize, name: &str, addresses: usize) {
+        let other = Elsewhere::new(self.nodes[there].name.clone(), self.pools.clone());
+        let request = Request { elsewhere: Some(Arc::new(other)), ..pod(name, addresses) };
+        if self.nodes[node].daemon.is_some() {
+            self.elsewhere.insert(AskId(self.next_ask + 1), there);
+        }
+        self.ask_pod(node, request.handle.clone(), request);
     }
 
     pub fn ask_pod(&mut self, node: usize, handle: Handle, request: Request) {
@@ -487,7 +505,9 @@ impl World {
                     let addresses: Vec<IpAddr> = grants.iter().map(|g| g.address).collect();
                     self.assert_unused(&addresses);
                     self.assert_stored(&handle, &addresses);
-                    self.nodes[node].pods.insert(handle, addresses);
+                    let on = self.elsewhere.remove(&id).unwrap_or(node);
+                    assert!(grants.iter().all(|grant| grant.node == self.nodes[on].name));
+                    self.nodes[on].pods.insert(handle, addresses);
                 }
                 Ok(other) => panic!("an assign is answered with {other:?}"),
                 Err(error) => there.refused.push(error.to_string()),
