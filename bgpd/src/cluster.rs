@@ -18,7 +18,8 @@ use bgp_desired::{
     Desired,
     cluster::{Host, Merged, Remark, Resources, SecretRef, merge},
 };
-use margay_model::Resource;
+use bgp_speaker::Knowledge;
+use margay_model::{Key, Resource};
 use tokio::{
     sync::watch,
     time::{Interval, MissedTickBehavior, interval, timeout},
@@ -27,6 +28,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     ipam::OwnAddresses,
+    memory::{Memory, Recalled},
     mirror::{Mirror, News, Subscription},
 };
 
@@ -60,6 +62,14 @@ pub(crate) struct Cluster {
     look: Interval,
     /// What was told before.
     remarks: BTreeSet<Remark>,
+    /// What is kept for a start while the datastore is away; `None` where it is never away.
+    memory: Option<Memory>,
+    /// The resources as text, for the memory.
+    texts: BTreeMap<Key, Arc<str>>,
+    /// They are others than those that are kept.
+    texts_changed: bool,
+    /// What an earlier run was told last, until all has been heard.
+    recalled: Option<Recalled>,
 }
 
 impl Cluster {
@@ -84,7 +94,17 @@ impl Cluster {
             secrets: Secrets::new(),
             look,
             remarks: BTreeSet::new(),
+            memory: None,
+            texts: BTreeMap::new(),
+            texts_changed: false,
+            recalled: None,
         }
+    }
+
+    /// What is heard is to be kept here, for a start while the datastore is away. To be told before
+    /// anything is heard.
+    pub(crate) fn remember(&mut self, memory: Memory) {
+        self.memory = Some(memory);
     }
 
     /// Addresses that are to be announced one by one besides.
@@ -97,15 +117,37 @@ impl Cluster {
         self.resources_known && self.own.as_ref().is_none_or(|own| own.borrow().in_sync)
     }
 
-    /// Waits until all resources have been heard, at most so long.
+    /// How much of all that is known.
+    pub(crate) fn known(&self) -> Knowledge {
+        match &self.recalled {
+            _ if self.in_sync() => Knowledge::All,
+            Some(recalled) if recalled.resources.is_some() => Knowledge::Remembered,
+            Some(_) | None => Knowledge::Part,
+        }
+    }
+
+    /// Waits until all resources have been heard, at most so long; then an earlier run's are taken
+    /// for the time being.
     pub(crate) async fn hear(&mut self, patience: Duration) {
         let all = async {
             while !self.in_sync() {
                 self.changed().await;
             }
         };
-        if timeout(patience, all).await.is_err() {
-            warn!("starting without all of the cluster's resources: the datastore does not answer");
+        if timeout(patience, all).await.is_ok() {
+            return;
+        }
+        self.recalled = self.memory.as_ref().and_then(Memory::recall);
+        match &self.recalled {
+            Some(Recalled { own, .. }) => warn!(
+                blocks = own.blocks.len(),
+                "the datastore does not answer: starting with what the cluster said last"
+            ),
+            None => {
+                warn!(
+                    "starting without all of the cluster's resources: the datastore does not answer"
+                );
+            }
         }
     }
 
@@ -152,25 +194,55 @@ impl Cluster {
             relevant |= match news {
                 News::Reset => {
                     self.resources = Resources::default();
+                    self.texts.clear();
                     false
                 }
                 News::Resource(mirrored) => match Resource::decode(mirrored.text.as_bytes()) {
                     Ok(Resource::WorkloadEndpoint(endpoint))
                         if endpoint.spec.node.as_deref() != Some(&self.node) =>
                     {
-                        self.resources.remove(&endpoint.key())
+                        self.forget(&endpoint.key())
                     }
-                    Ok(resource) => self.resources.set(resource),
+                    Ok(resource) => {
+                        if self.memory.is_some() {
+                            self.texts.insert(resource.key(), mirrored.text);
+                            self.texts_changed = true;
+                        }
+                        self.resources.set(resource)
+                    }
                     Err(faults) => {
                         error!(err = %faults, "a resource cannot be read again");
                         false
                     }
                 },
-                News::Gone(key, _) => self.resources.remove(&key),
+                News::Gone(key, _) => self.forget(&key),
                 News::InSync(_) => !std::mem::replace(&mut self.resources_known, true),
             };
         }
         relevant && self.resources_known
+    }
+
+    /// A resource is gone; says whether it mattered.
+    fn forget(&mut self, key: &Key) -> bool {
+        self.texts_changed |= self.texts.remove(key).is_some();
+        self.resources.remove(key)
+    }
+
+    /// The resources to go by.
+    fn resources(&self) -> Option<&Resources> {
+        if self.resources_known {
+            return Some(&self.resources);
+        }
+        self.recalled.as_ref()?.resources.as_ref()
+    }
+
+    /// The own addresses to go by.
+    fn own(&self) -> OwnAddresses {
+        let own = self.own.as_ref().map(|own| own.borrow().clone()).unwrap_or_default();
+        match &self.recalled {
+            Some(recalled) if !own.in_sync => recalled.own.clone(),
+            Some(_) | None => own,
+        }
     }
 
     /// What the daemon should be, by this file. `address` is the host's highest; `in_force` is what
@@ -182,7 +254,7 @@ impl Cluster {
         in_force: &Desired,
     ) -> Merge {
         let none = Resources::default();
-        let own = self.own.as_ref().map(|own| own.borrow().clone()).unwrap_or_default();
+        let own = self.own();
         let mut borrowed = own.borrowed;
         if let Some(announced) = &self.announced {
             borrowed.extend(announced.borrow().iter());
@@ -200,7 +272,7 @@ impl Cluster {
             },
             policies: &in_force.policies,
         };
-        let merged = merge(file, if self.resources_known { &self.resources } else { &none }, &host);
+        let merged = merge(file, self.resources().unwrap_or(&none), &host);
         Merge { merged, secrets: secrets.into_inner() }
     }
 
@@ -214,6 +286,17 @@ impl Cluster {
             info!(subject = remark.subject, was = remark.text, "cluster: no longer so");
         }
         self.remarks = merged.remarks;
+        if self.in_sync() {
+            if self.recalled.take().is_some() {
+                info!("the datastore has answered: what the cluster says now is in force");
+            }
+            if let Some(memory) = &self.memory {
+                memory.keep_own(&self.own());
+                if std::mem::take(&mut self.texts_changed) {
+                    memory.keep_resources(self.texts.values());
+                }
+            }
+        }
     }
 
     /// What an operator must know of what is in force.

@@ -11,7 +11,7 @@ use std::{
 
 use bgp_core::rib::Install;
 use bgp_desired::{Desired, Fault, NexthopObjects, Parsed, Severity};
-use bgp_speaker::SpeakerConfig;
+use bgp_speaker::{Knowledge, SpeakerConfig};
 use margay_fib::{FibConfig, Link, Reach};
 
 const DEFAULT_FILE: &str = "/etc/margay/bgpd.toml";
@@ -134,8 +134,8 @@ pub(crate) fn reach(desired: &Desired) -> Reach {
     Reach { gateways, addresses }
 }
 
-/// `[bgp]` and the peers, for the speaker. `provisional`: more peers are to be heard of.
-pub(crate) fn speaker(desired: &Desired, router_id: Ipv4Addr, provisional: bool) -> SpeakerConfig {
+/// `[bgp]` and the peers, for the speaker. `known`: how much of what there is they are.
+pub(crate) fn speaker(desired: &Desired, router_id: Ipv4Addr, known: Knowledge) -> SpeakerConfig {
     SpeakerConfig {
         global: Arc::new(desired.global(router_id)),
         peers: desired.peers().iter().cloned().map(Arc::new).collect(),
@@ -144,7 +144,7 @@ pub(crate) fn speaker(desired: &Desired, router_id: Ipv4Addr, provisional: bool)
             Some(policy) => Install::Policy(Arc::clone(policy)),
             None => Install::All,
         },
-        provisional,
+        known,
         restarted: false,
     }
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use bgp_desired::Desired;
+use bgp_desired::{Backend, Desired};
 use bgp_speaker::{KernelEvents, Speaker, SpeakerHandle, Stop};
 use margay_fib::{Fib, FibEvent, FibHandle};
 use tokio::{
@@ -30,6 +30,7 @@ use crate::{
     ipam::Ipam,
     lock::StateLock,
     logging::Logging,
+    memory::Memory,
     mirror::Mirror,
     node::{self, Registrar, Standing},
     ready::Ready,
@@ -106,6 +107,11 @@ async fn serve(source: Source, desired: Desired, mut logging: Logging) -> Result
     };
     let heard = ipam.as_ref().map(|ipam| (&mirror, ipam.own()));
     let mut cluster = Cluster::new(Arc::clone(&name), desired.node.secrets_dir(), heard);
+    if let Backend::Etcd(etcd) = &desired.datastore.backend {
+        let (memory, writer) = Memory::new(&desired.node.state_dir, &name, etcd);
+        tasks.spawn(writer);
+        cluster.remember(memory);
+    }
     cluster.hear(CLUSTER_PATIENCE).await;
     let kernel_events = Arc::new(KernelEvents::default());
     let route_lock = RouteLock::take(&config::fib(&desired))?;
@@ -145,7 +151,7 @@ async fn serve(source: Source, desired: Desired, mut logging: Logging) -> Result
     };
     let router_id = router_id(&desired, address)?;
     let (running, restarted) = Running::begin(&desired.node.state_dir);
-    let mut config = config::speaker(&desired, router_id, !cluster.in_sync());
+    let mut config = config::speaker(&desired, router_id, cluster.known());
     config.restarted = restarted;
     cluster.settle(merge);
     let shards = available_parallelism().map_or(1, |cores| (cores.get() / 2).clamp(1, MAX_SHARDS));

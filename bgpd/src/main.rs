@@ -15,6 +15,7 @@ mod http;
 mod ipam;
 mod lock;
 mod logging;
+mod memory;
 mod metrics;
 mod mirror;
 mod node;

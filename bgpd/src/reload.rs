@@ -3,7 +3,7 @@
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use bgp_desired::{Desired, Step, diff, show};
-use bgp_speaker::{ByHand, SpeakerHandle};
+use bgp_speaker::{ByHand, Knowledge, SpeakerHandle};
 use margay_fib::FibHandle;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -271,12 +271,12 @@ impl Reloader {
                 self.route_lock = lock;
             }
         }
-        let provisional = !self.sources.cluster.in_sync();
+        let known = self.sources.cluster.known();
         self.fib.set_reach(config::reach(&new));
-        if !provisional {
+        if known == Knowledge::All {
             self.fib.reach_in_sync();
         }
-        self.speaker.apply(config::speaker(&new, self.router_id, provisional), by_hand).await;
+        self.speaker.apply(config::speaker(&new, self.router_id, known), by_hand).await;
         self.logging.set(new.node.log_level);
         publish(&self.desired, new);
         self.sources.cluster.settle(merge);

@@ -16,6 +16,11 @@ const MARK: &str = "running";
 /// Another one after each boot.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
+/// Which boot of the host this is; `None` where the kernel does not tell.
+pub(crate) fn boot() -> Option<String> {
+    fs::read_to_string(BOOT_ID).ok()
+}
+
 /// This process, as the next one will know it.
 #[derive(Debug)]
 pub(crate) struct Running {
@@ -25,7 +30,7 @@ pub(crate) struct Running {
 impl Running {
     /// Leaves the mark; whether there was one of this boot.
     pub(crate) fn begin(state_dir: &Path) -> (Self, bool) {
-        Self::begin_in(state_dir, fs::read_to_string(BOOT_ID).ok())
+        Self::begin_in(state_dir, boot())
     }
 
     fn begin_in(state_dir: &Path, boot: Option<String>) -> (Self, bool) {

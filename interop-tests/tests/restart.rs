@@ -1,18 +1,19 @@
 //! Graceful restart (RFC 4724) with real peers: whoever of the two is killed, or ends to come back,
 //! the other goes on by its routes, and forgets those that do not come again.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use anyhow::{Result, ensure};
 use interop_tests::{pair::SOON, wire::Wire};
 use serde_json::Value;
 use testkit::{
-    Host, Margay,
+    Host, Lab, Margay,
     bgp::{Announcement, Neighbor, Speaker},
+    etcd::Cluster,
     have_root,
     kernel::PROTOCOL,
     peer::{Bird, Frr, Peer},
-    until,
+    resources, until,
     wait::{holds, until_eq},
 };
 
@@ -214,4 +215,108 @@ fn with_frr_either_side_restarts_and_no_route_is_withdrawn() -> Result<()> {
         return Ok(());
     }
     play(Make::Frr, "restart-frr")
+}
+
+/// All that a node says of BGP stands in etcd; the switch restarts gracefully with it.
+#[test]
+fn a_node_that_comes_back_while_its_datastore_is_away_keeps_its_peers_and_its_blocks() -> Result<()>
+{
+    if !have_root(
+        "a_node_that_comes_back_while_its_datastore_is_away_keeps_its_peers_and_its_blocks",
+    ) {
+        return Ok(());
+    }
+    let mut lab = Lab::new("restartaway")?;
+    let mut etcd = Cluster::start_one(&mut lab)?;
+    let host = etcd.host(&mut lab, "a", 111)?;
+    let tor = etcd.host(&mut lab, "tor", 254)?;
+    let speaker = Speaker {
+        asn: 65001,
+        router_id: "10.99.0.254".into(),
+        neighbors: Vec::new(),
+        announcements: vec![Announcement::plain(THEIRS)],
+    };
+    let mut bird = Bird::new(&tor, speaker).with(
+        "protocol bgp x {\n local 10.99.0.254 as 65001; neighbor 10.99.0.111 as 64513;\n direct; \
+         connect delay time 1; connect retry time 2; error wait time 1, 2;\n graceful restart on; \
+         graceful restart time 120;\n ipv4 { import all; export where source = RTS_STATIC; };\n}\n",
+    );
+    let mut margay = Margay::new(&host, &etcd.datastore());
+    margay.set_node_keys("register = false\n");
+    margay.set_log_level("info");
+    let result = (|| {
+        bird.start()?;
+        margay.start()?;
+        let tor = "{peerIP: 10.99.0.254, asNumber: 65001, maxRestartTime: 120s}";
+        let documents = [
+            resources::asn(64513),
+            resources::pool("pods", "10.10.0.0/16"),
+            resources::node("a", "10.99.0.111/24", None),
+            resources::peer("tor", tor),
+        ];
+        until("etcd takes it", SOON, || Ok(margay.apply(&resources::all(&documents)).is_ok()))?;
+        let mut assigned = Value::Null;
+        until("an address", SOON, || {
+            let row = margay.json(&["ipam", "assign", "--handle", "one"]);
+            assigned = row.unwrap_or_default();
+            Ok(assigned[0]["block"].is_string())
+        })?;
+        let block = assigned[0]["block"].as_str().unwrap_or_default().to_owned();
+        let ours = vec![block.clone()];
+        let has = || -> Result<Vec<String>> {
+            Ok(bird.routes("protocol x")?.into_iter().map(|route| route.prefix).collect())
+        };
+        until_eq("the block there", SOON, &ours, has)?;
+        until_eq("their route here", SOON, &texts(&[THEIRS]), || unicast(&host))?;
+        let state = host.dir().join("state");
+        until("it is kept", SOON, || {
+            let read = |name: &str| fs::read_to_string(state.join(name)).unwrap_or_default();
+            let kept = read("last-resources.json");
+            Ok(read("last-own.json").contains(&block) && kept.contains("10.99.0.254"))
+        })?;
+
+        etcd.kill(0)?;
+        margay.kill()?;
+        let undisturbed = || {
+            let (there, here) = (has()?, unicast(&host)?);
+            let dropped = host.ip(&["route", "show", "type", "blackhole"])?;
+            ensure!(there == ours && here == texts(&[THEIRS]), "there {there:?}, here {here:?}");
+            ensure!(dropped.contains(&block), "the kernel has {dropped:?}");
+            Ok(true)
+        };
+        holds("all while we are dead", WHILE, undisturbed)?;
+        margay.start()?;
+        until("caught up", SOON * 3, || {
+            undisturbed()?;
+            Ok(margay.log().contains("caught up after the restart"))
+        })?;
+        let (peer, established) = ("Global_10_99_0_254", margay.established("Global_10_99_0_254")?);
+        ensure!(established, "{}", margay.peer(peer)?);
+        ensure!(margay.log().contains("starting with what the cluster said last"));
+        holds("all once it has caught up", LONGER, undisturbed)?;
+        // New addresses wait for the datastore.
+        let (_, said) = margay.refusal(&["ipam", "assign", "--handle", "two"])?;
+        ensure!(said.contains("error: "), "{said}");
+
+        // The datastore is back: nothing changes, and the session is the same.
+        etcd.start_member(0)?;
+        until("it assigns again", SOON * 2, || {
+            undisturbed()?;
+            Ok(margay.json(&["ipam", "assign", "--handle", "three"]).is_ok())
+        })?;
+        holds("all after that", WHILE, undisturbed)?;
+        let flaps = margay.peer(peer)?["flaps"].clone();
+        ensure!(flaps == 0, "the session fell {flaps} times");
+        // And what goes, goes.
+        margay.text(&["delete", "bgppeer", "tor"])?;
+        until_eq("nothing there", SOON, &Vec::new(), has)
+    })();
+    let logs = || vec![margay.log(), bird.log()];
+    lab.told(result, logs)
+}
+
+/// What the kernel forwards of what a peer told.
+fn unicast(host: &Host) -> Result<Vec<String>> {
+    let text = host.ip(&["route", "show", "type", "unicast", "proto", PROTOCOL])?;
+    Ok(text.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect())
 }

@@ -33,4 +33,4 @@ pub use metrics::{MessageKind, PeerCounters};
 pub use originate::AddedRoute;
 pub use peer::{AdminState, PeerStatus, TimersLeft, Transport};
 pub use shard::{RouteChange, ShardGauge};
-pub use speaker::{ByHand, Speaker, SpeakerConfig, Stop};
+pub use speaker::{ByHand, Knowledge, Speaker, SpeakerConfig, Stop};

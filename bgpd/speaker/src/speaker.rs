@@ -69,6 +69,19 @@ const MANY_SETS: usize = 10_000;
 /// is left in any shard.
 const RESTING_IDS: usize = 256;
 
+/// How much is known of who the peers are and what we originate. What a former process left in the
+/// kernel stays until it is all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Knowledge {
+    /// All there is.
+    All,
+    /// What a former process knew last: good enough to tell whose routes are to be waited for after
+    /// a restart.
+    Remembered,
+    /// A part: anybody may come.
+    Part,
+}
+
 /// What a speaker is to do.
 #[derive(Debug, Clone)]
 pub struct SpeakerConfig {
@@ -78,8 +91,8 @@ pub struct SpeakerConfig {
     pub peers: Vec<Arc<PeerConfig>>,
     /// What goes to the kernel.
     pub install: Install,
-    /// More peers are to be heard of: what a former process left in the kernel stays until then.
-    pub provisional: bool,
+    /// Whether more is to be heard of peers and of routes of our own.
+    pub known: Knowledge,
     /// A former process ended without a farewell, and the kernel went on forwarding: peers keep
     /// what we told them (RFC 4724). For the start only.
     pub restarted: bool,

@@ -14,7 +14,7 @@ use bgp_core::{
 };
 use bgp_packet::{Capability, Community, Family, HEADER_LEN, RefreshKind, end_of_rib, message};
 use bgp_speaker::{
-    AddedRoute, AdminState, ByHand, MessageKind, SpeakerConfig, SpeakerHandle, Stop,
+    AddedRoute, AdminState, ByHand, Knowledge, MessageKind, SpeakerConfig, SpeakerHandle, Stop,
 };
 use common::{
     End, PATIENCE, established, knows, net, peer,
@@ -252,7 +252,8 @@ fn graceful(end: &End, other: &End) -> PeerConfig {
 async fn after_a_restart_who_kept_nothing_hears_at_once_what_is_known() {
     let (a, b) = pair(161, &["10.161.0.0/16"], &["10.162.0.0/16"]);
     // Others wait for a minute: not all that there is has been heard.
-    let config = SpeakerConfig { restarted: true, provisional: true, ..a.config(vec![a.peer(&b)]) };
+    let config =
+        SpeakerConfig { restarted: true, known: Knowledge::Part, ..a.config(vec![a.peer(&b)]) };
     let (left, kernel) = a.start_with(config, 2).await;
     let (right, _) = b.start(vec![b.peer(&a)]).await;
     until("all routes and their end", async || {

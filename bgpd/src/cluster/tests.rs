@@ -141,3 +141,65 @@ async fn endpoints_of_other_nodes_are_left_out() {
     let of = |cluster: &Cluster, node: &str| cluster.resources.workloads(node).count();
     assert_eq!((of(&cluster, "a"), of(&cluster, "b")), (1, 0));
 }
+
+#[tokio::test]
+async fn while_the_datastore_is_away_a_start_goes_by_what_was_said_last() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let etcd = bgp_desired::Etcd {
+        endpoints: vec!["http://one:2379".into()],
+        ca_file: None,
+        client: None,
+        user: None,
+        prefix: "/calico".into(),
+    };
+    let memory = || Memory::new(dir.path(), "a", &etcd);
+    let block: ipnet::IpNet = "10.1.0.0/26".parse().expect("a CIDR");
+    let originated = |cluster: &Cluster| {
+        let merged = cluster.merge(&Desired::default(), None, &Desired::default()).merged.desired;
+        let originations = merged.bgp.iter().flat_map(|bgp| &bgp.originate);
+        originations.map(|origination| origination.prefix).collect::<Vec<_>>()
+    };
+    // The first process has heard all, and dies.
+    {
+        let mirror = Mirror::new();
+        let (own, mut cluster) = cluster(&mirror, Path::new("/nowhere"));
+        let (kept, writer) = memory();
+        let writing = tokio::spawn(writer);
+        cluster.remember(kept);
+        let texts = ["a", "b"].map(|name| node(name, &format!("10.0.0.{}", name.len())).1);
+        let told = texts.into_iter().map(|versioned| {
+            let text = std::str::from_utf8(&versioned.value).expect("UTF-8").into();
+            News::Resource(crate::mirror::Mirrored { text, revision: Revision(1) })
+        });
+        cluster.take(told.chain([News::InSync(Revision(1))]).collect());
+        own.send_modify(|own| {
+            own.blocks.insert(block);
+        });
+        let merge = cluster.merge(&Desired::default(), None, &Desired::default());
+        cluster.settle(merge);
+        let since = std::time::Instant::now();
+        while memory().0.recall().is_none_or(|recalled| recalled.resources.is_none()) {
+            assert!(since.elapsed() < Duration::from_secs(60), "it is kept");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        writing.abort();
+    }
+    // The second one hears nothing.
+    let mirror = Mirror::new();
+    let (own, mut cluster) = cluster(&mirror, Path::new("/nowhere"));
+    own.send_modify(|own| own.in_sync = false);
+    cluster.remember(memory().0);
+    assert_eq!(cluster.known(), Knowledge::Part);
+    cluster.hear(Duration::from_millis(1)).await;
+    assert!(!cluster.in_sync());
+    assert_eq!(cluster.known(), Knowledge::Remembered);
+    assert_eq!(originated(&cluster), [block]);
+    // The datastore is right about everything once it answers.
+    cluster.take(vec![News::Reset]);
+    assert_eq!(originated(&cluster), [block], "half a list is none");
+    mirror.replace(Vec::new(), Revision(2));
+    cluster.take(vec![News::InSync(Revision(2))]);
+    own.send_modify(|own| own.in_sync = true);
+    assert_eq!(cluster.known(), Knowledge::All);
+    assert!(originated(&cluster).is_empty());
+}

@@ -75,6 +75,11 @@ impl Sync {
         self.waiting = peers;
         self.others = others != Others::None;
         self.deadline = Some(now + patience);
+        self.named(now, graceful, others);
+    }
+
+    /// Whoever keeps what a former process told it is among these, as far as can be told.
+    pub(super) fn named(&mut self, now: Instant, graceful: BTreeSet<PeerId>, others: Others) {
         if let Some(deferral) = &mut self.deferral {
             deferral.named(now, graceful, others == Others::Graceful);
         }
@@ -189,12 +194,16 @@ pub(super) enum Due {
 impl Speaker {
     /// Begins to wait for the peers there are, or for all to be known.
     pub(super) fn begin_sync(&mut self) {
-        if self.config.provisional {
-            self.sync.hold();
-        } else {
-            let graceful = |entry: &&Entry| entry.config.graceful_restart.is_some();
-            let graceful = self.enabled().filter(graceful).map(|entry| entry.handle.id).collect();
-            self.sync.begin(Instant::now(), self.expected(), graceful, self.others());
+        let graceful = |entry: &&Entry| entry.config.graceful_restart.is_some();
+        let graceful = self.enabled().filter(graceful).map(|entry| entry.handle.id).collect();
+        let (now, others) = (Instant::now(), self.others());
+        match self.config.known {
+            Knowledge::All => self.sync.begin(now, self.expected(), graceful, others),
+            Knowledge::Remembered => {
+                self.sync.hold();
+                self.sync.named(now, graceful, others);
+            }
+            Knowledge::Part => self.sync.hold(),
         }
     }
 
@@ -225,7 +234,7 @@ impl Speaker {
     pub(super) fn is_awaited(&self) -> bool {
         let mut peers = self.config.peers.iter();
         let graceful = |peer: &Arc<PeerConfig>| peer.enabled && peer.graceful_restart.is_some();
-        self.config.restarted && (self.config.provisional || peers.any(graceful))
+        self.config.restarted && (self.config.known == Knowledge::Part || peers.any(graceful))
     }
 
     pub(super) fn arrived(&mut self, arrived: BTreeMap<PeerId, Arrival>) {

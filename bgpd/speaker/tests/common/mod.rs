@@ -21,7 +21,7 @@ use bgp_core::{
     rib::{Install, RouteQuery, RouteRow, Select, View},
 };
 use bgp_packet::Asn;
-use bgp_speaker::{Kernel, KernelEvents, Peer, Speaker, SpeakerConfig, SpeakerHandle};
+use bgp_speaker::{Kernel, KernelEvents, Knowledge, Peer, Speaker, SpeakerConfig, SpeakerHandle};
 use ipnet::IpNet;
 use margay_fib::{BgpNextHop, FibEvent, Link, Resolution, Source, Wish};
 
@@ -172,7 +172,7 @@ impl End {
             peers: peers.into_iter().map(Arc::new).collect(),
             install: Install::All,
             restarted: false,
-            provisional: false,
+            known: Knowledge::All,
         }
     }
 

@@ -16,7 +16,7 @@ fn config(global: GlobalConfig, peers: Vec<PeerConfig>) -> SpeakerConfig {
         global: global.into(),
         peers: peers.into_iter().map(Arc::new).collect(),
         install: Install::All,
-        provisional: false,
+        known: crate::Knowledge::All,
         restarted: false,
     }
 }

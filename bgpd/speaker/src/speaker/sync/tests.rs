@@ -135,6 +135,20 @@ fn nothing_is_swept_before_all_peers_are_known() {
 }
 
 #[test]
+fn who_is_remembered_ends_the_waiting_and_not_the_patience_of_the_sweep() {
+    let mut bench = Bench::new();
+    bench.sync.defer(bench.now);
+    bench.sync.hold();
+    assert_eq!(bench.sync.deadline(), Some(bench.now + PATIENCE), "anybody may come");
+    bench.sync.named(bench.now, ids([]), Others::None);
+    assert_eq!(bench.sync.due(bench.now + SETTLE), Due::Tell);
+    assert!(bench.sync.is_held());
+    assert_eq!(bench.sync.due(bench.now + 2 * PATIENCE), Due::Nothing, "nothing is swept");
+    bench.begin(ids([]), Others::None);
+    assert!(bench.soon());
+}
+
+#[test]
 fn the_sweep_waits_until_all_that_was_withheld_is_on_its_way() {
     let mut bench = Bench::new();
     bench.sync.defer(bench.now);
