@@ -5,8 +5,11 @@
 //! a class that was not there before touches programs.
 
 mod classes;
+mod cut;
+mod intervals;
 mod program;
 mod row;
+mod side;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,15 +19,18 @@ use std::{
 use ipnet::IpNet;
 
 pub use classes::ClassId;
-pub use program::{Effect, Entry, Intervals, Program, ProgramKey, SideRows};
+pub use cut::{Piece, pieces};
+pub use intervals::Intervals;
+pub use program::{Effect, Entry, Program, ProgramKey};
 pub use row::Row;
+pub use side::SideRows;
 
 use crate::{
     Class, Deltas, Direction, Endpoint, EndpointId, Member, Outcome, Owner, Packet, PolicyId,
     PortMember, Rule, State,
 };
 use classes::{Addresses, Number, Ports};
-use program::{Criterion, criteria};
+use side::{Criterion, criteria};
 
 /// A [`State`], compiled and kept so.
 #[derive(Debug, Default)]
@@ -35,6 +41,8 @@ pub struct Compiler {
     addresses: Addresses,
     ports: Ports,
     programs: BTreeMap<ProgramKey, Program>,
+    /// How many endpoints, counted once for each class, use a program.
+    users: BTreeMap<ProgramKey, usize>,
 }
 
 /// A criterion that rules use.
@@ -128,6 +136,7 @@ impl Compiler {
     /// Takes in a change of the state.
     pub fn apply(&mut self, deltas: &Deltas) -> Changes {
         let dirty = self.rewritten(deltas);
+        let moved = self.recount(deltas);
         let (came, went) = self.count(deltas);
         for (criterion, number) in went {
             for member in self.members(&criterion) {
@@ -147,7 +156,7 @@ impl Compiler {
                 self.give(member, number);
             }
         }
-        self.recompile(deltas, &dirty)
+        self.recompile(&dirty, moved)
     }
 
     /// Owners whose rules are others now.
@@ -156,6 +165,31 @@ impl Compiler {
         let profiles = deltas.profiles.keys().chain(&deltas.profiles_removed);
         let policies = policies.cloned().map(Owner::Policy);
         policies.chain(profiles.cloned().map(Owner::Profile)).collect()
+    }
+
+    /// Counts who uses which program. Gives those that endpoints began or ceased to use.
+    fn recount(&mut self, deltas: &Deltas) -> BTreeSet<ProgramKey> {
+        let keys = |endpoint: &Endpoint| -> Vec<ProgramKey> {
+            let each = |class| Direction::BOTH.map(|way| Self::key(endpoint, class, way));
+            Class::ALL.into_iter().flat_map(each).collect()
+        };
+        let mut moved = BTreeSet::new();
+        for id in deltas.endpoints.keys().chain(&deltas.endpoints_removed) {
+            for key in deltas.endpoints.get(id).map(|new| keys(new)).unwrap_or_default() {
+                *self.users.entry(key.clone()).or_insert(0) += 1;
+                moved.insert(key);
+            }
+            for key in self.state.endpoints.get(id).map(|old| keys(old)).unwrap_or_default() {
+                if let Some(users) = self.users.get_mut(&key) {
+                    *users -= 1;
+                    if *users == 0 {
+                        self.users.remove(&key);
+                    }
+                }
+                moved.insert(key);
+            }
+        }
+        moved
     }
 
     /// Counts who uses which criterion. Gives those that nobody used before, and those that nobody
@@ -230,7 +264,7 @@ impl Compiler {
     }
 
     /// Brings the programs up to date.
-    fn recompile(&mut self, deltas: &Deltas, dirty: &BTreeSet<Owner>) -> Changes {
+    fn recompile(&mut self, dirty: &BTreeSet<Owner>, moved: BTreeSet<ProgramKey>) -> Changes {
         let mut changes = Changes {
             addresses: self.addresses.take_touched(),
             ports: self.ports.take_touched(),
@@ -250,35 +284,28 @@ impl Compiler {
                 program.classify_ports(*class, self.ports.table.row(*class));
             }
         }
-        if !deltas.endpoints.is_empty() || !deltas.endpoints_removed.is_empty() {
-            let endpoints = self.state.endpoints.values();
-            let wanted: BTreeSet<ProgramKey> = endpoints
-                .flat_map(|endpoint| {
-                    Class::ALL.iter().flat_map(move |class| {
-                        Direction::BOTH.map(|direction| Self::key(endpoint, *class, direction))
-                    })
-                })
-                .collect();
-            self.programs.retain(|key, _| {
-                let stays = wanted.contains(key);
-                if !stays {
-                    changes.programs.remove(key);
-                    changes.programs_removed.insert(key.clone());
+        for key in moved {
+            match (self.users.contains_key(&key), self.programs.contains_key(&key)) {
+                (true, false) => {
+                    changes.programs.insert(key);
                 }
-                stays
-            });
-            let new = wanted.into_iter().filter(|key| !self.programs.contains_key(key));
-            changes.programs.extend(new);
+                (false, true) => {
+                    self.programs.remove(&key);
+                    changes.programs.remove(&key);
+                    changes.programs_removed.insert(key);
+                }
+                (true, true) | (false, false) => {}
+            }
         }
         for key in &changes.programs {
             let number =
                 |criterion: Criterion| self.criteria.get(&criterion).map(|known| known.number);
             let mut program = Program::new(key, &self.state, &number);
-            for (class, row) in self.addresses.table.all() {
-                program.classify(class, Some(row));
+            for class in self.addresses.table.meeting(program.address_criteria()) {
+                program.classify(class, self.addresses.table.row(class));
             }
-            for (class, row) in self.ports.table.all() {
-                program.classify_ports(class, Some(row));
+            for class in self.ports.table.meeting(program.port_criteria()) {
+                program.classify_ports(class, self.ports.table.row(class));
             }
             self.programs.insert(key.clone(), program);
         }

@@ -34,7 +34,8 @@ mod set;
 mod state;
 
 pub use compile::{
-    Changes, ClassId, Compiler, Effect, Entry, Intervals, Program, ProgramKey, Row, SideRows,
+    Changes, ClassId, Compiler, Effect, Entry, Intervals, Piece, Program, ProgramKey, Row,
+    SideRows, pieces,
 };
 pub use endpoint::{Class, Direction, Directions, Endpoint, Interface, TierPolicies};
 pub use evaluate::Staged;

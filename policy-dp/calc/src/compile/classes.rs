@@ -23,6 +23,8 @@ pub(super) type Number = u32;
 pub(super) struct Table {
     ids: BTreeMap<BTreeSet<Number>, ClassId>,
     rows: BTreeMap<ClassId, (BTreeSet<Number>, u32)>,
+    /// The classes that meet a criterion.
+    by_number: BTreeMap<Number, BTreeSet<ClassId>>,
     free: BTreeSet<ClassId>,
     /// Ids that came, went or changed their meaning since somebody last asked.
     touched: BTreeSet<ClassId>,
@@ -42,6 +44,9 @@ impl Table {
         let next = || ClassId(u32::try_from(self.rows.len()).unwrap_or(u32::MAX).saturating_add(1));
         let id = self.free.pop_first().unwrap_or_else(next);
         self.touched.insert(id);
+        for number in &row {
+            self.by_number.entry(*number).or_default().insert(id);
+        }
         self.ids.insert(row.clone(), id);
         self.rows.insert(id, (row, 1));
         id
@@ -53,6 +58,14 @@ impl Table {
         if *users == 0
             && let Some((row, _)) = self.rows.remove(&id)
         {
+            for number in &row {
+                if let Some(classes) = self.by_number.get_mut(number) {
+                    classes.remove(&id);
+                    if classes.is_empty() {
+                        self.by_number.remove(number);
+                    }
+                }
+            }
             self.ids.remove(&row);
             self.free.insert(id);
             self.touched.insert(id);
@@ -64,9 +77,12 @@ impl Table {
         self.rows.get(&id).map(|(row, _)| row)
     }
 
-    /// Every class but 0.
-    pub(super) fn all(&self) -> impl Iterator<Item = (ClassId, &BTreeSet<Number>)> {
-        self.rows.iter().map(|(id, (row, _))| (*id, row))
+    /// The classes that meet any of these criteria.
+    pub(super) fn meeting<'a>(
+        &self,
+        numbers: impl Iterator<Item = &'a Number>,
+    ) -> BTreeSet<ClassId> {
+        numbers.filter_map(|number| self.by_number.get(number)).flatten().copied().collect()
     }
 
     pub(super) fn take_touched(&mut self) -> BTreeSet<ClassId> {

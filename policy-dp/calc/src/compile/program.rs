@@ -1,27 +1,74 @@
 //! One compiled policy: entries in the order of evaluation, and for each thing a packet shows a row
 //! of bits that says which entries accept it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use ipnet::IpNet;
 use margay_model::kinds::{Action, TierAction};
+use sha2::{Digest, Sha256};
 
-use super::{ClassId, Row, classes::Number};
+use super::{ClassId, Intervals, Row, SideRows, classes::Number, side::Criterion};
 use crate::{
-    Decision, Direction, Header, IcmpMatch, Packet, PortMatch, Rule, SetId, Side, State, Step,
-    TierPolicies,
+    Decision, Direction, Header, IcmpMatch, Packet, Rule, Side, State, Step, TierPolicies,
 };
 
 /// What makes endpoints share a program. The class of policies does not matter but for profiles:
 /// in [`Class::Normal`](crate::Class::Normal) they come after the tiers.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProgramKey {
     /// The direction.
     pub direction: Direction,
     /// The tiers in order.
-    pub tiers: std::sync::Arc<[TierPolicies]>,
+    pub tiers: Arc<[TierPolicies]>,
     /// The profiles in order; `None` where profiles have no say.
     pub profiles: Option<Vec<String>>,
+}
+
+impl ProgramKey {
+    /// A name that is the same on every node and after every restart. It is about who is part of
+    /// the program, in which order, not about what the rules of the parts are.
+    pub fn digest(&self) -> [u8; 16] {
+        let mut hash = Sha256::new();
+        let mut word = |text: &str| {
+            // No name holds a line break.
+            hash.update(text);
+            hash.update("\n");
+        };
+        word(if self.direction == Direction::Ingress { "ingress" } else { "egress" });
+        for tier in self.tiers.iter() {
+            word(&format!("tier {} {}", tier.tier, tier.default_action));
+            tier.policies.iter().for_each(|policy| word(&policy.to_string()));
+        }
+        for profile in self.profiles.iter().flatten() {
+            word(&format!("profile {profile}"));
+        }
+        word(if self.profiles.is_some() { "deny" } else { "continue" });
+        let mut digest = [0; 16];
+        digest.iter_mut().zip(hash.finalize()).for_each(|(to, from)| *to = from);
+        digest
+    }
+}
+
+impl Ord for ProgramKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        // Long lists that are shared are compared often.
+        let tiers = || match Arc::ptr_eq(&self.tiers, &other.tiers) {
+            true => Ordering::Equal,
+            false => self.tiers.cmp(&other.tiers),
+        };
+        (self.direction.cmp(&other.direction))
+            .then_with(|| self.profiles.cmp(&other.profiles))
+            .then_with(tiers)
+    }
+}
+
+impl PartialOrd for ProgramKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 /// A compiled policy.
@@ -37,8 +84,10 @@ pub struct Program {
     pub protocols: BTreeMap<u8, Row>,
     /// Entries that accept any other protocol.
     pub other_protocols: Row,
-    /// Entries that accept a type (the upper octet) and code of ICMP.
+    /// Entries that accept a type (the upper octet) and code of ICMP, or do not look at it.
     pub icmp: Intervals,
+    /// Entries that refuse a type and code of ICMP.
+    pub refused_icmp: Intervals,
     /// The source of a packet.
     pub source: SideRows,
     /// Its destination.
@@ -65,62 +114,9 @@ pub enum Effect {
     Skip(usize),
 }
 
-/// Rows for one side of a packet. An entry accepts a side if its bits say so:
-/// `address & (port | named_port) & !refused_port & !refused_named_port`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SideRows {
-    /// Entries that accept an address, by its class, where that differs from `other_addresses`.
-    pub addresses: BTreeMap<ClassId, Row>,
-    /// Entries that accept an address of any other class, among them the unknown ones.
-    pub other_addresses: Row,
-    /// Entries that accept a port by its number, or do not look at it.
-    pub ports: Intervals,
-    /// Entries that accept a port by the class of address, protocol and port; others accept none.
-    pub named_ports: BTreeMap<ClassId, Row>,
-    /// Entries that refuse a port by its number.
-    pub refused_ports: Intervals,
-    /// Entries that refuse a port by the class of address, protocol and port.
-    pub refused_named_ports: BTreeMap<ClassId, Row>,
-    criteria: Vec<Criteria>,
-}
-
-/// A row for every value of 16 bits, and one for packets without any.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Intervals {
-    /// Where a row begins to hold, ascending from 0.
-    pub starts: Vec<(u16, Row)>,
-    /// Where there is no value.
-    pub absent: Row,
-}
-
-/// The criteria one entry has on one side.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Criteria {
-    wanted: Vec<Number>,
-    unwanted: Vec<Number>,
-    ports: Vec<Number>,
-    not_ports: Vec<Number>,
-}
-
-/// Something a rule asks of an address, or of a port at an address.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Criterion {
-    /// To be in a set.
-    Set(SetId),
-    /// To be in one of these ranges.
-    Nets(Vec<IpNet>),
-}
-
-/// The criteria of a rule.
-pub(super) fn criteria(rule: &Rule) -> Vec<Criterion> {
-    let nets = [&rule.source, &rule.destination].into_iter().flat_map(|side| {
-        [&side.nets, &side.not_nets].into_iter().filter(|nets| !nets.is_empty()).cloned()
-    });
-    nets.map(Criterion::Nets).chain(rule.sets().map(Criterion::Set)).collect()
-}
-
 impl Program {
-    /// Compiles; `number` gives criteria their numbers, and classes come by [`Program::classify`].
+    /// Compiles; `number` gives criteria their numbers, and classes come by [`Program::classify`]
+    /// and [`Program::classify_ports`].
     pub(super) fn new(
         key: &ProgramKey,
         state: &State,
@@ -157,7 +153,8 @@ impl Program {
                 .map(|number| (number, accepts(Some(number))))
                 .collect(),
             other_protocols: accepts(None),
-            icmp: icmp_rows(&rules),
+            icmp: icmp_rows(&rules, |rule| rule.icmp, true),
+            refused_icmp: icmp_rows(&rules, |rule| rule.not_icmp, false),
             source: side(|rule| &rule.source),
             destination: side(|rule| &rule.destination),
             entries,
@@ -176,6 +173,16 @@ impl Program {
         self.destination.classify_ports(class, row);
     }
 
+    /// The criteria of addresses that any entry looks at.
+    pub(super) fn address_criteria(&self) -> impl Iterator<Item = &Number> {
+        self.source.lookers.keys().chain(self.destination.lookers.keys())
+    }
+
+    /// The criteria of ports that any entry looks at.
+    pub(super) fn port_criteria(&self) -> impl Iterator<Item = &Number> {
+        self.source.port_lookers.keys().chain(self.destination.port_lookers.keys())
+    }
+
     /// Plays a packet whose classes are known: of its source and its destination, each that of the
     /// address and that of the port at it.
     pub fn decide(
@@ -190,12 +197,13 @@ impl Program {
             Header::Icmp { kind, code } => Some(u16::from_be_bytes([kind, code])),
             Header::Ports { .. } | Header::Other => None,
         };
-        let icmp = self.icmp.row(icmp);
+        let (icmp, refused_icmp) = (self.icmp.row(icmp), self.refused_icmp.row(icmp));
         let ports = packet.ports();
         let word = |index: usize| {
             family.word(index)
                 & protocol.word(index)
                 & icmp.word(index)
+                & !refused_icmp.word(index)
                 & self.source.word(index, source, ports.map(|ports| ports.0))
                 & self.destination.word(index, destination, ports.map(|ports| ports.1))
         };
@@ -296,144 +304,20 @@ impl<'a> Draft<'a> {
     }
 }
 
-impl SideRows {
-    fn new(
-        rules: &[Option<&Rule>],
-        of: fn(&Rule) -> &Side,
-        number: &dyn Fn(Criterion) -> Option<Number>,
-    ) -> Self {
-        let sides: Vec<Option<&Side>> = rules.iter().map(|rule| rule.map(of)).collect();
-        let nets = |nets: &Vec<IpNet>| {
-            let criterion = (!nets.is_empty()).then(|| Criterion::Nets(nets.clone()));
-            criterion.into_iter().filter_map(number).collect::<Vec<_>>()
-        };
-        let sets = |sets: &[SetId]| -> Vec<Number> {
-            sets.iter().filter_map(|id| number(Criterion::Set(*id))).collect()
-        };
-        let ports = |ports: &Option<PortMatch>| {
-            sets(ports.as_ref().map(|ports| ports.sets.as_slice()).unwrap_or_default())
-        };
-        let of_side = |side: &&Side| Criteria {
-            wanted: [nets(&side.nets), sets(side.set.as_slice())].concat(),
-            unwanted: [nets(&side.not_nets), sets(side.not_set.as_slice())].concat(),
-            ports: ports(&side.ports),
-            not_ports: ports(&side.not_ports),
-        };
-        let criteria: Vec<_> =
-            sides.iter().map(|side| side.as_ref().map(of_side).unwrap_or_default()).collect();
-        let numbers = |of: fn(&Side) -> &Option<PortMatch>, otherwise: bool| {
-            let ranges = sides.iter().flatten().filter_map(|side| of(side).as_ref());
-            let ranges = ranges.flat_map(|ports| ports.ranges.iter().copied());
-            Intervals::new(ranges, sides.len(), &|entry, port| {
-                let ports = sides.get(entry).copied().flatten().and_then(|side| of(side).as_ref());
-                ports.map_or(otherwise, |ports| {
-                    let inside = |(first, last): &(u16, u16)| {
-                        port.is_some_and(|port| (*first..=*last).contains(&port))
-                    };
-                    ports.ranges.iter().any(inside)
-                })
-            })
-        };
-        let mut rows = Self {
-            addresses: BTreeMap::new(),
-            other_addresses: Row::new(0, |_| false),
-            ports: numbers(|side| &side.ports, true),
-            named_ports: BTreeMap::new(),
-            refused_ports: numbers(|side| &side.not_ports, false),
-            refused_named_ports: BTreeMap::new(),
-            criteria,
-        };
-        rows.other_addresses = rows.address_row(&BTreeSet::new());
-        rows
-    }
-
-    /// The entries that accept an address that meets these criteria.
-    fn address_row(&self, met: &BTreeSet<Number>) -> Row {
-        Row::new(self.criteria.len(), |entry| {
-            self.criteria.get(entry).is_some_and(|criteria| {
-                criteria.wanted.iter().all(|number| met.contains(number))
-                    && !criteria.unwanted.iter().any(|number| met.contains(number))
-            })
-        })
-    }
-
-    fn classify(&mut self, class: ClassId, row: Option<&BTreeSet<Number>>) {
-        let row = row.map(|row| self.address_row(row)).filter(|row| *row != self.other_addresses);
-        match row {
-            Some(row) => self.addresses.insert(class, row),
-            None => self.addresses.remove(&class),
-        };
-    }
-
-    fn classify_ports(&mut self, class: ClassId, row: Option<&BTreeSet<Number>>) {
-        let empty = BTreeSet::new();
-        let met = row.unwrap_or(&empty);
-        let any = |of: fn(&Criteria) -> &Vec<Number>| {
-            let row = Row::new(self.criteria.len(), |entry| {
-                let criteria = self.criteria.get(entry).map(of);
-                criteria.into_iter().flatten().any(|number| met.contains(number))
-            });
-            row.words().iter().any(|word| *word != 0).then_some(row)
-        };
-        let (accepted, refused) = (any(|of| &of.ports), any(|of| &of.not_ports));
-        for (rows, row) in
-            [(&mut self.named_ports, accepted), (&mut self.refused_named_ports, refused)]
-        {
-            match row {
-                Some(row) => rows.insert(class, row),
-                None => rows.remove(&class),
-            };
-        }
-    }
-
-    fn word(&self, index: usize, (class, named): (ClassId, ClassId), port: Option<u16>) -> u64 {
-        let of = |rows: &BTreeMap<ClassId, Row>| rows.get(&named).map_or(0, |row| row.word(index));
-        let addresses = self.addresses.get(&class).unwrap_or(&self.other_addresses);
-        addresses.word(index)
-            & (self.ports.row(port).word(index) | of(&self.named_ports))
-            & !self.refused_ports.row(port).word(index)
-            & !of(&self.refused_named_ports)
-    }
-}
-
-impl Intervals {
-    fn new(
-        ranges: impl Iterator<Item = (u16, u16)>,
-        entries: usize,
-        accepts: &dyn Fn(usize, Option<u16>) -> bool,
-    ) -> Self {
-        let mut starts = BTreeSet::from([0]);
-        for (first, last) in ranges {
-            starts.insert(first);
-            starts.extend(last.checked_add(1));
-        }
-        let row = |value| Row::new(entries, |entry| accepts(entry, value));
-        let mut rows: Vec<_> = starts.into_iter().map(|start| (start, row(Some(start)))).collect();
-        rows.dedup_by(|later, earlier| later.1 == earlier.1);
-        Self { starts: rows, absent: row(None) }
-    }
-
-    /// The row of a value.
-    pub fn row(&self, value: Option<u16>) -> &Row {
-        let Some(value) = value else { return &self.absent };
-        let after = self.starts.partition_point(|(start, _)| *start <= value);
-        let found = after.checked_sub(1).and_then(|index| self.starts.get(index));
-        found.map_or(&self.absent, |(_, row)| row)
-    }
-}
-
-fn icmp_rows(rules: &[Option<&Rule>]) -> Intervals {
-    let matches =
-        rules.iter().flatten().flat_map(|rule| rule.icmp.into_iter().chain(rule.not_icmp));
-    let ranges = matches.map(|IcmpMatch { kind, code }| {
-        let at = |code| u16::from_be_bytes([kind, code]);
-        code.map_or((at(0), at(u8::MAX)), |code| (at(code), at(code)))
+/// Where a criterion about ICMP holds; entries without it are as told.
+fn icmp_rows(
+    rules: &[Option<&Rule>],
+    of: fn(&Rule) -> Option<IcmpMatch>,
+    otherwise: bool,
+) -> Intervals {
+    let wanted = |rule: &Option<&Rule>| rule.and_then(of);
+    let base = Row::new(rules.len(), |entry| {
+        otherwise && rules.get(entry).is_some_and(|rule| wanted(rule).is_none())
     });
-    Intervals::new(ranges, rules.len(), &|entry, value| {
-        let Some(rule) = rules.get(entry).copied().flatten() else { return true };
-        let holds = |wanted: IcmpMatch| {
-            value.map(u16::to_be_bytes).is_some_and(|[kind, code]| wanted.matches(kind, code))
-        };
-        rule.icmp.is_none_or(holds) && !rule.not_icmp.is_some_and(holds)
-    })
+    let ranges = rules.iter().enumerate().filter_map(|(entry, rule)| {
+        let IcmpMatch { kind, code } = wanted(rule)?;
+        let at = |code| u16::from_be_bytes([kind, code]);
+        Some((entry, code.map_or((at(0), at(u8::MAX)), |code| (at(code), at(code)))))
+    });
+    Intervals::new(base, ranges.collect())
 }

@@ -14,6 +14,19 @@ impl Row {
         Self((0..bits.div_ceil(64)).map(word).collect())
     }
 
+    /// Sets or clears a bit that it has.
+    pub(super) fn put(&mut self, bit: usize, accepts: bool) {
+        if let Some(word) = self.0.get_mut(bit / 64) {
+            let mask = 1 << (bit % 64);
+            *word = if accepts { *word | mask } else { *word & !mask };
+        }
+    }
+
+    /// Whether no bit is set.
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(|word| *word == 0)
+    }
+
     /// The words, 64 bits each, the first entry in the lowest bit of the first.
     pub fn words(&self) -> &[u64] {
         &self.0

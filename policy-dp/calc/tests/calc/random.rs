@@ -5,7 +5,9 @@
 use std::collections::BTreeMap;
 
 use margay_model::{Key, Resource};
-use policy_calc::{Class, Compiler, Deltas, Direction, EndpointId, Graph, Naive, Staged, State};
+use policy_calc::{
+    Class, Compiler, Deltas, Direction, EndpointId, Graph, Naive, Staged, State, Step, pieces,
+};
 
 use crate::{dice::Dice, world::NODE};
 
@@ -65,6 +67,13 @@ fn compare(
     compiler: &Compiler,
     packets: u64,
 ) {
+    let pieces = pieces(compiler.ranges());
+    for _ in 0..packets {
+        let address = dice.packet().source;
+        let piece = pieces.iter().find(|piece| (piece.first..=piece.last).contains(&address));
+        let class = piece.map(|piece| piece.class).unwrap_or_default();
+        assert_eq!(class, compiler.class(address), "seed {seed}: {address}");
+    }
     let naive = Naive::new(resources.values());
     for endpoint in endpoints(resources).iter().filter(|id| state.endpoints.contains_key(id)) {
         for (class, direction) in
@@ -95,6 +104,52 @@ fn the_graph_decides_as_the_oracle_does() {
         let resources = cluster(&mut dice);
         let state = fresh(&resources);
         compare(seed, &mut dice, &resources, &state, &compiled(&state), 12);
+    }
+}
+
+/// A test of the test: nothing is compared that never happens.
+#[test]
+fn random_clusters_see_every_kind_of_step_and_decision() {
+    let mut seen = BTreeMap::new();
+    for seed in 1..300 {
+        let mut dice = Dice(seed);
+        let resources = cluster(&mut dice);
+        let naive = Naive::new(resources.values());
+        for endpoint in endpoints(&resources) {
+            for class in Class::ALL.iter().cycle().take(16) {
+                let packet = dice.packet();
+                let ask = |direction| naive.decide(&endpoint, *class, direction, &packet);
+                for outcome in Direction::BOTH.into_iter().filter_map(ask) {
+                    *seen.entry(format!("{class:?} {:?}", outcome.decision)).or_insert(0) += 1;
+                    for step in outcome.steps {
+                        let word = match step {
+                            Step::Policy { action, .. } => format!("policy {action}"),
+                            Step::TierDefault { action, .. } => format!("tier {action}"),
+                            Step::Profile { action, .. } => format!("profile {action}"),
+                            Step::NoProfile => "no profile".into(),
+                        };
+                        *seen.entry(word).or_insert(0) += 1;
+                    }
+                }
+            }
+        }
+    }
+    let mut expected: Vec<String> =
+        ["Normal Allow", "Normal Deny", "no profile", "tier Deny", "tier Pass"]
+            .map(String::from)
+            .to_vec();
+    for class in ["Forward", "PreDnat", "Untracked"] {
+        for decision in ["Allow", "Deny", "Continue"] {
+            expected.push(format!("{class} {decision}"));
+        }
+    }
+    for action in ["Allow", "Deny", "Pass", "Log"] {
+        for owner in ["policy", "profile"] {
+            expected.push(format!("{owner} {action}"));
+        }
+    }
+    for word in expected {
+        assert!(seen.contains_key(&word), "never seen: {word}; seen: {seen:?}");
     }
 }
 
@@ -144,6 +199,9 @@ fn any_history_of_changes_ends_in_what_is_computed_at_once() {
                 compiler.apply(&deltas);
                 assert_eq!(state, fresh(resources.iter().rev()), "seed {seed}, step {step}");
                 check_closed(seed, &state);
+                if step % 10 == 0 {
+                    compare(seed, &mut dice, &resources, &state, &compiler, 1);
+                }
             }
         }
         graph.in_sync();
