@@ -119,8 +119,8 @@ pub enum Need {
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// Before the host begins to forward IPv6: links over which routers told it routes or addresses go
-    /// on hearing them. Linux drops what they told, and hears them no more, where a host that forwards
+    /// Before the host begins to forward IPv6: links over which routers told it routes or addresses, and
+    /// those of its IPv4 default routes, go on hearing them. Linux drops what they told, and hears them no more, where a host that forwards
     /// has `accept_ra` 1.
     KeepRouters,
     /// Kernel settings, one after the other; those that are as they should be are not written.
@@ -147,6 +147,20 @@ pub fn finish(spec: &LinkSpec, ends: &Ends) -> Vec<Step> {
 /// The links over which routers told the host something that it uses, by `/proc/net/ipv6_route`.
 pub fn advertised(routes: &str) -> BTreeSet<&str> {
     routes.lines().filter_map(advertised_by).filter(|link| *link != "lo").collect()
+}
+
+/// The links of IPv4 default routes, by `/proc/net/route`: a router on them may not have told the host
+/// anything of IPv6 yet.
+pub fn uplinks(routes: &str) -> BTreeSet<&str> {
+    let of = |line| {
+        let words: Vec<&str> = str::split_ascii_whitespace(line).collect();
+        // Link, destination, gateway, flags, counters, metric, mask.
+        let [link, "00000000", _, _, _, _, _, "00000000", ..] = words.as_slice() else {
+            return None;
+        };
+        Some(*link)
+    };
+    routes.lines().filter_map(of).filter(|link| *link != "lo").collect()
 }
 
 /// Destination, source, gateway, metric, counters, flags, link.

@@ -38,6 +38,9 @@ fn an_uplink_keeps_its_router_when_the_first_ipv6_workload_comes() {
     let router = Container::new();
     net.ip(&format!("link add eth0 type veth peer name uplink netns {}", router.pid()));
     net.link("eth1", &[]);
+    // By IPv4 it leads to a router, of which nothing has been heard by IPv6 yet.
+    net.link("eth2", &["192.0.2.1/24"]);
+    net.ip("route add default via 192.0.2.254 dev eth2");
     let conf = |key: &str| format!("/proc/sys/net/ipv6/conf/{key}");
     let set = |key: &str, value: &str| std::fs::write(conf(key), value).expect("written");
     let get = |key: &str| std::fs::read_to_string(conf(key)).expect("there").trim().to_owned();
@@ -46,6 +49,7 @@ fn an_uplink_keeps_its_router_when_the_first_ipv6_workload_comes() {
         ("eth0/accept_dad", "0"),
         ("eth0/accept_ra", "1"),
         ("eth1/accept_ra", "1"),
+        ("eth2/accept_ra", "1"),
     ] {
         set(key, value);
     }
@@ -68,6 +72,7 @@ fn an_uplink_keeps_its_router_when_the_first_ipv6_workload_comes() {
     assert_eq!(get("all/forwarding"), "1");
     assert!(default().contains(ROUTER), "{:?}", default());
     assert_eq!((get("eth0/accept_ra"), get("eth1/accept_ra")), ("2".into(), "1".into()));
+    assert_eq!(get("eth2/accept_ra"), "2", "its router may be about to speak");
     // It goes on being heard.
     net.ip("-6 route del default");
     until("the host has a router again", || {

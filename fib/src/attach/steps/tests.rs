@@ -141,3 +141,14 @@ fn routes_of_a_further_interface_stand_behind_those_of_the_first() {
     });
     assert_eq!(metrics.collect::<Vec<_>>(), [Some(2002); 2]);
 }
+
+#[test]
+fn uplinks_are_the_links_of_default_routes() {
+    let routes = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n\
+                  eth0\t00000000\tFE02000A\t0003\t0\t0\t100\t00000000\t0\t0\t0\n\
+                  eth0\t0002000A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n\
+                  tun0\t00000000\t00000000\t0001\t0\t0\t0\t00000080\t0\t0\t0\n\
+                  eth1\t00000000\t00000000\t0001\t0\t0\t0\t00000000\t0\t0\t0\n";
+    assert_eq!(uplinks(routes).into_iter().collect::<Vec<_>>(), ["eth0", "eth1"]);
+    assert!(uplinks("eth0\t00000000").is_empty(), "cut off");
+}

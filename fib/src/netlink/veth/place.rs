@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::attach::steps::{Side, advertised};
+use crate::attach::steps::{Side, advertised, uplinks};
 use crate::attach::{AttachError, Sysctl};
 use crate::sys;
 
@@ -98,7 +98,9 @@ impl Places {
             what: "cannot see which links have routers",
             err,
         })?;
-        for link in advertised(&routes) {
+        // Without IPv4 there is no such file.
+        let routes_v4 = fs::read_to_string(ROUTES_V4).unwrap_or_default();
+        for link in advertised(&routes).union(&uplinks(&routes_v4)) {
             let key = format!("ipv6/conf/{link}/accept_ra");
             if !is(&key, b"1") {
                 continue;
@@ -124,5 +126,6 @@ fn identity(file: &File) -> io::Result<(u64, u64)> {
 const OWN: &str = "/proc/thread-self/ns/net";
 /// Likewise of the thread's namespace.
 const ROUTES_V6: &str = "/proc/thread-self/net/ipv6_route";
+const ROUTES_V4: &str = "/proc/thread-self/net/route";
 /// What is below it depends on who looks.
 const SYSCTLS: &str = "/proc/sys/net";
