@@ -16,6 +16,9 @@ use crate::{
 /// With what they begin.
 const PREFIX: &str = "cni.projectcalico.org/";
 
+/// Limits of traffic begin so.
+const QOS: &str = "qos.projectcalico.org/";
+
 /// What the network configuration lets pods ask for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Allowed {
@@ -86,6 +89,23 @@ pub fn apply(
         spec.spoofed = prefixes.iter().map(IpNet::trunc).collect();
     }
     Ok(())
+}
+
+/// The annotations that are taken note of and come to nothing in this version, and why.
+pub fn without_effect(annotations: &BTreeMap<String, String>) -> Vec<(&str, &'static str)> {
+    let why = |name: &str| {
+        if name.strip_prefix(PREFIX) == Some("floatingIPs") {
+            Some("floating addresses are written into the endpoint and not translated")
+        } else if name.starts_with(QOS) {
+            Some(
+                "traffic is not limited: chain the reference plugin `bandwidth` behind, which reads \
+                 kubernetes.io/ingress-bandwidth and kubernetes.io/egress-bandwidth",
+            )
+        } else {
+            None
+        }
+    };
+    annotations.keys().filter_map(|name| Some((name.as_str(), why(name)?))).collect()
 }
 
 /// At most one address of a family.

@@ -10,6 +10,7 @@ use margay_workload::{
     annotation::{self, Allowed},
     endpoint,
 };
+use tracing::warn;
 
 /// The longest path of a network namespace.
 const LONGEST_PATH: usize = 4096;
@@ -88,6 +89,9 @@ pub(super) fn wanted(request: v1::AddWorkloadRequest) -> Result<(AttachmentId, S
         floating: request.allow_floating_ips,
     };
     annotation::apply(&mut spec, &annotations, allowed)?;
+    for (annotation, why) in annotation::without_effect(&annotations) {
+        warn!(attachment = %id, annotation, why, "an annotation of a pod has no effect");
+    }
     let wants_none = |wish: &Wish| !wish.v4 && !wish.v6 && wish.exactly.is_empty();
     if matches!(&spec.source, Source::Assign(wish) if wants_none(wish)) {
         return Err(Failure::invalid("assign", "neither an IPv4 nor an IPv6 address is wanted"));

@@ -92,3 +92,20 @@ fn what_cannot_be_read_or_is_not_allowed_is_refused_by_name() {
         assert!(error.text.contains(named), "{error}");
     }
 }
+
+#[test]
+fn what_comes_to_nothing_is_named_with_why() {
+    let all: BTreeMap<String, String> = [
+        "cni.projectcalico.org/floatingIPs",
+        "cni.projectcalico.org/ipAddrs",
+        "example.com/qos",
+        "qos.projectcalico.org/ingressBandwidth",
+    ]
+    .map(|name| (name.to_owned(), String::new()))
+    .into();
+    let found = without_effect(&all);
+    let names: Vec<&str> = found.iter().map(|(name, _)| *name).collect();
+    let expected = ["cni.projectcalico.org/floatingIPs", "qos.projectcalico.org/ingressBandwidth"];
+    assert_eq!(names, expected);
+    assert!(found[0].1.contains("not translated") && found[1].1.contains("`bandwidth`"));
+}
