@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use bgp_desired::{Backend, Desired};
 use bgp_speaker::{KernelEvents, Speaker, SpeakerHandle, Stop};
-use margay_fib::{Fib, FibEvent, FibHandle};
+use margay_fib::{Fib, FibConfig, FibEvent, FibHandle};
 use tokio::{
     net::TcpListener,
     runtime::Builder,
@@ -28,6 +28,7 @@ use crate::{
     config::{self, Source},
     datastore, http,
     ipam::Ipam,
+    listening,
     lock::StateLock,
     logging::Logging,
     memory::Memory,
@@ -40,6 +41,7 @@ use crate::{
     route_lock::RouteLock,
     socket::ApiSocket,
     workload::{Surroundings, Workloads},
+    written::Written,
 };
 
 /// Most RIB shards; beyond, the kernel side is the bottleneck.
@@ -116,7 +118,8 @@ async fn serve(source: Source, desired: Desired, mut logging: Logging) -> Result
     let kernel_events = Arc::new(KernelEvents::default());
     let route_lock = RouteLock::take(&config::fib(&desired))?;
     let links_changed = Arc::new(Notify::new());
-    let fib = start_fib(&desired, &kernel_events, &links_changed)?;
+    let written = Written::new(&desired.node.state_dir);
+    let (fib, renumbered) = start_fib(&desired, &written, &kernel_events, &links_changed)?;
     let file = desired;
     let address = config::host_router_id(&fib.links());
     let merge = cluster.merge(&file, address, &file);
@@ -152,7 +155,8 @@ async fn serve(source: Source, desired: Desired, mut logging: Logging) -> Result
     let router_id = router_id(&desired, address)?;
     let (running, restarted) = Running::begin(&desired.node.state_dir);
     let mut config = config::speaker(&desired, router_id, cluster.known());
-    config.restarted = restarted;
+    // Of what went on forwarding nothing is left then: there is nothing to wait for.
+    config.restarted = restarted && !renumbered;
     cluster.settle(merge);
     let shards = available_parallelism().map_or(1, |cores| (cores.get() / 2).clamp(1, MAX_SHARDS));
     let kernel = Arc::new(fib.clone());
@@ -180,6 +184,7 @@ async fn serve(source: Source, desired: Desired, mut logging: Logging) -> Result
         workloads: workloads.clone(),
         requests: requests_sender.clone(),
     };
+    tasks.spawn(listening::watch(in_force.clone()));
     if let Some(datastore) = datastore {
         let registrar = Registrar::new(
             name,
@@ -198,7 +203,7 @@ async fn serve(source: Source, desired: Desired, mut logging: Logging) -> Result
         router_id,
         speaker.clone(),
         fib.clone(),
-        route_lock,
+        (route_lock, written),
         logging,
     );
     tasks.spawn(reloader.run(requests));
@@ -284,21 +289,56 @@ async fn is_waited_for(speaker: &SpeakerHandle) -> bool {
     agreed.any(|negotiated| negotiated.graceful_restart.is_some())
 }
 
+/// Starts the kernel side. What an earlier run left under other numbers is taken out, as at a reload
+/// that changes them; whether there was such a run.
 fn start_fib(
     desired: &Desired,
+    written: &Written,
     events: &Arc<KernelEvents>,
     links_changed: &Arc<Notify>,
-) -> Result<FibHandle> {
+) -> Result<(FibHandle, bool)> {
+    let wanted = config::fib(desired);
+    let (mut kept, mut locks, mut others) = (Vec::new(), Vec::new(), Vec::new());
+    for (table, protocol) in written.others(&wanted) {
+        let other = FibConfig { enabled: true, table, protocol, ..wanted.clone() };
+        match RouteLock::take(&other) {
+            Ok(lock) => {
+                locks.push(lock);
+                others.push(other);
+            }
+            // They may be the reason for the change.
+            Err(error) => {
+                warn!(err = %error, "what an earlier run wrote under these numbers is another daemon's to sweep now");
+                kept.push((table, protocol));
+            }
+        }
+    }
+    written.also(&wanted);
+    let renumbered = !others.is_empty();
+    let mut configs = others.into_iter().chain([wanted.clone()]);
+    let first = configs.next().unwrap_or_else(|| wanted.clone());
     let (events, links_changed) = (Arc::clone(events), Arc::clone(links_changed));
     // What it may not do, it says itself.
-    Fib::start(config::fib(desired), move |facts| {
+    let fib = Fib::start(first, move |facts| {
         let of_links = |fact: &FibEvent| matches!(fact, FibEvent::Link(_) | FibEvent::LinkGone(_));
         if facts.iter().any(of_links) {
             links_changed.notify_one();
         }
         events.put(facts);
     })
-    .context("cannot follow the kernel's routes")
+    .context("cannot follow the kernel's routes")?;
+    for next in configs {
+        info!(
+            table = next.table,
+            protocol = next.protocol,
+            "fib.table or fib.protocol is another than before: what was written then goes"
+        );
+        fib.reconfigure(next).context("cannot take over from an earlier run's fib.protocol")?;
+    }
+    if renumbered {
+        written.only(&wanted, kept);
+    }
+    Ok((fib, renumbered))
 }
 
 /// `address`: the highest of the host.

@@ -13,6 +13,7 @@ mod exposition;
 mod follow;
 mod http;
 mod ipam;
+mod listening;
 mod lock;
 mod logging;
 mod memory;
@@ -28,6 +29,7 @@ mod restart;
 mod route_lock;
 mod socket;
 mod workload;
+mod written;
 
 use std::process::ExitCode;
 

@@ -18,6 +18,7 @@ use crate::{
     datastore::Datastore,
     exposition::{Exposition, Kind},
     ipam::{Ipam, Sight},
+    listening,
     node::Problem,
     workload::Workloads,
 };
@@ -35,6 +36,9 @@ pub(crate) async fn render(node: &Node) -> String {
     reading(&mut out, &peers);
     table(&mut out, node).await;
     kernel(&mut out, node);
+    let help = "Addresses of bgp.listen that are not this host's.";
+    let missing = listening::missing(&node.desired.borrow()).len();
+    out.metric("margay_bgp_listen_addresses_missing", Kind::Gauge, help).value(missing);
     if let Some(datastore) = &node.datastore {
         self::datastore(&mut out, datastore);
         registration(&mut out, node);

@@ -16,6 +16,7 @@ use crate::{
     config::{self, LoadError, Source},
     logging::Logging,
     route_lock::RouteLock,
+    written::Written,
 };
 
 /// From a change in the cluster to its taking effect: what comes together is taken together.
@@ -72,6 +73,7 @@ pub(crate) struct Reloader {
     speaker: SpeakerHandle,
     fib: FibHandle,
     route_lock: Option<RouteLock>,
+    written: Written,
     logging: Logging,
     /// Why the kernel side does not take what the cluster says, as it was logged.
     refused: Option<String>,
@@ -84,10 +86,11 @@ impl Reloader {
         router_id: Ipv4Addr,
         speaker: SpeakerHandle,
         fib: FibHandle,
-        route_lock: Option<RouteLock>,
+        (route_lock, written): (Option<RouteLock>, Written),
         logging: Logging,
     ) -> Self {
-        Self { sources, desired, router_id, speaker, fib, route_lock, logging, refused: None }
+        let refused = None;
+        Self { sources, desired, router_id, speaker, fib, route_lock, written, logging, refused }
     }
 
     /// Answers, and follows the cluster, until nobody can ask any more.
@@ -263,10 +266,21 @@ impl Reloader {
             } else {
                 Some(RouteLock::take(&fib_config).map_err(|error| refused(&error))?)
             };
+            let former = config::fib(&self.in_force());
+            let moved = (former.enabled, former.table, former.protocol)
+                != (fib_config.enabled, fib_config.table, fib_config.protocol);
+            let others = self.written.others(&former);
+            if moved {
+                self.written.also(&fib_config);
+            }
+            let now = fib_config.clone();
             tokio::task::spawn_blocking(move || fib.reconfigure(fib_config))
                 .await
                 .map_err(|error| refused(&error))?
                 .map_err(|error| refused(&error))?;
+            if moved {
+                self.written.only(&now, others);
+            }
             if let Some(lock) = lock {
                 self.route_lock = lock;
             }

@@ -10,13 +10,14 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use interop_tests::{pair::SOON, wire::Wire};
+use serde_json::json;
 use testkit::{
     Host, Lab, Margay, Tap,
     bgp::{Announcement, Neighbor, Speaker},
     have_root, margay,
     peer::{Bird, Peer},
     until,
-    wait::holds,
+    wait::{holds, until_eq},
 };
 
 const BASE: &str = "\
@@ -360,4 +361,36 @@ fn a_faulty_file_is_refused_with_its_line() -> Result<()> {
         Ok(())
     })();
     wire.conclude(result, String::new)
+}
+
+#[test]
+fn an_address_to_listen_on_that_is_not_the_hosts_is_told_until_it_comes() -> Result<()> {
+    if !have_root("an_address_to_listen_on_that_is_not_the_hosts_is_told_until_it_comes") {
+        return Ok(());
+    }
+    let mut lab = Lab::new("listen")?;
+    let host = lab.host("node1")?;
+    let config = "[bgp]\nasn = 65001\nrouter-id = \"10.0.0.1\"\n\
+                  listen = [\"127.0.0.1:179\", \"192.0.2.9:179\"]\n";
+    let mut margay = Margay::new(&host, config);
+    let result =
+        (|| {
+            margay.start()?;
+            let missing = || Ok(margay.json(&["status"])?["listen_missing"].clone());
+            until_eq("one is missing", SOON, &json!(["192.0.2.9:179"]), missing)?;
+            let told = margay.text(&["status"])?;
+            ensure!(told.contains("192.0.2.9:179 is not an address of this host"), "{told}");
+            let metrics = || host.run("curl", &["-sf", "http://127.0.0.1:9179/metrics"]);
+            ensure!(metrics()?.contains("margay_bgp_listen_addresses_missing 1\n"));
+            let log = || -> Result<String> { Ok(margay.log()) };
+            until("it is logged", SOON, || {
+                Ok(log()?.contains("nobody can connect to it until it is"))
+            })?;
+            host.ip(&["address", "add", "192.0.2.9/32", "dev", "lo"])?;
+            until_eq("it has come", SOON, &json!([]), missing)?;
+            until("that is logged", SOON, || Ok(log()?.contains("is no longer missing")))?;
+            ensure!(metrics()?.contains("margay_bgp_listen_addresses_missing 0\n"));
+            Ok(())
+        })();
+    lab.told(result, || vec![margay.log()])
 }

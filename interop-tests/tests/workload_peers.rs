@@ -316,6 +316,26 @@ fn workloads_and_peers_behind_a_gateway_speak_bgp_with_their_node() -> Result<()
         ensure!(taken == (0, 0), "taken away: {taken:?} {:?}", monitor.deletions()?);
     }
 
+    // Under another protocol number, and once more so that only the kernel can tell whose all this is.
+    margay.reconfigure("[datastore]\ntype = \"embedded\"\n\n[fib]\nprotocol = 187\n")?;
+    for again in ["at first", "and again"] {
+        margay.kill()?;
+        margay.start()?;
+        for fact in &facts {
+            for session in [fact.workload(), fact.session.to_owned()] {
+                until(&format!("{session} is up, {again}"), SOON, || margay.established(&session))
+                    .with_context(|| margay.log())?;
+            }
+            until(&format!("{} is reached, {again}", fact.far), SOON, || fact.reach(&a))?;
+            until(&format!("its route is there, {again}"), SOON, || {
+                let route = a.ip(&[fact.family, "route", "show", fact.told, "proto", "187"])?;
+                Ok(route.contains(&format!("via {} dev eth0", fact.gateway)))
+            })?;
+            let left = a.ip(&[fact.family, "route", "show", "table", "all", "proto", "186"])?;
+            ensure!(left.is_empty(), "left under the former number: {left}");
+        }
+    }
+
     // What is no peer any more has nothing left.
     margay.text(&["delete", "bgppeer", "far4", "far6", "vms"])?;
     for fact in &facts {

@@ -28,7 +28,7 @@ mod transport;
 pub use events::PeerEvent;
 pub use handle::{NoSuchPeer, Peer, Rows, SpeakerHandle};
 pub use kernel::{Kernel, KernelEvents};
-pub use listener::ListenError;
+pub use listener::{ListenError, strangers};
 pub use metrics::{MessageKind, PeerCounters};
 pub use originate::AddedRoute;
 pub use peer::{AdminState, PeerStatus, TimersLeft, Transport};

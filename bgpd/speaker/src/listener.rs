@@ -83,6 +83,19 @@ fn open(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
+/// Those of these addresses that no connection can come to, because they are not this host's (yet):
+/// listened on they are all the same. The kernel is asked, which knows links, local routes and
+/// `ip_nonlocal_bind`.
+pub fn strangers(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
+    let is_stranger = |address: &&SocketAddr| {
+        let mut probe = **address;
+        probe.set_port(0);
+        std::net::UdpSocket::bind(probe)
+            .is_err_and(|error| error.kind() == io::ErrorKind::AddrNotAvailable)
+    };
+    addresses.iter().filter(is_stranger).copied().collect()
+}
+
 /// Keeps listening on an address and passes connections on, for as long as somebody takes them.
 /// `ready` is called with the socket, before the first connection is accepted.
 pub(crate) async fn run(

@@ -15,6 +15,7 @@ use margay_proto::{
 use tonic::{Request, Response, Status};
 
 use super::{Node, convert, explain, fib, monitor, peers, routes};
+use crate::listening;
 
 /// Longest text of an Administrative Shutdown, octets (RFC 9003).
 const SHUTDOWN_TEXT: usize = 255;
@@ -101,6 +102,7 @@ impl routing_server::Routing for Routing {
                 connected: self.0.datastore.as_ref().map(|d| d.store.status().connected),
             }),
             registration: desired.node.registration.enabled.then(|| self.registration()),
+            listen_missing: listening::missing(&desired).iter().map(ToString::to_string).collect(),
         }))
     }
 

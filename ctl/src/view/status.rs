@@ -29,6 +29,7 @@ pub struct Status {
     routes: BTreeMap<&'static str, Routes>,
     datastore: Datastore,
     registration: Option<Registration>,
+    listen_missing: Vec<String>,
 }
 
 /// The node's own Node in the datastore.
@@ -85,6 +86,7 @@ impl From<v1::GetStatusResponse> for Status {
             routes: routes.collect(),
             datastore: Datastore { r#type: datastore.r#type, connected: datastore.connected },
             registration: status.registration.map(Registration::from),
+            listen_missing: status.listen_missing,
         }
     }
 }
@@ -111,6 +113,10 @@ impl Sheet for Status {
             None => "".into(),
         };
         labels.line(to, "Datastore", format!("{}{connection}", self.datastore.r#type))?;
+        for address in &self.listen_missing {
+            let text = format!("{address} is not an address of this host");
+            labels.line(to, "Listening", paint.tone(Tone::Warn, text))?;
+        }
         let Some(registration) = &self.registration else { return Ok(()) };
         let addresses = [&registration.ipv4, &registration.ipv6];
         let addresses: Vec<_> = addresses.into_iter().flatten().map(String::as_str).collect();

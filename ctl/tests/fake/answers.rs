@@ -27,6 +27,7 @@ pub fn status() -> GetStatusResponse {
             ipv6: None,
             problems: vec!["the host has no IPv6 address that auto finds".to_owned()],
         }),
+        listen_missing: vec!["192.0.2.1:179".to_owned()],
     }
 }
 

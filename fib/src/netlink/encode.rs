@@ -165,15 +165,18 @@ pub fn object(e: &mut Encoder, protocol: u8, op: &ObjectOp, flags: u16, seq: u32
 /// One operation on an address that peers call. The kernel must not take it as the source of what
 /// the host sends by itself: of IPv4 the scope keeps it from that, of IPv6 that it is deprecated.
 pub fn own_address(e: &mut Encoder, protocol: u8, op: &AddressOp, flags: u16, seq: u32) {
-    let add = op.verb == AddressVerb::Add;
-    let (kind, verb_flags) = if add { (NEWADDR, CREATE | EXCL) } else { (DELADDR, 0) };
+    let (kind, verb_flags) = match op.verb {
+        AddressVerb::Add => (NEWADDR, CREATE | EXCL),
+        AddressVerb::Renumber => (NEWADDR, REPLACE),
+        AddressVerb::Delete => (DELADDR, 0),
+    };
     let at = e.begin(kind, REQUEST | verb_flags | flags, seq);
     let (length, scope) = if op.address.is_ipv4() { (32, SCOPE_HOST) } else { (128, 0) };
     e.put(&[family(op.address), length, 0, scope]);
     e.put(&op.link.to_ne_bytes());
     address(e, IFA_LOCAL, op.address);
     address(e, IFA_ADDRESS, op.address);
-    if add {
+    if op.verb != AddressVerb::Delete {
         e.attribute(IFA_PROTO, &[protocol]);
         if op.address.is_ipv6() {
             e.attribute(IFA_FLAGS, &NO_DAD.to_ne_bytes());

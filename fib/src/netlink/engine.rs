@@ -467,6 +467,9 @@ impl Engine {
         if moved {
             self.flush();
             self.flush_locals();
+            if !config.enabled {
+                self.flush_addresses();
+            }
             let write = self.degraded.is_none();
             self.state = self.state.moved(config, Abilities { objects, write }, Instant::now());
             self.read_everything(Occasion::Start)?;

@@ -34,6 +34,8 @@ pub enum AddressVerb {
     Add,
     /// It goes.
     Delete,
+    /// It stays, under our present protocol number.
+    Renumber,
 }
 
 /// What is wished and what is there.
@@ -42,6 +44,8 @@ pub struct Addresses {
     wishes: BTreeMap<String, BTreeSet<IpAddr>>,
     /// In the kernel, and put there by us.
     ours: BTreeSet<Place>,
+    /// Of these, those that may carry another protocol number: the next process would not know them.
+    misnumbered: BTreeSet<Place>,
     in_flight: BTreeSet<Place>,
     refused: BTreeMap<Place, Refused>,
     /// Something changed.
@@ -77,21 +81,24 @@ impl Addresses {
     /// An address went.
     pub fn gone(&mut self, link: u32, address: IpAddr) {
         self.ours.remove(&(link, address));
+        self.misnumbered.remove(&(link, address));
         self.dirty = true;
     }
 
     /// A link went.
     pub fn link_gone(&mut self, link: u32) {
         self.ours.retain(|(on, _)| *on != link);
+        self.misnumbered.retain(|(on, _)| *on != link);
         self.refused.retain(|(on, _), _| *on != link);
         self.dirty = true;
     }
 
-    /// The same wishes for another protocol: what was ours stays so.
+    /// The same wishes for another protocol: what was ours stays so, under the new number.
     pub fn carried_over(&self) -> Self {
         Self {
             wishes: self.wishes.clone(),
             ours: self.ours.clone(),
+            misnumbered: self.ours.clone(),
             dirty: true,
             in_sync: self.in_sync,
             ..Self::default()
@@ -129,8 +136,9 @@ impl State {
 
     /// An address is on a link.
     pub(super) fn address_here(&mut self, link: u32, address: IpAddr, protocol: u8) {
-        if protocol == self.config.protocol && self.addresses.ours.insert((link, address)) {
-            self.addresses.dirty = true;
+        if protocol == self.config.protocol {
+            self.addresses.misnumbered.remove(&(link, address));
+            self.addresses.dirty |= self.addresses.ours.insert((link, address));
         }
     }
 
@@ -151,7 +159,7 @@ impl State {
             .filter_map(|(name, addresses)| Some((self.links.usable(name)?, addresses)))
             .flat_map(|(link, addresses)| addresses.iter().map(move |address| (link, *address)))
             .collect();
-        let Addresses { ours, in_flight, refused, in_sync, .. } = &mut self.addresses;
+        let Addresses { ours, misnumbered, in_flight, refused, in_sync, .. } = &mut self.addresses;
         let missing = |place: &Place| {
             !ours.contains(place) && self.links.addresses(place.0).all(|net| net.addr() != place.1)
         };
@@ -167,10 +175,13 @@ impl State {
         let op = |verb| move |(link, address): Place| AddressOp { verb, link, address };
         let add = wished.iter().filter(|place| missing(place)).filter(|place| free(place));
         let delete = ours.difference(&wished).filter(|place| *in_sync && free(place));
+        let stays = |place: &&Place| !*in_sync || wished.contains(*place);
+        let renumber = misnumbered.iter().filter(stays).filter(|place| free(place));
         let ops: Vec<_> = add
             .copied()
             .map(op(AddressVerb::Add))
             .chain(delete.copied().map(op(AddressVerb::Delete)))
+            .chain(renumber.copied().map(op(AddressVerb::Renumber)))
             .take(max)
             .collect();
         in_flight.extend(ops.iter().map(|op| (op.link, op.address)));
@@ -181,7 +192,7 @@ impl State {
     /// What became of writes: all done but those with an errno, by position, ascending.
     pub fn addresses_done(&mut self, ops: &[AddressOp], refused: &[(usize, i32)], now: Instant) {
         let mut errnos = refused.iter().peekable();
-        let Addresses { ours, in_flight, refused, dirty, .. } = &mut self.addresses;
+        let Addresses { ours, misnumbered, in_flight, refused, dirty, .. } = &mut self.addresses;
         *dirty = true; // the wish may be another by now
         for (at, op) in ops.iter().enumerate() {
             let place = (op.link, op.address);
@@ -194,9 +205,15 @@ impl State {
                 }
                 (AddressVerb::Delete, None | Some(libc::EADDRNOTAVAIL | libc::ENODEV)) => {
                     ours.remove(&place);
+                    misnumbered.remove(&place);
                     refused.remove(&place);
                 }
-                (_, Some(_)) => {
+                (AddressVerb::Renumber, errno) => {
+                    // Not tried again: it costs who comes after us the knowledge, and nobody else.
+                    self.counters.errors += u64::from(errno.is_some());
+                    misnumbered.remove(&place);
+                }
+                (AddressVerb::Add | AddressVerb::Delete, Some(_)) => {
                     self.counters.errors += 1;
                     let tries = refused.get(&place).map_or(0, |refused| refused.tries);
                     let delay = RETRY_MIN.saturating_mul(1 << tries.min(10)).min(RETRY_MAX);

@@ -31,3 +31,12 @@ async fn an_address_that_is_not_there_yet_is_listened_on() {
         assert_eq!(listener.local_addr().expect("bound").ip(), address.ip());
     }
 }
+
+#[test]
+fn an_address_that_is_no_hosts_is_told_from_those_that_are() {
+    let all: Vec<SocketAddr> =
+        ["0.0.0.0:179", "127.0.0.1:179", "192.0.2.1:179", "[::]:179", "[::1]:1", "[2001:db8::1]:1"]
+            .map(|address| address.parse().expect("an address"))
+            .into();
+    assert_eq!(strangers(&all), [all[2], all[5]]);
+}

@@ -21,6 +21,12 @@ impl Bench {
         let abilities = Abilities { objects: true, write: true };
         let state = State::new(FibConfig::default(), abilities);
         let mut bench = Self { state, now: Instant::now() };
+        bench.read(left);
+        bench
+    }
+
+    /// The kernel is read, with these addresses of protocol 186 on `v1`.
+    fn read(&mut self, left: &[&str]) {
         let left = left.iter().map(|address| on(1, address, 186)).collect();
         let reading = Reading {
             links: Some([1, 2].map(|i| link(i, true)).to_vec()),
@@ -28,8 +34,7 @@ impl Bench {
             objects: Some(Vec::new()),
             routes: Some(ReadRoutes::default()),
         };
-        bench.state.read(reading, Occasion::Start, bench.now);
-        bench
+        self.state.read(reading, Occasion::Start, self.now);
     }
 
     fn want(&mut self, wishes: &[(&str, &str)]) {
@@ -173,4 +178,34 @@ fn on_another_link_the_same_address_is_the_hosts() {
     assert_eq!(bench.told_since(), [(OURS.to_owned(), false)]);
     bench.told(on(2, OURS, 0), Presence::Here);
     assert_eq!(bench.told_since(), [(OURS.to_owned(), true)]);
+}
+
+#[test]
+fn under_another_protocol_number_an_address_stays_and_carries_it() {
+    let mut bench = Bench::new(&[OURS]);
+    bench.want(&[("v1", OURS)]);
+    assert_eq!(bench.work(), []);
+    let config = FibConfig { protocol: 187, ..FibConfig::default() };
+    let abilities = Abilities { objects: true, write: true };
+    bench.state = bench.state.moved(config, abilities, bench.now);
+    bench.read(&[OURS]);
+    let renumber = (AddressVerb::Renumber, 1, OURS.to_owned());
+    assert_eq!(bench.work(), [renumber]);
+    assert_eq!(bench.work(), [], "once");
+    // It is ours still, and goes when nobody wants it.
+    bench.state.addresses_in_sync();
+    bench.want(&[]);
+    assert_eq!(bench.work(), [(AddressVerb::Delete, 1, OURS.to_owned())]);
+    assert_eq!(bench.work(), []);
+}
+
+#[test]
+fn an_address_that_goes_is_not_renumbered_first() {
+    let mut bench = Bench::new(&[OURS]);
+    bench.state.addresses_in_sync();
+    bench.want(&[("v1", OURS)]);
+    bench.want(&[]);
+    let config = FibConfig { protocol: 187, ..FibConfig::default() };
+    bench.state = bench.state.moved(config, Abilities { objects: true, write: true }, bench.now);
+    assert_eq!(bench.work(), [(AddressVerb::Delete, 1, OURS.to_owned())]);
 }

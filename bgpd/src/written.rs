@@ -1,0 +1,90 @@
+//! Under which table and protocol number this node has written to the kernel.
+//!
+//! Owns the file `written` in the state directory. A process knows what a former one left by these two
+//! numbers; when they are changed between two runs, nobody would know it any more. So the file names
+//! numbers before the first write under them, and until nothing is left under them. Leaves taking
+//! routes and addresses out to the kernel side.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
+
+use margay_fib::FibConfig;
+use tracing::warn;
+
+use crate::durable;
+
+const FILE: &str = "written";
+
+/// A table and a protocol number.
+pub(crate) type Numbers = (u32, u8);
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Written {
+    path: PathBuf,
+}
+
+impl Written {
+    /// What was written by those who used this state directory.
+    pub(crate) fn new(state_dir: &Path) -> Self {
+        Self { path: state_dir.join(FILE) }
+    }
+
+    /// Numbers that are not those of this configuration, under which something may be left.
+    pub(crate) fn others(&self, config: &FibConfig) -> BTreeSet<Numbers> {
+        let mut all = self.read();
+        all.retain(|numbers| Some(*numbers) != self::numbers(config));
+        all
+    }
+
+    /// This configuration is about to be written by, too.
+    pub(crate) fn also(&self, config: &FibConfig) {
+        let mut all = self.read();
+        all.extend(numbers(config));
+        self.write(&all);
+    }
+
+    /// Nothing is left but by this configuration, and by `others`.
+    pub(crate) fn only(&self, config: &FibConfig, others: impl IntoIterator<Item = Numbers>) {
+        self.write(&numbers(config).into_iter().chain(others).collect());
+    }
+
+    fn read(&self) -> BTreeSet<Numbers> {
+        let text = match fs::read_to_string(&self.path) {
+            Ok(text) => text,
+            Err(error) => {
+                if error.kind() != ErrorKind::NotFound {
+                    warn!(path = %self.path.display(), err = %error, "it is not known what an earlier run may have left in the kernel");
+                }
+                return BTreeSet::new();
+            }
+        };
+        let numbers = |line: &str| {
+            let (table, protocol) = line.split_once(' ')?;
+            Some((table.parse().ok()?, protocol.parse().ok()?))
+        };
+        text.lines().filter_map(numbers).collect()
+    }
+
+    fn write(&self, all: &BTreeSet<Numbers>) {
+        if *all == self.read() {
+            return;
+        }
+        let text: String =
+            all.iter().map(|(table, protocol)| format!("{table} {protocol}\n")).collect();
+        if let Err(error) = durable::write(&self.path, &text) {
+            warn!(path = %self.path.display(), err = %error, "after a change of fib.table or fib.protocol the next start will not know what this one left");
+        }
+    }
+}
+
+fn numbers(config: &FibConfig) -> Option<Numbers> {
+    config.enabled.then_some((config.table, config.protocol))
+}
+
+#[cfg(test)]
+mod tests;

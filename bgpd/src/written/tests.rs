@@ -1,0 +1,33 @@
+use super::*;
+
+fn config(protocol: u8) -> FibConfig {
+    FibConfig { protocol, ..FibConfig::default() }
+}
+
+#[test]
+fn numbers_are_known_until_nothing_is_left_under_them() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let written = || Written::new(dir.path());
+    assert!(written().others(&config(186)).is_empty(), "the first run");
+    written().also(&config(186));
+    written().only(&config(186), []);
+    assert!(written().others(&config(186)).is_empty());
+    // The next run has other numbers, and dies before it has swept.
+    assert_eq!(written().others(&config(187)), [(254, 186)].into());
+    written().also(&config(187));
+    assert_eq!(written().others(&config(188)), [(254, 186), (254, 187)].into());
+    written().only(&config(188), [(254, 187)]);
+    assert_eq!(written().others(&config(188)), [(254, 187)].into());
+    // Who writes nothing has none.
+    let off = FibConfig { enabled: false, ..config(188) };
+    assert_eq!(written().others(&off), [(254, 187), (254, 188)].into());
+    written().only(&off, []);
+    assert!(written().others(&config(1)).is_empty());
+}
+
+#[test]
+fn what_cannot_be_read_of_the_file_is_left_aside() {
+    let dir = tempfile::tempdir().expect("a folder");
+    fs::write(dir.path().join(FILE), "254 186\nnonsense\n254 999\n").expect("written");
+    assert_eq!(Written::new(dir.path()).others(&config(1)), [(254, 186)].into());
+}
