@@ -1,17 +1,64 @@
 //! One call of the daemon over its Unix socket, with a deadline.
 
-use std::{error::Error as _, future::Future, io, path::Path, time::Duration};
+use std::{io, path::Path, time::Duration};
 
-use margay_proto::{error::cni_code, v1::workloads_client::WorkloadsClient};
-use tonic::{
-    Code as Grpc, Response, Status,
-    transport::{Channel, Endpoint},
+use margay_proto::{
+    error::cni_code,
+    v1::{
+        AddWorkloadRequest, AddWorkloadResponse, CheckWorkloadRequest, CheckWorkloadResponse,
+        CollectWorkloadsRequest, CollectWorkloadsResponse, DeleteWorkloadRequest,
+        DeleteWorkloadResponse, ListWorkloadsRequest, ListWorkloadsResponse, WorkloadStatusRequest,
+        WorkloadStatusResponse,
+    },
+};
+use prost::Message;
+use tonic::{Code as Grpc, Status};
+
+use crate::{
+    error::{Code, Error},
+    wire::{self, Broken},
 };
 
-use crate::error::{Code, Error};
+/// A daemon that does not even accept within this time is not going to, seconds.
+const CONNECT: u8 = 2;
 
-/// A daemon that does not even accept within this time is not going to.
-const CONNECT: Duration = Duration::from_secs(2);
+/// A request of the service `margay.v1.Workloads`.
+pub trait Question: Message {
+    /// The path of its method.
+    const PATH: &'static str;
+    /// What is answered.
+    type Answer: Message + Default;
+}
+
+impl Question for AddWorkloadRequest {
+    const PATH: &'static str = "/margay.v1.Workloads/Add";
+    type Answer = AddWorkloadResponse;
+}
+
+impl Question for DeleteWorkloadRequest {
+    const PATH: &'static str = "/margay.v1.Workloads/Delete";
+    type Answer = DeleteWorkloadResponse;
+}
+
+impl Question for CheckWorkloadRequest {
+    const PATH: &'static str = "/margay.v1.Workloads/Check";
+    type Answer = CheckWorkloadResponse;
+}
+
+impl Question for CollectWorkloadsRequest {
+    const PATH: &'static str = "/margay.v1.Workloads/CollectGarbage";
+    type Answer = CollectWorkloadsResponse;
+}
+
+impl Question for ListWorkloadsRequest {
+    const PATH: &'static str = "/margay.v1.Workloads/List";
+    type Answer = ListWorkloadsResponse;
+}
+
+impl Question for WorkloadStatusRequest {
+    const PATH: &'static str = "/margay.v1.Workloads/Status";
+    type Answer = WorkloadStatusResponse;
+}
 
 /// Why there is no answer.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,67 +79,36 @@ impl Failure {
 }
 
 /// Connects, asks, and gives up after `limit`.
-pub fn ask<T, F>(
+pub fn ask<Q: Question>(
     socket: &Path,
     limit: Duration,
-    call: impl FnOnce(WorkloadsClient<Channel>) -> F,
-) -> Result<T, Failure>
-where
-    F: Future<Output = Result<Response<T>, Status>>,
-{
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build().map_err(
-            |error| Failure::Refused(Error::new(Code::Io, format!("cannot start: {error}"))),
-        )?;
-    runtime.block_on(async {
-        let answer = tokio::time::timeout(limit, async {
-            let channel = connect(socket).await?;
-            call(WorkloadsClient::new(channel)).await.map_err(|status| failure(socket, &status))
-        });
-        match answer.await {
-            Ok(answer) => answer.map(Response::into_inner),
-            Err(_) => Err(away(
-                format!("margay-bgpd did not answer within {} s", limit.as_secs()),
-                format!("socket: {}", socket.display()),
-            )),
-        }
-    })
+    question: &Q,
+) -> Result<Q::Answer, Failure> {
+    let line = wire::connect(socket, CONNECT).map_err(|error| absent(socket, &error))?;
+    let answer = wire::call(line, limit, Q::PATH, question).map_err(|broken| {
+        let why = match broken {
+            Broken::Late => format!("margay-bgpd did not answer within {} s", limit.as_secs()),
+            Broken::Lost => "margay-bgpd went away before it had answered".to_owned(),
+        };
+        away(why, format!("socket: {}", socket.display()))
+    })?;
+    answer.map_err(|status| failure(&status))
 }
 
-async fn connect(socket: &Path) -> Result<Channel, Failure> {
-    let endpoint = socket
-        .to_str()
-        .and_then(|path| Endpoint::from_shared(format!("unix://{path}")).ok())
-        .ok_or_else(|| {
-            let msg = format!("socket: {} is no path of a socket", socket.display());
-            Failure::Refused(Error::new(Code::InvalidConfig, msg))
-        })?;
-    endpoint.connect_timeout(CONNECT).connect().await.map_err(|error| {
-        let causes = std::iter::successors(error.source(), |&error| error.source());
-        let cause = causes.filter_map(|error| error.downcast_ref::<io::Error>()).next();
-        let why = match cause.map(io::Error::kind) {
-            Some(io::ErrorKind::NotFound) => format!("there is no socket {}", socket.display()),
-            Some(io::ErrorKind::ConnectionRefused) => {
-                format!("nobody listens on {}", socket.display())
-            }
-            _ => {
-                let cause = cause.map_or_else(|| error.to_string(), io::Error::to_string);
-                format!("{}: {cause}", socket.display())
-            }
-        };
-        away("margay-bgpd is not running", why)
-    })
+/// Nobody to ask.
+fn absent(socket: &Path, error: &io::Error) -> Failure {
+    let socket = socket.display();
+    let why = match error.kind() {
+        io::ErrorKind::NotFound => format!("there is no socket {socket}"),
+        io::ErrorKind::ConnectionRefused => format!("nobody listens on {socket}"),
+        io::ErrorKind::WouldBlock => format!("{socket} accepted nobody within {CONNECT} s"),
+        _ => format!("{socket}: {error}"),
+    };
+    away("margay-bgpd is not running", why)
 }
 
 /// What an error of a call means.
-fn failure(socket: &Path, status: &Status) -> Failure {
-    // Not an answer but an error of the transport: the daemon went away while it worked.
-    if status.source().is_some() {
-        return away(
-            "margay-bgpd went away before it had answered",
-            format!("socket: {}", socket.display()),
-        );
-    }
+fn failure(status: &Status) -> Failure {
     let (msg, details) = match status.message().split_once('\n') {
         Some((msg, details)) => (msg, details),
         None => (status.message(), ""),

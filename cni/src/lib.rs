@@ -22,3 +22,4 @@ pub mod run;
 mod spool;
 mod unlink;
 pub mod version;
+mod wire;

@@ -172,9 +172,7 @@ impl Session<'_> {
     fn standing(&self) -> Result<Option<NetworkResult>, Error> {
         let attachment = self.call().attachment();
         let request = ask::list(self.config);
-        let answer = daemon::ask(&self.config.socket, LIST_LIMIT, |mut client| async move {
-            client.list(request).await
-        });
+        let answer = daemon::ask(&self.config.socket, LIST_LIMIT, &request);
         let all = answer.map_err(Failure::into_error)?.workloads;
         let ours = all.into_iter().find(|one| one.attachment.as_ref() == Some(&attachment));
         ours.filter(|one| one.state == LIVE).map(|one| ask::addresses(&one)).transpose()
@@ -183,9 +181,7 @@ impl Session<'_> {
     fn attach(&self, given: Option<&NetworkResult>) -> Result<NetworkResult, Error> {
         let request = self.call().add(given);
         let limit = Duration::from_millis(request.deadline_millis.into()) + GRACE;
-        let answer = daemon::ask(&self.config.socket, limit, |mut client| async move {
-            client.add(request).await
-        });
+        let answer = daemon::ask(&self.config.socket, limit, &request);
         let mut result = ask::result(&answer.map_err(Failure::into_error)?)?;
         if let Some(given) = given {
             result.dns = given.dns.clone();
@@ -199,10 +195,7 @@ impl Session<'_> {
 
     fn delete(&self, log: &mut Vec<String>) -> Result<String, Error> {
         let request = self.call().delete();
-        let answer = daemon::ask(&self.config.socket, DEL_LIMIT, |mut client| {
-            let request = request.clone();
-            async move { client.delete(request).await }
-        });
+        let answer = daemon::ask(&self.config.socket, DEL_LIMIT, &request);
         // An address of another plugin is given back whatever became of the link.
         let mut without = self.json.clone();
         config::without_pod_cidr(&mut without);
@@ -245,18 +238,13 @@ impl Session<'_> {
             plugin?.call(Verb::Check, &self.json)?;
         }
         let request = self.call().check()?;
-        daemon::ask(&self.config.socket, CHECK_LIMIT, |mut client| async move {
-            client.check(request).await
-        })
-        .map_err(Failure::into_error)?;
+        daemon::ask(&self.config.socket, CHECK_LIMIT, &request).map_err(Failure::into_error)?;
         Ok(String::new())
     }
 
     fn collect(&self) -> Result<String, Error> {
         let request = ask::collect(self.config);
-        let ours = daemon::ask(&self.config.socket, GC_LIMIT, |mut client| async move {
-            client.collect_garbage(request).await
-        });
+        let ours = daemon::ask(&self.config.socket, GC_LIMIT, &request);
         // One that cannot does not keep the other from it.
         let foreign = self.foreign().map(|plugin| plugin?.call(Verb::Gc, &self.json));
         ours.map_err(Failure::into_error)?;
@@ -269,10 +257,7 @@ impl Session<'_> {
             plugin?.call(Verb::Status, &self.json)?;
         }
         let request = ask::status(self.config);
-        let answer = daemon::ask(&self.config.socket, STATUS_LIMIT, |mut client| async move {
-            client.status(request).await
-        });
-        match answer {
+        match daemon::ask(&self.config.socket, STATUS_LIMIT, &request) {
             Ok(_) => Ok(String::new()),
             Err(Failure::Away(error)) => Err(Error { code: Code::NotAvailable, ..error }),
             Err(Failure::Refused(error)) => Err(error),

@@ -130,6 +130,21 @@ fn gc_and_status_exist_since_1_1_0() {
 }
 
 #[test]
+fn a_collection_of_more_than_any_window_arrives_whole() {
+    let scene = Scene::good();
+    let valid: Vec<_> = (0..20_000)
+        .map(|n| json!({"containerID": format!("container-{n}"), "ifname": "eth0"}))
+        .collect();
+    let gc = json!({"cni.dev/valid-attachments": valid});
+    let said = Runtime::new("GC", &scene).ask(&scene.config("1.1.0", gc));
+    assert!(said.done, "{said:?}");
+    let asked = scene.asked();
+    let [Asked::Collect(collect)] = asked.as_slice() else { panic!("{} calls", asked.len()) };
+    assert_eq!(collect.valid.len(), 20_000);
+    assert_eq!(collect.valid[19_999].container_id, "container-19999");
+}
+
+#[test]
 fn version_answers_in_the_version_it_is_asked_in_and_needs_no_daemon() {
     let scene = Scene::alone();
     for version in VERSIONS {
