@@ -78,10 +78,13 @@ impl workloads_server::Workloads for Workloads {
         };
         let (id, spec) = convert::wanted(request).map_err(failed)?;
         let of = id.clone();
-        let was = there.look(move |sight| sight.desk.entry(&of).is_some()).await;
-        let added = there.call(Call::Add(id.clone(), Box::new(spec)));
-        let Ok(answer) = timeout(patience, added).await else {
+        // Asked in this order, and not waited for in between.
+        let was = timeout(patience, there.look(move |sight| sight.desk.entry(&of).is_some()));
+        let added = timeout(patience, there.call(Call::Add(id.clone(), Box::new(spec))));
+        let (was, answer) = tokio::join!(biased; was, added);
+        let Ok(answer) = answer else {
             // By then there is an answer, or nothing: but what was there before stays.
+            let was = was.ok().flatten();
             if was == Some(false) {
                 let there = there.clone();
                 tokio::spawn(async move { there.call(Call::Delete { id, asked: None }).await });
