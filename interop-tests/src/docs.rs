@@ -48,9 +48,19 @@ pub fn now() -> String {
 /// What other benchmarks than the first wrote: everything from the first of their headings on, which
 /// are the last of the document. Empty where there is none.
 pub fn later_sections(document: &str) -> &str {
-    let headings = [IPAM, CNI].map(|section| document.find(section.heading));
+    let headings = [IPAM, CNI].map(|section| line_of(document, section.heading));
     let first = headings.into_iter().flatten().min();
     first.and_then(|at| document.get(at..)).unwrap_or_default()
+}
+
+/// Where a line begins that is this and nothing else.
+fn line_of(document: &str, line: &str) -> Option<usize> {
+    let mut at = 0;
+    document.split_inclusive('\n').find_map(|found| {
+        let begin = at;
+        at += found.len();
+        (found.trim_end() == line).then_some(begin)
+    })
 }
 
 impl Section {
@@ -85,5 +95,15 @@ mod tests {
         assert_eq!(IPAM.with_table(&third, "| one |\n"), third.replace("| two |", "| one |"));
         assert!(later_sections(&third).starts_with("## IPAM"), "{third}");
         assert_eq!(later_sections("# Performance\n"), "");
+    }
+
+    #[test]
+    fn a_section_begins_at_a_line_that_is_its_heading_and_no_more() {
+        let before = "# Performance\n\n### Pods\n\n## Pods of others\n\nsee ## Pods\n\n";
+        assert_eq!(later_sections(before), "");
+        for end in ["", "\n", "\r\n", "\n\ntext\n"] {
+            let section = format!("## Pods{end}");
+            assert_eq!(later_sections(&format!("{before}{section}")), section);
+        }
     }
 }

@@ -36,7 +36,8 @@ pub struct Row {
     pub median: String,
     /// The 99th percentile, with its unit.
     pub p99: String,
-    /// Whether the mark is met; `None` where there is none.
+    /// Whether the mark is met; `None` where there is none, or where nothing was measured that could
+    /// be held against it.
     pub met: Option<bool>,
 }
 
@@ -46,7 +47,8 @@ impl Row {
         let verdict = match self.met {
             Some(true) => ": met",
             Some(false) => ": MISSED",
-            None => "",
+            None if self.mark.is_empty() => "",
+            None => ": NOT MEASURED",
         };
         let figures = [&self.amount, &self.median, &self.p99].map(String::as_str);
         let figures: Vec<&str> = figures.into_iter().filter(|text| !text.is_empty()).collect();
@@ -68,10 +70,31 @@ pub fn table(rows: &[Row], profile: &str, more: &[String]) -> String {
         let verdict = match row.met {
             Some(true) => "met",
             Some(false) => "**missed**",
-            None => "",
+            None if row.mark.is_empty() => "",
+            None => "**not measured**",
         };
         let Row { what, mark, amount, median, p99, .. } = row;
         let _ = writeln!(text, "| {what} | {mark} | {amount} | {median} | {p99} | {verdict} |");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_that_nothing_was_held_against_is_said_to_be_open() {
+        let row = |mark: &str, met| Row { mark: mark.to_owned(), met, ..Row::default() };
+        for (row, brief, cell) in [
+            (row("< 4 kB", Some(true)), ": met", "| met |"),
+            (row("< 4 kB", Some(false)), ": MISSED", "| **missed** |"),
+            (row("< 4 kB", None), ": NOT MEASURED", "| **not measured** |"),
+            (row("", None), ": ", "|  |"),
+        ] {
+            assert!(row.brief().ends_with(brief), "{}", row.brief());
+            let table = table(&[row], "lab", &[]);
+            assert!(table.trim_end().ends_with(cell), "{table}");
+        }
+    }
 }

@@ -35,7 +35,8 @@ pub const LAB: &[&str] = &[
 pub const IPAM: &[&str] = &["etcd-server", "iproute2", "procps", "util-linux"];
 
 /// What the benchmark of pods needs, and what it compares with.
-pub const CNI: &[&str] = &["containernetworking-plugins", "iproute2", "procps", "util-linux"];
+pub const CNI: &[&str] =
+    &["busybox-static", "containernetworking-plugins", "iproute2", "procps", "util-linux"];
 
 /// What counts instructions.
 pub const MICRO: &[&str] = &["valgrind"];

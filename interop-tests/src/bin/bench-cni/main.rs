@@ -64,7 +64,7 @@ fn run(options: &Options) -> Result<()> {
         some.iter().for_each(|row| println!("  {}", row.brief()));
         rows.extend(some);
     }
-    let text = marks::table(&rows, &options.profile, reference().as_slice());
+    let text = marks::table(&rows, &options.profile, &[reference()]);
     print!("\n{text}");
     let folder = marks::folder(&options.profile, options.scale)?;
     fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
@@ -81,10 +81,15 @@ fn run(options: &Options) -> Result<()> {
 }
 
 /// Which reference plugins took part.
-fn reference() -> Option<String> {
+fn reference() -> String {
     let mut query = Command::new("dpkg-query");
     query.args(["-W", "-f", "${Version}", "containernetworking-plugins"]);
-    let output = query.output().ok().filter(|output| output.status.success())?;
-    let version = String::from_utf8(output.stdout).ok()?;
-    Some(format!("reference: bridge and host-local of containernetworking-plugins {version}"))
+    let output = query.output().ok().filter(|output| output.status.success());
+    match output {
+        Some(output) => {
+            let version = String::from_utf8_lossy(&output.stdout);
+            format!("reference: bridge and host-local of containernetworking-plugins {version}")
+        }
+        None => "reference: none, containernetworking-plugins is not installed".to_owned(),
+    }
 }

@@ -1,6 +1,13 @@
 //! Calls for many containers, and how long they take.
 
-use std::{sync::Barrier, thread, time::Duration};
+use std::{
+    sync::{
+        Barrier,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, anyhow};
 use interop_tests::runtime::{Container, Runtime};
@@ -21,13 +28,23 @@ pub fn timed(runtime: &Runtime, verb: &str, container: &Container) -> Result<Dur
 /// When one fails.
 pub fn at_once(runtime: &Runtime, verb: &str, containers: &[Container]) -> Result<Vec<Duration>> {
     let start = Barrier::new(containers.len());
+    let one = |container: &Container| {
+        let waited = AtomicBool::new(false);
+        let wait = || {
+            start.wait();
+            waited.store(true, Ordering::Relaxed);
+        };
+        let answer = runtime.call_after(verb, container, &Value::Null, wait);
+        // One that cannot be prepared must not keep the others waiting.
+        if !waited.load(Ordering::Relaxed) {
+            start.wait();
+        }
+        Ok(answer?.done(&format!("{verb} {}", container.id))?.took)
+    };
     thread::scope(|scope| {
         let call = |container| {
-            let start = &start;
-            scope.spawn(move || {
-                start.wait();
-                timed(runtime, verb, container)
-            })
+            let one = &one;
+            scope.spawn(move || one(container))
         };
         let calls: Vec<_> = containers.iter().map(call).collect();
         calls.into_iter().map(|call| call.join().map_err(|_| anyhow!("panicked"))?).collect()
