@@ -20,8 +20,8 @@ use step::cargo;
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
-  demo                Margay between BIRD and FRR, as the nodes of a cluster, and with pods
-                      of a real containerd, as root
+  demo [ACT...]       Margay between BIRD and FRR (router), as the nodes of a cluster (cluster),
+                      and with pods of a real containerd (pods), as root
   test [--no-fuzz]    everything CI runs: lints, unit tests, interop tests (as root), fuzzing
   bench [ARGS]        Margay beside other BGP daemons, as root; see `cargo xtask bench --help`
   bench ipam [ARGS]   addresses, resources and the datastore, with real etcd, as root; see

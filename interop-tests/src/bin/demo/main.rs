@@ -1,7 +1,9 @@
 //! `cargo xtask demo`: Margay at work among real routers, in three acts: a router in a fabric, the
-//! nodes of a cluster, and the pods on them. Everything lives in network namespaces and is gone afterwards.
+//! nodes of a cluster, and the pods on them. Everything lives in network namespaces and is gone
+//! afterwards. Acts may be named, to see only those: `cargo xtask demo pods`.
 
 use std::{
+    env,
     process::ExitCode,
     thread,
     time::{Duration, Instant},
@@ -17,12 +19,26 @@ mod router;
 /// How long anything may take to settle.
 const SOON: Duration = Duration::from_secs(30);
 
+/// Its name, and how it is played.
+type Act = (&'static str, fn() -> Result<()>);
+
+/// Every act, in the order they are played in.
+const ACTS: [Act; 3] = [("router", router::play), ("cluster", cluster::play), ("pods", pods::play)];
+
 fn main() -> ExitCode {
+    let wanted: Vec<String> = env::args().skip(1).collect();
+    if let Some(unknown) = wanted.iter().find(|name| ACTS.iter().all(|(act, _)| act != *name)) {
+        let acts = ACTS.map(|(name, _)| name).join(", ");
+        eprintln!("error: {unknown:?} is no act; there are {acts}");
+        return ExitCode::from(2);
+    }
     if !have_root("the demo") {
         return ExitCode::FAILURE;
     }
     let start = Instant::now();
-    match router::play().and_then(|()| cluster::play()).and_then(|()| pods::play()) {
+    let played =
+        ACTS.iter().filter(|(act, _)| wanted.is_empty() || wanted.iter().any(|name| name == act));
+    match played.into_iter().try_for_each(|(_, play)| play()) {
         Ok(()) => {
             println!("\nEverything is cleaned away. {:.1} s.", start.elapsed().as_secs_f32());
             ExitCode::SUCCESS
