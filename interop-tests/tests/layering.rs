@@ -22,6 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // shells
     ("margay-proto", &[]),
     ("margay-fib", &[]),
+    ("policy-nft", &["margay-model", "policy-calc"]),
     ("margay-datastore", &["margay-model"]),
     ("bgp-speaker", &["bgp-packet", "bgp-core", "margay-fib"]),
     (

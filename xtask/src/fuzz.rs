@@ -16,7 +16,13 @@ use crate::{
 };
 
 /// The crates with fuzz targets.
-const FOLDERS: &[&str] = &["bgpd/packet/fuzz", "bgpd/desired/fuzz", "cni/fuzz", "proto/model/fuzz"];
+const FOLDERS: &[&str] = &[
+    "bgpd/packet/fuzz",
+    "bgpd/desired/fuzz",
+    "cni/fuzz",
+    "policy-dp/nft/fuzz",
+    "proto/model/fuzz",
+];
 
 /// What libFuzzer needs of the compiler.
 const RUSTFLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \

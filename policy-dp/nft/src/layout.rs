@@ -1,0 +1,339 @@
+//! What is to be enforced, as the table that enforces it.
+//!
+//! Workload endpoints. A packet to or from one is caught by the name of its link, led by a map to
+//! the link's own chain, which has the same few rules for each, and from there to the chains of its
+//! policies, which endpoints with equal policies share. There `accept` lets it through as far as this
+//! endpoint is concerned: what comes next (the policies of who it is for, what workloads may do to
+//! their host) stands in base chains behind, which see it all the same. No mark of it is used.
+//!
+//! Promises that the same enforcement makes the same table, names and all; that a link of ours
+//! which no endpoint names carries nothing; that what is missing closes.
+
+mod policy;
+mod sets;
+mod step;
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use ipnet::IpNet;
+use policy_calc::{Direction, Endpoint, Interface, State};
+
+use self::step::{
+    Part, address, in_set, is_family, link, link_begins, link_name, looked_up, not_in_set, port_is,
+    protocol_is, verdict,
+};
+use crate::{
+    expr::{Base, Ct, Expr, Reg, Rule, Verdict, ct_state},
+    name::Name,
+    table::{Chain, ChainKind, Field, Hook, HookPoint, Set, Shape, Span, Table, Value, disjoint},
+};
+
+/// What holds besides policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// What the names of workloads' links begin with: 1 to 15 octets.
+    pub prefix: String,
+    /// What becomes of a packet from a workload to its own host that the workload's policies allow.
+    pub to_host: ToHost,
+    /// UDP port that no workload may send to: its own encapsulation would get round policies.
+    pub vxlan_port: Option<u16>,
+    /// Ranges of addresses of workloads.
+    pub pools: Vec<Pool>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            prefix: "cali".to_owned(),
+            to_host: ToHost::Drop,
+            vxlan_port: Some(4789),
+            pools: Vec::new(),
+        }
+    }
+}
+
+/// `defaultEndpointToHostAction`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ToHost {
+    /// It is dropped.
+    Drop,
+    /// The host's own rules decide.
+    Return,
+    /// It is accepted, as far as our table is concerned.
+    Accept,
+}
+
+/// A range of addresses of workloads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pool {
+    /// The range.
+    pub range: IpNet,
+    /// What goes from it to an address of no pool gets an address of the host.
+    pub masquerade: bool,
+}
+
+/// The table that enforces this.
+pub fn table(state: &State, settings: &Settings) -> Table {
+    let mut layout = Layout { state, settings, table: Table::default() };
+    layout.base();
+    layout.sources();
+    layout.host_side();
+    layout.masquerade();
+    layout.workloads();
+    layout.table
+}
+
+/// A table under construction.
+struct Layout<'a> {
+    state: &'a State,
+    settings: &'a Settings,
+    table: Table,
+}
+
+impl Layout<'_> {
+    fn chain(&mut self, name: &str, rules: Vec<Rule>) {
+        self.table.chains.insert(name.into(), Chain { hook: None, rules });
+    }
+
+    fn set(&mut self, name: &str, shape: Shape) -> &mut Set {
+        self.table.sets.entry(name.into()).or_insert_with(|| Set::new(shape))
+    }
+
+    /// The base chains: packets of workloads' links are led on, others go their way.
+    fn base(&mut self) {
+        self.set(OTHER_LINKS, Shape::set(&[Field::Link]));
+        self.set(FROM, Shape::map(&[Field::Link]));
+        self.set(TO, Shape::map(&[Field::Link]));
+        let mut states = Set::new(Shape::map(&[Field::State]));
+        for (state, end) in [
+            (ct_state::INVALID, Verdict::Drop),
+            (ct_state::ESTABLISHED, Verdict::Accept),
+            (ct_state::RELATED, Verdict::Accept),
+        ] {
+            states.elements.insert(Span::one(&state.to_ne_bytes()), Value::Verdict(end));
+        }
+        self.table.sets.insert(STATES.into(), states);
+        for (name, point, priority, lead) in [
+            ("raw-prerouting", HookPoint::Prerouting, -300, SOURCES),
+            ("forward-from", HookPoint::Forward, 0, FROM),
+            ("forward-to", HookPoint::Forward, 1, TO),
+            ("input-from", HookPoint::Input, 0, HOST_FROM),
+            ("input-to-host", HookPoint::Input, 1, TO_HOST),
+        ] {
+            let hook = Some(Hook { kind: ChainKind::Filter, point, priority, drops: false });
+            let rules = self.lead(lead).into();
+            self.table.chains.insert(name.into(), Chain { hook, rules });
+        }
+        // What no endpoint names has no way on.
+        let drop = || Rule::new(verdict(Verdict::Drop), Some("no endpoint has it"));
+        let mut from = vec![Rule::new([protocol_is(IPIP), verdict(Verdict::Drop)].concat(), None)];
+        if let Some(port) = self.settings.vxlan_port {
+            let steps = [protocol_is(UDP), port_is(2, port), verdict(Verdict::Drop)];
+            from.push(Rule::new(steps.concat(), None));
+        }
+        from.extend([Rule::new(looked_up(link(Part::Source), FROM), None), drop()]);
+        self.chain(FROM, from);
+        let to = vec![Rule::new(looked_up(link(Part::Destination), TO), None), drop()];
+        self.chain(TO, to);
+    }
+
+    /// The rules that lead what passes workloads' links to a chain.
+    fn lead(&self, chain: &str) -> [Rule; 2] {
+        let part = if chain == TO { Part::Destination } else { Part::Source };
+        let jump = || verdict(Verdict::Jump(chain.into()));
+        let ours = link_begins(part, &self.settings.prefix);
+        let others = in_set(link(part), OTHER_LINKS);
+        [Rule::new([ours, jump()].concat(), None), Rule::new([others, jump()].concat(), None)]
+    }
+
+    /// Nobody sends from what is not his.
+    fn sources(&mut self) {
+        let back = || verdict(Verdict::Return);
+        let mut rules = Vec::new();
+        for family in FAMILIES {
+            let names = source_sets(family);
+            self.set(names[0], Shape::set(&[Field::Link, family]));
+            self.set(names[1], Shape::ranges(&[Field::Link, family]));
+            for name in names {
+                let mut steps = is_family(family);
+                steps.extend(link(Part::Source));
+                steps.extend(address(family, Part::Source, Reg::at(4)));
+                steps.push(Expr::Lookup { set: name.into(), from: Reg::FIRST, inverted: false });
+                rules.push(Rule::new([steps, back()].concat(), None));
+            }
+        }
+        // To find its neighbours a link needs addresses of its own making, and none.
+        let local = Set {
+            shape: Shape::ranges(&[Field::Ipv6]),
+            elements: [Span::one(&[0; 16]), Span::prefix(&LINK_LOCAL, 10)]
+                .map(|span| (span, Value::Member))
+                .into(),
+        };
+        self.table.sets.insert(LOCAL_SOURCES.into(), local);
+        let mut steps = is_family(Field::Ipv6);
+        steps.extend(in_set(address(Field::Ipv6, Part::Source, Reg::FIRST), LOCAL_SOURCES));
+        rules.push(Rule::new([steps, back()].concat(), None));
+        let drop = verdict(Verdict::Drop);
+        rules.push(Rule::new(drop, Some("sent from an address of others")));
+        self.chain(SOURCES, rules);
+    }
+
+    /// From a workload to its own host.
+    fn host_side(&mut self) {
+        let mut kinds = Set::new(Shape::set(&[Field::Protocol]));
+        // Listeners, neighbours and who looks for a router; nothing that only routers say.
+        for kind in [130, 131, 132, 133, 135, 136_u8] {
+            kinds.elements.insert(Span::one(&[kind]), Value::Member);
+        }
+        self.table.sets.insert(NEIGHBOUR_KINDS.into(), kinds);
+        let neighbours = || {
+            let mut steps = protocol_is(ICMPV6);
+            let kind = Expr::Payload { base: Base::Transport, offset: 0, len: 1, to: Reg::FIRST };
+            steps.extend(in_set(vec![kind], NEIGHBOUR_KINDS));
+            Rule::new([steps, verdict(Verdict::Accept)].concat(), None)
+        };
+        let policies = Rule::new(verdict(Verdict::Goto(FROM.into())), None);
+        self.chain(HOST_FROM, vec![neighbours(), policies]);
+        let mut rules = vec![neighbours(), by_state()];
+        match self.settings.to_host {
+            ToHost::Drop => rules.push(Rule::new(verdict(Verdict::Drop), None)),
+            ToHost::Accept => rules.push(Rule::new(verdict(Verdict::Accept), None)),
+            ToHost::Return => {}
+        }
+        self.chain(TO_HOST, rules);
+    }
+
+    /// Workloads of some pools reach the rest of the world by the host's address.
+    fn masquerade(&mut self) {
+        let hook = Some(Hook {
+            kind: ChainKind::Nat,
+            point: HookPoint::Postrouting,
+            // Behind others that mark what they masquerade.
+            priority: 110,
+            drops: false,
+        });
+        let mut rules = Vec::new();
+        for family in FAMILIES {
+            let [all, some] = pool_sets(family);
+            let ranges = |only: bool| {
+                let pools = self.settings.pools.iter().filter(move |pool| pool.masquerade || !only);
+                disjoint(pools.filter_map(|pool| span_of(&pool.range, family)))
+            };
+            for (name, spans) in [(all, ranges(false)), (some, ranges(true))] {
+                let elements = spans.into_iter().map(|span| (span, Value::Member)).collect();
+                let set = Set { shape: Shape::ranges(&[family]), elements };
+                self.table.sets.insert(name.into(), set);
+            }
+            let mut steps = is_family(family);
+            steps.extend(in_set(address(family, Part::Source, Reg::FIRST), some));
+            steps.extend(not_in_set(address(family, Part::Destination, Reg::FIRST), all));
+            steps.push(Expr::Masquerade);
+            rules.push(Rule::new(steps, Some("natOutgoing")));
+        }
+        self.table.chains.insert("nat-postrouting".into(), Chain { hook, rules });
+    }
+
+    /// Each workload by its link; of several that name one link the first counts.
+    fn workloads(&mut self) {
+        let state = self.state;
+        let mut links: BTreeMap<&str, &Endpoint> = BTreeMap::new();
+        for (id, endpoint) in &state.endpoints {
+            if let (policy_calc::EndpointId::Workload { .. }, Interface::Named(name)) =
+                (id, &endpoint.interface)
+                && name.len() < LINK_ROOM
+            {
+                links.entry(name).or_insert(endpoint);
+            }
+        }
+        for (name, endpoint) in links {
+            self.workload(name, endpoint);
+        }
+    }
+
+    fn workload(&mut self, name: &str, endpoint: &Endpoint) {
+        let key = Span::one(&link_name(name));
+        if !name.starts_with(&self.settings.prefix) {
+            let set = self.set(OTHER_LINKS, Shape::set(&[Field::Link]));
+            set.elements.insert(key.clone(), Value::Member);
+        }
+        for (direction, map) in [(Direction::Egress, FROM), (Direction::Ingress, TO)] {
+            // No link has a slash in its name, so its chains meet none of the others.
+            let own = Name::of(&format!("{map}/{name}"));
+            let policies = policy::compile(self.state, endpoint, direction, &mut self.table);
+            let rules = vec![by_state(), Rule::new(verdict(Verdict::Goto(policies)), None)];
+            self.table.chains.insert(own.clone(), Chain { hook: None, rules });
+            let set = self.set(map, Shape::map(&[Field::Link]));
+            set.elements.insert(key.clone(), Value::Verdict(Verdict::Goto(own)));
+        }
+        let hosts = endpoint.addresses.iter().map(|address| IpNet::from(*address));
+        for (index, nets) in [hosts.collect(), endpoint.allowed_sources.clone()].iter().enumerate()
+        {
+            for family in FAMILIES {
+                let spans = disjoint(nets.iter().filter_map(|net| span_of(net, family)));
+                let [exact, ranges] = source_sets(family);
+                let set = if index == 0 { exact } else { ranges };
+                let elements = spans.into_iter().flat_map(|span| {
+                    // Of single addresses each is one element; they may have become one range.
+                    if index == 0 { sets::singles(span) } else { vec![span] }
+                });
+                let keyed: Vec<_> = elements.map(|span| key.clone().then(&span)).collect();
+                if let Some(set) = self.table.sets.get_mut(&Name::of(set)) {
+                    set.elements.extend(keyed.into_iter().map(|span| (span, Value::Member)));
+                }
+            }
+        }
+    }
+}
+
+/// A known connection goes on, what tracking can make nothing of is dropped.
+fn by_state() -> Rule {
+    let steps = vec![
+        Expr::Ct { key: Ct::State, to: Reg::FIRST },
+        Expr::VerdictOf { map: STATES.into(), from: Reg::FIRST },
+    ];
+    Rule::new(steps, None)
+}
+
+/// The addresses of a range of this family.
+fn span_of(net: &IpNet, family: Field) -> Option<Span> {
+    let bits = u32::from(net.prefix_len());
+    match (net.network(), family) {
+        (IpAddr::V4(address), Field::Ipv4) => Some(Span::prefix(&address.octets(), bits)),
+        (IpAddr::V6(address), Field::Ipv6) => Some(Span::prefix(&address.octets(), bits)),
+        _ => None,
+    }
+}
+
+/// Single addresses a workload may send from, and ranges, by link.
+fn source_sets(family: Field) -> [&'static str; 2] {
+    if family == Field::Ipv4 { ["sources4", "allowed4"] } else { ["sources6", "allowed6"] }
+}
+
+/// All pools, and those that masquerade.
+fn pool_sets(family: Field) -> [&'static str; 2] {
+    if family == Field::Ipv4 { ["pools4", "masquerade4"] } else { ["pools6", "masquerade6"] }
+}
+
+/// Both families of addresses.
+const FAMILIES: [Field; 2] = [Field::Ipv4, Field::Ipv6];
+/// Chain of packets from workloads, its map, and what the names of links' chains begin with.
+const FROM: &str = "from-workload";
+/// Likewise to workloads.
+const TO: &str = "to-workload";
+/// Chain of packets from workloads to their own host: what policies say, and what the host says.
+const HOST_FROM: &str = "from-workload-to-host";
+const TO_HOST: &str = "workload-to-host";
+const SOURCES: &str = "sources";
+const LOCAL_SOURCES: &str = "local-sources";
+const OTHER_LINKS: &str = "other-links";
+const STATES: &str = "states";
+const NEIGHBOUR_KINDS: &str = "neighbour-kinds";
+const LINK_LOCAL: [u8; 16] = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+/// Octets of a link's name with the NUL behind it.
+const LINK_ROOM: usize = 16;
+const IPIP: u8 = 4;
+const UDP: u8 = 17;
+const ICMPV6: u8 = 58;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,259 @@
+//! The policies of an endpoint in one direction, as chains. `accept` lets a packet through, `drop`
+//! does not.
+//!
+//! The first chain jumps into the tiers in order, then goes to the profiles. Rules of a tier stand
+//! one behind the other; `Pass` returns. Chains are named by which policies or profiles they are of,
+//! not by what these say, so equal lists share one, and a policy that is edited changes in place.
+
+use ipnet::IpNet;
+use margay_model::kinds::{Action, TierAction};
+use policy_calc::{Direction, Endpoint, PortMatch, Rule as PolicyRule, Side, State, TierPolicies};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    expr::{Expr, Log, Meta, Reg, Rule, Verdict},
+    layout::{
+        FAMILIES,
+        sets::{of_nets, of_policy, of_ports},
+        step::{
+            Part, address, differs, equals, in_set, is_family, not_in_set, protocol_is,
+            protocol_is_not, transport, verdict,
+        },
+    },
+    name::Name,
+    table::{Chain, Field, Table},
+};
+
+/// Makes the chains, unless they are there, and names the first.
+pub fn compile(
+    state: &State,
+    endpoint: &Endpoint,
+    direction: Direction,
+    table: &mut Table,
+) -> Name {
+    let mut steps = Vec::new();
+    for tier in endpoint.normal.tiers(direction).iter().filter(|tier| tier.is_enforced()) {
+        let chain = made(state, direction, table, 't', &tier_key(tier), |c| c.tier(tier));
+        steps.push(Verdict::Jump(chain));
+    }
+    let profiles = &endpoint.profiles;
+    let last = made(state, direction, table, 'f', profiles, |c| c.profiles(profiles));
+    if steps.is_empty() {
+        return last;
+    }
+    steps.push(Verdict::Goto(last));
+    let key: Vec<_> = steps.iter().filter_map(Verdict::chain).map(Name::to_string).collect();
+    made(state, direction, table, 'p', &key, |compiler| {
+        compiler.rules = steps.iter().map(|step| Rule::new(verdict(step.clone()), None)).collect();
+    })
+}
+
+/// A chain made for this, unless it is there.
+fn made<'a>(
+    state: &'a State,
+    direction: Direction,
+    table: &'a mut Table,
+    kind: char,
+    key: &[String],
+    make: impl FnOnce(&mut Compiler<'a>),
+) -> Name {
+    let mut hash = Sha256::new();
+    for part in key {
+        hash.update(part.len().to_be_bytes());
+        hash.update(part);
+    }
+    let digest = hash.finalize();
+    let digest: String = digest.iter().take(12).map(|octet| format!("{octet:02x}")).collect();
+    let way = if direction == Direction::Ingress { 'i' } else { 'o' };
+    let name = Name::of(&format!("{kind}{way}-{digest}"));
+    if !table.chains.contains_key(&name) {
+        let mut compiler = Compiler { state, direction, table, rules: Vec::new() };
+        make(&mut compiler);
+        let Compiler { table, rules, .. } = compiler;
+        table.chains.insert(name.clone(), Chain { hook: None, rules });
+    }
+    name
+}
+
+/// What a tier's chain is of.
+fn tier_key(tier: &TierPolicies) -> Vec<String> {
+    let policies = tier.policies.iter().filter(|policy| !policy.is_staged());
+    let end = if tier.default_action == TierAction::Deny { "Deny" } else { "Pass" };
+    let own = [tier.tier.clone(), end.to_owned()];
+    own.into_iter().chain(policies.map(ToString::to_string)).collect()
+}
+
+struct Compiler<'a> {
+    state: &'a State,
+    direction: Direction,
+    table: &'a mut Table,
+    rules: Vec<Rule>,
+}
+
+/// Ways to fulfil a part of a rule: each is a row of its own, and any of them will do.
+type Ways = Vec<Vec<Expr>>;
+
+impl Compiler<'_> {
+    fn tier(&mut self, tier: &TierPolicies) {
+        let state = self.state;
+        for id in tier.policies.iter().filter(|policy| !policy.is_staged()) {
+            let policy = state.policies.get(id);
+            let rules = policy.map(|policy| policy.rules(self.direction)).unwrap_or_default();
+            for (index, rule) in rules.iter().enumerate() {
+                let end = match rule.action {
+                    Action::Allow => Some(Verdict::Accept),
+                    Action::Deny => Some(Verdict::Drop),
+                    Action::Pass => Some(Verdict::Return),
+                    Action::Log => None,
+                };
+                self.rule(rule, end, &format!("{id} rule {index}"));
+            }
+        }
+        let passes = tier.default_action == TierAction::Pass;
+        let end = if passes { Verdict::Return } else { Verdict::Drop };
+        let remark = format!("end of tier {}", tier.tier);
+        self.rules.push(Rule::new(verdict(end), Some(&remark)));
+    }
+
+    fn profiles(&mut self, names: &[String]) {
+        let state = self.state;
+        for name in names {
+            let profile = state.profiles.get(name);
+            // One that is missing allows nothing, nor do those behind it.
+            if profile.is_none_or(|profile| !profile.exists) {
+                break;
+            }
+            let rules = profile.map(|profile| profile.rules(self.direction)).unwrap_or_default();
+            for (index, rule) in rules.iter().enumerate() {
+                let end = match rule.action {
+                    Action::Allow => Some(Verdict::Accept),
+                    Action::Deny | Action::Pass => Some(Verdict::Drop),
+                    Action::Log => None,
+                };
+                self.rule(rule, end, &format!("profile {name} rule {index}"));
+            }
+        }
+        self.rules.push(Rule::new(verdict(Verdict::Drop), Some("no profile allowed it")));
+    }
+
+    /// A rule in every family it exists in, once for each way to match; `end` is `None` for one
+    /// that tells only.
+    fn rule(&mut self, rule: &PolicyRule, end: Option<Verdict>, remark: &str) {
+        for family in FAMILIES {
+            let exists = if family == Field::Ipv4 { rule.families.v4 } else { rule.families.v6 };
+            if !exists {
+                continue;
+            }
+            let mut ways: Ways = vec![is_family(family)];
+            all(&mut ways, &protocols(rule));
+            for (side, part) in
+                [(&rule.source, Part::Source), (&rule.destination, Part::Destination)]
+            {
+                ways = self.side(ways, side, part, family);
+            }
+            let last = match &end {
+                Some(end) => Expr::Verdict(end.clone()),
+                None => Expr::Log(Log { group: self.group(), prefix: "margay-packet".to_owned() }),
+            };
+            for mut steps in ways {
+                steps.push(last.clone());
+                self.rules.push(Rule::new(steps, Some(remark)));
+            }
+        }
+    }
+
+    /// Of NFLOG: one for what comes to endpoints, one for what leaves them.
+    fn group(&self) -> u16 {
+        match self.direction {
+            Direction::Ingress => 1,
+            Direction::Egress => 2,
+        }
+    }
+
+    /// The ways that fulfil one side of a rule, too; none if it can never be.
+    fn side(&mut self, mut ways: Ways, side: &Side, part: Part, family: Field) -> Ways {
+        let load = || address(family, part, Reg::FIRST);
+        if !side.nets.is_empty() {
+            match self.nets(&side.nets, family) {
+                Some(set) => all(&mut ways, &in_set(load(), set.as_str())),
+                None => return Vec::new(),
+            }
+        }
+        if let Some(set) = self.nets(&side.not_nets, family) {
+            all(&mut ways, &not_in_set(load(), set.as_str()));
+        }
+        if let Some(id) = side.set {
+            let set = of_policy(self.state, id, family, self.table);
+            all(&mut ways, &in_set(load(), set.as_str()));
+        }
+        if let Some(id) = side.not_set {
+            let set = of_policy(self.state, id, family, self.table);
+            all(&mut ways, &not_in_set(load(), set.as_str()));
+        }
+        if let Some(ports) = &side.ports {
+            let each = self.ports(ports, part, family);
+            let looks = each.into_iter().map(|(load, set)| in_set(load, set.as_str()));
+            ways = any(&ways, &looks.collect::<Ways>());
+        }
+        if let Some(ports) = &side.not_ports {
+            for (load, set) in self.ports(ports, part, family) {
+                all(&mut ways, &not_in_set(load, set.as_str()));
+            }
+        }
+        ways
+    }
+
+    fn nets(&mut self, nets: &[IpNet], family: Field) -> Option<Name> {
+        of_nets(nets, family, self.table)
+    }
+
+    /// What to load for a look at ports, and the set to look into, for each of several sets.
+    fn ports(&mut self, ports: &PortMatch, part: Part, family: Field) -> Vec<(Vec<Expr>, Name)> {
+        let offset = if part == Part::Source { 0 } else { 2 };
+        let mut all = Vec::new();
+        if let Some(set) = of_ports(&ports.ranges, self.table) {
+            all.push((vec![transport(offset, 2, Reg::FIRST)], set));
+        }
+        let behind = if family == Field::Ipv4 { 1 } else { 4 };
+        for id in &ports.sets {
+            let mut load = address(family, part, Reg::FIRST);
+            load.push(Expr::Meta { key: Meta::Protocol, to: Reg::at(behind) });
+            load.push(transport(offset, 2, Reg::at(behind + 1)));
+            all.push((load, of_policy(self.state, *id, family, self.table)));
+        }
+        all
+    }
+}
+
+/// What a rule says of protocols and of ICMP.
+fn protocols(rule: &PolicyRule) -> Vec<Expr> {
+    let mut steps = Vec::new();
+    if let Some(number) = rule.protocol {
+        steps.extend(protocol_is(number));
+    }
+    if let Some(number) = rule.not_protocol {
+        steps.extend(protocol_is_not(number));
+    }
+    for (icmp, wanted) in [(rule.icmp, true), (rule.not_icmp, false)] {
+        let Some(icmp) = icmp else { continue };
+        let (len, octets) = match icmp.code {
+            Some(code) => (2, vec![icmp.kind, code]),
+            None => (1, vec![icmp.kind]),
+        };
+        steps.push(transport(0, len, Reg::FIRST));
+        steps.push(if wanted { equals(&octets) } else { differs(&octets) });
+    }
+    steps
+}
+
+/// Every way does this, too.
+fn all(ways: &mut [Vec<Expr>], steps: &[Expr]) {
+    ways.iter_mut().for_each(|way| way.extend_from_slice(steps));
+}
+
+/// Every way in each of these forms.
+fn any(ways: &[Vec<Expr>], forms: &[Vec<Expr>]) -> Ways {
+    let both =
+        |way: &Vec<Expr>| forms.iter().map(|form| [&way[..], form].concat()).collect::<Ways>();
+    ways.iter().flat_map(both).collect()
+}

@@ -1,0 +1,212 @@
+use std::sync::Arc;
+
+use margay_model::{
+    Kind, ResourceKey,
+    kinds::{Action, PolicyType, TierAction},
+};
+use policy_calc::{
+    Directions, Endpoint, EndpointId, Families, Interface, Policy, PolicyId, PortMatch, Profile,
+    Rule, Side, State, TierPolicies,
+};
+
+use super::{Settings, ToHost, table};
+use crate::{
+    expr::{Expr, Reg, Verdict},
+    name::Name,
+    plan::{Actual, Op, plan},
+    table::{Span, Table, Value},
+};
+
+fn policy_id(name: &str) -> PolicyId {
+    let key =
+        ResourceKey { kind: Kind::NetworkPolicy, namespace: "a".to_owned(), name: name.to_owned() };
+    PolicyId::of(&key).expect("a policy")
+}
+
+fn rule(action: Action) -> Rule {
+    Rule {
+        action,
+        families: Families { v4: true, v6: true },
+        protocol: None,
+        not_protocol: None,
+        icmp: None,
+        not_icmp: None,
+        source: Side::default(),
+        destination: Side::default(),
+    }
+}
+
+fn workload(state: &mut State, name: &str, link: &str, tiers: &[TierPolicies]) {
+    let id = EndpointId::Workload { namespace: "a".to_owned(), name: name.to_owned() };
+    let endpoint = Endpoint {
+        interface: Interface::Named(link.to_owned()),
+        addresses: vec!["10.0.0.1".parse().expect("an address")],
+        allowed_sources: Vec::new(),
+        profiles: vec!["open".to_owned()],
+        normal: Directions { ingress: tiers.into(), egress: Arc::new([]) },
+        forward: Directions::default(),
+        pre_dnat: Directions::default(),
+        untracked: Directions::default(),
+    };
+    state.endpoints.insert(id, Arc::new(endpoint));
+}
+
+fn tier(name: &str, default_action: TierAction, policies: &[&str]) -> TierPolicies {
+    let policies = policies.iter().map(|name| policy_id(name)).collect();
+    TierPolicies { tier: name.to_owned(), exists: true, default_action, policies }
+}
+
+fn state(rules: Vec<Rule>) -> State {
+    let mut state = State::default();
+    let policy = Policy {
+        tier: "default".to_owned(),
+        types: vec![PolicyType::Ingress],
+        ingress: rules,
+        egress: Vec::new(),
+    };
+    state.policies.insert(policy_id("p"), Arc::new(policy));
+    let open = Profile {
+        exists: true,
+        ingress: vec![rule(Action::Allow)],
+        egress: vec![rule(Action::Allow)],
+    };
+    state.profiles.insert("open".to_owned(), Arc::new(open));
+    state
+}
+
+/// The last steps of the rules of a chain.
+fn ends(table: &Table, chain: &Name) -> Vec<Expr> {
+    let chain = table.chains.get(chain).unwrap_or_else(|| panic!("no chain {chain}"));
+    chain.rules.iter().filter_map(|rule| rule.expressions().last().cloned()).collect()
+}
+
+/// Where the rules of a link's chain go in the end.
+fn policies_of(table: &Table, link: &str) -> Name {
+    let own = Name::of(&format!("to-workload/{link}"));
+    match ends(table, &own).pop() {
+        Some(Expr::Verdict(Verdict::Goto(chain))) => chain,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The chain of the first tier of what comes to a link.
+fn first_tier_of(table: &Table, link: &str) -> Name {
+    match ends(table, &policies_of(table, link)).first() {
+        Some(Expr::Verdict(Verdict::Jump(chain))) => chain.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn endpoints_with_equal_policies_share_their_chains() {
+    let mut state = state(vec![rule(Action::Deny)]);
+    let tiers = [tier("default", TierAction::Deny, &["p"])];
+    workload(&mut state, "x", "cali1", &tiers);
+    workload(&mut state, "y", "cali2", &tiers);
+    workload(&mut state, "z", "cali3", &[]);
+    let table = table(&state, &Settings::default());
+    assert_eq!(policies_of(&table, "cali1"), policies_of(&table, "cali2"));
+    assert_ne!(policies_of(&table, "cali1"), policies_of(&table, "cali3"));
+    // A new endpoint with known policies costs its two chains and some elements.
+    let mut actual = Actual::default();
+    actual.carry_out(&plan(&table, &actual));
+    workload(&mut state, "w", "cali4", &tiers);
+    let ops = plan(&super::table(&state, &Settings::default()), &actual);
+    let rules = ops.iter().filter(|op| matches!(op, Op::AddRule(..))).count();
+    assert_eq!((rules, ops.len()), (4, 9), "{ops:?}");
+}
+
+#[test]
+fn tiers_come_in_order_then_the_profiles() {
+    let mut state = state(vec![rule(Action::Pass), rule(Action::Allow), rule(Action::Log)]);
+    let tiers = [tier("first", TierAction::Deny, &["p"]), tier("second", TierAction::Pass, &["p"])];
+    workload(&mut state, "x", "cali1", &tiers);
+    let table = table(&state, &Settings::default());
+    let steps = ends(&table, &policies_of(&table, "cali1"));
+    let [
+        Expr::Verdict(Verdict::Jump(first)),
+        Expr::Verdict(Verdict::Jump(second)),
+        Expr::Verdict(Verdict::Goto(profiles)),
+    ] = &steps[..]
+    else {
+        panic!("{steps:?}")
+    };
+    let [accept, back, drop] = [Verdict::Accept, Verdict::Return, Verdict::Drop].map(Expr::Verdict);
+    let of_first = ends(&table, first);
+    // One rule a family.
+    assert_eq!(of_first[..2], [back.clone(), back.clone()]);
+    assert_eq!(of_first[2..4], [accept.clone(), accept.clone()]);
+    assert!(matches!(of_first[4..6], [Expr::Log(_), Expr::Log(_)]));
+    assert!(matches!(of_first[6..], [Expr::Verdict(Verdict::Drop)]));
+    assert_eq!(ends(&table, second).last(), Some(&back));
+    assert_eq!(ends(&table, profiles), [accept.clone(), accept, drop]);
+}
+
+#[test]
+fn a_profile_that_is_missing_lets_nothing_through() {
+    let mut state = state(Vec::new());
+    state.profiles.clear();
+    workload(&mut state, "x", "cali1", &[]);
+    let table = table(&state, &Settings::default());
+    let drop = Expr::Verdict(Verdict::Drop);
+    assert_eq!(ends(&table, &policies_of(&table, "cali1")), [drop]);
+}
+
+#[test]
+fn alternatives_become_rules_and_exclusions_do_not() {
+    let mut both = rule(Action::Allow);
+    both.families = Families { v4: true, v6: false };
+    both.protocol = Some(6);
+    let ports = PortMatch { ranges: vec![(80, 90), (85, 100), (443, 443)], sets: Vec::new() };
+    both.destination.ports = Some(ports.clone());
+    both.source.not_ports = Some(ports);
+    both.source.nets =
+        vec!["10.0.0.0/8".parse().expect("a net"), "10.1.0.0/16".parse().expect("a net")];
+    let mut state = state(vec![both]);
+    let tiers = [tier("default", TierAction::Deny, &["p"])];
+    workload(&mut state, "x", "cali1", &tiers);
+    let table = table(&state, &Settings::default());
+    let chain = table.chains.get(&first_tier_of(&table, "cali1")).expect("there");
+    assert_eq!(chain.rules.len(), 2, "{chain:?}");
+    let sets: Vec<&Name> = chain.rules[0].sets().collect();
+    assert_eq!(sets.len(), 3);
+    assert_eq!(sets[1], sets[2], "the same ports are one set");
+    let ranges = |set: &Name| table.sets[set].elements.len();
+    assert_eq!((ranges(sets[0]), ranges(sets[1])), (1, 2));
+}
+
+#[test]
+fn a_rule_that_asks_for_ranges_of_the_other_family_is_not_there() {
+    let mut six = rule(Action::Allow);
+    six.source.nets = vec!["fd00::/8".parse().expect("a net")];
+    let mut state = state(vec![six]);
+    workload(&mut state, "x", "cali1", &[tier("default", TierAction::Deny, &["p"])]);
+    let table = table(&state, &Settings::default());
+    assert_eq!(ends(&table, &first_tier_of(&table, "cali1")).len(), 2);
+}
+
+#[test]
+fn a_link_of_another_name_is_caught_by_a_set() {
+    let mut state = state(Vec::new());
+    workload(&mut state, "x", "tap7", &[]);
+    workload(&mut state, "y", "cali1", &[]);
+    workload(&mut state, "z", "a-name-that-is-too-long", &[]);
+    let table = table(&state, &Settings::default());
+    let others = &table.sets[&Name::of("other-links")].elements;
+    let key = Span::one(&super::link_name("tap7"));
+    assert_eq!(others.iter().collect::<Vec<_>>(), [(&key, &Value::Member)]);
+    assert_eq!(table.sets[&Name::of("to-workload")].elements.len(), 2);
+}
+
+#[test]
+fn what_workloads_may_to_their_host_is_the_end_of_one_chain() {
+    let mut last = Vec::new();
+    for to_host in [ToHost::Drop, ToHost::Return, ToHost::Accept] {
+        let settings = Settings { to_host, ..Settings::default() };
+        let table = table(&State::default(), &settings);
+        last.push(ends(&table, &"workload-to-host".into()).pop().expect("a rule"));
+    }
+    let [drop, accept] = [Verdict::Drop, Verdict::Accept].map(Expr::Verdict);
+    let states = Expr::VerdictOf { map: "states".into(), from: Reg::FIRST };
+    assert_eq!(last, [drop, states, accept]);
+}

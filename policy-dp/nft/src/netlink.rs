@@ -1,0 +1,14 @@
+//! The shell: sockets to nfnetlink. Carries out plans and reads tables; decides nothing.
+
+mod dump;
+mod keeper;
+mod session;
+mod socket;
+mod watch;
+
+pub use self::{
+    keeper::{Keeper, Synced},
+    session::{ApplyError, Refused, Session},
+    watch::{Heard, Watch},
+};
+pub use crate::sys::Wait;

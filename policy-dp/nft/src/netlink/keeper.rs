@@ -1,0 +1,163 @@
+//! Keeps the table as it shall be: plans against what is known of it, carries the plan out, and
+//! reads the table again when what is known cannot be trusted.
+
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd},
+};
+
+use crate::{
+    name::Name,
+    netlink::{ApplyError, Heard, Session, Watch},
+    plan::{Actual, Op, Presence, Touched, plan, plan_touched},
+    sys::Wait,
+    table::Table,
+};
+
+/// A session, an ear for what others do, and what is known of the table.
+#[derive(Debug)]
+pub struct Keeper {
+    session: Session,
+    watch: Watch,
+    actual: Option<Actual>,
+}
+
+/// What it took to get the table right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Synced {
+    /// Steps that were carried out; 0 when everything was right.
+    pub steps: usize,
+    /// How often the table was read.
+    pub readings: u32,
+}
+
+/// The ear, to wait on: readable when there is something to [`hear`](Keeper::hear).
+impl AsFd for Keeper {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.watch.as_fd()
+    }
+}
+
+impl Keeper {
+    /// Opens one for the table of this name (of family `inet`) in the calling thread's network
+    /// namespace. Changes nothing yet.
+    ///
+    /// # Errors
+    /// When there is no socket to be had, or no right to nf_tables.
+    pub fn open(table: Name) -> io::Result<Self> {
+        let session = Session::open(table)?;
+        let watch = Watch::open(&session)?;
+        Ok(Self { session, watch, actual: None })
+    }
+
+    /// The session.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// What is known of the table; `None` if it has to be read before it is known.
+    pub fn actual(&self) -> Option<&Actual> {
+        self.actual.as_ref()
+    }
+
+    /// Makes the table what it shall be.
+    ///
+    /// # Errors
+    /// When the kernel refuses something (then nothing was done, and all that was refused is
+    /// named), or when others change the ruleset without a pause.
+    pub fn sync(&mut self, desired: &Table) -> Result<Synced, ApplyError> {
+        self.carry_out(|actual| plan(desired, actual), |actual| plan(desired, actual))
+    }
+
+    /// The same where only what is named differs from the last time; costs as much as that part.
+    ///
+    /// # Errors
+    /// Those of [`sync`](Self::sync).
+    pub fn sync_touched(
+        &mut self,
+        desired: &Table,
+        touched: &Touched,
+    ) -> Result<Synced, ApplyError> {
+        self.carry_out(
+            |actual| plan_touched(desired, actual, touched),
+            |actual| plan(desired, actual),
+        )
+    }
+
+    /// Takes in what others did, without waiting. After a change to our table, or if something was
+    /// lost, nothing is known of the table, and the next sync reads it.
+    ///
+    /// # Errors
+    /// When the socket fails.
+    pub fn hear(&mut self) -> io::Result<Vec<Heard>> {
+        let mut all = Vec::new();
+        loop {
+            let heard = self.watch.next(Wait::Poll)?;
+            if heard.is_empty() {
+                return Ok(all);
+            }
+            for one in &heard {
+                let trusted = match one {
+                    Heard::Change { generation, ours: false, .. } => {
+                        self.session.accept(*generation)
+                    }
+                    Heard::Change { generation, ours: true, .. } => {
+                        // What is known is younger than that.
+                        self.session.includes(*generation)
+                    }
+                    Heard::Lost => false,
+                };
+                if !trusted {
+                    self.actual = None;
+                }
+            }
+            all.extend(heard);
+        }
+    }
+
+    /// Plans with `known` against what is known, and with `whole` against what was just read.
+    fn carry_out(
+        &mut self,
+        known: impl Fn(&Actual) -> Vec<Op>,
+        whole: impl Fn(&Actual) -> Vec<Op>,
+    ) -> Result<Synced, ApplyError> {
+        let mut synced = Synced::default();
+        for _ in 0..TRIES {
+            let ops = match &self.actual {
+                Some(actual) if synced.readings == 0 => known(actual),
+                Some(actual) => whole(actual),
+                None => {
+                    synced.readings += 1;
+                    whole(self.actual.insert(self.session.read()?))
+                }
+            };
+            match self.session.apply(&ops) {
+                Ok(()) => {
+                    if let Some(actual) = &mut self.actual {
+                        actual.carry_out(&ops);
+                    }
+                    synced.steps += ops.len();
+                    return Ok(synced);
+                }
+                Err(ApplyError::Conflict) => {
+                    let expected = self.session.generation();
+                    self.hear()?;
+                    // Nothing that was heard explains it.
+                    if self.session.generation() == expected {
+                        self.actual = None;
+                    }
+                }
+                Err(ApplyError::Uncertain) => self.actual = None,
+                Err(other) => {
+                    // A table that is not ours may be free by the next time.
+                    self.actual.take_if(|actual| actual.presence != Presence::Held);
+                    return Err(other);
+                }
+            }
+        }
+        Err(ApplyError::Conflict)
+    }
+}
+
+/// How often somebody else may be quicker before that is an error.
+const TRIES: u32 = 50;

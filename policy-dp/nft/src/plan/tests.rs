@@ -1,0 +1,165 @@
+use super::{Actual, ActualChain, Op, Presence, Touched, plan, plan_touched};
+use crate::{
+    expr::{Expr, Reg, Rule, Verdict},
+    name::Name,
+    table::{Chain, Field, Set, Shape, Span, Table, Value},
+};
+
+fn rule(verdict: Verdict) -> Rule {
+    Rule::new(vec![Expr::Verdict(verdict)], None)
+}
+
+fn looks_into(set: &str) -> Rule {
+    Rule::new(vec![Expr::Lookup { set: set.into(), from: Reg::FIRST, inverted: false }], None)
+}
+
+fn chain(rules: Vec<Rule>) -> Chain {
+    Chain { hook: None, rules }
+}
+
+fn one(n: u8) -> Span {
+    Span::one(&[10, 0, 0, n])
+}
+
+fn hosts(members: &[u8]) -> Set {
+    let elements = members.iter().map(|n| (one(*n), Value::Member)).collect();
+    Set { shape: Shape::set(&[Field::Ipv4]), elements }
+}
+
+/// `first` jumps to `second`, which looks into `hosts`; the map goes to `second`.
+fn table() -> Table {
+    let mut table = Table::default();
+    table.chains.insert("first".into(), chain(vec![rule(Verdict::Jump("second".into()))]));
+    table.chains.insert("second".into(), chain(vec![looks_into("hosts"), rule(Verdict::Drop)]));
+    table.sets.insert("hosts".into(), hosts(&[1, 2]));
+    let mut map = Set::new(Shape::map(&[Field::Ipv4]));
+    map.elements.insert(one(9), Value::Verdict(Verdict::Goto("second".into())));
+    table.sets.insert("map".into(), map);
+    table
+}
+
+/// The state after a table was made.
+fn made(table: &Table) -> Actual {
+    let mut actual = Actual::default();
+    actual.carry_out(&plan(table, &actual));
+    actual
+}
+
+/// Where in a plan the first step is that fulfils this.
+fn place(ops: &[Op], wanted: impl Fn(&Op) -> bool) -> usize {
+    ops.iter().position(wanted).unwrap_or_else(|| panic!("not in {ops:?}"))
+}
+
+#[test]
+fn nothing_is_named_before_it_is_there() {
+    let ops = plan(&table(), &Actual::default());
+    assert_eq!(ops.first(), Some(&Op::HoldTable));
+    let second = place(&ops, |op| matches!(op, Op::AddChain(n, _) if n.as_str() == "second"));
+    let set = place(&ops, |op| matches!(op, Op::AddSet(n, _) if n.as_str() == "hosts"));
+    let jump = place(&ops, |op| matches!(op, Op::AddRule(n, _) if n.as_str() == "first"));
+    let goto = place(&ops, |op| matches!(op, Op::AddElements(n, ..) if n.as_str() == "map"));
+    let look = place(&ops, |op| matches!(op, Op::AddRule(n, _) if n.as_str() == "second"));
+    assert!(second < jump && second < goto && set < look, "{ops:?}");
+}
+
+#[test]
+fn nothing_goes_before_what_names_it() {
+    let ops = plan(&Table::default(), &made(&table()));
+    let clear =
+        |name: &str| place(&ops, |op| matches!(op, Op::ClearChain(n) if n.as_str() == name));
+    let set = |name: &str| place(&ops, |op| matches!(op, Op::DropSet(n) if n.as_str() == name));
+    let chain = place(&ops, |op| matches!(op, Op::DropChain(n) if n.as_str() == "second"));
+    assert!(clear("first") < chain && clear("second") < set("hosts") && set("map") < chain);
+    let mut actual = made(&table());
+    actual.carry_out(&ops);
+    assert_eq!(actual, Actual { presence: Presence::Held, ..Actual::default() });
+}
+
+#[test]
+fn what_is_right_costs_nothing() {
+    assert_eq!(plan(&table(), &made(&table())), []);
+}
+
+#[test]
+fn members_that_change_cost_no_rule() {
+    let mut desired = table();
+    desired.sets.insert("hosts".into(), hosts(&[2, 3]));
+    let shape = Shape::set(&[Field::Ipv4]);
+    let expected = [
+        Op::RemoveElements("hosts".into(), shape.clone(), vec![(one(1), Value::Member)]),
+        Op::AddElements("hosts".into(), shape, vec![(one(3), Value::Member)]),
+    ];
+    assert_eq!(plan(&desired, &made(&table())), expected);
+    let mut touched = Touched::default();
+    touched.elements.insert("hosts".into(), [one(1), one(2), one(3), one(4)].into());
+    assert_eq!(plan_touched(&desired, &made(&table()), &touched), expected);
+}
+
+#[test]
+fn another_verdict_for_a_key_takes_the_old_one_out_first() {
+    let mut desired = table();
+    let map = desired.sets.get_mut(&Name::of("map")).expect("there");
+    map.elements.insert(one(9), Value::Verdict(Verdict::Drop));
+    let ops = plan(&desired, &made(&table()));
+    assert!(matches!(&ops[..], [Op::RemoveElements(..), Op::AddElements(..)]), "{ops:?}");
+}
+
+#[test]
+fn a_changed_chain_is_cleared_and_filled_and_no_other() {
+    let mut desired = table();
+    let accept = rule(Verdict::Accept);
+    desired.chains.insert("second".into(), chain(vec![accept.clone()]));
+    desired.sets.remove(&Name::of("hosts"));
+    let expected = [
+        Op::ClearChain("second".into()),
+        Op::AddRule("second".into(), accept),
+        Op::DropSet("hosts".into()),
+    ];
+    assert_eq!(plan(&desired, &made(&table())), expected);
+}
+
+#[test]
+fn only_what_was_touched_is_looked_at() {
+    let mut desired = table();
+    desired.chains.insert("third".into(), chain(Vec::new()));
+    desired.sets.remove(&Name::of("map"));
+    let touched = Touched { chains: [Name::of("third")].into(), ..Touched::default() };
+    let ops = plan_touched(&desired, &made(&table()), &touched);
+    assert_eq!(ops, [Op::AddChain("third".into(), None)]);
+}
+
+#[test]
+fn a_table_in_the_way_is_replaced_whole() {
+    let mut others = [made(&table()), made(&table()), made(&table()), made(&table())];
+    others[0].presence = Presence::Foreign;
+    others[1].sets.insert("hosts".into(), Set::new(Shape::ranges(&[Field::Ipv4])));
+    let unknown = ActualChain { hook: None, rules: Vec::new() };
+    others[2].chains.insert("second".into(), unknown);
+    let based = crate::table::Hook {
+        kind: crate::table::ChainKind::Filter,
+        point: crate::table::HookPoint::Input,
+        priority: 0,
+        drops: false,
+    };
+    others[3].chains.insert("first".into(), ActualChain { hook: Some(Some(based)), rules: vec![] });
+    for mut actual in others {
+        let ops = plan(&table(), &actual);
+        assert_eq!(ops[..2], [Op::DropTable, Op::HoldTable]);
+        actual.carry_out(&ops);
+        assert_eq!(actual, made(&table()));
+    }
+}
+
+#[test]
+fn an_orphan_is_taken_over_with_what_it_has() {
+    let actual = Actual { presence: Presence::Orphan, ..made(&table()) };
+    assert_eq!(plan(&table(), &actual), [Op::HoldTable]);
+}
+
+#[test]
+fn a_rule_of_others_in_a_chain_of_ours_is_cleared_away() {
+    let mut actual = made(&table());
+    actual.chains.get_mut(&Name::of("first")).expect("there").rules.push(None);
+    let ops = plan(&table(), &actual);
+    assert!(matches!(&ops[..], [Op::ClearChain(_), Op::AddRule(..)]), "{ops:?}");
+}

@@ -1,0 +1,236 @@
+//! From resources to packets: what policies say is what becomes of them.
+
+use std::sync::mpsc::channel;
+
+use margay_model::{Item, Mode, decode};
+use policy_calc::{Graph, State};
+use policy_nft::{
+    Keeper,
+    layout::{Pool, Settings, ToHost, table},
+};
+
+use crate::{
+    net::enter,
+    pods::{Place, run, serve},
+    sample::name,
+};
+
+/// Resources, as a daemon would hear them.
+struct Cluster {
+    graph: Graph,
+    state: State,
+}
+
+impl Cluster {
+    fn new(yaml: &str) -> Self {
+        let mut graph = Graph::new("here");
+        graph.in_sync();
+        let mut cluster = Self { graph, state: State::default() };
+        cluster.apply(yaml);
+        cluster
+    }
+
+    fn apply(&mut self, yaml: &str) {
+        let manifest = decode(yaml.as_bytes(), Mode::Strict).unwrap_or_else(|e| panic!("{e}"));
+        for document in manifest.documents {
+            let mut resource = match document.item {
+                Item::Resource(resource) => resource,
+                Item::Kubernetes(object) => {
+                    object.into_resource().resource.expect("it stands for something")
+                }
+            };
+            resource.apply_defaults();
+            let key = resource.key();
+            self.graph.update(&key, Some(resource));
+        }
+        self.state.apply(&self.graph.flush());
+    }
+
+    fn enforce(&self, keeper: &mut Keeper, settings: &Settings) -> usize {
+        keeper.sync(&table(&self.state, settings)).expect("taken").steps
+    }
+}
+
+/// A workload endpoint of this node.
+fn endpoint(pod: &str, address: &str) -> String {
+    format!(
+        "---
+apiVersion: projectcalico.org/v3
+kind: WorkloadEndpoint
+metadata: {{ namespace: a, name: here-k8s-{pod}-eth0, labels: {{ app: {pod} }} }}
+spec:
+  node: here
+  orchestrator: k8s
+  pod: {pod}
+  endpoint: eth0
+  interfaceName: cali{pod}
+  ipNetworks: [{address}/32]
+  profiles: [kns.a]
+  ports: [{{ name: http, protocol: TCP, port: 80 }}]
+"
+    )
+}
+
+/// `web` takes TCP 80 to 90 and echoes from `front`, and UDP 53 from 10.1.0.0/30 but one address;
+/// everything else is open.
+const POLICIES: &str = "---
+apiVersion: projectcalico.org/v3
+kind: NetworkPolicy
+metadata: { namespace: a, name: web }
+spec:
+  selector: app == 'web'
+  ingress:
+    - { action: Log, protocol: TCP }
+    - action: Allow
+      protocol: TCP
+      source: { selector: app == 'front' }
+      destination: { ports: ['80:90'] }
+    - { action: Allow, protocol: ICMP, icmp: { type: 8 }, source: { selector: app == 'front' } }
+    - action: Allow
+      protocol: UDP
+      source: { nets: [10.1.0.0/30], notNets: [10.1.0.3/32] }
+      destination: { ports: [53] }
+";
+
+const NAMESPACE: &str = "apiVersion: v1
+kind: Namespace
+metadata: { name: a }
+";
+
+/// Enters a host that forwards, with three pods on it.
+fn host() -> Option<[Place; 3]> {
+    if !enter() {
+        return None;
+    }
+    run("ip link set lo up");
+    std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").expect("forwarding");
+    let front = Place::pod("califront", "10.1.0.1", &[80]);
+    let web = Place::pod("caliweb", "10.1.0.2", &[53, 79, 80]);
+    let back = Place::pod("caliback", "10.1.0.3", &[80]);
+    Some([front, web, back])
+}
+
+fn cluster() -> Cluster {
+    let mut yaml = NAMESPACE.to_owned();
+    for (pod, address) in [("front", "10.1.0.1"), ("web", "10.1.0.2"), ("back", "10.1.0.3")] {
+        yaml += &endpoint(pod, address);
+    }
+    Cluster::new(&(yaml + POLICIES))
+}
+
+#[test]
+fn packets_go_where_policies_let_them() {
+    let Some([front, web, back]) = host() else { return };
+    let mut keeper = Keeper::open(name()).expect("a keeper");
+    let (mut cluster, settings) = (cluster(), Settings::default());
+    // Before: everything goes.
+    back.tcp("10.1.0.2", 79, true);
+    assert!(cluster.enforce(&mut keeper, &settings) > 30);
+    front.tcp("10.1.0.2", 80, true);
+    front.tcp("10.1.0.2", 79, false);
+    front.ping("10.1.0.2", true);
+    front.udp("10.1.0.1", "10.1.0.2", 53, true);
+    front.udp("10.1.0.1", "10.1.0.2", 80, false);
+    back.tcp("10.1.0.2", 80, false);
+    back.ping("10.1.0.2", false);
+    back.udp("10.1.0.3", "10.1.0.2", 53, false);
+    // Nothing governs these.
+    web.tcp("10.1.0.3", 80, true);
+    back.tcp("10.1.0.1", 80, true);
+    // The host itself always may; what the workload may to it is told apart.
+    serve(8080);
+    web.tcp("169.254.1.1", 8080, false);
+    let accept = Settings { to_host: ToHost::Accept, ..Settings::default() };
+    assert_eq!(cluster.enforce(&mut keeper, &accept), 4);
+    web.tcp("169.254.1.1", 8080, true);
+
+    // A label more: one member more, and the policy holds for the pod.
+    cluster.apply(&endpoint("back", "10.1.0.3").replace("app: back", "app: front"));
+    assert_eq!(cluster.enforce(&mut keeper, &accept), 1);
+    back.tcp("10.1.0.2", 80, true);
+    back.tcp("10.1.0.2", 79, false);
+}
+
+#[test]
+fn nobody_sends_from_an_address_of_others() {
+    let Some([front, _web, _back]) = host() else { return };
+    let mut keeper = Keeper::open(name()).expect("a keeper");
+    let settings = Settings::default();
+    cluster().enforce(&mut keeper, &settings);
+    front.within(|| run("ip addr add 10.1.0.77/32 dev eth0"));
+    run("ip route add 10.1.0.77/32 dev califront");
+    front.udp("10.1.0.1", "10.1.0.3", 80, true);
+    front.udp("10.1.0.77", "10.1.0.3", 80, false);
+}
+
+#[test]
+fn a_link_that_no_endpoint_names_carries_nothing_even_after_us() {
+    let Some([front, _web, back]) = host() else { return };
+    let stray = Place::pod("calistray", "10.1.0.9", &[80]);
+    front.tcp("10.1.0.9", 80, true);
+    stray.tcp("10.1.0.3", 80, true);
+    let mut keeper = Keeper::open(name()).expect("a keeper");
+    let settings = Settings { to_host: ToHost::Accept, ..Settings::default() };
+    cluster().enforce(&mut keeper, &settings);
+    let holds = keeper.session().holds();
+    drop(keeper); // what the kernel does when the process is killed
+    front.tcp("10.1.0.9", 80, false);
+    stray.tcp("10.1.0.3", 80, false);
+    stray.ping("169.254.1.1", false);
+    back.tcp("10.1.0.1", 80, true);
+    // The next one takes over and finds nothing to do.
+    let mut keeper = Keeper::open(name()).expect("a keeper");
+    assert_eq!(cluster().enforce(&mut keeper, &settings), usize::from(holds));
+}
+
+#[test]
+fn a_connection_outlives_a_policy_that_ends_it_for_others() {
+    let Some([front, web, _back]) = host() else { return };
+    let mut keeper = Keeper::open(name()).expect("a keeper");
+    let (mut cluster, settings) = (cluster(), Settings::default());
+    cluster.enforce(&mut keeper, &settings);
+    let (tell, told) = channel();
+    web.within(move || {
+        let listener = std::net::TcpListener::bind("0.0.0.0:90").expect("a port");
+        std::thread::spawn(move || tell.send(listener.accept().expect("a client").0));
+    });
+    let client = front.within(|| std::net::TcpStream::connect("10.1.0.2:90").expect("allowed"));
+    let server = told.recv().expect("accepted");
+    cluster.apply(&POLICIES.replace("'80:90'", "79"));
+    cluster.enforce(&mut keeper, &settings);
+    front.tcp("10.1.0.2", 80, false);
+    front.tcp("10.1.0.2", 79, true);
+    std::io::Write::write_all(&mut (&client), b"still here").expect("sent");
+    let mut octets = [0; 10];
+    server.set_read_timeout(Some(std::time::Duration::from_secs(30))).expect("set");
+    std::io::Read::read_exact(&mut (&server), &mut octets).expect("heard");
+    assert_eq!(&octets, b"still here");
+}
+
+#[test]
+fn pods_of_a_masquerading_pool_reach_others_by_the_hosts_address() {
+    let Some([front, web, _back]) = host() else { return };
+    let world = Place::new();
+    run("ip link add world0 type veth peer name eth0");
+    run("ip addr add 192.0.2.1/24 dev world0");
+    run("ip link set world0 up");
+    world.take("eth0");
+    world.within(|| {
+        run("ip addr add 192.0.2.2/24 dev eth0");
+        run("ip link set eth0 up");
+    });
+    world.serve(&[80]);
+    let mut keeper = Keeper::open(name()).expect("a keeper");
+    let cluster = cluster();
+    let mut settings = Settings::default();
+    cluster.enforce(&mut keeper, &settings);
+    // It has no way back to the pod.
+    front.udp("10.1.0.1", "192.0.2.2", 80, false);
+    let range = "10.1.0.0/24".parse().expect("a prefix");
+    settings.pools.push(Pool { range, masquerade: true });
+    cluster.enforce(&mut keeper, &settings);
+    front.udp("10.1.0.1", "192.0.2.2", 80, true);
+    // To a pod it is himself: only his address is let in there.
+    front.udp("10.1.0.1", "10.1.0.2", 53, true);
+    web.tcp("10.1.0.3", 80, true);
+}
