@@ -1,4 +1,5 @@
-//! The gRPC services on the Unix socket.
+//! The gRPC services: all of them on the Unix socket, for other nodes' daemons over TCP what they
+//! need: [`sync`].
 
 mod affinities;
 mod config;
@@ -30,18 +31,21 @@ use margay_proto::{
     },
 };
 use tokio::{
-    net::UnixListener,
+    net::{TcpListener, UnixListener},
     sync::{mpsc, watch},
 };
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::{
     Request as Call, Status,
-    transport::{Server, server::UdsConnectInfo},
+    transport::{
+        Server,
+        server::{TcpIncoming, UdsConnectInfo},
+    },
 };
 use tracing::error;
 
 use crate::{
-    datastore::Datastore, ipam::Ipam, mirror::Mirror, node::Standing, ready::Ready,
+    datastore::Datastore, ipam::Ipam, mirror::Mirror, node::Standing, origin::Origin, ready::Ready,
     reload::Request, workload::Workloads,
 };
 
@@ -69,6 +73,10 @@ pub(crate) struct Node {
     pub(crate) datastore: Option<Datastore>,
     /// A copy of the resources; empty without a datastore.
     pub(crate) mirror: Mirror,
+    /// A copy of blocks and leases, where other nodes may ask.
+    pub(crate) blocks: Option<Mirror>,
+    /// Where both come from.
+    pub(crate) origin: Origin,
     /// What policy is in force.
     pub(crate) ready: Ready,
     /// How it stands with our own Node.
@@ -102,11 +110,7 @@ pub(crate) async fn serve(listener: UnixListener, node: Node, mut stopped: watch
         .max_decoding_message_size(MAX_MESSAGE)
         .max_encoding_message_size(MAX_MESSAGE);
     let ipam = ipam::Ipam::new(&node);
-    let sync = sync::Sync {
-        mirror: node.mirror.clone(),
-        there: node.datastore.is_some(),
-        ready: node.ready.clone(),
-    };
+    let sync = sync(&node, Some(node.ready.clone()));
     let result = Server::builder()
         .add_service(reflection)
         .add_service(RoutingServer::new(routing::Routing(node.clone())))
@@ -123,6 +127,37 @@ pub(crate) async fn serve(listener: UnixListener, node: Node, mut stopped: watch
         .await;
     if let Err(error) = result {
         error!(err = %error, "the gRPC services ended");
+    }
+}
+
+/// Answers the daemons of other nodes until `stopped` says so. Whoever has a certificate that `server`
+/// takes may hear everything: it is what a node of the cluster may read. Nobody changes anything here.
+pub(crate) async fn serve_nodes(
+    listener: TcpListener,
+    mut server: Server,
+    node: Node,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let sync = sync(&node, None);
+    let result = server
+        .add_service(SyncServer::new(sync))
+        .serve_with_incoming_shutdown(TcpIncoming::from(listener), async move {
+            // A sender that is gone means the same.
+            let _ = stopped.wait_for(|stopped| *stopped).await;
+        })
+        .await;
+    if let Err(error) = result {
+        error!(err = %error, "the service for other nodes ended");
+    }
+}
+
+fn sync(node: &Node, ready: Option<Ready>) -> sync::Sync {
+    sync::Sync {
+        mirror: node.mirror.clone(),
+        blocks: node.blocks.clone(),
+        there: node.datastore.is_some(),
+        origin: node.origin.clone(),
+        ready,
     }
 }
 

@@ -215,6 +215,7 @@ impl Cluster {
                         false
                     }
                 },
+                News::Stored(..) => false,
                 News::Gone(key, _) => self.forget(&key),
                 News::InSync(_) => !std::mem::replace(&mut self.resources_known, true),
             };

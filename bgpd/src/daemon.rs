@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use bgp_desired::{Backend, Desired};
 use bgp_speaker::{KernelEvents, Speaker, SpeakerHandle, Stop};
 use margay_fib::{Fib, FibConfig, FibEvent, FibHandle};
+use margay_model::Area;
 use tokio::{
     net::TcpListener,
     runtime::Builder,
@@ -20,26 +21,30 @@ use tokio::{
     task::JoinSet,
     time::timeout,
 };
+use tonic::transport::Server;
 use tracing::{error, info, warn};
 
 use crate::{
     api::{self, Node},
     cluster::Cluster,
-    config::{self, Source},
-    datastore, http,
-    ipam::Ipam,
+    config, datastore,
+    follow::{Follow, Source},
+    http,
+    ipam::{Heard, Ipam},
     listening,
     lock::StateLock,
     logging::Logging,
     memory::Memory,
     mirror::Mirror,
     node::{self, Registrar, Standing},
+    origin::Origin,
     ready::Ready,
     reload::{Reloader, Request, Sources},
     resources::Resources,
     restart::Running,
     route_lock::RouteLock,
     socket::ApiSocket,
+    upstream::{Upstream, server_tls},
     workload::{Surroundings, Workloads},
     written::Written,
 };
@@ -67,7 +72,7 @@ enum Signal {
 ///
 /// # Errors
 /// What keeps it from starting.
-pub(crate) fn run(source: Source, desired: Desired, logging: Logging) -> Result<()> {
+pub(crate) fn run(source: config::Source, desired: Desired, logging: Logging) -> Result<()> {
     let _lock = StateLock::take(&desired.node.state_dir)?;
     let runtime = Builder::new_multi_thread()
         .enable_all()
@@ -81,7 +86,7 @@ pub(crate) fn run(source: Source, desired: Desired, logging: Logging) -> Result<
     result
 }
 
-async fn serve(source: Source, desired: Desired, mut logging: Logging) -> Result<()> {
+async fn serve(source: config::Source, desired: Desired, mut logging: Logging) -> Result<()> {
     let (_socket, listener) = ApiSocket::bind(&desired.api.socket)?;
     let http_listener = match desired.http.listen {
         Some(address) => Some(
@@ -91,17 +96,33 @@ async fn serve(source: Source, desired: Desired, mut logging: Logging) -> Result
         ),
         None => None,
     };
+    let nodes = listen_to_nodes(&desired).await?;
     let mut signals = signals()?;
 
     let datastore = datastore::open(&desired)?;
     let mirror = Mirror::new();
     let name: Arc<str> = node::settle(&desired).into();
     let mut tasks = JoinSet::new();
+    let blocks = nodes.is_some().then(Mirror::new);
+    let mut origin = Origin::new(Arc::clone(&name), None, None);
     let ipam = match &datastore {
         Some(datastore) => {
             let store = Arc::clone(&datastore.store);
-            tasks.spawn(mirror.clone().follow(Arc::clone(&store)));
-            let (ipam, task) = Ipam::new(store, &mirror, &name, &desired.node.state_dir)?;
+            let [resources, source] = match Upstream::new(&desired, &name, &store)? {
+                Some((upstream, heard)) => {
+                    origin = Origin::new(Arc::clone(&name), Some(&store), Some(heard.standing));
+                    tasks.spawn(upstream.run());
+                    [Box::new(heard.resources) as Box<dyn Source>, Box::new(heard.ipam)]
+                }
+                None => {
+                    origin = Origin::new(Arc::clone(&name), Some(&store), None);
+                    [Area::Resources, Area::Ipam]
+                        .map(|area| Box::new(Follow::new(Arc::clone(&store), area)) as _)
+                }
+            };
+            tasks.spawn(mirror.clone().follow(resources));
+            let heard = Heard { source, copy: blocks.clone() };
+            let (ipam, task) = Ipam::new(store, &mirror, heard, &name, &desired.node.state_dir)?;
             tasks.spawn(task);
             Some(ipam)
         }
@@ -178,6 +199,8 @@ async fn serve(source: Source, desired: Desired, mut logging: Logging) -> Result
         config_file: source.path().exists().then(|| source.path().display().to_string().into()),
         datastore: datastore.clone(),
         mirror: mirror.clone(),
+        blocks,
+        origin,
         ready,
         standing,
         ipam: ipam.clone(),
@@ -208,6 +231,9 @@ async fn serve(source: Source, desired: Desired, mut logging: Logging) -> Result
     );
     tasks.spawn(reloader.run(requests));
     tasks.spawn(api::serve(listener, node.clone(), stopped.clone()));
+    if let Some((listener, server)) = nodes {
+        tasks.spawn(api::serve_nodes(listener, server, node.clone(), stopped.clone()));
+    }
     if let Some(listener) = http_listener {
         tasks.spawn(http::serve(listener, node, stopped));
     }
@@ -242,6 +268,18 @@ async fn serve(source: Source, desired: Desired, mut logging: Logging) -> Result
     tasks.shutdown().await;
     info!("stopped");
     Ok(())
+}
+
+/// Where other nodes' daemons may ask, if they may, and how they are met.
+async fn listen_to_nodes(desired: &Desired) -> Result<Option<(TcpListener, Server)>> {
+    let (Some(address), Some(tls)) = (desired.api.listen, &desired.api.tls) else {
+        return Ok(None);
+    };
+    let server = server_tls(tls)?;
+    let listener = TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address} for [api]"))?;
+    Ok(Some((listener, server)))
 }
 
 /// Never waits: SIGTERM must be heard. The owner of the configuration says what comes of it.

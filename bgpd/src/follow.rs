@@ -1,16 +1,19 @@
 //! A part of the datastore, followed for as long as the daemon runs.
 //!
-//! Owns: the list, the watch from there, and what to do when either ends. Promises that whoever
+//! Owns: what every [`Source`] of changes does; one of them, [`Follow`]: the list of the datastore
+//! itself, the watch from there, and what to do when either ends. The other is
+//! [`Heard`](crate::upstream::Heard). Promises that whoever
 //! reads misses nothing: after a watch that cannot be continued (history lost, a store that fails)
 //! everything is listed again; that a store which is away is asked again after pauses that grow,
 //! and soon once it has answered; that its failure is logged once. Leaves to the store how a watch
 //! lives through the loss of a member, to its readers what they do with the news.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use margay_datastore::{Batch, Entry, Store, StoreError, Watch, list_all};
 use margay_model::{Area, Revision};
 use tokio::time::sleep;
+use tonic::async_trait;
 use tracing::warn;
 
 /// Pause after the datastore failed, doubled up to [`MAX_PAUSE`].
@@ -19,7 +22,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 
 /// What became of the area.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Told {
     /// All that there is as of a commit: what is not among it is gone.
     Listed(Vec<Entry>, Revision),
@@ -31,7 +34,26 @@ pub(crate) enum Told {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Ended;
 
-/// See the module.
+/// Where news of an area come from.
+#[async_trait]
+pub(crate) trait Source: fmt::Debug + Send {
+    /// The next news, the first of all a list; waits for them however long it takes. Given up, the
+    /// next call may tell of everything again, but nothing is missed.
+    async fn next(&mut self) -> Told;
+
+    /// Changes that wait already.
+    ///
+    /// # Errors
+    /// When a list comes next: of what came since the last one some may be missing that is older than
+    /// the rest.
+    fn waiting(&mut self) -> Result<Option<Batch>, Ended>;
+
+    /// Has the datastore list everything, although nothing is known to be missing: somebody knows of
+    /// a later commit, and only a list tells whether it changed anything here.
+    fn again(&mut self);
+}
+
+/// The datastore itself, by a watch.
 #[derive(Debug)]
 pub(crate) struct Follow {
     store: Arc<dyn Store>,
@@ -59,34 +81,6 @@ impl Follow {
     /// Follows `area`, beginning with a list.
     pub(crate) fn new(store: Arc<dyn Store>, area: Area) -> Self {
         Self { store, area, at: At::Start, pause: PAUSE, warned: false }
-    }
-
-    /// The next news; waits for them however long the datastore is away.
-    pub(crate) async fn next(&mut self) -> Told {
-        loop {
-            match self.step().await {
-                Ok(Some(told)) => return told,
-                Ok(None) => {}
-                Err(error) => self.rest(&error).await,
-            }
-        }
-    }
-
-    /// Changes that wait already.
-    ///
-    /// # Errors
-    /// When the watch has ended: a list comes next, and of what came since the last one some may be
-    /// missing that is older than the rest.
-    pub(crate) fn waiting(&mut self) -> Result<Option<Batch>, Ended> {
-        let At::Watching(watch) = &mut self.at else { return Ok(None) };
-        match watch.try_next() {
-            None => Ok(None),
-            Some(Ok(batch)) => Ok(Some(batch)),
-            Some(Err(error)) => {
-                self.at = At::Broken(error);
-                Err(Ended)
-            }
-        }
     }
 
     async fn step(&mut self) -> Result<Option<Told>, StoreError> {
@@ -124,6 +118,35 @@ impl Follow {
         }
         sleep(self.pause).await;
         self.pause = (self.pause * 2).min(MAX_PAUSE);
+    }
+}
+
+#[async_trait]
+impl Source for Follow {
+    async fn next(&mut self) -> Told {
+        loop {
+            match self.step().await {
+                Ok(Some(told)) => return told,
+                Ok(None) => {}
+                Err(error) => self.rest(&error).await,
+            }
+        }
+    }
+
+    fn waiting(&mut self) -> Result<Option<Batch>, Ended> {
+        let At::Watching(watch) = &mut self.at else { return Ok(None) };
+        match watch.try_next() {
+            None => Ok(None),
+            Some(Ok(batch)) => Ok(Some(batch)),
+            Some(Err(error)) => {
+                self.at = At::Broken(error);
+                Err(Ended)
+            }
+        }
+    }
+
+    fn again(&mut self) {
+        self.at = At::Start;
     }
 }
 

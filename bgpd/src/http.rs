@@ -24,6 +24,7 @@ use crate::{
     api::Node,
     metrics,
     mirror::{Mirror, News},
+    upstream::Standing,
 };
 
 #[derive(Debug, Clone)]
@@ -58,9 +59,25 @@ async fn live() -> &'static str {
     "ok\n"
 }
 
-async fn ready(State(context): State<Context>) -> (StatusCode, &'static str) {
+async fn ready(State(context): State<Context>) -> (StatusCode, String) {
     let mirror = context.node.datastore.is_some().then_some(&context.node.mirror);
-    readiness(*context.stopped.borrow(), mirror, &context.heard)
+    let (code, text) = readiness(*context.stopped.borrow(), mirror, &context.heard);
+    let remark = context.node.origin.upstream().as_ref().and_then(remark);
+    (code, format!("{text}{}", remark.unwrap_or_default()))
+}
+
+/// What is to be said of upstreams that do not answer: a node that knew the datastore goes on by it.
+fn remark(standing: &Standing) -> Option<String> {
+    if standing.connected {
+        return None;
+    }
+    let known = match standing.lag() {
+        Some(lag) => format!("what is known is {} s old", lag.as_secs()),
+        None => "nothing is known yet".to_owned(),
+    };
+    let (upstream, cause) = (standing.address(), standing.cause.as_str());
+    let cause = if cause.is_empty() { "it is being asked" } else { cause };
+    Some(format!("no upstream is in sync, {known}; last asked: {upstream}: {cause}\n"))
 }
 
 /// Whether the node does what it is for: not before it has read the datastore once, if there is one.

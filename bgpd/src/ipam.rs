@@ -1,7 +1,7 @@
 //! Addresses of this node: `margay_ipam::Allocator` at work.
 //!
-//! Owns: the one task that feeds the allocator (blocks and leases of the datastore, resources of
-//! the mirror, requests, time) and does what it wants done; the id of this instance. Promises: an
+//! Owns: the one task that feeds the allocator (blocks and leases, resources of the mirror,
+//! requests, time) and does what it wants done; the id of this instance. Promises: an
 //! address is answered only once it is committed; what is committed for a caller that went away is
 //! released again; while the datastore is away requests fail with the cause and nothing is
 //! forgotten. Leaves to `margay-ipam` every decision, to [`crate::api`] the calls.
@@ -35,7 +35,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{mirror::Mirror, picture::asked};
+use crate::{follow::Source, mirror::Mirror, picture::asked};
 use cluster::Cluster;
 use task::Task;
 
@@ -75,6 +75,15 @@ pub(crate) struct Lives {
     pub(crate) addresses: BTreeSet<IpAddr>,
     /// Of these, those that were never assigned here.
     pub(crate) unassigned: BTreeSet<IpAddr>,
+}
+
+/// Where blocks and leases are heard of.
+#[derive(Debug)]
+pub(crate) struct Heard {
+    /// By whom.
+    pub(crate) source: Box<dyn Source>,
+    /// A copy for other nodes.
+    pub(crate) copy: Option<Mirror>,
 }
 
 /// The way to the allocator.
@@ -170,6 +179,7 @@ impl Ipam {
     pub(crate) fn new(
         store: Arc<dyn Store>,
         mirror: &Mirror,
+        heard: Heard,
         node: &str,
         state_dir: &Path,
     ) -> Result<(Self, impl Future<Output = ()> + Send + use<>)> {
@@ -187,7 +197,7 @@ impl Ipam {
         let (unwanted, given_back) = mpsc::unbounded_channel();
         let (sender, own) = watch::channel(OwnAddresses::default());
         let task = Task::new(config, store, lease, mirror, receiver, given_back, sender);
-        Ok((Self { node, requests, unwanted, own }, task.run()))
+        Ok((Self { node, requests, unwanted, own }, task.run(heard)))
     }
 
     /// The name of this node.

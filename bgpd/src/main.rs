@@ -21,6 +21,7 @@ mod metrics;
 mod mirror;
 mod node;
 mod offline;
+mod origin;
 mod picture;
 mod ready;
 mod reload;
@@ -28,6 +29,7 @@ mod resources;
 mod restart;
 mod route_lock;
 mod socket;
+mod upstream;
 mod workload;
 mod written;
 
@@ -51,6 +53,10 @@ fn main() -> ExitCode {
     if args.check {
         for warning in &parsed.warnings {
             eprint!("{}", warning.render());
+        }
+        if let Err(error) = upstream::check(&parsed.desired) {
+            eprintln!("error: {}: {error:#}", source.path().display());
+            return ExitCode::from(INVALID);
         }
         return ExitCode::SUCCESS;
     }

@@ -41,6 +41,7 @@ pub(crate) async fn render(node: &Node) -> String {
     out.metric("margay_bgp_listen_addresses_missing", Kind::Gauge, help).value(missing);
     if let Some(datastore) = &node.datastore {
         self::datastore(&mut out, datastore);
+        upstream(&mut out, node);
         registration(&mut out, node);
         enforcement(&mut out, node);
     }
@@ -213,6 +214,32 @@ fn datastore(out: &mut Exposition, datastore: &Datastore) {
     let name = "margay_datastore_audit_failures_total";
     let help = "Commits that are missing in the audit log.";
     out.metric(name, Kind::Counter, help).value(counters.audit_failures.load(Relaxed));
+}
+
+fn upstream(out: &mut Exposition, node: &Node) {
+    let Some(standing) = node.origin.upstream() else { return };
+    let help = "Whether this upstream has told everything and goes on.";
+    let mut metric = out.metric("margay_datastore_upstream_connected", Kind::Gauge, help);
+    for (at, upstream) in standing.upstreams.iter().enumerate() {
+        let connected = u8::from(standing.connected && standing.asked == at);
+        metric.sample(&[("upstream", upstream)], connected);
+    }
+    if let Some(lag) = standing.lag() {
+        let help = "How old what is known of the datastore may be.";
+        let seconds = format!("{:.3}", lag.as_secs_f64());
+        out.metric("margay_datastore_upstream_lag_seconds", Kind::Gauge, help).value(seconds);
+    }
+    let help = "The commit as of which resources are known.";
+    let revision = node.mirror.revision().unwrap_or_default();
+    out.metric("margay_datastore_upstream_revision", Kind::Gauge, help).value(revision.0);
+    let counters = [
+        ("losses_total", "How often an upstream was left, or not reached.", standing.losses),
+        ("snapshots_total", "How often everything was told anew.", standing.snapshots),
+    ];
+    for (name, help, value) in counters {
+        let name = format!("margay_datastore_upstream_{name}");
+        out.metric(&name, Kind::Counter, help).value(value);
+    }
 }
 
 fn name(peer: &Peer) -> (&'static str, &str) {

@@ -1,6 +1,7 @@
-//! A copy of the datastore's resources in memory, and everybody who wants to know what changes.
+//! A copy of a part of the datastore in memory, and everybody who wants to know what changes.
 //!
-//! Owns: what the one watch of resources tells, however many read; the snapshot that
+//! One is of all resources; a daemon that other nodes may ask has one of blocks and leases as well.
+//! Owns: what the one [`Source`] of a part tells, however many read; the snapshot that
 //! readers start from. Promises: a subscriber hears the latest state of every key it asked for,
 //! then that it is in sync, then what changes, and that it is in sync again; one that is slow is
 //! owed keys, not messages, so it holds nobody and costs no more than the keys there are. A snapshot
@@ -12,28 +13,42 @@ use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     ops::Bound,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
 };
 
-use margay_datastore::Store;
 use margay_model::{Area, Change, Key, Kind, Resource, Revision, Versioned};
-use tokio::sync::Notify;
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
 use tracing::{info, warn};
 
-use crate::follow::{Follow, Told};
+use crate::follow::{Source, Told};
 
 /// Changes remembered for readers that come back.
 const HISTORY: usize = 16_384;
+/// Between two lists that were made because a reader came from a later commit.
+const DOUBT: Duration = Duration::from_secs(5);
 
 /// The copy.
 #[derive(Debug, Clone)]
 pub(crate) struct Mirror {
     state: Arc<Mutex<State>>,
+    doubt: Arc<Doubt>,
 }
 
-/// A resource of the copy.
+/// Somebody came from a later commit than the copy has heard of.
+#[derive(Debug)]
+struct Doubt {
+    raised: Notify,
+    /// Not to be looked into before.
+    due: Mutex<Instant>,
+}
+
+/// A value of the copy.
 #[derive(Debug, Clone)]
 pub(crate) struct Mirrored {
-    /// As users see it: JSON with its revision.
+    /// A resource as users see it, JSON with its revision; anything else as it is stored.
     pub(crate) text: Arc<str>,
     /// The commit that wrote it last.
     pub(crate) revision: Revision,
@@ -83,12 +98,23 @@ struct Walk {
 pub(crate) enum News {
     /// Forget what does not come again before `InSync`.
     Reset,
-    /// It is so now.
+    /// A resource is so now.
     Resource(Mirrored),
+    /// So is something else.
+    Stored(Arc<Key>, Mirrored),
     /// It is gone.
     Gone(Key, Revision),
     /// All that there was has been told; comes again after each change.
     InSync(Revision),
+}
+
+impl News {
+    fn of(key: &Arc<Key>, value: &Mirrored) -> Self {
+        match key.as_ref() {
+            Key::Resource(_) => Self::Resource(value.clone()),
+            Key::Block(_) | Key::NodeLease(_) => Self::Stored(Arc::clone(key), value.clone()),
+        }
+    }
 }
 
 /// Resources of the copy.
@@ -109,29 +135,48 @@ pub(crate) struct Subscription {
     subscriber: Arc<Subscriber>,
 }
 
-/// News handed out at once.
+/// News handed out at once: so many, and no more behind so many octets.
 const BATCH: usize = 512;
+const OCTETS: usize = 1 << 20;
 /// Keys a walk looks at in one go, whether the reader wants them or not.
 const STRIDE: usize = 4096;
 
 impl Mirror {
     /// An empty copy.
     pub(crate) fn new() -> Self {
-        Self { state: Arc::default() }
+        let doubt = Doubt { raised: Notify::new(), due: Mutex::new(Instant::now()) };
+        Self { state: Arc::default(), doubt: Arc::new(doubt) }
     }
 
-    /// Follows the datastore for as long as the daemon runs.
-    pub(crate) async fn follow(self, store: Arc<dyn Store>) {
-        let mut follow = Follow::new(store, Area::Resources);
+    /// Follows a source for as long as the daemon runs.
+    pub(crate) async fn follow(self, mut source: Box<dyn Source>) {
         loop {
-            match follow.next().await {
-                Told::Listed(entries, revision) => {
-                    let listed = entries.into_iter().map(|entry| (entry.key, entry.value));
-                    self.replace(listed, revision);
-                    info!(revision = revision.0, "in sync with the datastore");
-                }
-                Told::Changed(batch) => self.apply(batch.changes, batch.revision),
+            let told = self.hear(source.as_mut()).await;
+            if let Told::Listed(_, revision) = &told {
+                info!(revision = revision.0, "in sync with the datastore");
             }
+            self.take_in(told);
+        }
+    }
+
+    /// The next news of its source. Who comes from a later commit than the copy has heard of may know
+    /// more, or come from a copy that was only listed later: a list tells.
+    pub(crate) async fn hear(&self, source: &mut dyn Source) -> Told {
+        loop {
+            tokio::select! {
+                told = source.next() => return told,
+                () = self.doubt.looked_into() => source.again(),
+            }
+        }
+    }
+
+    /// Takes over what a source has told.
+    pub(crate) fn take_in(&self, told: Told) {
+        match told {
+            Told::Listed(entries, revision) => {
+                self.replace(entries.into_iter().map(|entry| (entry.key, entry.value)), revision);
+            }
+            Told::Changed(batch) => self.apply(batch.changes, batch.revision),
         }
     }
 
@@ -160,13 +205,15 @@ impl Mirror {
             state.history.clear();
             (state.since, state.revision) = (revision, revision);
         }
-        state.apply(changes, revision);
         state.synced = true;
+        state.apply(changes, revision, true);
     }
 
     /// Takes over changes.
     pub(crate) fn apply(&self, changes: Vec<Change>, revision: Revision) {
-        self.lock().apply(changes, revision);
+        // How far it has come may be all that is new.
+        let nothing = changes.is_empty();
+        self.lock().apply(changes, revision, nothing);
     }
 
     /// A reader of these kinds, or of all if none is named. It begins with a snapshot, or after
@@ -186,6 +233,9 @@ impl Mirror {
             _ => {
                 owed.reset = true;
                 owed.walk = Some(Walk::default());
+                if after.is_some_and(|after| state.synced && after > state.revision) {
+                    self.doubt.raised.notify_one();
+                }
             }
         }
         *subscriber.lock() = owed;
@@ -225,13 +275,31 @@ impl Mirror {
         Some(KnownPage { texts, more, revision: state.revision })
     }
 
+    /// How far the copy has come; `None` before it is whole.
+    pub(crate) fn revision(&self) -> Option<Revision> {
+        let state = self.lock();
+        state.synced.then_some(state.revision)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+impl Doubt {
+    /// Waits until there is one, and it is time.
+    async fn looked_into(&self) {
+        let due = *self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        sleep_until(due).await;
+        self.raised.notified().await;
+        *self.due.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now() + DOUBT;
+    }
+}
+
 impl State {
-    fn apply(&mut self, changes: Vec<Change>, revision: Revision) {
+    /// Takes over changes. `listed`: they are what a list came to, so that how far the copy has come
+    /// is news to everybody, though nothing changed.
+    fn apply(&mut self, changes: Vec<Change>, revision: Revision, listed: bool) {
         let mut changed = Vec::with_capacity(changes.len());
         for change in changes {
             let mirrored = change.value.and_then(|value| mirrored(&change.key, &value));
@@ -255,14 +323,19 @@ impl State {
         self.subscribers.retain(|subscriber| {
             let Some(subscriber) = subscriber.upgrade() else { return false };
             let mut owed = subscriber.lock();
+            let mut news = listed;
+            owed.told &= !listed;
             for key in changed.iter().filter(|key| subscriber.wants(key)) {
                 // What lies ahead of its walk it will find there as it is by then.
                 if owed.walk.as_ref().is_none_or(|walk| walk.has_passed(key)) {
                     owed.keys.insert(Arc::clone(key));
+                    news = true;
                 }
             }
             drop(owed);
-            subscriber.ready.notify_one();
+            if news {
+                subscriber.ready.notify_one();
+            }
             true
         });
     }
@@ -288,7 +361,7 @@ impl Subscriber {
     fn wants(&self, key: &Key) -> bool {
         match key {
             Key::Resource(key) => self.kinds.is_empty() || self.kinds.contains(&key.kind),
-            _ => false,
+            Key::Block(_) | Key::NodeLease(_) => self.kinds.is_empty(),
         }
     }
 
@@ -310,6 +383,11 @@ impl Subscription {
         }
     }
 
+    /// Whether it was told of everything the copy has.
+    pub(crate) fn is_told(&self) -> bool {
+        self.subscriber.lock().told
+    }
+
     /// The news there are.
     pub(crate) fn take(&self) -> Vec<News> {
         // In this order everywhere: the copy, then what a subscriber is owed.
@@ -319,11 +397,15 @@ impl Subscription {
         if std::mem::take(&mut owed.reset) {
             news.push(News::Reset);
         }
-        self.walk(&state, &mut owed, &mut news);
-        while news.len() < BATCH {
+        let mut octets = 0;
+        self.walk(&state, &mut owed, &mut news, &mut octets);
+        while news.len() < BATCH && octets < OCTETS {
             let Some(key) = owed.keys.pop_first() else { break };
             news.push(match state.resources.get(&key) {
-                Some(mirrored) => News::Resource(mirrored.clone()),
+                Some(mirrored) => {
+                    octets += mirrored.text.len();
+                    News::of(&key, mirrored)
+                }
                 None => News::Gone(Key::clone(&key), state.revision),
             });
         }
@@ -342,13 +424,13 @@ impl Subscription {
 
     /// Goes on through the copy. The walk ends where the copy does, but not before the copy is
     /// whole: what comes until then lies ahead.
-    fn walk(&self, state: &State, owed: &mut Owed, news: &mut Vec<News>) {
+    fn walk(&self, state: &State, owed: &mut Owed, news: &mut Vec<News>, octets: &mut usize) {
         let Some(walk) = &mut owed.walk else { return };
         let from = walk.passed.clone();
         let from = from.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
         let mut ahead = state.resources.range::<Key, _>((from, Bound::Unbounded));
         for _ in 0..STRIDE {
-            if news.len() >= BATCH {
+            if news.len() >= BATCH || *octets >= OCTETS {
                 return;
             }
             let Some((key, mirrored)) = ahead.next() else {
@@ -359,13 +441,19 @@ impl Subscription {
             };
             walk.passed = Some(Arc::clone(key));
             if self.subscriber.wants(key) {
-                news.push(News::Resource(mirrored.clone()));
+                *octets += mirrored.text.len();
+                news.push(News::of(key, mirrored));
             }
         }
     }
 }
 
 fn mirrored(key: &Key, value: &Versioned) -> Option<Mirrored> {
+    if !matches!(key, Key::Resource(_)) {
+        // Text, unless somebody else wrote it: then it is no block either way.
+        let text = String::from_utf8_lossy(&value.value).into();
+        return Some(Mirrored { text, revision: value.revision });
+    }
     let mut resource = match Resource::decode(&value.value) {
         Ok(resource) => resource,
         Err(faults) => {

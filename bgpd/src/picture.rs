@@ -26,8 +26,8 @@ pub(crate) trait Picture {
         let mut changed = Self::Changed::default();
         for news in news {
             match news {
-                // Comes once, before anything else.
-                News::Reset => {}
+                // The one comes once, before anything else; the other is of another copy.
+                News::Reset | News::Stored(..) => {}
                 News::Resource(mirrored) => match Resource::decode(mirrored.text.as_bytes()) {
                     Ok(resource) => self.put(resource, &mut changed),
                     Err(faults) => warn!(err = %faults, "a resource cannot be read again"),

@@ -202,6 +202,7 @@ impl Reloader {
         file.api.clone_from(&old.api);
         file.http.clone_from(&old.http);
         file.datastore.clone_from(&old.datastore);
+        file.sync.clone_from(&old.sync);
         self.apply(&file, merge, ByHand::Undo).await?;
         self.sources.file = file;
         Ok(steps)
@@ -256,6 +257,7 @@ impl Reloader {
         new.api.clone_from(&file.api);
         new.http.clone_from(&file.http);
         new.datastore.clone_from(&file.datastore);
+        new.sync.clone_from(&file.sync);
         let fib_config = config::fib(&new);
         if fib_config != config::fib(&self.in_force()) {
             let fib = self.fib.clone();

@@ -16,7 +16,12 @@ use bgp_core::{
 };
 use bgp_packet::Asn;
 
-use crate::{bgp, datastore::Datastore, registration::Registration};
+use crate::{
+    bgp,
+    datastore::Datastore,
+    registration::Registration,
+    sync::{Sync, Tls},
+};
 
 /// A whole configuration, checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +34,8 @@ pub struct Desired {
     pub http: Http,
     /// `[datastore]`.
     pub datastore: Datastore,
+    /// `[sync]`.
+    pub sync: Sync,
     /// `[bgp]`; without it no BGP is spoken.
     pub bgp: Option<Bgp>,
     /// `[fib]`.
@@ -104,6 +111,10 @@ impl Node {
 pub struct Api {
     /// Unix socket of the gRPC services.
     pub socket: PathBuf,
+    /// Where other nodes' daemons may ask; `None` = nowhere.
+    pub listen: Option<SocketAddr>,
+    /// Who we are there, and whom we answer; there whenever they may ask.
+    pub tls: Option<Tls>,
 }
 
 /// `[http]`.
@@ -226,6 +237,11 @@ impl Desired {
         }
     }
 
+    /// How an upstream is asked: as `[sync.tls]` says, else as `[api.tls]`.
+    pub fn sync_tls(&self) -> Option<&Tls> {
+        self.sync.tls.as_ref().or(self.api.tls.as_ref())
+    }
+
     /// The peers; none without `[bgp]`.
     pub fn peers(&self) -> &[PeerConfig] {
         self.bgp.as_ref().map_or(&[], |bgp| &bgp.peers)
@@ -255,6 +271,7 @@ impl Default for Desired {
             api: Api::default(),
             http: Http::default(),
             datastore: Datastore::default(),
+            sync: Sync::default(),
             bgp: None,
             fib: Fib::default(),
             reach: Reach::default(),
@@ -278,7 +295,7 @@ impl Default for Node {
 
 impl Default for Api {
     fn default() -> Self {
-        Self { socket: "/run/margay/bgpd.sock".into() }
+        Self { socket: "/run/margay/bgpd.sock".into(), listen: None, tls: None }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
 /// What a step is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum StepKind {
-    /// `[node]`, `[api]`, `[http]`, `[datastore]`: a key.
+    /// `[node]`, `[api]`, `[http]`, `[datastore]`, `[sync]`: a key.
     Daemon,
     /// A key of `[bgp]` itself, or all of it.
     Bgp,
@@ -137,6 +137,7 @@ pub fn diff(old: &Desired, new: &Desired) -> Vec<Step> {
     steps.keys(StepKind::Daemon, "http", show::http(old), show::http(new), daemon);
     let (before, after) = (show::datastore(old), show::datastore(new));
     steps.keys(StepKind::Daemon, "datastore", before, after, daemon);
+    steps.keys(StepKind::Daemon, "sync", show::sync(old), show::sync(new), daemon);
     steps.policies(&old.policies, &new.policies);
     steps.bgp(old, new);
     steps.peers(old.peers(), new.peers());

@@ -25,6 +25,7 @@ mod registration;
 mod settings;
 mod show;
 mod suggest;
+mod sync;
 
 use std::{collections::BTreeSet, io, path::Path};
 
@@ -36,6 +37,7 @@ pub use diff::{Impact, Step, StepKind, diff};
 pub use fault::{Fault, Severity, Snippet};
 pub use registration::{FamilyWish, NodeAddress, PoolWish, Registration};
 pub use show::{rule_settings, show};
+pub use sync::{Pem, Sync, Tls};
 
 use reader::{Section, Source};
 
@@ -91,14 +93,14 @@ fn read<'a>(
     let policies = policy::read(&mut root);
     let datastore = datastore::read(&mut root, read_secret);
     let node = node::node(&mut root, datastore.as_ref());
-    let api = node::api(&mut root);
+    let api = node::api(&mut root, read_secret);
     let http = node::http(&mut root);
     let bgp = bgp::read(&mut root, &policies, read_secret);
     if let Some(Some(bgp)) = &bgp {
         policies.check_peers(&bgp.peers);
     }
     let fib = fib::read(&mut root, &policies);
-    root.unsupported(&["sync"]);
+    let sync = sync::read(&mut root, api.as_ref(), datastore.as_ref(), read_secret);
     for (table, key) in [("rpki", "server"), ("bmp", "station"), ("mrt", "dump")] {
         if let Some(mut section) = root.entry(table).and_then(|entry| entry.section()) {
             section.unsupported(&[key]);
@@ -112,6 +114,7 @@ fn read<'a>(
         api: api?,
         http: http?,
         datastore: datastore?,
+        sync: sync?,
         bgp: bgp?,
         fib,
         reach: Reach::default(),

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use crate::{
+    ReadSecret,
     datastore::Datastore,
     desired::{Api, Http, LogLevel, Node},
     reader::{Entry, Section},
-    registration,
+    registration, sync,
 };
 
 /// Octets of a Unix socket's path, without the closing zero.
@@ -33,7 +34,7 @@ pub(crate) fn node(root: &mut Section<'_>, datastore: Option<&Datastore>) -> Opt
     Some(node)
 }
 
-pub(crate) fn api(root: &mut Section<'_>) -> Option<Api> {
+pub(crate) fn api(root: &mut Section<'_>, read_secret: ReadSecret<'_>) -> Option<Api> {
     let mut api = Api::default();
     let Some(entry) = root.entry("api") else { return Some(api) };
     let mut section = entry.section()?;
@@ -46,7 +47,17 @@ pub(crate) fn api(root: &mut Section<'_>) -> Option<Api> {
         }
         api.socket = path;
     }
-    section.unsupported(&["listen", "tls"]);
+    let listen = section.entry("listen");
+    if let Some(listen) = &listen {
+        api.listen = listen.standard("an address with port like \"10.0.0.1:9180\"");
+    }
+    match (&listen, section.entry("tls")) {
+        (_, Some(entry)) => api.tls = sync::tls(&entry, read_secret),
+        (Some(listen), None) => {
+            listen.fault("needs cert, key and ca in [api.tls]: nobody unknown is answered there");
+        }
+        (None, None) => {}
+    }
     section.finish();
     Some(api)
 }

@@ -19,12 +19,13 @@ use bgp_core::{
 use crate::{
     autodetect::AddressFamily,
     datastore::{AuditLog, Backend},
-    desired::{Bgp, Desired, Fib, NexthopObjects, Reach},
+    desired::{Api, Bgp, Desired, Fib, NexthopObjects, Reach},
     origin::source_text,
     policy::{ACTIONS, ORIGINS, SOURCES},
     reader::is_bare,
     registration::{NodeAddress, PoolWish, Registration},
     settings::{HIDDEN, LOCAL_ASN_MODES, NEXT_HOP_MODES},
+    sync::{Sync, Tls},
 };
 
 /// Keys and values of a table, in the order in which they are shown.
@@ -38,6 +39,10 @@ pub fn show(desired: &Desired) -> String {
     table(&mut out, "[api]", &api(desired));
     table(&mut out, "[http]", &http(desired));
     table(&mut out, "[datastore]", &datastore(desired));
+    let sync = sync(desired);
+    if !sync.is_empty() {
+        table(&mut out, "[sync]", &sync);
+    }
     if let Some(bgp) = &desired.bgp {
         table(&mut out, "[bgp]", &self::bgp(bgp));
         let mut groups: Vec<&str> = bgp.peers.iter().filter_map(|p| p.group.as_deref()).collect();
@@ -137,7 +142,26 @@ fn registration(keys: &mut Keys, registration: &Registration) {
 }
 
 pub(crate) fn api(desired: &Desired) -> Keys {
-    vec![("socket", string(desired.api.socket.display()))]
+    let Api { socket, listen, tls } = &desired.api;
+    let mut keys = vec![("socket", string(socket.display()))];
+    keys.extend(listen.map(|listen| ("listen", string(listen))));
+    keys.extend(tls.as_ref().map(|tls| ("tls", certificates(tls))));
+    keys
+}
+
+pub(crate) fn sync(desired: &Desired) -> Keys {
+    let Sync { upstream, tls } = &desired.sync;
+    let mut keys = Keys::new();
+    if !upstream.is_empty() {
+        keys.push(("upstream", strings(upstream)));
+    }
+    keys.extend(tls.as_ref().map(|tls| ("tls", certificates(tls))));
+    keys
+}
+
+fn certificates(tls: &Tls) -> String {
+    let files = [("cert", &tls.cert), ("key", &tls.key), ("ca", &tls.ca)];
+    inline(&files.map(|(key, pem)| (key, string(pem.file.display()))).into())
 }
 
 pub(crate) fn http(desired: &Desired) -> Keys {

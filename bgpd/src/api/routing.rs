@@ -15,7 +15,7 @@ use margay_proto::{
 use tonic::{Request, Response, Status};
 
 use super::{Node, convert, explain, fib, monitor, peers, routes};
-use crate::listening;
+use crate::{listening, upstream::Standing};
 
 /// Longest text of an Administrative Shutdown, octets (RFC 9003).
 const SHUTDOWN_TEXT: usize = 255;
@@ -48,6 +48,17 @@ impl Routing {
             ipv6: address(AddressFamily::V6),
             problems: standing.problems.iter().map(ToString::to_string).collect(),
         }
+    }
+}
+
+fn upstream(standing: Standing) -> v1::UpstreamStatus {
+    let lag = standing.lag().map(|lag| u64::try_from(lag.as_millis()).unwrap_or(u64::MAX));
+    v1::UpstreamStatus {
+        address: standing.address().to_owned(),
+        connected: standing.connected,
+        path: standing.path,
+        lag_milliseconds: lag,
+        cause: standing.cause,
     }
 }
 
@@ -103,6 +114,7 @@ impl routing_server::Routing for Routing {
             }),
             registration: desired.node.registration.enabled.then(|| self.registration()),
             listen_missing: listening::missing(&desired).iter().map(ToString::to_string).collect(),
+            upstream: self.0.origin.upstream().map(upstream),
         }))
     }
 

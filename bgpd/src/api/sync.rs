@@ -8,12 +8,14 @@ use margay_proto::{
     error::invalid_argument,
     v1::{self, sync_event::Event, sync_server},
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use tonic::{Request as Call, Response, Status, Streaming};
+use tracing::debug;
 
 use super::no_datastore;
 use crate::{
-    mirror::{Mirror, News},
+    mirror::{Mirror, News, Subscription},
+    origin::Origin,
     ready::{Ready, Refused, Verdict},
 };
 
@@ -21,14 +23,73 @@ use crate::{
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// The service.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Sync {
     /// What is told.
     pub(super) mirror: Mirror,
+    /// Likewise of blocks and leases, where there is a copy of them.
+    pub(super) blocks: Option<Mirror>,
     /// Whether there is a datastore.
     pub(super) there: bool,
-    /// What is in force.
-    pub(super) ready: Ready,
+    /// Where what is told comes from.
+    pub(super) origin: Origin,
+    /// What is in force; `None` for those who come from elsewhere, to whom it is no business.
+    pub(super) ready: Option<Ready>,
+}
+
+impl Sync {
+    fn ready(&self) -> Result<&Ready, Status> {
+        self.ready.as_ref().ok_or_else(|| {
+            Status::permission_denied("what is in force on a node is told over its own socket only")
+        })
+    }
+
+    /// The copy that is asked for.
+    fn copy(&self, area: v1::SyncArea) -> Result<&Mirror, Status> {
+        match area {
+            v1::SyncArea::Unspecified | v1::SyncArea::Resources => Ok(&self.mirror),
+            v1::SyncArea::Ipam => self.blocks.as_ref().ok_or_else(|| {
+                Status::failed_precondition(
+                    "there is no copy of blocks here: other nodes may not ask (api.listen)",
+                )
+            }),
+        }
+    }
+}
+
+/// What one subscriber is told.
+struct Teller {
+    subscription: Subscription,
+    origin: Origin,
+    /// When to say that all is well.
+    alive: Option<Interval>,
+    /// It has been said once.
+    begun: bool,
+}
+
+impl Teller {
+    async fn next(&mut self) -> Vec<v1::SyncEvent> {
+        let Some(alive) = &mut self.alive else {
+            return self.subscription.next().await.into_iter().map(event).collect();
+        };
+        // A subscriber must know from where it hears before it hears anything.
+        if !std::mem::replace(&mut self.begun, true) {
+            return vec![self.alive()];
+        }
+        tokio::select! {
+            _ = alive.tick() => vec![self.alive()],
+            news = self.subscription.next() => news.into_iter().map(event).collect(),
+        }
+    }
+
+    /// Where what is told comes from, and how old it may be.
+    fn alive(&self) -> v1::SyncEvent {
+        let (path, age) = self.origin.now();
+        let age = age.filter(|_| self.subscription.is_told());
+        let age = age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+        let alive = Event::Alive(v1::SyncAlive { path, age_milliseconds: age });
+        v1::SyncEvent { event: Some(alive), revision: 0 }
+    }
 }
 
 #[tonic::async_trait]
@@ -51,11 +112,22 @@ impl sync_server::Sync for Sync {
             })?;
             kinds.insert(kind);
         }
-        let subscription = self.mirror.subscribe(kinds, request.after_revision.map(Revision));
+        let copy = self.copy(request.area())?;
+        if request.area() == v1::SyncArea::Ipam && !kinds.is_empty() {
+            return Err(invalid_argument("kinds", "blocks and leases are of no kind"));
+        }
+        let alive = (request.alive_seconds > 0).then(|| {
+            let mut alive = interval(Duration::from_secs(request.alive_seconds.into()));
+            alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            alive
+        });
+        let subscription = copy.subscribe(kinds, request.after_revision.map(Revision));
+        debug!(subscriber = request.subscriber, area = ?request.area(), "somebody subscribes");
+        let teller = Teller { subscription, origin: self.origin.clone(), alive, begun: false };
         // Pulled: what the subscriber does not read stays with the copy, by key.
-        let stream = stream::unfold(subscription, |subscription| async move {
-            let events = subscription.next().await.into_iter().map(event).collect();
-            Some((Ok(v1::SubscribeResponse { events }), subscription))
+        let stream = stream::unfold(teller, |mut teller| async move {
+            let events = teller.next().await;
+            Some((Ok(v1::SubscribeResponse { events }), teller))
         });
         Ok(Response::new(Box::pin(stream)))
     }
@@ -64,6 +136,7 @@ impl sync_server::Sync for Sync {
         &self,
         call: Call<Streaming<v1::ReportReadyRequest>>,
     ) -> Result<Response<v1::ReportReadyResponse>, Status> {
+        self.ready()?;
         let mut reports = call.into_inner();
         let Some(first) = reports.message().await? else {
             return Ok(Response::new(v1::ReportReadyResponse {}));
@@ -72,7 +145,7 @@ impl sync_server::Sync for Sync {
             return Err(invalid_argument("subscriber", "who reports?"));
         }
         // Dropped with this call, however it ends: then nothing of it is in force any more.
-        let reporter = self.ready.join(&first.subscriber).await.map_err(refused)?;
+        let reporter = self.ready()?.join(&first.subscriber).await.map_err(refused)?;
         let mut report = Some(first);
         while let Some(message) = report {
             for told in message.endpoints {
@@ -88,6 +161,7 @@ impl sync_server::Sync for Sync {
         &self,
         call: Call<v1::AwaitReadyRequest>,
     ) -> Result<Response<v1::AwaitReadyResponse>, Status> {
+        let ready = self.ready()?;
         let request = call.into_inner();
         let endpoint = endpoint("endpoint", request.endpoint)?;
         let patience = Duration::from_millis(request.timeout_milliseconds.into());
@@ -95,7 +169,7 @@ impl sync_server::Sync for Sync {
             return Err(invalid_argument("timeout_milliseconds", "more than a minute"));
         }
         let deadline = Instant::now() + patience;
-        match self.ready.wait(&endpoint, Revision(request.generation), deadline).await {
+        match ready.wait(&endpoint, Revision(request.generation), deadline).await {
             Ok(verdict) => {
                 let in_force = verdict == Verdict::InForce;
                 Ok(Response::new(v1::AwaitReadyResponse { in_force }))
@@ -138,22 +212,22 @@ fn event(news: News) -> v1::SyncEvent {
     let (event, revision) = match news {
         News::Reset => (Event::Reset(v1::SyncReset {}), Revision::default()),
         News::Resource(mirrored) => (Event::Object(mirrored.text.to_string()), mirrored.revision),
-        News::Gone(key, revision) => (Event::Deleted(name(key)), revision),
+        News::Stored(key, value) => {
+            let stored = v1::SyncStored { key: key.path(), value: Some(value.text.to_string()) };
+            (Event::Stored(stored), value.revision)
+        }
+        News::Gone(Key::Resource(key), revision) => (Event::Deleted(name(key)), revision),
+        News::Gone(key, revision) => {
+            (Event::Stored(v1::SyncStored { key: key.path(), value: None }), revision)
+        }
         News::InSync(revision) => (Event::InSync(v1::InSync { revision: revision.0 }), revision),
     };
     v1::SyncEvent { event: Some(event), revision: revision.0 }
 }
 
-fn name(key: Key) -> v1::ResourceName {
-    match key {
-        Key::Resource(key) => v1::ResourceName {
-            kind: key.kind.name().to_owned(),
-            namespace: key.namespace,
-            name: key.name,
-        },
-        // The copy holds resources only.
-        _ => v1::ResourceName::default(),
-    }
+fn name(key: ResourceKey) -> v1::ResourceName {
+    let ResourceKey { kind, namespace, name } = key;
+    v1::ResourceName { kind: kind.name().to_owned(), namespace, name }
 }
 
 #[cfg(test)]

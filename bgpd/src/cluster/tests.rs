@@ -1,9 +1,10 @@
 use std::sync::Arc;
 
 use margay_datastore::MemStore;
-use margay_model::{Actor, Key, Kind, Revision, Txn, Versioned};
+use margay_model::{Actor, Area, Key, Kind, Revision, Txn, Versioned};
 
 use super::*;
+use crate::follow::Follow;
 
 fn node(name: &str, address: &str) -> (Key, Versioned) {
     let text = format!(
@@ -50,7 +51,8 @@ async fn half_a_list_of_resources_is_no_cluster() {
 async fn a_change_of_a_node_is_heard_once() {
     let store = Arc::new(MemStore::new());
     let mirror = Mirror::new();
-    tokio::spawn(mirror.clone().follow(store.clone()));
+    let follow = Follow::new(store.clone(), Area::Resources);
+    tokio::spawn(mirror.clone().follow(Box::new(follow)));
     let (_blocks, mut cluster) = cluster(&mirror, Path::new("/nowhere"));
     cluster.hear(Duration::from_secs(60)).await;
     assert!(cluster.in_sync());

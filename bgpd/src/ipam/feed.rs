@@ -1,28 +1,44 @@
 //! Blocks and leases as the allocator takes them.
 
-use std::sync::Arc;
-
-use margay_datastore::{Batch, Entry, Store};
+use margay_datastore::{Batch, Entry};
 use margay_ipam::{
     NodeName,
     allocator::{Input, Snapshot},
 };
-use margay_model::{Area, Change, Key, Revision};
+use margay_model::{Key, Revision};
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use crate::follow::{Ended, Follow, Told};
+use crate::{
+    follow::{Ended, Source, Told},
+    mirror::Mirror,
+};
 
-/// Tells the allocator, for as long as it listens.
-pub(super) async fn follow(store: Arc<dyn Store>, to: mpsc::Sender<Input>) {
-    let mut follow = Follow::new(store, Area::Ipam);
+/// Tells the allocator, for as long as it listens; and before it the copy that other nodes hear, if
+/// there is one.
+pub(super) async fn follow(
+    mut source: Box<dyn Source>,
+    copy: Option<Mirror>,
+    to: mpsc::Sender<Input>,
+) {
     loop {
-        let input = match follow.next().await {
-            Told::Listed(entries, revision) => Input::Snapshot(snapshot(entries, revision)),
-            Told::Changed(batch) => match with_what_waits(&mut follow, batch) {
-                Ok(changes) => Input::Changes(changes),
+        let told = match &copy {
+            Some(copy) => copy.hear(source.as_mut()).await,
+            None => source.next().await,
+        };
+        let told = match told {
+            Told::Changed(batch) => match with_what_waits(source.as_mut(), batch) {
+                Ok(batch) => Told::Changed(batch),
                 Err(Ended) => continue, // the list that follows has them
             },
+            listed => listed,
+        };
+        if let Some(copy) = &copy {
+            copy.take_in(told.clone());
+        }
+        let input = match told {
+            Told::Listed(entries, revision) => Input::Snapshot(snapshot(entries, revision)),
+            Told::Changed(batch) => Input::Changes(batch.changes),
         };
         if to.send(input).await.is_err() {
             return;
@@ -32,12 +48,13 @@ pub(super) async fn follow(store: Arc<dyn Store>, to: mpsc::Sender<Input>) {
 
 /// All that waits: of a key that changed twice only the later change is told, so what is left out
 /// may be older than what was taken.
-fn with_what_waits(follow: &mut Follow, first: Batch) -> Result<Vec<Change>, Ended> {
-    let mut changes = first.changes;
-    while let Some(batch) = follow.waiting()? {
-        changes.extend(batch.changes);
+fn with_what_waits(source: &mut dyn Source, first: Batch) -> Result<Batch, Ended> {
+    let mut all = first;
+    while let Some(batch) = source.waiting()? {
+        all.changes.extend(batch.changes);
+        all.revision = all.revision.max(batch.revision);
     }
-    Ok(changes)
+    Ok(all)
 }
 
 fn snapshot(entries: Vec<Entry>, at: Revision) -> Snapshot {

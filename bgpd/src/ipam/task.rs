@@ -21,7 +21,7 @@ use tokio::{
 use tracing::{debug, error, info, warn};
 
 use super::{
-    Lives, OwnAddresses, Request, Sight,
+    Heard, Lives, OwnAddresses, Request, Sight,
     cluster::{Changed, Cluster, KINDS},
     feed, wall,
 };
@@ -102,10 +102,10 @@ impl Task {
 
     /// Works until it is told to stop. Then it takes no more requests, and ends once those it took
     /// are answered and what nobody took is released.
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(mut self, heard: Heard) {
         let (sender, mut feed) = mpsc::channel(AHEAD);
         let mut feeder = JoinSet::new();
-        feeder.spawn(feed::follow(Arc::clone(&self.store), sender));
+        feeder.spawn(feed::follow(heard.source, heard.copy, sender));
         let mut stopping: Option<oneshot::Sender<()>> = None;
         loop {
             if self.is_done()

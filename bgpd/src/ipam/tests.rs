@@ -10,6 +10,7 @@ use margay_model::{Actor, Area, Key, Kind, Txn};
 use tokio::task::JoinSet;
 
 use super::*;
+use crate::follow::Follow;
 
 /// A daemon's allocator on a store in memory.
 struct Bench {
@@ -38,11 +39,13 @@ impl Bench {
         std::fs::create_dir_all(&folder).expect("a folder");
         let mirror = Mirror::new();
         let shared: Arc<dyn Store> = Arc::new(store.clone());
+        let follow = |area| Box::new(Follow::new(Arc::clone(&shared), area));
+        let heard = Heard { source: follow(Area::Ipam), copy: None };
         let (ipam, task) =
-            Ipam::new(Arc::clone(&shared), &mirror, "n1", &folder).expect("it starts");
+            Ipam::new(Arc::clone(&shared), &mirror, heard, "n1", &folder).expect("it starts");
         let mut tasks = JoinSet::new();
         tasks.spawn(task);
-        tasks.spawn(mirror.follow(shared));
+        tasks.spawn(mirror.follow(follow(Area::Resources)));
         Self { store, ipam, folder, _tasks: tasks }
     }
 

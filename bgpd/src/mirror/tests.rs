@@ -1,7 +1,8 @@
-use margay_datastore::MemStore;
+use margay_datastore::{MemStore, Store};
 use margay_model::{Actor, Txn};
 
 use super::*;
+use crate::follow::Follow;
 
 fn pool(name: &str, third: u8) -> (Key, String) {
     let text = format!(
@@ -30,6 +31,7 @@ fn short(news: &[News]) -> Vec<String> {
             format!("+{}", object["metadata"]["name"].as_str().unwrap_or("?"))
         }
         News::Gone(Key::Resource(key), _) => format!("-{}", key.name),
+        News::Stored(key, _) => format!("+{key}"),
         News::Gone(..) => "?".to_owned(),
         News::InSync(revision) => format!("sync@{}", revision.0),
     };
@@ -239,7 +241,8 @@ async fn it_follows_a_datastore() {
     let (key, text) = pool("a", 1);
     store.commit(Txn::create(key, text.into(), Vec::new()), &actor).await.expect("a commit");
     let mirror = Mirror::new();
-    let task = tokio::spawn(mirror.clone().follow(Arc::new(store.clone())));
+    let follow = Follow::new(Arc::new(store.clone()), Area::Resources);
+    let task = tokio::spawn(mirror.clone().follow(Box::new(follow)));
     let reader = mirror.subscribe(BTreeSet::new(), None);
     let mut seen = Vec::new();
     while !seen.iter().any(|news: &String| news.starts_with("sync")) {
@@ -273,4 +276,81 @@ fn what_was_known_is_shown_in_pages_once_it_is_whole() {
     assert!(others.texts.is_empty());
     assert!(mirror.known(&key("a")).is_some_and(|(text, at)| text.contains("\"a\"") && at.0 == 5));
     assert_eq!(mirror.known(&key("z")), None);
+}
+
+#[tokio::test]
+async fn who_comes_from_a_later_commit_has_the_datastore_asked_again() {
+    let store = MemStore::new();
+    let actor = Actor { component: "test".into(), node: "n".into(), user: None };
+    let (key, text) = pool("a", 1);
+    store.commit(Txn::create(key, text.into(), Vec::new()), &actor).await.expect("a commit");
+    let mirror = Mirror::new();
+    let follow = Follow::new(Arc::new(store.clone()), Area::Resources);
+    let task = tokio::spawn(mirror.clone().follow(Box::new(follow)));
+    let reader = mirror.subscribe(BTreeSet::new(), None);
+    while !short(&reader.next().await).iter().any(|news| news == "sync@1") {}
+    // Nothing of this copy: it hears nothing of it by its watch.
+    let block = Key::Block("10.0.0.0/26".parse().expect("a prefix"));
+    let txn = Txn::create(block, b"{}".to_vec().into(), Vec::new());
+    store.commit(txn, &actor).await.expect("a commit");
+    // Another copy was listed later.
+    let reader = mirror.subscribe(BTreeSet::new(), Some(Revision(2)));
+    let mut told = Vec::new();
+    while !told.iter().any(|news| news == "sync@2") {
+        told.extend(short(&reader.next().await));
+    }
+    assert!(told.contains(&"+a".to_owned()), "{told:?}");
+    task.abort();
+}
+
+#[test]
+fn a_list_is_news_also_where_nothing_changed_for_it_tells_how_far_the_copy_has_come() {
+    let mirror = started(&["a"], 1);
+    let reader = mirror.subscribe(BTreeSet::new(), None);
+    reader.take();
+    let a = change("a", 1);
+    mirror.replace([(a.key, a.value.expect("a value"))], Revision(7));
+    assert_eq!(short(&reader.take()), ["sync@7"]);
+    mirror.apply(Vec::new(), Revision(9));
+    assert_eq!(short(&reader.take()), ["sync@9"]);
+    assert!(reader.is_told());
+}
+
+#[test]
+fn blocks_and_leases_are_copied_as_they_are_stored() {
+    let mirror = Mirror::new();
+    let block = Key::Block("10.0.0.0/26".parse().expect("a prefix"));
+    let lease = Key::NodeLease("n1".into());
+    let value = |text: &str, revision: u64| Versioned {
+        value: text.as_bytes().to_vec().into(),
+        revision: Revision(revision),
+    };
+    mirror
+        .replace([(block.clone(), value("no resource", 3)), (lease, value("{}", 4))], Revision(4));
+    let reader = mirror.subscribe(BTreeSet::new(), None);
+    let news = reader.take();
+    assert_eq!(short(&news), ["reset", "+block 10.0.0.0/26", "+lease of node n1", "sync@4"]);
+    assert!(matches!(&news[1], News::Stored(_, known) if &*known.text == "no resource"));
+    mirror.apply(vec![Change { key: block, value: None, revision: Revision(5) }], Revision(5));
+    assert!(matches!(&reader.take()[0], News::Gone(Key::Block(_), Revision(5))));
+}
+
+#[test]
+fn news_of_large_values_come_in_messages_that_can_be_taken() {
+    let mirror = Mirror::new();
+    let block = |third: u8| Key::Block(format!("10.0.{third}.0/26").parse().expect("a prefix"));
+    let value = Versioned { value: vec![b'x'; OCTETS / 4].into(), revision: Revision(1) };
+    mirror.replace((0..40).map(|third| (block(third), value.clone())), Revision(1));
+    let reader = mirror.subscribe(BTreeSet::new(), None);
+    let mut all = 0;
+    loop {
+        let news = reader.take();
+        let values = news.iter().filter(|news| matches!(news, News::Stored(..))).count();
+        assert!(values <= 4, "{values}");
+        all += values;
+        if matches!(news.last(), Some(News::InSync(_))) {
+            break;
+        }
+    }
+    assert_eq!(all, 40);
 }

@@ -49,7 +49,7 @@ impl Cluster {
                     }
                     _ => {}
                 },
-                News::Gone(..) => {}
+                News::Gone(..) | News::Stored(..) => {}
             }
         }
         ours

@@ -15,6 +15,7 @@ use prost::Message;
 use tokio::task::JoinSet;
 
 use super::*;
+use crate::{follow::Follow, ipam::Heard};
 
 /// A kernel in memory.
 #[derive(Debug, Default)]
@@ -150,8 +151,10 @@ impl World {
         let mirror = Mirror::new();
         let state_dir = self.folder.path();
         let mut tasks = JoinSet::new();
+        let follow = |area| Box::new(Follow::new(Arc::clone(&store), area));
+        let heard = Heard { source: follow(Area::Ipam), copy: None };
         let (ipam, task) =
-            Ipam::new(Arc::clone(&store), &mirror, "n1", state_dir).expect("it starts");
+            Ipam::new(Arc::clone(&store), &mirror, heard, "n1", state_dir).expect("it starts");
         tasks.spawn(task);
         let network: Arc<dyn Network> = self.kernel.clone();
         let around = Surroundings {
@@ -164,7 +167,7 @@ impl World {
         };
         let (workloads, task) = Workloads::on(network, around).expect("it starts");
         tasks.spawn(task);
-        tasks.spawn(mirror.follow(store));
+        tasks.spawn(mirror.follow(follow(Area::Resources)));
         Daemon { workloads, ipam, _tasks: tasks }
     }
 

@@ -1,6 +1,7 @@
 //! `margay status`.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     io::{self, Write},
 };
@@ -30,7 +31,50 @@ pub struct Status {
     datastore: Datastore,
     registration: Option<Registration>,
     listen_missing: Vec<String>,
+    upstream: Option<Upstream>,
 }
+
+/// Who tells the daemon what changes in the datastore.
+#[derive(Debug, Serialize)]
+struct Upstream {
+    address: String,
+    connected: bool,
+    path: Vec<String>,
+    lag_seconds: Option<u64>,
+    cause: Option<String>,
+}
+
+impl From<v1::UpstreamStatus> for Upstream {
+    fn from(status: v1::UpstreamStatus) -> Self {
+        let v1::UpstreamStatus { address, connected, path, lag_milliseconds, cause } = status;
+        let lag_seconds = lag_milliseconds.map(|lag| lag / 1000);
+        let cause = Some(cause).filter(|cause| !cause.is_empty());
+        Self { address, connected, path, lag_seconds, cause }
+    }
+}
+
+impl Upstream {
+    fn line(&self, paint: Paint) -> Cow<'_, str> {
+        let Self { address, connected, lag_seconds, cause, .. } = self;
+        let known = match lag_seconds {
+            Some(lag) => format!("what is known is {} old", values::duration(*lag)),
+            None => "nothing is known yet".to_owned(),
+        };
+        match (connected, lag_seconds) {
+            (true, Some(lag)) if *lag > OLD => {
+                paint.tone(Tone::Warn, format!("{address}, connected; {known}"))
+            }
+            (true, _) => paint.tone(Tone::Good, format!("{address}, connected")),
+            (false, _) => {
+                let cause = cause.as_deref().unwrap_or("being asked");
+                paint.tone(Tone::Bad, format!("{address}, not connected ({cause}); {known}"))
+            }
+        }
+    }
+}
+
+/// Seconds after which what an upstream tells is worth a remark: it says every two that it lives.
+const OLD: u64 = 10;
 
 /// The node's own Node in the datastore.
 #[derive(Debug, Serialize)]
@@ -87,6 +131,7 @@ impl From<v1::GetStatusResponse> for Status {
             datastore: Datastore { r#type: datastore.r#type, connected: datastore.connected },
             registration: status.registration.map(Registration::from),
             listen_missing: status.listen_missing,
+            upstream: status.upstream.map(Upstream::from),
         }
     }
 }
@@ -116,6 +161,9 @@ impl Sheet for Status {
         for address in &self.listen_missing {
             let text = format!("{address} is not an address of this host");
             labels.line(to, "Listening", paint.tone(Tone::Warn, text))?;
+        }
+        if let Some(upstream) = &self.upstream {
+            labels.line(to, "Upstream", upstream.line(paint))?;
         }
         let Some(registration) = &self.registration else { return Ok(()) };
         let addresses = [&registration.ipv4, &registration.ipv6];

@@ -28,6 +28,13 @@ pub fn status() -> GetStatusResponse {
             problems: vec!["the host has no IPv6 address that auto finds".to_owned()],
         }),
         listen_missing: vec!["192.0.2.1:179".to_owned()],
+        upstream: Some(UpstreamStatus {
+            address: "10.0.0.2:9180".to_owned(),
+            connected: false,
+            path: vec!["node2".to_owned()],
+            lag_milliseconds: Some(61_500),
+            cause: "cannot connect: connection refused".to_owned(),
+        }),
     }
 }
 

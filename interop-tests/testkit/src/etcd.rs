@@ -1,17 +1,19 @@
 //! A cluster of real etcd processes, each on a host of its own.
 
 use std::{
-    fs,
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
-    path::PathBuf,
     process::Command,
     time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
 
-use crate::{Daemon, Host, Lab, lab, wait::until};
+use crate::{
+    Daemon, Host, Lab,
+    certificates::{Authority, Identity},
+    wait::until,
+};
 
 /// How long a cluster may take to answer.
 const SOON: Duration = Duration::from_secs(30);
@@ -30,17 +32,6 @@ struct Member {
     host: Host,
     address: String,
     daemon: Option<Daemon>,
-}
-
-/// What a client of a cluster with TLS needs, as paths of PEM files.
-#[derive(Debug)]
-pub struct Certificates {
-    /// Who signed everything.
-    pub ca: PathBuf,
-    /// The client's certificate.
-    pub certificate: PathBuf,
-    /// Its key.
-    pub key: PathBuf,
 }
 
 impl Cluster {
@@ -64,15 +55,15 @@ impl Cluster {
     ///
     /// # Errors
     /// As [`Cluster::start`], and when openssl cannot make the certificates.
-    pub fn start_with_tls(lab: &mut Lab) -> Result<(Self, Certificates)> {
+    pub fn start_with_tls(lab: &mut Lab) -> Result<(Self, Identity)> {
         let cluster = Self::start_with(lab, 3, true)?;
-        let folder = lab.dir().to_owned();
-        let certificates = Certificates {
+        let folder = lab.dir();
+        let client = Identity {
             ca: folder.join("ca.pem"),
             certificate: folder.join("client.pem"),
             key: folder.join("client.key"),
         };
-        Ok((cluster, certificates))
+        Ok((cluster, client))
     }
 
     fn start_with(lab: &mut Lab, count: usize, tls: bool) -> Result<Self> {
@@ -216,6 +207,18 @@ impl Cluster {
         self.ask(member, "POST", "2379", path, body)
     }
 
+    /// How many watches clients have at the first member.
+    ///
+    /// # Errors
+    /// When it does not say.
+    pub fn watchers(&self) -> Result<u64> {
+        let member = self.members.first().context("there is a member")?;
+        let text = self.ask(member, "GET", "2381", "/metrics", "")?;
+        let name = "etcd_debugging_mvcc_watcher_total ";
+        let value = text.lines().find_map(|line| line.strip_prefix(name));
+        value.and_then(|value| value.parse().ok()).context("the number of watches")
+    }
+
     fn is_healthy(&self, member: &Member) -> bool {
         let answer = self.ask(member, "GET", "2381", "/health", "");
         answer.is_ok_and(|text| text.contains("\"true\""))
@@ -256,56 +259,9 @@ pub enum Wire {
 }
 
 fn make_certificates(lab: &Lab, members: &[Member]) -> Result<()> {
-    let folder = lab.dir();
-    let ca = ["-x509", "-subj", "/CN=ca", "-keyout", "ca.key", "-out", "ca.pem"];
-    openssl(lab, &[&NEW_KEY[..], &ca].concat())?;
-    let certificate = |name: &str, address: &str, to: PathBuf, key: PathBuf| -> Result<()> {
-        let extensions = folder.join(format!("{name}.ext"));
-        fs::write(&extensions, format!("subjectAltName=IP:{address}\n"))?;
-        let (to, key) = (to.display().to_string(), key.display().to_string());
-        let request = folder.join(format!("{name}.csr")).display().to_string();
-        let extensions = extensions.display().to_string();
-        let subject = format!("/CN={name}");
-        let asked = ["-subj", &subject, "-keyout", &key, "-out", &request];
-        openssl(lab, &[&NEW_KEY[..], &asked].concat())?;
-        openssl(
-            lab,
-            &[
-                "x509",
-                "-req",
-                "-days",
-                "2",
-                "-in",
-                &request,
-                "-CA",
-                "ca.pem",
-                "-CAkey",
-                "ca.key",
-                "-CAcreateserial",
-                "-extfile",
-                &extensions,
-                "-out",
-                &to,
-            ],
-        )
-    };
+    let authority = Authority::new(lab.dir())?;
     for member in members {
-        let at = member.host.dir();
-        let (to, key) = (at.join("server.pem"), at.join("server.key"));
-        certificate(member.host.name(), &member.address, to, key)?;
+        authority.issue("server", &member.address, member.host.dir())?;
     }
-    certificate("client", "10.99.0.100", folder.join("client.pem"), folder.join("client.key"))
-}
-
-/// A request for a certificate with a new key on a curve that everybody knows.
-const NEW_KEY: [&str; 8] =
-    ["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
-
-fn openssl(lab: &Lab, args: &[&str]) -> Result<()> {
-    let output = Command::new("openssl")
-        .args(args)
-        .current_dir(lab.dir())
-        .output()
-        .context("running openssl")?;
-    lab::succeeded("openssl", &output).map(drop)
+    authority.issue("client", "10.99.0.100", lab.dir()).map(drop)
 }

@@ -9,6 +9,7 @@
 //! knows no crate of the workspace, so any of them may use it.
 
 pub mod bgp;
+pub mod certificates;
 pub mod containerd;
 pub mod etcd;
 pub mod golden;

@@ -45,6 +45,7 @@ pub struct Margay {
     dir: PathBuf,
     config: String,
     node_keys: String,
+    api_keys: String,
     log_level: Option<&'static str>,
     daemon: Option<Daemon>,
 }
@@ -58,6 +59,7 @@ impl Margay {
             dir: host.dir().to_path_buf(),
             config: config.into(),
             node_keys: String::new(),
+            api_keys: String::new(),
             log_level: Some("debug"),
             daemon: None,
         }
@@ -66,6 +68,11 @@ impl Margay {
     /// More keys for its `[node]` table, at the next start or [`Margay::reconfigure`].
     pub fn set_node_keys(&mut self, keys: &str) {
         keys.clone_into(&mut self.node_keys);
+    }
+
+    /// Likewise for its `[api]` table.
+    pub fn set_api_keys(&mut self, keys: &str) {
+        keys.clone_into(&mut self.api_keys);
     }
 
     /// What the daemon logs from its next start on, `debug` unless it is said here; nothing leaves it
@@ -261,9 +268,10 @@ impl Margay {
         let dir = self.dir.display();
         format!(
             "[node]\nname = \"{}\"\nstate-dir = \"{dir}/state\"\n{}\n[api]\nsocket = \
-             \"{dir}/bgpd.sock\"\n\n[http]\nlisten = \"127.0.0.1:9179\"\n\n{}{}",
+             \"{dir}/bgpd.sock\"\n{}\n[http]\nlisten = \"127.0.0.1:9179\"\n\n{}{}",
             self.host.name(),
             self.node_keys,
+            self.api_keys,
             // A router without a cluster, unless the test says otherwise.
             if self.config.contains("[datastore]") {
                 ""

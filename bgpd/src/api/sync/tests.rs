@@ -1,3 +1,6 @@
+use std::sync::Arc;
+
+use margay_datastore::{MemStore, Store};
 use margay_proto::v1::{sync_client::SyncClient, sync_server::SyncServer};
 use tokio::{net::UnixListener, sync::mpsc, task::JoinHandle};
 use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
@@ -20,7 +23,14 @@ impl Bench {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("sock");
         let listener = UnixListener::bind(&path).expect("a socket");
-        let sync = Sync { mirror: Mirror::new(), there: true, ready: Ready::new(dir.path()) };
+        let store: Arc<dyn Store> = Arc::new(MemStore::new());
+        let sync = Sync {
+            mirror: Mirror::new(),
+            blocks: None,
+            there: true,
+            origin: Origin::new("n1".into(), Some(&store), None),
+            ready: Some(Ready::new(dir.path())),
+        };
         let server = tokio::spawn(async move {
             let incoming = UnixListenerStream::new(listener);
             let server = Server::builder().add_service(SyncServer::new(sync));

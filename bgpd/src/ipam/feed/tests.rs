@@ -1,7 +1,10 @@
-use margay_datastore::{MemStore, StoreError};
-use margay_model::{Actor, Kind, Txn};
+use std::sync::Arc;
+
+use margay_datastore::{MemStore, Store, StoreError};
+use margay_model::{Actor, Area, Kind, Txn};
 
 use super::*;
+use crate::follow::Follow;
 
 async fn write(store: &MemStore, name: &str) {
     let actor = Actor { component: "test".into(), node: "n".into(), user: None };
@@ -19,7 +22,7 @@ async fn half_of_what_waited_is_not_told_when_the_watch_ends() {
     write(&store, "a").await;
     let Told::Changed(first) = follow.next().await else { panic!("it is watched") };
     write(&store, "b").await;
-    let all = with_what_waits(&mut follow, first.clone()).map(|changes| changes.len());
+    let all = with_what_waits(&mut follow, first.clone()).map(|all| all.changes.len());
     assert_eq!(all, Ok(2));
     let endpoint = "m".to_owned();
     store.break_watches(&StoreError::Unavailable { endpoint, cause: "test".into() });
