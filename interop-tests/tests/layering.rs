@@ -40,6 +40,10 @@ const ARROWS: &[(&str, &[&str])] = &[
             "margay-fib",
         ],
     ),
+    (
+        "margay-policy-dp",
+        &["margay-proto", "margay-model", "bgp-desired", "policy-calc", "policy-nft"],
+    ),
     ("margay", &["margay-model", "margay-proto"]),
     ("margay-cni", &["margay-proto"]),
     // tests and tools
@@ -81,6 +85,7 @@ const CORE_MAY_USE: &[&str] = &[
 const MAY_USE_TOKIO: &[&str] = &[
     "bgp-speaker",
     "margay-bgpd",
+    "margay-policy-dp",
     "margay",
     "margay-cni",
     "margay-datastore",

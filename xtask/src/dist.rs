@@ -13,7 +13,7 @@ use crate::{
     suite, target_dir,
 };
 
-const BINARIES: &[&str] = &["margay-bgpd", "margay", "margay-cni"];
+const BINARIES: &[&str] = &["margay-bgpd", "margay-policy-dp", "margay", "margay-cni"];
 const PAPERS: &[&str] = &["LICENSE", "README.md", "CHANGELOG.md"];
 
 /// Builds release binaries and packs them.
@@ -23,7 +23,9 @@ const PAPERS: &[&str] = &["LICENSE", "README.md", "CHANGELOG.md"];
 pub fn tarball() -> Result<ExitCode> {
     step::run(
         "release build",
-        &mut cargo(&["build", "--release", "-p", "margay-bgpd", "-p", "margay"]),
+        cargo(&["build", "--release"]).args(
+            ["margay-bgpd", "margay-policy-dp", "margay"].map(|name| format!("--package={name}")),
+        ),
     )?;
     suite::build_cni("release")?;
     let target = target_dir()?;

@@ -56,8 +56,10 @@ pub fn lint() -> Result<ExitCode> {
 pub fn build_lab() -> Result<()> {
     step::run(
         "cargo build --profile lab",
-        cargo(&["build", "--profile", "lab"])
-            .args(["margay-bgpd", "margay", "bgpload"].map(|p| format!("--package={p}"))),
+        cargo(&["build", "--profile", "lab"]).args(
+            ["margay-bgpd", "margay-policy-dp", "margay", "bgpload"]
+                .map(|p| format!("--package={p}")),
+        ),
     )?;
     build_cni("lab")
 }

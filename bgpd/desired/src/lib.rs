@@ -1,6 +1,6 @@
 //! The text of a configuration, made into [`Desired`]: what the daemon should be.
 //!
-//! Owns: the keys of `bgpd.toml`, their ranges and how they go together, the difference between two
+//! Owns: the keys of `bgpd.toml` (and, in [`dataplane`], of `policy-dp.toml`), their ranges and how they go together, the difference between two
 //! configurations ([`diff`]), and the text of an effective one ([`show`]). Promises: past
 //! [`parse`] there are no half-checked values; every fault is told at once, with its line and what
 //! is allowed; a secret never reaches an output. Leaves to others: reading files (the text and the
@@ -11,6 +11,7 @@
 pub mod autodetect;
 mod bgp;
 pub mod cluster;
+pub mod dataplane;
 mod datastore;
 mod desired;
 mod diff;
@@ -59,6 +60,25 @@ pub struct Parsed {
 /// Every fault and warning, by line; at least one is an error. Where the text is no TOML, only
 /// that: what a broken line was meant to say would be guesswork.
 pub fn parse(text: &str, file: &str, read_secret: ReadSecret<'_>) -> Result<Parsed, Vec<Fault>> {
+    let (desired, faults) =
+        document(text, file, |source, document| read(source, document, read_secret))?;
+    match desired {
+        Some(desired) if faults.iter().all(|fault| fault.severity == Severity::Warning) => {
+            Ok(Parsed { desired, warnings: faults })
+        }
+        _ => Err(faults),
+    }
+}
+
+/// Reads a text that must be TOML; what it was read as, and what is wrong in it, by line.
+///
+/// # Errors
+/// It is no TOML.
+fn document<T>(
+    text: &str,
+    file: &str,
+    read: impl for<'a> FnOnce(&'a Source<'a>, &'a DeTable<'a>) -> T,
+) -> Result<(T, Vec<Fault>), Vec<Fault>> {
     let source = Source::new(file, text);
     let (document, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
@@ -72,14 +92,8 @@ pub fn parse(text: &str, file: &str, read_secret: ReadSecret<'_>) -> Result<Pars
         }
         return Err(source.into_faults());
     }
-    let desired = read(&source, document.get_ref(), read_secret);
-    let faults = source.into_faults();
-    match desired {
-        Some(desired) if faults.iter().all(|fault| fault.severity == Severity::Warning) => {
-            Ok(Parsed { desired, warnings: faults })
-        }
-        _ => Err(faults),
-    }
+    let value = read(&source, document.get_ref());
+    Ok((value, source.into_faults()))
 }
 
 /// `None` only where a fault has been reported.

@@ -25,8 +25,9 @@ const READY: Duration = Duration::from_secs(20);
 pub const EMBEDDED: &str = "[datastore]\ntype = \"embedded\"\n\n[fib]\nenabled = false\n";
 
 /// What has the programs that tests run.
-const PACKAGES: [&str; 7] = [
+const PACKAGES: [&str; 8] = [
     "margay-bgpd",
+    "margay-policy-dp",
     "margay",
     "margay-cni",
     "bgpload",

@@ -16,7 +16,7 @@ mod step;
 use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
-use policy_calc::{Direction, Endpoint, Interface, State};
+use policy_calc::{Direction, Endpoint, EndpointId, Interface, State};
 
 use self::step::{
     Part, address, in_set, is_family, link, link_begins, link_name, looked_up, not_in_set, port_is,
@@ -81,6 +81,36 @@ pub fn table(state: &State, settings: &Settings) -> Table {
     layout.masquerade();
     layout.workloads();
     layout.table
+}
+
+/// Each workload by its link; of several that name one link the first counts.
+pub fn links(state: &State) -> BTreeMap<&str, (&EndpointId, &Endpoint)> {
+    let mut links = BTreeMap::new();
+    for (id, endpoint) in &state.endpoints {
+        if let (EndpointId::Workload { .. }, Interface::Named(name)) = (id, &endpoint.interface)
+            && name.len() < LINK_ROOM
+        {
+            links.entry(name.as_str()).or_insert((id, &**endpoint));
+        }
+    }
+    links
+}
+
+/// The chains that a link's packets pass first, from it and to it.
+pub fn chains_of(link: &str) -> [Name; 2] {
+    [FROM, TO].map(|map| own_chain(map, link))
+}
+
+/// Whether a chain or set of this name is there for all workloads.
+pub fn is_common(name: &Name) -> bool {
+    COMMON.contains(&name.as_str())
+}
+
+/// Whether a link without an element in the set or map of this name carries nothing, or loses no
+/// more than addresses to send from.
+pub fn closes_without(set: &Name) -> bool {
+    let sources = FAMILIES.into_iter().flat_map(source_sets);
+    [FROM, TO].into_iter().chain(sources).any(|name| name == set.as_str())
 }
 
 /// A table under construction.
@@ -233,19 +263,8 @@ impl Layout<'_> {
         self.table.chains.insert("nat-postrouting".into(), Chain { hook, rules });
     }
 
-    /// Each workload by its link; of several that name one link the first counts.
     fn workloads(&mut self) {
-        let state = self.state;
-        let mut links: BTreeMap<&str, &Endpoint> = BTreeMap::new();
-        for (id, endpoint) in &state.endpoints {
-            if let (policy_calc::EndpointId::Workload { .. }, Interface::Named(name)) =
-                (id, &endpoint.interface)
-                && name.len() < LINK_ROOM
-            {
-                links.entry(name).or_insert(endpoint);
-            }
-        }
-        for (name, endpoint) in links {
+        for (name, (_, endpoint)) in links(self.state) {
             self.workload(name, endpoint);
         }
     }
@@ -258,7 +277,7 @@ impl Layout<'_> {
         }
         for (direction, map) in [(Direction::Egress, FROM), (Direction::Ingress, TO)] {
             // No link has a slash in its name, so its chains meet none of the others.
-            let own = Name::of(&format!("{map}/{name}"));
+            let own = own_chain(map, name);
             let policies = policy::compile(self.state, endpoint, direction, &mut self.table);
             let rules = vec![by_state(), Rule::new(verdict(Verdict::Goto(policies)), None)];
             self.table.chains.insert(own.clone(), Chain { hook: None, rules });
@@ -283,6 +302,11 @@ impl Layout<'_> {
             }
         }
     }
+}
+
+/// The chain of a link's own; `map` leads to it.
+fn own_chain(map: &str, link: &str) -> Name {
+    Name::of(&format!("{map}/{link}"))
 }
 
 /// A known connection goes on, what tracking can make nothing of is dropped.
@@ -328,6 +352,32 @@ const LOCAL_SOURCES: &str = "local-sources";
 const OTHER_LINKS: &str = "other-links";
 const STATES: &str = "states";
 const NEIGHBOUR_KINDS: &str = "neighbour-kinds";
+/// Chains and sets for all workloads.
+const COMMON: [&str; 23] = [
+    "raw-prerouting",
+    "forward-from",
+    "forward-to",
+    "input-from",
+    "input-to-host",
+    "nat-postrouting",
+    FROM,
+    TO,
+    HOST_FROM,
+    TO_HOST,
+    SOURCES,
+    LOCAL_SOURCES,
+    OTHER_LINKS,
+    STATES,
+    NEIGHBOUR_KINDS,
+    "sources4",
+    "allowed4",
+    "sources6",
+    "allowed6",
+    "pools4",
+    "pools6",
+    "masquerade4",
+    "masquerade6",
+];
 const LINK_LOCAL: [u8; 16] = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 /// Octets of a link's name with the NUL behind it.
 const LINK_ROOM: usize = 16;

@@ -9,7 +9,7 @@ use policy_calc::{
     Rule, Side, State, TierPolicies,
 };
 
-use super::{Settings, ToHost, table};
+use super::{Settings, ToHost, chains_of, closes_without, is_common, links, table};
 use crate::{
     expr::{Expr, Reg, Verdict},
     name::Name,
@@ -209,4 +209,35 @@ fn what_workloads_may_to_their_host_is_the_end_of_one_chain() {
     let [drop, accept] = [Verdict::Drop, Verdict::Accept].map(Expr::Verdict);
     let states = Expr::VerdictOf { map: "states".into(), from: Reg::FIRST };
     assert_eq!(last, [drop, states, accept]);
+}
+
+#[test]
+fn what_is_there_without_any_endpoint_is_common_and_nothing_else_is() {
+    let names = |table: &Table| -> Vec<Name> {
+        table.chains.keys().chain(table.sets.keys()).cloned().collect()
+    };
+    let empty = names(&table(&State::default(), &Settings::default()));
+    assert!(empty.iter().all(is_common), "{empty:?}");
+    let mut with = state(vec![rule(Action::Allow)]);
+    workload(&mut with, "pod", "cali1", &[tier("default", TierAction::Deny, &["p"])]);
+    let with = names(&table(&with, &Settings::default()));
+    for name in with.iter().filter(|name| !empty.contains(name)) {
+        assert!(!is_common(name), "{name}");
+    }
+    assert!(chains_of("cali1").iter().all(|chain| with.contains(chain)));
+    for name in ["from-workload", "to-workload", "sources4", "allowed6"] {
+        assert!(empty.contains(&name.into()) && closes_without(&name.into()), "{name}");
+    }
+    assert!(!closes_without(&"other-links".into()));
+}
+
+#[test]
+fn of_two_endpoints_on_one_link_the_first_has_it() {
+    let mut state = State::default();
+    workload(&mut state, "b", "cali1", &[]);
+    workload(&mut state, "a", "cali1", &[]);
+    workload(&mut state, "c", "a-name-too-long-for-a-link", &[]);
+    let links = links(&state);
+    let found: Vec<_> = links.iter().map(|(link, (id, _))| (*link, id.to_string())).collect();
+    assert_eq!(found, [("cali1", "wep:a/a".to_owned())]);
 }

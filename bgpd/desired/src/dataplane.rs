@@ -1,0 +1,124 @@
+//! `policy-dp.toml`: what the policy dataplane is told.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use toml::de::DeTable;
+
+use crate::{
+    Api, Fault, LogLevel, Severity, document,
+    node::{path, word},
+    reader::{Section, Source},
+};
+
+/// The configuration of `margay-policy-dp`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dataplane {
+    /// The node's name, as its resources have it; the host's name if `None`.
+    pub name: Option<String>,
+    /// How much is logged, unless the command line says so.
+    pub log_level: Option<LogLevel>,
+    /// Unix socket of the node's `margay-bgpd`.
+    pub bgpd: PathBuf,
+    /// Metrics and health; `None` = off.
+    pub http: Option<SocketAddr>,
+    /// What enforces.
+    pub backend: Enforcement,
+}
+
+/// What enforces policy in the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Enforcement {
+    /// The best there is. So far that is nftables.
+    #[default]
+    Auto,
+    /// One table of nf_tables.
+    Nftables,
+}
+
+impl Default for Dataplane {
+    fn default() -> Self {
+        Self {
+            name: None,
+            log_level: None,
+            bgpd: Api::default().socket,
+            http: Some(SocketAddr::from(([127, 0, 0, 1], 9178))),
+            backend: Enforcement::default(),
+        }
+    }
+}
+
+/// A configuration that can be used.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parsed {
+    /// What it says.
+    pub dataplane: Dataplane,
+    /// What is probably not meant, by line.
+    pub warnings: Vec<Fault>,
+}
+
+/// Reads a configuration. `file` is only how the text is called in faults.
+///
+/// # Errors
+/// Those of [`parse`](crate::parse).
+pub fn parse(text: &str, file: &str) -> Result<Parsed, Vec<Fault>> {
+    let (dataplane, faults) = document(text, file, read)?;
+    match dataplane {
+        Some(dataplane) if faults.iter().all(|fault| fault.severity == Severity::Warning) => {
+            Ok(Parsed { dataplane, warnings: faults })
+        }
+        _ => Err(faults),
+    }
+}
+
+/// `None` only where a fault has been reported.
+fn read<'a>(source: &'a Source<'a>, document: &'a DeTable<'a>) -> Option<Dataplane> {
+    let mut root = Section::root(source, document);
+    let mut read = Dataplane::default();
+    let mut whole = true;
+    let mut section = |key, each: &mut dyn FnMut(&mut Section<'a>)| {
+        let Some(entry) = root.entry(key) else { return };
+        match entry.section() {
+            Some(mut section) => {
+                each(&mut section);
+                section.finish();
+            }
+            None => whole = false,
+        }
+    };
+    section("node", &mut |section| {
+        read.name = section.entry("name").and_then(|entry| word(&entry, "a name"));
+        let level = section.entry("log-level");
+        read.log_level = level.and_then(|entry| entry.one_of(&LogLevel::WORDS));
+    });
+    section("bgpd", &mut |section| {
+        if let Some(path) = section.entry("socket").and_then(|entry| path(&entry)) {
+            read.bgpd = path;
+        }
+    });
+    section("api", &mut |section| section.unsupported(&["socket"]));
+    section("http", &mut |section| {
+        let Some(entry) = section.entry("listen") else { return };
+        if entry.as_str() == Some("") {
+            read.http = None;
+        } else if let Some(listen) =
+            entry.standard("an address with port like \"127.0.0.1:9178\", or \"\" for none")
+        {
+            read.http = Some(listen);
+        }
+    });
+    section("policy", &mut |section| {
+        let Some(entry) = section.entry("backend") else { return };
+        if entry.as_str() == Some("ebpf") {
+            entry.fault("ebpf: not supported in this version");
+        } else if let Some(backend) =
+            entry.one_of(&[("auto", Enforcement::Auto), ("nftables", Enforcement::Nftables)])
+        {
+            read.backend = backend;
+        }
+    });
+    root.finish();
+    whole.then_some(read)
+}
+
+#[cfg(test)]
+mod tests;

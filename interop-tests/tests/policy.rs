@@ -1,0 +1,311 @@
+//! Network policy with real daemons: pods made by the plugin, packets between them, and a dataplane
+//! that is stopped, killed and started again.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
+    process::Command,
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use interop_tests::{
+    pair::SOON,
+    runtime::{Answer, Container, Runtime},
+};
+use serde_json::{Value, json};
+use testkit::{Daemon, Host, Lab, Margay, have_root, margay::bin, resources, until, until_some};
+
+/// Where servers listen.
+const PORT: u16 = 8080;
+/// Where the dataplane tells how it stands.
+const HTTP: &str = "127.0.0.1:9178";
+
+/// How long is waited for a connection that may not come.
+const VAIN: Duration = Duration::from_secs(1);
+
+/// A `margay-policy-dp` beside a `margay-bgpd`.
+struct Dataplane {
+    host: Host,
+    daemon: Option<Daemon>,
+}
+
+impl Dataplane {
+    fn new(margay: &Margay) -> Result<Self> {
+        let text = format!(
+            "[node]\nname = \"{}\"\n[bgpd]\nsocket = \"{}\"\n[http]\nlisten = \"{HTTP}\"\n",
+            margay.host().name(),
+            margay.socket().display()
+        );
+        fs::write(margay.host().dir().join("policy-dp.toml"), text)?;
+        Ok(Self { host: margay.host().clone(), daemon: None })
+    }
+
+    fn command(&self) -> Result<Command> {
+        let mut command = Command::new(bin("margay-policy-dp")?);
+        command.arg("--config").arg(self.host.dir().join("policy-dp.toml"));
+        Ok(command)
+    }
+
+    /// Starts it (again); returns when it enforces.
+    fn start(&mut self) -> Result<()> {
+        let log = self.host.dir().join("policy-dp.log");
+        let mut command = self.command()?;
+        command.args(["--log-level", "debug"]);
+        self.daemon = Some(Daemon::spawn(&self.host, &mut command, &log)?);
+        until("policy is enforced", SOON, || {
+            self.daemon()?.check_running()?;
+            Ok(self.ask("/readyz").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")))
+        })
+    }
+
+    fn daemon(&mut self) -> Result<&mut Daemon> {
+        self.daemon.as_mut().context("margay-policy-dp was not started")
+    }
+
+    /// What it answers over HTTP.
+    fn ask(&self, path: &str) -> Result<String> {
+        let mut stream = self.host.enter(|| Ok(TcpStream::connect(HTTP)?))?;
+        stream.set_read_timeout(Some(SOON))?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    }
+
+    /// One of its metrics.
+    fn metric(&self, name: &str) -> Result<u64> {
+        let text = self.ask("/metrics")?;
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.with_context(|| format!("no {name}"))?.trim().parse().context("a number")
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.host.dir().join("policy-dp.log")).unwrap_or_default()
+    }
+}
+
+/// A node with both daemons, and hosts to be its pods.
+struct Rig {
+    margay: Margay,
+    dataplane: Dataplane,
+    runtime: Runtime,
+    pods: Vec<Host>,
+    lab: Lab,
+}
+
+impl Rig {
+    fn start(name: &str) -> Result<Self> {
+        let mut lab = Lab::new(name)?;
+        let host = lab.host("a")?;
+        host.configure("lo", &["192.0.2.1/32", "2001:db8::1/128"])?;
+        let mut margay = Margay::new(&host, "[datastore]\ntype = \"embedded\"\n");
+        margay.set_node_keys("register = false\n");
+        margay.start()?;
+        // What a pod's namespace allows where no policy says anything: everything.
+        let open = "{ingress: [{action: Allow}], egress: [{action: Allow}]}";
+        margay.apply(&resources::all(&[
+            resources::pool("four", "10.10.0.0/16"),
+            resources::pool("six", "fd10::/48"),
+            resources::document("Profile", "kns.shop", open),
+        ]))?;
+        let pods = ["web", "friend", "stranger", "late"].map(|name| lab.host(name)).into_iter();
+        let pods = pods.collect::<Result<_>>()?;
+        let dataplane = Dataplane::new(&margay)?;
+        let runtime = Runtime::of(&margay)?;
+        Ok(Self { margay, dataplane, runtime, pods, lab })
+    }
+
+    /// Of a failure, what the daemons logged.
+    fn told(&mut self, result: Result<()>) -> Result<()> {
+        let logs = || vec![self.margay.log(), self.dataplane.log()];
+        self.lab.told(result, logs)
+    }
+}
+
+/// The configuration of a pod with this label.
+fn labelled(key: &str, value: &str) -> Value {
+    json!({"args": {"cni": {"labels": [{"key": key, "value": value}]}}})
+}
+
+/// ADD that must succeed, at once or when it is asked again; the pod's IPv4 address.
+fn add(runtime: &Runtime, container: &Container, more: &Value) -> Result<IpAddr> {
+    address(&runtime.settled("ADD", container, more)?.done("ADD")?)
+}
+
+fn address(answer: &Answer) -> Result<IpAddr> {
+    let all = answer.addresses();
+    all.first().context("an address")?.parse().context("an address")
+}
+
+/// A server in a pod: what it is sent it sends back.
+fn serve(pod: &Host) -> Result<()> {
+    let listener = pod.enter(|| Ok(TcpListener::bind(("0.0.0.0", PORT))?))?;
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(stream) = stream else { return };
+            thread::spawn(move || {
+                let Ok(mut back) = stream.try_clone() else { return };
+                // It ends with the test.
+                let _ = std::io::copy(&mut &stream, &mut back);
+            });
+        }
+    });
+    Ok(())
+}
+
+fn connect(pod: &Host, to: IpAddr, patience: Duration) -> Result<TcpStream> {
+    pod.enter(|| Ok(TcpStream::connect_timeout(&SocketAddr::new(to, PORT), patience)?))
+}
+
+/// Whether what is said over a connection comes back.
+fn echoes(stream: &mut TcpStream) -> Result<()> {
+    stream.set_read_timeout(Some(SOON))?;
+    stream.write_all(b"hello")?;
+    let mut back = [0; 5];
+    stream.read_exact(&mut back)?;
+    ensure!(&back == b"hello", "{back:?}");
+    Ok(())
+}
+
+/// Waits until a connection can be made; it.
+fn reaches(pod: &Host, to: IpAddr) -> Result<TcpStream> {
+    let what = format!("{} reaches {to}", pod.name());
+    until_some(&what, SOON, || Ok(connect(pod, to, VAIN).ok()))
+}
+
+/// Waits until no connection can be made any more.
+fn is_denied(pod: &Host, to: IpAddr) -> Result<()> {
+    let what = format!("{} does not reach {to}", pod.name());
+    until(&what, SOON, || Ok(connect(pod, to, VAIN).is_err()))
+}
+
+/// Fails if a connection can be made now.
+fn stays_denied(pod: &Host, to: IpAddr) -> Result<()> {
+    ensure!(connect(pod, to, VAIN).is_err(), "{} reaches {to}", pod.name());
+    Ok(())
+}
+
+/// What selects servers, and lets nobody in.
+const DENY: &str = "apiVersion: projectcalico.org/v3\nkind: GlobalNetworkPolicy\nmetadata:\n  \
+                    name: closed\nspec: {order: 1000, selector: app == 'web', types: [Ingress]}\n";
+
+/// What lets in who has this label.
+fn allow(from: &str) -> String {
+    format!(
+        "apiVersion: projectcalico.org/v3\nkind: NetworkPolicy\nmetadata:\n  name: friends\n  \
+         namespace: shop\nspec:\n  order: 10\n  selector: app == 'web'\n  types: [Ingress]\n  \
+         ingress:\n  - {{action: Allow, protocol: TCP, source: {{selector: {from}}}, \
+         destination: {{ports: [{PORT}]}}}}\n"
+    )
+}
+
+#[test]
+fn policy_is_enforced_between_pods_and_outlives_the_dataplane() -> Result<()> {
+    if !have_root("policy_is_enforced_between_pods_and_outlives_the_dataplane") {
+        return Ok(());
+    }
+    let mut rig = Rig::start("policy")?;
+    let result = enforce(&mut rig);
+    rig.told(result)
+}
+
+fn enforce(rig: &mut Rig) -> Result<()> {
+    let Rig { margay, dataplane, runtime, pods, lab } = rig;
+    margay.apply(DENY)?;
+    dataplane.start()?;
+    // A second one would only be in the way.
+    let second = margay.host().output(&mut dataplane.command()?)?;
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    ensure!(second.status.code() == Some(1) && said.contains("another margay-policy-dp"), "{said}");
+
+    let [web, friend, stranger, late] = pods.as_slice() else { anyhow::bail!("four pods") };
+    let server = Container::new("web", web);
+    let to_web = add(runtime, &server, &labelled("app", "web"))?;
+    serve(web)?;
+    let from_friend = Container::new("friend", friend);
+    add(runtime, &from_friend, &labelled("role", "friend"))?;
+    // What ADD answered for is in force: there is no moment in which it is open.
+    stays_denied(friend, to_web)?;
+    let to_stranger = add(runtime, &Container::new("stranger", stranger), &Value::Null)?;
+    serve(stranger)?;
+    stays_denied(stranger, to_web)?;
+    // Where no policy applies the profile of the namespace does.
+    reaches(friend, to_stranger)?;
+
+    // By label, while it runs.
+    margay.apply(&allow("role == 'friend'"))?;
+    let mut open = reaches(friend, to_web)?;
+    echoes(&mut open)?;
+    stays_denied(stranger, to_web)?;
+    margay.apply(&allow("role == 'enemy'"))?;
+    is_denied(friend, to_web)?;
+    // A known connection goes on.
+    echoes(&mut open)?;
+    margay.apply(&allow("role == 'friend'"))?;
+    reaches(friend, to_web)?;
+
+    // ADD waits for the dataplane, and undoes all where it does not come.
+    dataplane.daemon()?.pause()?;
+    let fourth = Container::new("late", late);
+    let impatient = json!({"policy_wait_seconds": 1});
+    let refused = runtime.call("ADD", &fourth, &impatient)?;
+    ensure!(refused.code != 0 && refused.json["code"] == 11, "{}", refused.json);
+    ensure!(!late.ip(&["-o", "link"])?.contains("eth0"), "a link is left");
+    dataplane.daemon()?.resume()?;
+    let to_late = add(runtime, &fourth, &Value::Null)?;
+    serve(late)?;
+    reaches(friend, to_late)?;
+
+    // Dead is safe: what flowed flows, what was denied is denied, what is unknown is closed.
+    dataplane.daemon()?.kill()?;
+    echoes(&mut open)?;
+    reaches(friend, to_web)?;
+    stays_denied(stranger, to_web)?;
+    let unknown = lab.host("unknown")?;
+    lab.link((margay.host(), "plain0", &["10.77.0.1/24"]), (&unknown, "eth0", &["10.77.0.2/24"]))?;
+    unknown.ip(&["route", "add", "default", "via", "10.77.0.1"])?;
+    reaches(&unknown, to_late)?;
+    let host = margay.host();
+    host.ip(&["link", "set", "plain0", "down"])?;
+    host.ip(&["link", "set", "plain0", "name", "cali0badcafe0"])?;
+    host.ip(&["link", "set", "cali0badcafe0", "up"])?;
+    until("the link is up again", SOON, || {
+        Ok(host.ip(&["-4", "addr", "show", "dev", "cali0badcafe0"])?.contains("10.77.0.1"))
+    })?;
+    stays_denied(&unknown, to_late)?;
+    let waits = json!({"policy_wait_seconds": 1});
+    runtime.delete(&fourth)?;
+    let refused = runtime.call("ADD", &fourth, &waits)?;
+    ensure!(refused.json["code"] == 11, "{}", refused.json);
+
+    // The next one finds what it needs, and touches nothing but the flag that says whose it is.
+    dataplane.start()?;
+    let steps = dataplane.metric("margay_policy_steps_applied_total")?;
+    // The pod that went while nobody listened takes its chains and elements with it.
+    ensure!(steps < 20, "{steps} steps to adopt");
+    echoes(&mut open)?;
+    stays_denied(stranger, to_web)?;
+    stays_denied(&unknown, to_stranger)?;
+    ensure!(dataplane.daemon()?.terminate()?.success(), "an orderly end");
+    echoes(&mut open)?;
+    stays_denied(stranger, to_web)?;
+    reaches(friend, to_web)?;
+    dataplane.start()?;
+    let steps = dataplane.metric("margay_policy_steps_applied_total")?;
+    ensure!(steps <= 1, "{steps} steps, and nothing had changed");
+
+    // With bgpd away nothing changes; back again, changes come through.
+    margay.kill()?;
+    echoes(&mut open)?;
+    stays_denied(stranger, to_web)?;
+    reaches(friend, to_web)?;
+    margay.start()?;
+    margay.apply(&allow("all()"))?;
+    reaches(stranger, to_web)?;
+    echoes(&mut open)?;
+    let fifth = add(runtime, &fourth, &Value::Null)?;
+    reaches(stranger, fifth).map(drop)
+}

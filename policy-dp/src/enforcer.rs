@@ -1,0 +1,296 @@
+//! What is to be in the kernel, and of which endpoints it is. No socket, no clock: events in, the
+//! wanted table and what can be reported out.
+//!
+//! Owns: the resources heard that are not yet told to be whole, the calculation, the settings that
+//! resources make, and what the kernel refused. Promises: nothing is wanted before everything there
+//! is has been heard; what is wanted is always of a moment that the stream marked as whole; an object
+//! that cannot be read is named and stops no other; an endpoint counts as in force only when the
+//! kernel took the very table in which all its chains are as they should be. Leaves to others when to
+//! try again.
+
+mod isolated;
+mod object;
+mod settings;
+
+use std::collections::BTreeMap;
+
+use margay_model::{Key, ResourceKey};
+use margay_proto::v1::{SyncEvent, sync_event::Event};
+use policy_calc::{EndpointId, Graph, State};
+use policy_nft::{layout, netlink::Refused, table::Table};
+
+use isolated::Isolated;
+use object::Told;
+use settings::Inputs;
+
+pub(crate) use object::KINDS;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Enforcer {
+    node: String,
+    graph: Graph,
+    /// As of the last moment that was whole.
+    state: State,
+    inputs: Inputs,
+    /// Objects that cannot be read, and why.
+    broken: BTreeMap<ResourceKey, String>,
+    /// Revisions of endpoints, as of the last moment that was whole; those of others too.
+    generations: BTreeMap<EndpointId, u64>,
+    /// Heard since.
+    newer: BTreeMap<EndpointId, Option<u64>>,
+    /// A snapshot was whole once.
+    in_sync: bool,
+    /// Something differs from what `wanted` was made of.
+    changed: bool,
+    wanted: Option<Wanted>,
+    isolated: Isolated,
+    in_force: BTreeMap<ResourceKey, u64>,
+}
+
+/// A table, and what is in force with it.
+#[derive(Debug)]
+struct Wanted {
+    table: Table,
+    ready: BTreeMap<ResourceKey, u64>,
+}
+
+/// Something to be said about what was heard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Remark {
+    /// An object cannot be read, and counts as if it were not there.
+    Broken(String),
+    /// Of a setting or rule, with why it is not followed.
+    Ignored(String),
+}
+
+/// What becomes of a refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// What was refused is set aside: try again at once.
+    Isolated,
+    /// It cannot be set aside without taking others with it: the kernel stays as it is.
+    Whole,
+}
+
+/// How many of what there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Workload endpoints of this node.
+    pub(crate) endpoints: usize,
+    /// Of them in force as they were heard last.
+    pub(crate) in_force: usize,
+    /// Policies that apply to them.
+    pub(crate) policies: usize,
+    /// Sets of addresses and ports.
+    pub(crate) sets: usize,
+    /// Rules that match nothing.
+    pub(crate) rule_faults: usize,
+    /// Objects that cannot be read.
+    pub(crate) broken: usize,
+    /// Chains, sets and elements that the kernel refused.
+    pub(crate) refused: usize,
+}
+
+impl Enforcer {
+    /// For the node of this name, which has heard nothing.
+    pub(crate) fn new(node: &str) -> Self {
+        Self {
+            node: node.to_owned(),
+            graph: Graph::new(node),
+            state: State::default(),
+            inputs: Inputs::default(),
+            broken: BTreeMap::new(),
+            generations: BTreeMap::new(),
+            newer: BTreeMap::new(),
+            in_sync: false,
+            changed: false,
+            wanted: None,
+            isolated: Isolated::default(),
+            in_force: BTreeMap::new(),
+        }
+    }
+
+    /// The node's name.
+    pub(crate) fn node(&self) -> &str {
+        &self.node
+    }
+
+    /// Everything will be told anew: what is not told again before the stream is in sync is gone.
+    pub(crate) fn begin_anew(&mut self) {
+        self.graph.restart();
+        self.inputs.restart();
+        self.broken.clear();
+        self.newer = self.generations.keys().map(|id| (id.clone(), None)).collect();
+    }
+
+    /// Takes in what the stream told, in its order.
+    pub(crate) fn hear(&mut self, events: Vec<SyncEvent>) -> Vec<Remark> {
+        let mut remarks = Vec::new();
+        for SyncEvent { event, revision } in events {
+            match event {
+                Some(Event::Reset(_)) => self.begin_anew(),
+                Some(Event::InSync(_)) => self.whole(&mut remarks),
+                Some(Event::Object(text)) => match object::read(&text) {
+                    Ok(told) => self.object(told, revision),
+                    Err(object::Broken { key, why }) => {
+                        let name = key.as_ref().map_or("an object".to_owned(), object::display);
+                        remarks.push(Remark::Broken(format!("{name}: {why}")));
+                        if let Some(key) = key {
+                            self.gone(&key);
+                            self.broken.insert(key, why);
+                        }
+                    }
+                },
+                Some(Event::Deleted(name)) => {
+                    if let Some(key) = object::named(&name) {
+                        self.broken.remove(&key);
+                        self.gone(&key);
+                    }
+                }
+                // No policy in it, or of a later version.
+                Some(Event::Stored(_) | Event::Alive(_)) | None => {}
+            }
+        }
+        remarks
+    }
+
+    /// The table that the kernel should have; none before everything was heard.
+    pub(crate) fn wanted(&mut self) -> Option<&Table> {
+        if !self.in_sync {
+            return None;
+        }
+        if std::mem::take(&mut self.changed) || self.wanted.is_none() {
+            let (settings, _) = self.inputs.settings(&self.node);
+            let mut table = layout::table(&self.state, &settings);
+            let cut = self.isolated.apply(&mut table);
+            let ready = layout::links(&self.state)
+                .into_iter()
+                .filter(|(link, _)| !cut.reaches(link))
+                .filter_map(|(_, (id, _))| Some((id.key(), *self.generations.get(id)?)))
+                .collect();
+            self.wanted = Some(Wanted { table, ready });
+        }
+        self.wanted.as_ref().map(|wanted| &wanted.table)
+    }
+
+    /// The kernel has the table that was wanted last.
+    pub(crate) fn done(&mut self) {
+        if let Some(wanted) = &self.wanted {
+            self.in_force.clone_from(&wanted.ready);
+        }
+    }
+
+    /// The kernel refused these of the table that was wanted last, and did nothing.
+    pub(crate) fn refused(&mut self, refused: &[Refused]) -> Refusal {
+        // Those behind the first may be refused only because of it.
+        let (Some(first), Some(wanted)) = (refused.first(), &self.wanted) else {
+            return Refusal::Whole;
+        };
+        if !self.isolated.add(&first.object, &wanted.table) {
+            return Refusal::Whole;
+        }
+        self.changed = true;
+        Refusal::Isolated
+    }
+
+    /// Whether anything is set aside.
+    pub(crate) fn is_isolating(&self) -> bool {
+        !self.isolated.is_empty()
+    }
+
+    /// The kernel may take now what it refused: all of it is wanted again.
+    pub(crate) fn forgive(&mut self) {
+        self.changed |= self.is_isolating();
+        self.isolated = Isolated::default();
+    }
+
+    /// Endpoints in force, each as of which revision.
+    pub(crate) fn in_force(&self) -> &BTreeMap<ResourceKey, u64> {
+        &self.in_force
+    }
+
+    /// Whether everything there is has been heard once.
+    pub(crate) fn in_sync(&self) -> bool {
+        self.in_sync
+    }
+
+    /// How many of what there are.
+    pub(crate) fn counts(&self) -> Counts {
+        let workload = |id: &&EndpointId| matches!(id, EndpointId::Workload { .. });
+        let current = |(key, generation): &(&ResourceKey, &u64)| {
+            let known = EndpointId::of(key).and_then(|id| self.generations.get(&id));
+            known == Some(*generation)
+        };
+        Counts {
+            endpoints: self.state.endpoints.keys().filter(workload).count(),
+            in_force: self.in_force.iter().filter(current).count(),
+            policies: self.state.policies.len(),
+            sets: self.state.sets.len(),
+            rule_faults: self.state.faults.values().map(Vec::len).sum(),
+            broken: self.broken.len(),
+            refused: self.isolated.len(),
+        }
+    }
+
+    fn object(&mut self, told: Told, revision: u64) {
+        let Told { key, resource } = told;
+        self.broken.remove(&key);
+        self.inputs.update(&key, Some(&resource));
+        if let Some(id) = EndpointId::of(&key) {
+            self.newer.insert(id, Some(revision));
+        }
+        self.graph.update(&Key::Resource(key), Some(resource));
+    }
+
+    fn gone(&mut self, key: &ResourceKey) {
+        self.inputs.update(key, None);
+        if let Some(id) = EndpointId::of(key) {
+            self.newer.insert(id, None);
+        }
+        self.graph.update(&Key::Resource(key.clone()), None);
+    }
+
+    /// All that there is at this moment has been told.
+    fn whole(&mut self, remarks: &mut Vec<Remark>) {
+        self.graph.in_sync();
+        let deltas = self.graph.flush();
+        for (owner, faults) in &deltas.faults {
+            for fault in faults {
+                let way = match fault.direction {
+                    policy_calc::Direction::Ingress => "ingress",
+                    policy_calc::Direction::Egress => "egress",
+                };
+                remarks.push(Remark::Ignored(format!(
+                    "{owner}: {way} rule {}: {}; it matches nothing",
+                    fault.rule, fault.problem
+                )));
+            }
+        }
+        for id in deltas.endpoints.keys() {
+            if let EndpointId::Host(name) = id {
+                remarks.push(Remark::Ignored(format!(
+                    "HostEndpoint {name}: host endpoints are not enforced in this version"
+                )));
+            }
+        }
+        if self.inputs.in_sync() {
+            let (_, ignored) = self.inputs.settings(&self.node);
+            remarks.extend(ignored.into_iter().map(Remark::Ignored));
+            self.changed = true;
+        }
+        for (id, revision) in std::mem::take(&mut self.newer) {
+            let before = match revision {
+                Some(revision) => self.generations.insert(id, revision),
+                None => self.generations.remove(&id),
+            };
+            self.changed |= before != revision;
+        }
+        self.changed |= !deltas.is_empty() || !self.in_sync;
+        self.state.apply(&deltas);
+        self.in_sync = true;
+    }
+}
+
+#[cfg(test)]
+mod tests;

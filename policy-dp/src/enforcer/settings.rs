@@ -1,0 +1,123 @@
+//! What holds besides policy: `FelixConfiguration` and `IPPool` resources, as the table's settings.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use margay_model::{Kind, Resource, ResourceKey, kinds::FelixConfigurationSpec};
+use policy_nft::layout::{Pool, Settings, ToHost};
+
+/// The resources that settings are made of.
+#[derive(Debug, Default)]
+pub(super) struct Inputs {
+    pools: BTreeMap<String, Pool>,
+    felix: BTreeMap<String, FelixConfigurationSpec>,
+    /// Of an earlier snapshot, and not told again yet.
+    stale: BTreeSet<(Kind, String)>,
+    changed: bool,
+}
+
+impl Inputs {
+    /// A resource as it is now; other kinds are ignored.
+    pub(super) fn update(&mut self, key: &ResourceKey, resource: Option<&Resource>) {
+        self.stale.remove(&(key.kind, key.name.clone()));
+        match (key.kind, resource) {
+            (Kind::IpPool, Some(Resource::IpPool(pool))) => {
+                // Those that give no more addresses have workloads that hold some.
+                let range = pool.spec.cidr.net().trunc();
+                let masquerade = pool.spec.nat_outgoing == Some(true);
+                let pool = Pool { range, masquerade };
+                let before = self.pools.insert(key.name.clone(), pool.clone());
+                self.changed |= before != Some(pool);
+            }
+            (Kind::FelixConfiguration, Some(Resource::FelixConfiguration(felix))) => {
+                let before = self.felix.insert(key.name.clone(), felix.spec.clone());
+                self.changed |= before.as_ref() != Some(&felix.spec);
+            }
+            (Kind::IpPool, _) => self.changed |= self.pools.remove(&key.name).is_some(),
+            (Kind::FelixConfiguration, _) => {
+                self.changed |= self.felix.remove(&key.name).is_some();
+            }
+            _ => {}
+        }
+    }
+
+    /// What is not told again before [`Inputs::in_sync`] is gone then.
+    pub(super) fn restart(&mut self) {
+        let pools = self.pools.keys().map(|name| (Kind::IpPool, name.clone()));
+        let felix = self.felix.keys().map(|name| (Kind::FelixConfiguration, name.clone()));
+        self.stale = pools.chain(felix).collect();
+    }
+
+    /// Everything has been told; whether anything changed since the last time.
+    pub(super) fn in_sync(&mut self) -> bool {
+        for (kind, name) in std::mem::take(&mut self.stale) {
+            self.update(&ResourceKey { kind, namespace: String::new(), name }, None);
+        }
+        std::mem::take(&mut self.changed)
+    }
+
+    /// The settings of this node, and what of the resources is not followed.
+    pub(super) fn settings(&self, node: &str) -> (Settings, Vec<String>) {
+        let mut settings =
+            Settings { pools: self.pools.values().cloned().collect(), ..Settings::default() };
+        let mut ignored = Vec::new();
+        if let Some(prefixes) = self.felix(node, |felix| felix.interface_prefix.clone()) {
+            let mut all = prefixes.split(',').map(str::trim);
+            match all.next().filter(|first| (1..=15).contains(&first.len())) {
+                Some(first) => first.clone_into(&mut settings.prefix),
+                None => ignored.push(format!(
+                    "interfacePrefix {prefixes:?}: the names of links do not begin so"
+                )),
+            }
+            if all.next().is_some() {
+                ignored.push(format!(
+                    "interfacePrefix {prefixes:?}: only the first counts in this version; a link that \
+                     begins otherwise is closed only once its endpoint is known"
+                ));
+            }
+        }
+        if let Some(action) =
+            self.felix(node, |felix| felix.default_endpoint_to_host_action.clone())
+        {
+            settings.to_host = match action.to_ascii_lowercase().as_str() {
+                "accept" => ToHost::Accept,
+                "return" => ToHost::Return,
+                _ => ToHost::Drop,
+            };
+        }
+        settings.vxlan_port = self.felix(node, |felix| felix.vxlan_port).or(settings.vxlan_port);
+        if self.felix(node, |felix| felix.allow_vxlan_packets_from_workloads) == Some(true) {
+            settings.vxlan_port = None;
+        }
+        let any = self.felix(node, |felix| felix.workload_source_spoofing.clone());
+        let unsupported = [
+            (
+                "allowIPIPPacketsFromWorkloads",
+                self.felix(node, |felix| felix.allow_ipip_packets_from_workloads) == Some(true),
+            ),
+            ("workloadSourceSpoofing Any", any.as_deref() == Some("Any")),
+            ("natOutgoingAddress", self.felix(node, |felix| felix.nat_outgoing_address).is_some()),
+            ("natPortRange", self.felix(node, |felix| felix.nat_port_range.clone()).is_some()),
+        ];
+        let unsupported = unsupported.into_iter().filter(|(_, given)| *given);
+        ignored
+            .extend(unsupported.map(|(name, _)| format!("{name}: not supported in this version")));
+        let selecting = self.felix.iter().filter(|(_, felix)| felix.node_selector.is_some());
+        ignored.extend(selecting.map(|(name, _)| {
+            format!("nodeSelector of {name}: not supported in this version, it applies nowhere")
+        }));
+        for text in &mut ignored {
+            text.insert_str(0, "FelixConfiguration: ");
+        }
+        (settings, ignored)
+    }
+
+    /// A field as it is for this node: its own goes before everybody's.
+    fn felix<T>(
+        &self,
+        node: &str,
+        field: impl Fn(&FelixConfigurationSpec) -> Option<T>,
+    ) -> Option<T> {
+        let own = self.felix.get(&format!("node.{node}"));
+        own.and_then(&field).or_else(|| self.felix.get("default").and_then(&field))
+    }
+}

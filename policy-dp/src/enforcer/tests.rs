@@ -1,0 +1,312 @@
+use margay_proto::v1::{InSync, ResourceName, SyncReset};
+use policy_nft::{
+    Name,
+    encode::batch::Object,
+    expr::{Expr, Verdict},
+    table::Span,
+};
+
+use super::*;
+
+/// An object as of a revision.
+fn object(revision: u64, text: &str) -> SyncEvent {
+    SyncEvent { event: Some(Event::Object(text.to_owned())), revision }
+}
+
+fn pod(revision: u64, name: &str, node: &str, address: &str) -> SyncEvent {
+    object(
+        revision,
+        &format!(
+            r#"{{"apiVersion":"projectcalico.org/v3","kind":"WorkloadEndpoint","metadata":{{"name":
+            "{node}-k8s-{name}-eth0","namespace":"shop","labels":{{"app":"{name}"}}}},"spec":{{"node":
+            "{node}","orchestrator":"k8s","pod":"{name}","endpoint":"eth0","interfaceName":
+            "cali{name}","ipNetworks":["{address}/32"],"profiles":["kns.shop"]}}}}"#
+        ),
+    )
+}
+
+fn policy(revision: u64, selector: &str) -> SyncEvent {
+    object(
+        revision,
+        &format!(
+            r#"{{"apiVersion":"projectcalico.org/v3","kind":"NetworkPolicy","metadata":{{"name":"p",
+            "namespace":"shop"}},"spec":{{"selector":"{selector}","types":["Ingress"],"ingress":[
+            {{"action":"Allow","source":{{"selector":"app == 'db'"}}}}]}}}}"#
+        ),
+    )
+}
+
+fn in_sync(revision: u64) -> SyncEvent {
+    SyncEvent { event: Some(Event::InSync(InSync { revision })), revision }
+}
+
+fn reset() -> SyncEvent {
+    SyncEvent { event: Some(Event::Reset(SyncReset {})), revision: 0 }
+}
+
+fn deleted(kind: &str, namespace: &str, name: &str) -> SyncEvent {
+    let (kind, namespace, name) = (kind.to_owned(), namespace.to_owned(), name.to_owned());
+    SyncEvent { event: Some(Event::Deleted(ResourceName { kind, namespace, name })), revision: 9 }
+}
+
+/// Tells this; nothing is to be remarked.
+fn tell(enforcer: &mut Enforcer, events: Vec<SyncEvent>) {
+    assert_eq!(enforcer.hear(events), []);
+}
+
+fn table(enforcer: &mut Enforcer) -> Table {
+    enforcer.wanted().expect("everything was heard").clone()
+}
+
+/// In force, by name.
+fn in_force(enforcer: &Enforcer) -> Vec<(&str, u64)> {
+    enforcer.in_force().iter().map(|(key, revision)| (key.name.as_str(), *revision)).collect()
+}
+
+/// A node with a web pod, told and in force.
+fn enforcing() -> Enforcer {
+    let mut enforcer = Enforcer::new("a");
+    let web = pod(3, "web", "a", "10.0.0.1");
+    let far = pod(4, "far", "b", "10.0.0.2");
+    tell(&mut enforcer, vec![web, far, policy(5, "app == 'web'"), in_sync(5)]);
+    table(&mut enforcer);
+    enforcer.done();
+    enforcer
+}
+
+#[test]
+fn nothing_is_wanted_before_everything_was_heard() {
+    let mut enforcer = Enforcer::new("a");
+    tell(&mut enforcer, vec![reset(), pod(3, "web", "a", "10.0.0.1")]);
+    assert!(enforcer.wanted().is_none());
+    tell(&mut enforcer, vec![in_sync(3)]);
+    assert!(enforcer.wanted().is_some());
+}
+
+#[test]
+fn an_endpoint_counts_once_the_kernel_has_its_table_and_only_on_its_node() {
+    let mut enforcer = Enforcer::new("a");
+    let pods = vec![pod(3, "web", "a", "10.0.0.1"), pod(4, "far", "b", "10.0.0.2")];
+    tell(&mut enforcer, pods);
+    tell(&mut enforcer, vec![in_sync(4)]);
+    table(&mut enforcer);
+    assert_eq!(in_force(&enforcer), []);
+    enforcer.done();
+    assert_eq!(in_force(&enforcer), [("a-k8s-web-eth0", 3)]);
+    let counts = enforcer.counts();
+    assert_eq!((counts.endpoints, counts.in_force), (1, 1));
+}
+
+#[test]
+fn a_new_revision_counts_when_it_is_whole_and_a_pod_that_goes_is_taken_back() {
+    let mut enforcer = enforcing();
+    tell(&mut enforcer, vec![pod(7, "web", "a", "10.0.0.9")]);
+    table(&mut enforcer);
+    enforcer.done();
+    assert_eq!(in_force(&enforcer), [("a-k8s-web-eth0", 3)]);
+    tell(&mut enforcer, vec![in_sync(7)]);
+    assert_eq!(enforcer.counts().in_force, 0);
+    table(&mut enforcer);
+    enforcer.done();
+    assert_eq!(in_force(&enforcer), [("a-k8s-web-eth0", 7)]);
+    tell(&mut enforcer, vec![deleted("WorkloadEndpoint", "shop", "a-k8s-web-eth0"), in_sync(8)]);
+    table(&mut enforcer);
+    enforcer.done();
+    assert_eq!(in_force(&enforcer), []);
+}
+
+#[test]
+fn a_table_that_the_kernel_did_not_take_puts_nothing_in_force() {
+    let mut enforcer = enforcing();
+    tell(&mut enforcer, vec![pod(6, "db", "a", "10.0.0.5"), in_sync(6)]);
+    table(&mut enforcer);
+    assert_eq!(enforcer.refused(&[]), Refusal::Whole);
+    assert_eq!(in_force(&enforcer), [("a-k8s-web-eth0", 3)]);
+}
+
+#[test]
+fn the_same_told_anew_wants_the_same_and_what_is_not_told_again_goes() {
+    let mut enforcer = enforcing();
+    let before = table(&mut enforcer);
+    tell(&mut enforcer, vec![reset(), policy(5, "app == 'web'"), pod(3, "web", "a", "10.0.0.1")]);
+    // Half a snapshot changes nothing.
+    assert_eq!(table(&mut enforcer), before);
+    tell(&mut enforcer, vec![in_sync(9)]);
+    assert_eq!(table(&mut enforcer), before);
+    enforcer.done();
+    assert_eq!(in_force(&enforcer), [("a-k8s-web-eth0", 3)]);
+    tell(&mut enforcer, vec![reset(), in_sync(10)]);
+    table(&mut enforcer);
+    enforcer.done();
+    assert_eq!(in_force(&enforcer), []);
+    assert_eq!(enforcer.counts().policies, 0);
+}
+
+#[test]
+fn an_object_that_cannot_be_read_is_named_and_stops_no_other() {
+    let mut enforcer = enforcing();
+    let broken = r#"{"apiVersion":"projectcalico.org/v3","kind":"GlobalNetworkPolicy","metadata":
+        {"name":"odd"},"spec":{"selector":"app == "}}"#;
+    let remarks =
+        enforcer.hear(vec![object(6, broken), object(6, "{"), pod(6, "db", "a", "10.0.0.5")]);
+    let [Remark::Broken(first), Remark::Broken(second)] = &remarks[..] else {
+        panic!("{remarks:?}")
+    };
+    assert!(first.starts_with("GlobalNetworkPolicy odd: "), "{first}");
+    assert!(second.starts_with("an object: "), "{second}");
+    tell(&mut enforcer, vec![in_sync(6)]);
+    table(&mut enforcer);
+    enforcer.done();
+    assert_eq!(in_force(&enforcer), [("a-k8s-db-eth0", 6), ("a-k8s-web-eth0", 3)]);
+    assert_eq!(enforcer.counts().broken, 1);
+    let mended = broken.replace("app == ", "all()");
+    tell(&mut enforcer, vec![object(7, &mended), in_sync(7)]);
+    assert_eq!(enforcer.counts().broken, 0);
+}
+
+#[test]
+fn a_rule_that_matches_nothing_is_said_with_its_place() {
+    let mut enforcer = Enforcer::new("a");
+    let text = r#"{"apiVersion":"projectcalico.org/v3","kind":"GlobalNetworkPolicy","metadata":
+        {"name":"odd"},"spec":{"selector":"all()","types":["Egress"],"egress":[{"action":"Allow",
+        "destination":{"services":{"name":"db","namespace":"shop"}}}]}}"#;
+    let remarks = enforcer.hear(vec![object(2, text), pod(3, "web", "a", "10.0.0.1"), in_sync(3)]);
+    let said = "GlobalNetworkPolicy odd: egress rule 0: services are not known here; it matches \
+                nothing";
+    assert_eq!(remarks, [Remark::Ignored(said.to_owned())]);
+    assert_eq!(enforcer.counts().rule_faults, 1);
+}
+
+#[test]
+fn a_host_endpoint_is_said_not_to_be_enforced() {
+    let mut enforcer = Enforcer::new("a");
+    let text = r#"{"apiVersion":"projectcalico.org/v3","kind":"HostEndpoint","metadata":{"name":
+        "uplink"},"spec":{"node":"a","interfaceName":"eth0"}}"#;
+    let remarks = enforcer.hear(vec![object(2, text), in_sync(2)]);
+    let said = "HostEndpoint uplink: host endpoints are not enforced in this version";
+    assert_eq!(remarks, [Remark::Ignored(said.to_owned())]);
+    table(&mut enforcer);
+    enforcer.done();
+    assert_eq!(in_force(&enforcer), []);
+}
+
+#[test]
+fn settings_come_from_pools_and_the_nodes_own_felix_configuration_first() {
+    let mut enforcer = enforcing();
+    let before = table(&mut enforcer);
+    let felix = |name: &str, spec: &str| {
+        object(
+            6,
+            &format!(
+                r#"{{"apiVersion":"projectcalico.org/v3","kind":"FelixConfiguration","metadata":
+                {{"name":"{name}"}},"spec":{spec}}}"#
+            ),
+        )
+    };
+    let pool = r#"{"apiVersion":"projectcalico.org/v3","kind":"IPPool","metadata":{"name":"p"},
+        "spec":{"cidr":"10.0.0.0/16","natOutgoing":true}}"#;
+    tell(&mut enforcer, vec![object(6, pool), in_sync(6)]);
+    let pooled = table(&mut enforcer);
+    let members = |table: &Table, set: &str| table.sets[&Name::of(set)].elements.len();
+    assert_eq!((members(&before, "masquerade4"), members(&pooled, "masquerade4")), (0, 1));
+    let drops = |table: &Table| {
+        let chain = &table.chains[&Name::of("workload-to-host")];
+        let drop = Expr::Verdict(Verdict::Drop);
+        chain.rules.iter().any(|rule| rule.expressions().contains(&drop))
+    };
+    assert!(drops(&pooled));
+    let everybody = felix("default", r#"{"defaultEndpointToHostAction":"Accept"}"#);
+    tell(&mut enforcer, vec![everybody, in_sync(7)]);
+    assert!(!drops(&table(&mut enforcer)));
+    let own = felix("node.a", r#"{"defaultEndpointToHostAction":"Drop"}"#);
+    let others = felix("node.b", r#"{"defaultEndpointToHostAction":"Return"}"#);
+    tell(&mut enforcer, vec![own, others, in_sync(8)]);
+    assert!(drops(&table(&mut enforcer)));
+    tell(&mut enforcer, vec![deleted("FelixConfiguration", "", "node.a"), in_sync(9)]);
+    assert!(!drops(&table(&mut enforcer)));
+    // Of a snapshot without it, nothing of it is left.
+    tell(&mut enforcer, vec![reset(), pod(3, "web", "a", "10.0.0.1"), in_sync(9)]);
+    assert!(drops(&table(&mut enforcer)));
+    assert_eq!(members(&table(&mut enforcer), "masquerade4"), 0);
+}
+
+/// The kernel's word against an object.
+fn refusal(object: Object) -> Vec<Refused> {
+    vec![Refused { object, errno: 22, text: None }]
+}
+
+/// The chain of the policy's tier.
+fn tier_chain(table: &Table) -> Name {
+    let mut names = table.chains.keys().filter(|name| name.as_str().starts_with("ti-"));
+    names.next().expect("a tier").clone()
+}
+
+#[test]
+fn a_rule_that_the_kernel_refuses_closes_who_needs_it_and_nobody_else() {
+    let mut enforcer = enforcing();
+    tell(&mut enforcer, vec![pod(6, "db", "a", "10.0.0.5"), in_sync(6)]);
+    let whole = table(&mut enforcer);
+    let chain = tier_chain(&whole);
+    let object = Object::Rule { chain: chain.clone(), index: 0 };
+    assert_eq!(enforcer.refused(&refusal(object.clone())), Refusal::Isolated);
+    let cut = table(&mut enforcer);
+    let [rule] = &cut.chains[&chain].rules[..] else { panic!("{cut:?}") };
+    assert_eq!(rule.expressions(), [Expr::Verdict(Verdict::Drop)]);
+    enforcer.done();
+    assert_eq!(in_force(&enforcer), [("a-k8s-db-eth0", 6)]);
+    assert_eq!(enforcer.counts().refused, 1);
+    // The same again means that it did not help.
+    assert_eq!(enforcer.refused(&refusal(object)), Refusal::Whole);
+    enforcer.forgive();
+    assert_eq!(table(&mut enforcer), whole);
+    enforcer.done();
+    assert_eq!(in_force(&enforcer), [("a-k8s-db-eth0", 6), ("a-k8s-web-eth0", 3)]);
+}
+
+#[test]
+fn a_set_that_the_kernel_refuses_closes_the_chains_that_ask_it() {
+    let mut enforcer = enforcing();
+    let whole = table(&mut enforcer);
+    let chain = tier_chain(&whole);
+    let set = whole.chains[&chain].rules.iter().flat_map(|rule| rule.sets()).next();
+    let set = set.expect("the rule has a set").clone();
+    let element = Object::Element { set: set.clone(), span: Span::one(&[10, 0, 0, 1]) };
+    assert_eq!(enforcer.refused(&refusal(element)), Refusal::Isolated);
+    let cut = table(&mut enforcer);
+    assert!(!cut.sets.contains_key(&set));
+    assert_eq!(cut.chains[&chain].rules.len(), 1);
+    enforcer.done();
+    assert_eq!(in_force(&enforcer), []);
+}
+
+#[test]
+fn an_endpoint_whose_link_the_kernel_refuses_is_left_out_and_so_closed() {
+    let mut enforcer = enforcing();
+    tell(&mut enforcer, vec![pod(6, "db", "a", "10.0.0.5"), in_sync(6)]);
+    let whole = table(&mut enforcer);
+    let map = Name::of("to-workload");
+    let begins = |span: &&Span| span.from.starts_with(b"calidb\0");
+    let span = whole.sets[&map].elements.keys().find(begins).expect("its link").clone();
+    let object = Object::Element { set: map.clone(), span: span.clone() };
+    assert_eq!(enforcer.refused(&refusal(object)), Refusal::Isolated);
+    assert!(!table(&mut enforcer).sets[&map].elements.contains_key(&span));
+    enforcer.done();
+    assert_eq!(in_force(&enforcer), [("a-k8s-web-eth0", 3)]);
+}
+
+#[test]
+fn what_all_need_is_not_set_aside() {
+    let mut enforcer = enforcing();
+    let objects = [
+        Object::Table,
+        Object::Batch,
+        Object::Chain("from-workload".into()),
+        Object::Rule { chain: "forward-to".into(), index: 0 },
+        Object::Set("states".into()),
+        Object::Element { set: "other-links".into(), span: Span::one(&[0; 16]) },
+    ];
+    for object in objects {
+        assert_eq!(enforcer.refused(&refusal(object.clone())), Refusal::Whole, "{object}");
+    }
+    assert!(!enforcer.is_isolating());
+}

@@ -1,0 +1,121 @@
+//! Health and metrics.
+
+use std::fmt::Write;
+
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header},
+    response::IntoResponse,
+    routing::get,
+};
+use tokio::{net::TcpListener, sync::watch};
+use tracing::error;
+
+use crate::status::{Standing, Status};
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct Context {
+    /// How it stands with the kernel.
+    pub(crate) status: watch::Receiver<Status>,
+    /// And with the stream.
+    pub(crate) standing: watch::Receiver<Standing>,
+}
+
+/// Answers for as long as the daemon runs.
+pub(crate) async fn serve(listener: TcpListener, context: Context) {
+    let router = Router::new()
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(context);
+    if let Err(error) = axum::serve(listener, router).await {
+        error!(err = %error, "the HTTP service ended");
+    }
+}
+
+async fn ready(State(context): State<Context>) -> (StatusCode, String) {
+    readiness(&context.status.borrow(), &context.standing.borrow())
+}
+
+/// Ready is who has enforced once; what is wrong since then is said beside it.
+fn readiness(status: &Status, standing: &Standing) -> (StatusCode, String) {
+    let mut text = String::new();
+    // Writing to a String cannot fail; so everywhere here.
+    if !standing.connected {
+        let cause = if standing.cause.is_empty() { "it is being asked" } else { &standing.cause };
+        let _ = writeln!(text, "margay-bgpd is not heard: {cause}");
+    }
+    if let Some(trouble) = &status.trouble {
+        let _ = writeln!(text, "the kernel does not take what it should have: {trouble}");
+    }
+    if status.counts.refused > 0 {
+        let _ = writeln!(
+            text,
+            "objects the kernel refused, closed meanwhile: {}",
+            status.counts.refused
+        );
+    }
+    if status.enforcing {
+        return (StatusCode::OK, format!("ok\n{text}"));
+    }
+    (
+        StatusCode::SERVICE_UNAVAILABLE,
+        format!("not everything has been heard and enforced yet\n{text}"),
+    )
+}
+
+async fn metrics(State(context): State<Context>) -> impl IntoResponse {
+    let text = exposition(&context.status.borrow(), &context.standing.borrow());
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
+}
+
+/// The text format of Prometheus.
+fn exposition(status: &Status, standing: &Standing) -> String {
+    let counts = &status.counts;
+    let mut out = String::new();
+    let gauges = [
+        ("sync_connected", "Whether margay-bgpd is heard.", usize::from(standing.connected)),
+        (
+            "enforcing",
+            "Whether everything was heard and enforced once.",
+            usize::from(status.enforcing),
+        ),
+        ("endpoints", "Workload endpoints of this node.", counts.endpoints),
+        ("endpoints_current", "Those in force as they were heard last.", counts.in_force),
+        ("policies", "Policies that apply to endpoints of this node.", counts.policies),
+        ("sets", "Sets of addresses and ports.", counts.sets),
+        ("rule_faults", "Rules that match nothing because of what they say.", counts.rule_faults),
+        ("objects_broken", "Objects that cannot be read.", counts.broken),
+        ("objects_refused", "Objects the kernel refused, closed meanwhile.", counts.refused),
+    ];
+    for (name, help, value) in gauges {
+        let _ = write!(
+            out,
+            "# HELP margay_policy_{name} {help}\n# TYPE margay_policy_{name} gauge\nmargay_policy_{name} {value}\n"
+        );
+    }
+    let counters = [
+        ("tables_applied", "Tables the kernel took.", status.tables),
+        ("steps_applied", "Steps in them.", status.steps),
+        ("apply_failures", "Tables the kernel did not take.", status.failures),
+        ("repairs", "Times another program changed our table.", status.repairs),
+        ("sync_losses", "Times margay-bgpd was not heard any more, or not found.", standing.losses),
+    ];
+    for (name, help, value) in counters {
+        let _ = write!(
+            out,
+            "# HELP margay_policy_{name}_total {help}\n# TYPE margay_policy_{name}_total counter\nmargay_policy_{name}_total {value}\n"
+        );
+    }
+    let _ = write!(
+        out,
+        "# HELP margay_policy_apply_seconds_total Seconds from a change to the kernel's word.\n# TYPE margay_policy_apply_seconds_total counter\nmargay_policy_apply_seconds_total {}\n",
+        status.seconds
+    );
+    out
+}
+
+#[cfg(test)]
+mod tests;

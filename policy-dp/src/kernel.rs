@@ -1,0 +1,283 @@
+//! The thread that keeps the kernel's table: what was heard goes into the [`Enforcer`], what that
+//! wants into the kernel, and what others do to the table is undone.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    os::fd::{AsFd, OwnedFd},
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use margay_model::ResourceKey;
+use margay_proto::v1::SyncEvent;
+use policy_nft::{
+    Keeper,
+    netlink::{ApplyError, Heard},
+};
+use tokio::{
+    io::unix::AsyncFd,
+    runtime::Builder,
+    sync::{mpsc, oneshot, watch},
+    time,
+};
+use tracing::{debug, error, info, warn};
+
+use crate::{
+    enforcer::{Enforcer, Refusal, Remark},
+    status::Status,
+    sys::watch_readable,
+};
+
+/// The name of our table.
+const TABLE: &str = "margay";
+/// From a failure to the next try: the first, and the longest.
+const AGAIN: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(60));
+/// Messages worked off together.
+const TOGETHER: usize = 256;
+
+/// What the stream told.
+#[derive(Debug)]
+pub(crate) enum Told {
+    /// A stream began, for the node of this name; with `anew` everything will be told.
+    Begun {
+        /// The node.
+        node: String,
+        /// Whether it does not go on where it was.
+        anew: bool,
+    },
+    /// Events, in order.
+    Events(Vec<SyncEvent>),
+}
+
+/// Endpoints in force, each as of which revision.
+pub(crate) type InForce = Arc<BTreeMap<ResourceKey, u64>>;
+
+/// The ways out of the thread.
+#[derive(Debug)]
+pub(crate) struct Outlets {
+    /// What is in force.
+    pub(crate) in_force: watch::Sender<InForce>,
+    /// How it stands.
+    pub(crate) status: watch::Sender<Status>,
+}
+
+#[derive(Debug)]
+struct Kernel {
+    keeper: Keeper,
+    ear: AsyncFd<OwnedFd>,
+    enforcer: Option<Enforcer>,
+    outlets: Outlets,
+    /// When to try again, and how long the wait is next time.
+    again: Option<time::Instant>,
+    pause: Duration,
+}
+
+/// Starts the thread in the network namespace of the calling one. It runs until nobody can tell it
+/// anything; `None` comes then, or why it cannot go on.
+///
+/// # Errors
+/// The kernel does not let us keep a table.
+pub(crate) fn start(
+    told: mpsc::Receiver<Told>,
+    outlets: Outlets,
+) -> Result<oneshot::Receiver<Option<anyhow::Error>>> {
+    let keeper = open().context("cannot use nf_tables (this needs CAP_NET_ADMIN)")?;
+    let (ended, end) = oneshot::channel();
+    let run = move || {
+        let result = (|| {
+            let runtime = Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .context("cannot start the runtime of the kernel's thread")?;
+            runtime.block_on(async move {
+                let ear = ear(&keeper)?;
+                let (enforcer, again, pause) = (None, None, AGAIN.0);
+                Kernel { keeper, ear, enforcer, outlets, again, pause }.run(told).await
+            })
+        })();
+        // Who started us may be gone.
+        let _ = ended.send(result.err());
+    };
+    thread::Builder::new().name("kernel".into()).spawn(run).context("cannot start a thread")?;
+    Ok(end)
+}
+
+fn open() -> io::Result<Keeper> {
+    Keeper::open(TABLE.into())
+}
+
+fn ear(keeper: &Keeper) -> io::Result<AsyncFd<OwnedFd>> {
+    watch_readable(keeper.as_fd().try_clone_to_owned()?)
+}
+
+impl Kernel {
+    async fn run(mut self, mut told: mpsc::Receiver<Told>) -> Result<()> {
+        let mut messages = Vec::new();
+        loop {
+            let again = self.again;
+            tokio::select! {
+                count = told.recv_many(&mut messages, TOGETHER) => {
+                    if count == 0 {
+                        return Ok(());
+                    }
+                    for message in messages.drain(..) {
+                        self.hear(message);
+                    }
+                    self.apply();
+                }
+                ready = self.ear.readable() => {
+                    ready.context("cannot wait for the kernel")?.clear_ready();
+                    self.listen();
+                }
+                () = time::sleep_until(again.unwrap_or_else(time::Instant::now)), if again.is_some() => {
+                    self.try_again();
+                }
+            }
+        }
+    }
+
+    fn hear(&mut self, told: Told) {
+        match told {
+            Told::Begun { node, anew } => {
+                let same = self.enforcer.as_ref().is_some_and(|known| known.node() == node);
+                if !same {
+                    info!(node, "policy is enforced for this node");
+                    self.enforcer = Some(Enforcer::new(&node));
+                }
+                if let Some(enforcer) = self.enforcer.as_mut().filter(|_| anew) {
+                    enforcer.begin_anew();
+                }
+            }
+            Told::Events(events) => {
+                let Some(enforcer) = &mut self.enforcer else { return };
+                let before = enforcer.in_sync();
+                for remark in enforcer.hear(events) {
+                    match remark {
+                        Remark::Broken(err) => {
+                            warn!(
+                                err,
+                                "an object cannot be read; it counts as if it were not there"
+                            );
+                        }
+                        Remark::Ignored(err) => warn!(err, "not followed"),
+                    }
+                }
+                if enforcer.in_sync() && !before {
+                    info!("everything that there is has been heard");
+                }
+            }
+        }
+    }
+
+    /// Takes in what others did to the ruleset.
+    fn listen(&mut self) {
+        let heard = match self.keeper.hear() {
+            Ok(heard) => heard,
+            Err(err) => {
+                warn!(%err, "cannot hear what others do to the ruleset");
+                self.put_off(err.to_string());
+                return;
+            }
+        };
+        let mut touched = false;
+        for one in heard {
+            match one {
+                Heard::Change { ours: true, process, .. } => {
+                    warn!(process, "our table was changed by another program; it is put right");
+                    touched = true;
+                }
+                Heard::Lost => touched = true,
+                Heard::Change { .. } => {}
+            }
+        }
+        if touched {
+            self.outlets.status.send_modify(|status| status.repairs += 1);
+            self.apply();
+        }
+    }
+
+    fn try_again(&mut self) {
+        self.again = None;
+        // Whatever was wrong with the sockets is not wrong with new ones.
+        if self.outlets.status.borrow().trouble.is_some() {
+            match open().and_then(|keeper| ear(&keeper).map(|ear| (keeper, ear))) {
+                Ok((keeper, ear)) => (self.keeper, self.ear) = (keeper, ear),
+                Err(err) => return self.put_off(err.to_string()),
+            }
+        }
+        if let Some(enforcer) = &mut self.enforcer {
+            enforcer.forgive();
+        }
+        self.apply();
+    }
+
+    /// Makes the kernel's table what it should be, as far as the kernel takes it.
+    fn apply(&mut self) {
+        let Some(enforcer) = &mut self.enforcer else { return };
+        let begun = Instant::now();
+        let failure = loop {
+            let Some(table) = enforcer.wanted() else { return };
+            match self.keeper.sync(table) {
+                Ok(synced) => {
+                    debug!(steps = synced.steps, readings = synced.readings, took = ?begun.elapsed(), "the kernel has what it should");
+                    enforcer.done();
+                    self.outlets.status.send_modify(|status| {
+                        status.steps += u64::try_from(synced.steps).unwrap_or(u64::MAX);
+                    });
+                    break None;
+                }
+                Err(ApplyError::Refused(refused)) => {
+                    for one in &refused {
+                        error!(object = %one.object, err = %one, "the kernel refused an object");
+                    }
+                    if enforcer.refused(&refused) == Refusal::Whole {
+                        break Some(ApplyError::Refused(refused).to_string());
+                    }
+                }
+                Err(err) => break Some(err.to_string()),
+            }
+        };
+        let (counts, isolating) = (enforcer.counts(), enforcer.is_isolating());
+        let in_force = enforcer.in_force();
+        self.outlets.in_force.send_if_modified(|before| {
+            let changed = **before != *in_force;
+            if changed {
+                *before = Arc::new(in_force.clone());
+            }
+            changed
+        });
+        let took = begun.elapsed().as_secs_f64();
+        self.outlets.status.send_modify(|status| {
+            status.counts = counts;
+            if failure.is_none() {
+                (status.enforcing, status.trouble) = (true, None);
+                status.tables += 1;
+                status.seconds += took;
+            }
+        });
+        match failure {
+            None if isolating => self.wait(),
+            None => (self.again, self.pause) = (None, AGAIN.0),
+            Some(err) => {
+                error!(err, "the kernel did not take the table; what it has stays in force");
+                self.put_off(err);
+            }
+        }
+    }
+
+    fn put_off(&mut self, trouble: String) {
+        self.outlets.status.send_modify(|status| {
+            status.failures += 1;
+            status.trouble = Some(trouble);
+        });
+        self.wait();
+    }
+
+    fn wait(&mut self) {
+        self.again = Some(time::Instant::now() + self.pause);
+        self.pause = (self.pause * 2).min(AGAIN.1);
+    }
+}

@@ -1,0 +1,15 @@
+//! What the standard library and the runtime do not offer safely.
+
+use std::{io, os::fd::OwnedFd};
+
+use tokio::io::{Interest, unix::AsyncFd};
+
+/// Waits for a descriptor to be readable.
+///
+/// # Errors
+/// The runtime cannot wait for it.
+pub(crate) fn watch_readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: the descriptor is open, and it is owned by what is returned, so it stays open and is
+    // the same for as long as it is registered.
+    unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }.map_err(Into::into)
+}
