@@ -1,7 +1,7 @@
 //! Which network namespace the thread is in.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -73,19 +73,16 @@ impl Places {
         Err(AttachError::NamespaceGone { path: self.path.clone() })
     }
 
-    /// Writes a setting of the namespace the thread is in. One that cannot be written may be right as
-    /// it is: `/proc/sys` is read-only in many a container.
+    /// Writes a setting of the namespace the thread is in, unless it is so already: `/proc/sys` may
+    /// be read-only and right, and writing 1 over the 1 of `ipv6/conf/all/forwarding` is no idle
+    /// write: it makes every link forward, and drops what routers there have told.
     pub fn set(&self, setting: &Sysctl) -> io::Result<()> {
         let path = Path::new(SYSCTLS).join(&setting.key);
-        // Never made: what is missing is told as missing.
-        let written = OpenOptions::new()
-            .write(true)
-            .open(&path)
-            .and_then(|mut file| file.write_all(setting.value.as_bytes()));
-        written.or_else(|refused| {
-            let is = fs::read(&path)?;
-            if is.trim_ascii() == setting.value.trim().as_bytes() { Ok(()) } else { Err(refused) }
-        })
+        let is = fs::read(&path)?;
+        if is.trim_ascii() == setting.value.trim().as_bytes() {
+            return Ok(());
+        }
+        fs::write(&path, &setting.value)
     }
 
     /// See [`Step::KeepRouters`](crate::attach::steps::Step::KeepRouters). A host that forwards already
