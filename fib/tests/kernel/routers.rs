@@ -81,7 +81,11 @@ fn an_uplink_keeps_its_router_when_the_first_ipv6_workload_comes() {
     });
     // Whoever wants it otherwise from now on is not told twice.
     set("eth0/accept_ra", "1");
+    set("eth1/forwarding", "0");
     let second = Container::new();
     attach(second.path(), &specs[1]).expect("attached");
     assert_eq!(get("eth0/accept_ra"), "1");
+    // Writing `all/forwarding` again would turn it on for every link and drop what routers told.
+    assert_eq!(get("eth1/forwarding"), "0");
+    assert!(default().contains(ROUTER), "{:?}", default());
 }
