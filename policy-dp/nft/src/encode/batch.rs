@@ -121,14 +121,14 @@ impl Batch {
         u32::try_from(self.sent.len()).unwrap_or(u32::MAX).saturating_add(2)
     }
 
-    /// What an answer with this number is about; `None` if it is none of this batch's.
-    pub fn about(&self, seq: u32, answer: &Verdict, ops: &[Op]) -> Option<Object> {
+    /// What an answer with this number is about; the whole batch, if it names nothing of it.
+    pub fn about(&self, seq: u32, answer: &Verdict, ops: &[Op]) -> Object {
+        self.placed(seq, answer, ops).unwrap_or(Object::Batch)
+    }
+
+    fn placed(&self, seq: u32, answer: &Verdict, ops: &[Op]) -> Option<Object> {
         let back = usize::try_from(seq.wrapping_sub(self.first)).ok()?;
-        let Some(index) = back.checked_sub(1) else { return Some(Object::Batch) };
-        if index == self.sent.len() {
-            return Some(Object::Batch);
-        }
-        let sent = self.sent.get(index)?;
+        let sent = self.sent.get(back.checked_sub(1)?)?;
         Some(match ops.get(sent.op)? {
             Op::HoldTable | Op::DropTable => Object::Table,
             Op::AddSet(name, _) | Op::DropSet(name) => Object::Set(name.clone()),

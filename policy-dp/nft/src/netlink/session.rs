@@ -164,7 +164,7 @@ impl Session {
             };
             for m in messages.filter(|m| m.kind == ERROR) {
                 let Some(answer) = verdict(&m).filter(|answer| answer.errno != 0) else { continue };
-                let Some(object) = batch.about(m.seq, &answer, ops) else { continue };
+                let object = batch.about(m.seq, &answer, ops);
                 refused.push(Refused { object, errno: answer.errno, text: answer.text });
             }
         }

@@ -71,7 +71,7 @@ fn an_answer_leads_back_to_the_element() {
                     let index = if end { nth - 1 } else { nth };
                     nth += usize::from(!end);
                     let span = elements[index].0.clone();
-                    assert_eq!(object, Some(Object::Element { set: "nets".into(), span }));
+                    assert_eq!(object, Object::Element { set: "nets".into(), span });
                     at += wire::align(element.len() + 4);
                 }
                 break;
@@ -80,8 +80,8 @@ fn an_answer_leads_back_to_the_element() {
         }
     }
     assert_eq!(nth, 3000);
-    assert_eq!(batch.about(1, &answer(None), &ops), Some(Object::Set("nets".into())));
-    assert_eq!(batch.about(1, &answer(Some(1 << 20)), &ops), Some(Object::Set("nets".into())));
+    assert_eq!(batch.about(1, &answer(None), &ops), Object::Set("nets".into()));
+    assert_eq!(batch.about(1, &answer(Some(1 << 20)), &ops), Object::Set("nets".into()));
 }
 
 #[test]
@@ -91,9 +91,11 @@ fn an_answer_leads_back_to_the_rule() {
     let ops = [add("a"), add("b"), add("a"), Op::DropChain("c".into())];
     let batch = written(&ops);
     let about = |seq| batch.about(seq, &answer(None), &ops);
-    assert_eq!(about(u32::MAX), Some(Object::Batch));
-    assert_eq!(about(2), Some(Object::Rule { chain: "a".into(), index: 1 }));
-    assert_eq!(about(3), Some(Object::Chain("c".into())));
-    assert_eq!(about(4), Some(Object::Batch));
-    assert_eq!(about(5), None);
+    assert_eq!(about(u32::MAX), Object::Batch);
+    assert_eq!(about(2), Object::Rule { chain: "a".into(), index: 1 });
+    assert_eq!(about(3), Object::Chain("c".into()));
+    assert_eq!(about(4), Object::Batch);
+    // What names nothing of the batch is not lost: the batch was refused all the same.
+    assert_eq!(about(5), Object::Batch);
+    assert_eq!(about(u32::MAX - 1), Object::Batch);
 }
