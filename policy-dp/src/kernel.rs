@@ -7,7 +7,7 @@ use std::{
     os::fd::{AsFd, OwnedFd},
     sync::Arc,
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use anyhow::{Context, Result};
@@ -26,6 +26,7 @@ use tokio::{
 use tracing::{debug, error, info, warn};
 
 use crate::{
+    again::Again,
     enforcer::{Enforcer, Refusal, Remark},
     status::Status,
     sys::watch_readable,
@@ -33,8 +34,6 @@ use crate::{
 
 /// The name of our table.
 const TABLE: &str = "margay";
-/// From a failure to the next try: the first, and the longest.
-const AGAIN: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(60));
 /// Messages worked off together.
 const TOGETHER: usize = 256;
 
@@ -70,9 +69,9 @@ struct Kernel {
     ear: AsyncFd<OwnedFd>,
     enforcer: Option<Enforcer>,
     outlets: Outlets,
-    /// When to try again, and how long the wait is next time.
-    again: Option<time::Instant>,
-    pause: Duration,
+    /// Others may have changed the ruleset unheard: the ear failed.
+    deaf: bool,
+    again: Again,
 }
 
 /// Starts the thread in the network namespace of the calling one. It runs until nobody can tell it
@@ -94,8 +93,9 @@ pub(crate) fn start(
                 .context("cannot start the runtime of the kernel's thread")?;
             runtime.block_on(async move {
                 let ear = ear(&keeper)?;
-                let (enforcer, again, pause) = (None, None, AGAIN.0);
-                Kernel { keeper, ear, enforcer, outlets, again, pause }.run(told).await
+                let (enforcer, again) = (None, Again::default());
+                let kernel = Kernel { keeper, ear, enforcer, outlets, deaf: false, again };
+                kernel.run(told).await
             })
         })();
         // Who started us may be gone.
@@ -117,7 +117,7 @@ impl Kernel {
     async fn run(mut self, mut told: mpsc::Receiver<Told>) -> Result<()> {
         let mut messages = Vec::new();
         loop {
-            let again = self.again;
+            let again = self.again.at();
             tokio::select! {
                 count = told.recv_many(&mut messages, TOGETHER) => {
                     if count == 0 {
@@ -178,6 +178,7 @@ impl Kernel {
             Ok(heard) => heard,
             Err(err) => {
                 warn!(%err, "cannot hear what others do to the ruleset");
+                self.deaf = true;
                 self.put_off(err.to_string());
                 return;
             }
@@ -200,11 +201,11 @@ impl Kernel {
     }
 
     fn try_again(&mut self) {
-        self.again = None;
+        self.again.trying();
         // Whatever was wrong with the sockets is not wrong with new ones.
         if self.outlets.status.borrow().trouble.is_some() {
             match open().and_then(|keeper| ear(&keeper).map(|ear| (keeper, ear))) {
-                Ok((keeper, ear)) => (self.keeper, self.ear) = (keeper, ear),
+                Ok((keeper, ear)) => (self.keeper, self.ear, self.deaf) = (keeper, ear, false),
                 Err(err) => return self.put_off(err.to_string()),
             }
         }
@@ -249,18 +250,19 @@ impl Kernel {
             }
             changed
         });
-        let took = begun.elapsed().as_secs_f64();
+        let (took, deaf) = (begun.elapsed().as_secs_f64(), self.deaf);
         self.outlets.status.send_modify(|status| {
             status.counts = counts;
             if failure.is_none() {
-                (status.enforcing, status.trouble) = (true, None);
+                status.enforcing = true;
+                status.trouble.take_if(|_| !deaf);
                 status.tables += 1;
                 status.seconds += took;
             }
         });
         match failure {
-            None if isolating => self.wait(),
-            None => (self.again, self.pause) = (None, AGAIN.0),
+            None if isolating || deaf => self.again.failed(time::Instant::now()),
+            None => self.again.settled(),
             Some(err) => {
                 error!(err, "the kernel did not take the table; what it has stays in force");
                 self.put_off(err);
@@ -273,11 +275,6 @@ impl Kernel {
             status.failures += 1;
             status.trouble = Some(trouble);
         });
-        self.wait();
-    }
-
-    fn wait(&mut self) {
-        self.again = Some(time::Instant::now() + self.pause);
-        self.pause = (self.pause * 2).min(AGAIN.1);
+        self.again.failed(time::Instant::now());
     }
 }

@@ -5,6 +5,7 @@
 
 #![deny(unsafe_code)]
 
+mod again;
 mod args;
 mod daemon;
 mod enforcer;
