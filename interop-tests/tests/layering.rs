@@ -21,8 +21,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("bgp-desired", &["margay-model", "bgp-packet", "bgp-core"]),
     // shells
     ("margay-proto", &[]),
-    ("margay-fib", &[]),
-    ("policy-nft", &["margay-model", "policy-calc"]),
+    ("margay-netlink", &[]),
+    ("margay-fib", &["margay-netlink"]),
+    ("policy-nft", &["margay-model", "margay-netlink", "policy-calc"]),
     ("margay-datastore", &["margay-model"]),
     ("bgp-speaker", &["bgp-packet", "bgp-core", "margay-fib"]),
     (

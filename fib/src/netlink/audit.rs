@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::netlink::decode::fact;
-use crate::netlink::socket::{Dump, Step, Subject};
+use crate::netlink::dump::{Dump, Step, Subject};
 use crate::plan::fact::Fact;
 use crate::plan::readings::{Occasion, ReadRoutes, Reading};
 use crate::plan::state::State;

@@ -6,9 +6,9 @@ use std::fs;
 use std::io;
 use std::net::IpAddr;
 
-use crate::netlink::socket::Socket;
-use crate::netlink::wire::{ACK, DONE, DUMP, ERROR, Encoder, Message, REQUEST, Reader, refusal};
-use crate::sys::{Protocol, Wait};
+use margay_netlink::Socket;
+use margay_netlink::wire::{ACK, DONE, DUMP, ERROR, Encoder, Message, REQUEST, Reader, verdict};
+use margay_netlink::{Protocol, Wait};
 
 /// Deletes every tracked connection in which one of the addresses has a part, before or after
 /// translation; how many there were.
@@ -61,7 +61,7 @@ struct Work {
 
 impl Work {
     fn open() -> io::Result<Self> {
-        let socket = Socket::open_for(Protocol::Netfilter)?;
+        let socket = Socket::open(Protocol::Netfilter)?;
         socket.give_up_after(PATIENCE_SECS)?;
         Ok(Self { socket, buf: vec![0; 1 << 16], seq: 0 })
     }
@@ -131,7 +131,10 @@ impl Work {
                 }
                 match m.kind {
                     ERROR | DONE => {
-                        return refusal(&m).map_or(Ok(()), |r| Err(plain(r.errno)));
+                        return match verdict(&m) {
+                            Some(Err(refused)) => Err(plain(refused.errno)),
+                            _ => Ok(()),
+                        };
                     }
                     _ => found.extend(connection(&m, meant)),
                 }

@@ -6,9 +6,9 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use crate::netlink::handle::Shared;
-use crate::netlink::socket::Socket;
-use crate::netlink::wire::Refusal;
 use crate::sys;
+use margay_netlink::Socket;
+use margay_netlink::wire::Refusal;
 
 /// A batch to be written.
 #[derive(Debug)]

@@ -5,11 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-use crate::netlink::wire::{Message, REPLACE, Reader, number};
 use crate::plan::fact::{
     Arrival, Fact, Form, Hop, Hops, KernelAddress, KernelLink, KernelObject, KernelRoute,
     ObjectKind, Origin, Presence, Via,
 };
+use margay_netlink::wire::{Message, REPLACE, Reader, number};
 
 /// The fact a message tells, if it is one for us.
 pub fn fact(m: &Message<'_>) -> Option<Fact> {
@@ -170,7 +170,7 @@ fn next_hop(family: u8, value: &[u8]) -> Option<(Hop, u16, &[u8])> {
             _ => {}
         }
     }
-    Some((hop, weight, value.get(crate::netlink::wire::align(len)..).unwrap_or_default()))
+    Some((hop, weight, value.get(margay_netlink::wire::align(len)..).unwrap_or_default()))
 }
 
 fn object(body: &[u8]) -> Option<KernelObject> {

@@ -10,11 +10,11 @@ use crate::netlink::decode::{
     ONLINK, PROHIBIT, RTA_DST, RTA_GATEWAY, RTA_MULTIPATH, RTA_NH_ID, RTA_OIF, RTA_PREFSRC,
     RTA_PRIORITY, RTA_TABLE, RTA_VIA, SCOPE_HOST, SCOPE_LINK, SCOPE_NOWHERE, UNICAST, UNREACHABLE,
 };
-use crate::netlink::wire::{CREATE, EXCL, Encoder, REPLACE, REQUEST};
 use crate::plan::addresses::{AddressOp, AddressVerb};
 use crate::plan::fact::{Form, Hop, ObjectKind, Via};
 use crate::plan::objects::ObjectOp;
 use crate::plan::work::Verb;
+use margay_netlink::wire::{CREATE, EXCL, Encoder, REPLACE, REQUEST};
 
 /// Whose routes these are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

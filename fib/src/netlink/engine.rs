@@ -12,13 +12,12 @@ use crate::netlink::audit::Audit;
 use crate::netlink::backlog::Backlog;
 use crate::netlink::conflicts::Conflicts;
 use crate::netlink::courier::{Batch, Delivered};
+use crate::netlink::dump::Dump;
 use crate::netlink::encode::{self, Owner};
 use crate::netlink::figures::{Figures, earliest};
 use crate::netlink::handle::Shared;
 use crate::netlink::inbox::{Leave, Order};
-use crate::netlink::socket::{ASK_ACK, Dump};
 use crate::netlink::waiting::Waiting;
-use crate::netlink::wire::{Encoder, Refusal};
 use crate::netlink::{Tuning, reading};
 use crate::plan::addresses::AddressOp;
 use crate::plan::locals::LocalOp;
@@ -26,6 +25,7 @@ use crate::plan::objects::ObjectOp;
 use crate::plan::readings::Occasion;
 use crate::plan::state::{Abilities, State};
 use crate::plan::work::RouteOp;
+use margay_netlink::wire::{ACK, Encoder, Refusal};
 
 /// Receives events.
 pub type Events = Box<dyn FnMut(Vec<FibEvent>) + Send>;
@@ -232,7 +232,7 @@ impl Engine {
         for (at, op) in ops.iter().enumerate() {
             tracing::debug!(?op, "route to a workload");
             let (prefix, form) = (op.address.into(), State::local_form(op));
-            let flags = if at == last { ASK_ACK } else { 0 };
+            let flags = if at == last { ACK } else { 0 };
             encode::route(&mut encoder, owner, op.verb, prefix, &form, flags, self.seq);
             self.seq = self.seq.wrapping_add(1);
         }
@@ -253,7 +253,7 @@ impl Engine {
         let last = ops.len().saturating_sub(1);
         for (at, op) in ops.iter().enumerate() {
             tracing::debug!(?op, "address that peers call");
-            let flags = if at == last { ASK_ACK } else { 0 };
+            let flags = if at == last { ACK } else { 0 };
             encode::own_address(&mut encoder, protocol, op, flags, self.seq);
             self.seq = self.seq.wrapping_add(1);
         }
@@ -296,7 +296,7 @@ impl Engine {
         let last = ops.len().saturating_sub(1);
         for (at, op) in ops.iter().enumerate() {
             let Some(form) = self.state.form(op.form) else { continue };
-            let flags = if at == last { ASK_ACK } else { 0 };
+            let flags = if at == last { ACK } else { 0 };
             encode::route(&mut encoder, owner, op.verb, op.prefix, form, flags, self.seq);
             self.seq = self.seq.wrapping_add(1);
         }
@@ -310,7 +310,7 @@ impl Engine {
         let last = ops.len().saturating_sub(1);
         for (at, op) in ops.iter().enumerate() {
             tracing::debug!(?op, "next-hop object");
-            let flags = if at == last { ASK_ACK } else { 0 };
+            let flags = if at == last { ACK } else { 0 };
             encode::object(&mut encoder, protocol, op, flags, self.seq);
             self.seq = self.seq.wrapping_add(1);
         }

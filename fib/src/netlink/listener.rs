@@ -4,25 +4,26 @@ use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
+use margay_netlink::{Protocol, Socket, Wait};
+
 use crate::netlink::decode::fact;
 use crate::netlink::handle::Shared;
-use crate::netlink::socket::Socket;
 use crate::plan::fact::Fact;
-use crate::sys::{Wait, wait_either};
+use crate::sys::wait_either;
 
 /// Notification groups: links, addresses and routes of both families, next-hop objects.
 const GROUPS: [i32; 6] = [1, 5, 7, 9, 11, 32];
 /// Next-hop objects came later than the others.
 const GROUP_NEXTHOP: i32 = 32;
 /// As the kernel reference has it: 16 MiB ride out a second of churn.
-const BUFFER: i32 = 16 << 20;
+const BUFFER: usize = 16 << 20;
 /// Facts handed over at once.
 const BATCH: usize = 1024;
 
 /// Opens the socket of the listener; deaf to what `writer` causes.
 pub fn open(writer: u32) -> io::Result<Socket> {
-    let socket = Socket::open()?;
-    socket.widen(BUFFER);
+    let socket = Socket::open(Protocol::Route)?;
+    socket.widen_receive(BUFFER);
     socket.ignore(writer)?;
     for group in GROUPS {
         match socket.join(group) {

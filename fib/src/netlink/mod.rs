@@ -9,6 +9,7 @@ mod conflicts;
 mod conntrack;
 mod courier;
 mod decode;
+mod dump;
 mod encode;
 mod engine;
 mod figures;
@@ -16,10 +17,8 @@ mod handle;
 mod inbox;
 mod listener;
 mod reading;
-mod socket;
 mod veth;
 mod waiting;
-mod wire;
 
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -27,9 +26,11 @@ use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::Duration;
 
+use dump::Dump;
 use engine::{Engine, Start};
 use handle::Shared;
-use socket::{ASK_ACK, Dump, Socket};
+use margay_netlink::wire::ACK;
+use margay_netlink::{Protocol, Socket};
 
 use crate::api::{FibConfig, FibError, FibEvent, NexthopObjects};
 use crate::plan::fact::{Form, Via};
@@ -83,8 +84,9 @@ impl Fib {
     ) -> Result<FibHandle, FibError> {
         check(&config)?;
         let shared = Arc::new(Shared::default());
-        let writer = Socket::open().map_err(FibError::Socket)?;
-        writer.widen(WRITER_BUFFER);
+        let writer = Socket::open(Protocol::Route).map_err(FibError::Socket)?;
+        writer.widen_receive(WRITER_BUFFER);
+        writer.widen_send(WRITER_BUFFER);
         // Subscribed before the first reading: nothing falls between.
         let listener = listener::open(writer.port()).map_err(FibError::Socket)?;
         if let Some(octets) = tuning.listener_buffer {
@@ -163,11 +165,11 @@ fn objects_wanted(config: &FibConfig, kernel: bool) -> Result<bool, FibError> {
 
 /// Why we may not write routes; found by deleting one that cannot exist.
 fn may_write(socket: &Socket, config: &FibConfig) -> Option<String> {
-    let mut e = wire::Encoder::default();
+    let mut e = margay_netlink::wire::Encoder::default();
     let owner = encode::Owner { table: config.table, protocol: config.protocol };
     let form = Form { via: Via::Unreachable, metric: u32::MAX, prefsrc: None };
     let prefix = ipnet::IpNet::V4(ipnet::Ipv4Net::new_assert([255; 4].into(), 32));
-    encode::route(&mut e, owner, Verb::Delete, prefix, &form, ASK_ACK, u32::MAX);
+    encode::route(&mut e, owner, Verb::Delete, prefix, &form, ACK, u32::MAX);
     let mut buf = [0; 4096];
     match socket.commit(e.octets(), u32::MAX, &mut buf) {
         Ok(refusals) if refusals.iter().any(|(_, r)| r.errno == libc::EPERM) => {
@@ -188,7 +190,7 @@ fn turn_compat_off() {
 
 const NO_RIGHT: &str = "no right to write routes (CAP_NET_ADMIN is missing): next hops are \
      followed and routes learned, but nothing is installed";
-const WRITER_BUFFER: i32 = 8 << 20;
+const WRITER_BUFFER: usize = 8 << 20;
 const LOCAL_TABLE: u32 = 255;
 /// Protocols up to 4 are unspec, redirect, kernel, boot and static.
 const KERNEL_LAST: u8 = 4;

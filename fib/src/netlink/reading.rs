@@ -2,7 +2,7 @@
 
 use crate::api::FibError;
 use crate::netlink::decode::fact;
-use crate::netlink::socket::{Dump, Step, Subject};
+use crate::netlink::dump::{Dump, Step, Subject};
 use crate::plan::fact::{Fact, KernelObject, Presence};
 use crate::plan::readings::{ReadRoutes, Reading};
 use crate::plan::state::State;

@@ -5,7 +5,7 @@
 //! Promises that a transaction is whole or not at all, that what is right is not touched, and that
 //! nothing the kernel says makes it panic. Leaves to others what shall be enforced, and when.
 //!
-//! The line between core and shell runs through the crate: only [`netlink`] and `sys` know sockets,
+//! The line between core and shell runs through the crate: only [`netlink`] knows sockets,
 //! and nothing else depends on them.
 
 pub mod decode;
@@ -17,8 +17,6 @@ pub mod netlink;
 pub mod plan;
 pub mod table;
 pub mod wire;
-
-mod sys;
 
 pub use name::Name;
 pub use netlink::{Keeper, Synced};

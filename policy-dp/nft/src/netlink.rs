@@ -11,4 +11,4 @@ pub use self::{
     session::{ApplyError, Refused, Session},
     watch::{Heard, Watch},
 };
-pub use crate::sys::Wait;
+pub use margay_netlink::Wait;

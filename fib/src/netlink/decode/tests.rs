@@ -3,10 +3,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::netlink::encode::{self, Owner};
-use crate::netlink::wire::{Encoder, Messages};
 use crate::plan::fact::Form;
 use crate::plan::objects::ObjectOp;
 use crate::plan::work::Verb;
+use margay_netlink::wire::{Encoder, Messages};
 
 fn hop(gateway: &str, oif: u32, onlink: bool) -> Hop {
     Hop { gateway: Some(gateway.parse().expect("address")), oif, onlink }

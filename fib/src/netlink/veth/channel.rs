@@ -2,12 +2,12 @@
 
 use std::io;
 
-use crate::attach::{AttachError, Stage};
-use crate::netlink::socket::Socket;
-use crate::netlink::wire::{
-    ACK, DONE, DUMP, DUMP_INTR, ERROR, Encoder, Message, REQUEST, Refusal, refusal,
+use margay_netlink::wire::{
+    ACK, DONE, DUMP, DUMP_INTR, ERROR, Encoder, Message, REQUEST, Refusal, verdict,
 };
-use crate::sys::Wait;
+use margay_netlink::{Protocol, Socket, Wait};
+
+use crate::attach::{AttachError, Stage};
 
 /// Something to be asked of the kernel.
 pub trait Ask {
@@ -36,7 +36,7 @@ enum End {
 impl Channel {
     /// Opens one in the thread's namespace; it stays there.
     pub fn open() -> Result<Self, AttachError> {
-        let opened = Socket::open().and_then(|socket| {
+        let opened = Socket::open(Protocol::Route).and_then(|socket| {
             socket.give_up_after(PATIENCE_SECS)?;
             Ok(socket)
         });
@@ -63,7 +63,7 @@ impl Channel {
         let Some((seq, refusal)) = refusals.into_iter().next() else { return Ok(()) };
         let position = usize::try_from(seq.wrapping_sub(first)).ok();
         let asked = position.and_then(|at| asks.get(at)).map(Ask::describe);
-        let Refusal { errno, text: said } = refusal;
+        let Refusal { errno, text: said, .. } = refusal;
         let err = io::Error::from_raw_os_error(errno);
         Err(AttachError::Kernel { stage, asked: asked.unwrap_or_default(), err, said })
     }
@@ -129,10 +129,10 @@ impl Channel {
                 interrupted |= m.flags & DUMP_INTR != 0;
                 match m.kind {
                     ERROR | DONE => {
-                        return Ok(match refusal(&m) {
-                            Some(refusal) => End::Refused(refusal),
-                            None if interrupted => End::Interrupted,
-                            None => End::Done,
+                        return Ok(match verdict(&m) {
+                            Some(Err(refusal)) => End::Refused(refusal),
+                            _ if interrupted => End::Interrupted,
+                            _ => End::Done,
                         });
                     }
                     _ => each(&m),
@@ -143,7 +143,7 @@ impl Channel {
 }
 
 fn unread(ask: &impl Ask, refusal: Refusal) -> AttachError {
-    let Refusal { errno, text: said } = refusal;
+    let Refusal { errno, text: said, .. } = refusal;
     let err = io::Error::from_raw_os_error(errno);
     AttachError::Kernel { stage: Stage::Look, asked: ask.describe(), err, said }
 }

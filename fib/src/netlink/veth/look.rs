@@ -11,8 +11,8 @@ use crate::netlink::veth::message::{
     IFF_UP, IFLA_ADDRESS, IFLA_IFALIAS, IFLA_IFNAME, IFLA_INFO_KIND, IFLA_LINK, IFLA_LINKINFO,
     IFLA_MTU, IpFamily, NDA_DST, NDA_LLADDR, NUD_PERMANENT, Question, VETH,
 };
-use crate::netlink::wire::{Message, Reader, number};
 use crate::plan::fact::{Fact, Presence, Via};
+use margay_netlink::wire::{Message, Reader, number};
 
 /// A link of any kind.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

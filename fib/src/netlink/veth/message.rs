@@ -10,7 +10,7 @@ use crate::netlink::decode::{
     RTA_PRIORITY, UNICAST,
 };
 use crate::netlink::veth::channel::Ask;
-use crate::netlink::wire::{CREATE, EXCL, Encoder, REPLACE};
+use margay_netlink::wire::{CREATE, EXCL, Encoder, REPLACE};
 
 /// Both ends of a new link.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use policy_nft::{
         table_named,
     },
     encode::{expressions_alone, remark},
-    wire::{Message, Messages, verdict},
+    wire::{Message, Messages, Netfilter as _, verdict},
 };
 
 fuzz_target!(|input: &[u8]| {

@@ -7,7 +7,7 @@ use crate::{
     expr::{Octets, Verdict},
     plan::Presence,
     table::{Field, Shape, Span, Value},
-    wire::{Attributes, Encoder, Messages},
+    wire::{Attributes, Encoder, Messages, Netfilter as _},
 };
 
 fn table(flags: u32, owner: Option<u32>, maker: &str) -> TableFound {

@@ -16,7 +16,7 @@ use crate::{
     table::{Hook, Shape, Span, Value},
     wire::{
         APPEND, Attributes, BATCH_BEGIN, BATCH_END, CREATE, Encoder, GENERIC, HEADER, REQUEST,
-        SUBSYSTEM, Verdict, align, kind,
+        Refusal, SUBSYSTEM, align, kind,
     },
 };
 
@@ -122,11 +122,11 @@ impl Batch {
     }
 
     /// What an answer with this number is about; the whole batch, if it names nothing of it.
-    pub fn about(&self, seq: u32, answer: &Verdict, ops: &[Op]) -> Object {
+    pub fn about(&self, seq: u32, answer: &Refusal, ops: &[Op]) -> Object {
         self.placed(seq, answer, ops).unwrap_or(Object::Batch)
     }
 
-    fn placed(&self, seq: u32, answer: &Verdict, ops: &[Op]) -> Option<Object> {
+    fn placed(&self, seq: u32, answer: &Refusal, ops: &[Op]) -> Option<Object> {
         let back = usize::try_from(seq.wrapping_sub(self.first)).ok()?;
         let sent = self.sent.get(back.checked_sub(1)?)?;
         Some(match ops.get(sent.op)? {

@@ -14,7 +14,7 @@ use crate::{
     netlink::socket::Socket,
     plan::{Actual, ActualChain, Presence},
     table::{Set, Shape},
-    wire::Message,
+    wire::{Message, Netfilter as _},
 };
 
 /// What was read.

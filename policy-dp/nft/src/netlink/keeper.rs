@@ -6,11 +6,12 @@ use std::{
     os::fd::{AsFd, BorrowedFd},
 };
 
+use margay_netlink::Wait;
+
 use crate::{
     name::Name,
     netlink::{ApplyError, Heard, Session, Watch},
     plan::{Actual, Op, Presence, Touched, plan, plan_touched},
-    sys::Wait,
     table::Table,
 };
 

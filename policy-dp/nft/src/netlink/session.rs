@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, io};
 
+use margay_netlink::Wait;
+
 use crate::{
     encode::{
         DELTABLE, FAMILY_INET, NEWTABLE, TABLE_F_OWNER, TABLE_F_PERSIST, TABLE_FLAGS, TABLE_NAME,
@@ -11,7 +13,6 @@ use crate::{
     name::Name,
     netlink::{dump, socket::Socket},
     plan::{Actual, Op},
-    sys::Wait,
     wire::{
         BATCH_BEGIN, BATCH_END, CREATE, ERROR, EXCL, Encoder, REQUEST, SUBSYSTEM, kind, verdict,
     },
@@ -163,7 +164,7 @@ impl Session {
                 Err(err) => return Err(ApplyError::Io(err)),
             };
             for m in messages.filter(|m| m.kind == ERROR) {
-                let Some(answer) = verdict(&m).filter(|answer| answer.errno != 0) else { continue };
+                let Some(Err(answer)) = verdict(&m) else { continue };
                 let object = batch.about(m.seq, &answer, ops);
                 refused.push(Refused { object, errno: answer.errno, text: answer.text });
             }
@@ -217,11 +218,10 @@ fn can_hold(socket: &mut Socket) -> io::Result<bool> {
         };
         for m in messages.filter(|m| m.kind == ERROR) {
             let Some(answer) = verdict(&m) else { continue };
+            let errno = answer.err().map_or(0, |refusal| refusal.errno);
             match m.seq.wrapping_sub(first) {
-                0 if answer.errno != 0 => return Err(io::Error::from_raw_os_error(answer.errno)),
-                1 if answer.errno == libc::EPERM => {
-                    return Err(io::Error::from_raw_os_error(answer.errno));
-                }
+                0 if errno != 0 => return Err(io::Error::from_raw_os_error(errno)),
+                1 if errno == libc::EPERM => return Err(io::Error::from_raw_os_error(errno)),
                 1 => can = false,
                 2 => asked = true,
                 _ => {}

@@ -2,23 +2,23 @@
 
 use std::{
     io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd},
 };
+
+use margay_netlink::{Protocol, Wait};
 
 use crate::{
     encode::{FAMILY_INET, GEN_ID, GETGEN, NEWGEN},
-    sys::{self, Wait},
     wire::{
-        Attributes, DONE, DUMP, DUMP_INTR, ERROR, Encoder, Message, Messages, REQUEST, kind,
-        u32_of, verdict,
+        Attributes, DONE, DUMP, DUMP_INTR, ERROR, Encoder, Message, Messages, Netfilter as _,
+        REQUEST, kind, u32_of, verdict,
     },
 };
 
 /// A socket with its buffer.
 #[derive(Debug)]
 pub struct Socket {
-    fd: OwnedFd,
-    port: u32,
+    socket: margay_netlink::Socket,
     buf: Vec<u8>,
     seq: u32,
     room: usize,
@@ -26,41 +26,34 @@ pub struct Socket {
 
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        self.socket.as_fd()
     }
 }
 
 impl Socket {
     /// Opens one in the calling thread's network namespace.
     pub fn open() -> io::Result<Self> {
-        let fd = sys::open()?;
-        // Comforts that old kernels lack: which attribute was refused, short answers.
-        for option in [NETLINK_EXT_ACK, NETLINK_CAP_ACK] {
-            if let Err(err) = sys::set(&fd, SOL_NETLINK, option, 1) {
-                tracing::debug!(option, %err, "netlink option is not there");
-            }
-        }
-        let port = sys::port(&fd)?;
-        let mut socket = Self { fd, port, buf: vec![0; 1 << 17], seq: 1, room: 0 };
-        socket.widen(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF, RECEIVE);
+        let socket = margay_netlink::Socket::open(Protocol::Netfilter)?;
+        socket.widen_receive(RECEIVE);
+        let mut socket = Self { socket, buf: vec![0; 1 << 17], seq: 1, room: 0 };
         socket.make_room(SEND);
         Ok(socket)
     }
 
     /// The number by which the kernel marks what this socket caused.
     pub fn port(&self) -> u32 {
-        self.port
+        self.socket.port()
     }
 
     /// Hears of every change, but not of those caused by the socket with this port.
     pub fn listen(&self, but: u32) -> io::Result<()> {
-        sys::ignore_port(&self.fd, but)?;
-        sys::set(&self.fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, GROUP_NFTABLES)
+        self.socket.ignore(but)?;
+        self.socket.join(GROUP_NFTABLES)
     }
 
     /// Exactly this receive buffer, to see it overflow.
     pub fn receive_buffer(&self, octets: i32) -> io::Result<()> {
-        sys::set(&self.fd, libc::SOL_SOCKET, libc::SO_RCVBUF, octets)
+        self.socket.receive_buffer(octets)
     }
 
     /// Takes so many sequence numbers; the first.
@@ -75,23 +68,12 @@ impl Socket {
         if octets.len() > self.room {
             self.make_room(octets.len());
         }
-        loop {
-            match sys::send(&self.fd, octets) {
-                Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
-                other => break other,
-            }
-        }
+        self.socket.send(octets)
     }
 
     /// Receives one datagram.
     pub fn receive(&mut self, wait: Wait) -> io::Result<Messages<'_>> {
-        let n = loop {
-            match sys::receive(&self.fd, &mut self.buf, wait) {
-                Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
-                other => break other?,
-            }
-        };
-        Ok(Messages(self.buf.get(..n).unwrap_or_default()))
+        self.socket.receive(&mut self.buf, wait)
     }
 
     /// The number of the ruleset as it is now.
@@ -156,8 +138,8 @@ impl Socket {
                 match m.kind {
                     DONE => return Ok(consistent),
                     ERROR => match verdict(&m) {
-                        Some(v) if v.errno == 0 => return Ok(consistent),
-                        Some(v) => return Err(io::Error::from_raw_os_error(v.errno)),
+                        Some(Ok(())) => return Ok(consistent),
+                        Some(Err(refusal)) => return Err(refusal.into()),
                         None => return Err(io::Error::other("an answer is cut short")),
                     },
                     _ => each(&m),
@@ -172,18 +154,8 @@ impl Socket {
 
     fn make_room(&mut self, octets: usize) {
         let wanted = octets.saturating_mul(2).clamp(SEND, 1 << 30);
-        self.widen(libc::SO_SNDBUFFORCE, libc::SO_SNDBUF, wanted);
+        self.socket.widen_send(wanted);
         self.room = octets;
-    }
-
-    /// A larger buffer; without the right to that, as large as allowed.
-    fn widen(&self, force: i32, ask: i32, octets: usize) {
-        let octets = i32::try_from(octets).unwrap_or(i32::MAX);
-        let set = sys::set(&self.fd, libc::SOL_SOCKET, force, octets)
-            .or_else(|_| sys::set(&self.fd, libc::SOL_SOCKET, ask, octets));
-        if let Err(err) = set {
-            tracing::debug!(%err, "socket buffer stays small");
-        }
     }
 }
 
@@ -191,8 +163,4 @@ impl Socket {
 const RECEIVE: usize = 16 << 20;
 /// Room for a batch; larger ones get more.
 const SEND: usize = 4 << 20;
-const SOL_NETLINK: i32 = 270;
-const NETLINK_ADD_MEMBERSHIP: i32 = 1;
-const NETLINK_CAP_ACK: i32 = 10;
-const NETLINK_EXT_ACK: i32 = 11;
 const GROUP_NFTABLES: i32 = 7;

@@ -5,13 +5,14 @@ use std::{
     os::fd::{AsFd, BorrowedFd},
 };
 
+use margay_netlink::Wait;
+
 use crate::{
     decode::{Generation, table_named},
     encode::{FAMILY_INET, NEWGEN},
     name::Name,
     netlink::{Session, socket::Socket},
-    sys::Wait,
-    wire::Messages,
+    wire::{Messages, Netfilter as _},
 };
 
 /// Hears every change of the ruleset that the session did not make.

@@ -59,7 +59,8 @@ impl Stranger {
         let mut errno = 0;
         while let Ok(n) = recv(self.socket.as_raw_fd(), &mut buf, MsgFlags::MSG_DONTWAIT) {
             for m in Messages(&buf[..n]).filter(|m| m.kind == ERROR) {
-                errno = errno.max(verdict(&m).expect("an answer").errno);
+                let refused = verdict(&m).expect("an answer").err();
+                errno = errno.max(refused.map_or(0, |refusal| refusal.errno));
             }
         }
         errno
@@ -89,7 +90,7 @@ impl Stranger {
         send(self.socket.as_raw_fd(), e.octets(), MsgFlags::empty()).expect("sent");
         let mut buf = vec![0; 1 << 16];
         match recv(self.socket.as_raw_fd(), &mut buf, MsgFlags::MSG_DONTWAIT) {
-            Ok(n) => Messages(&buf[..n]).filter_map(|m| verdict(&m)).map(|v| v.errno).sum(),
+            Ok(n) => Messages(&buf[..n]).filter_map(|m| verdict(&m)?.err()).map(|r| r.errno).sum(),
             Err(_) => 0,
         }
     }

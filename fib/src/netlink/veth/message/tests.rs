@@ -2,7 +2,7 @@ use std::os::fd::AsFd;
 
 use super::*;
 use crate::netlink::veth::look;
-use crate::netlink::wire::{Messages, Reader, number};
+use margay_netlink::wire::{Messages, Reader, number};
 
 fn only(octets: &[u8]) -> (u16, Vec<u8>) {
     let mut messages = Messages(octets);

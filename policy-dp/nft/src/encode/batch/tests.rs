@@ -5,11 +5,11 @@ use crate::{
     name::Name,
     plan::Op,
     table::{Field, Shape, Span, Value},
-    wire::{self, BATCH_BEGIN, BATCH_END, Messages},
+    wire::{self, BATCH_BEGIN, BATCH_END, Messages, Netfilter as _},
 };
 
-fn answer(offset: Option<usize>) -> wire::Verdict {
-    wire::Verdict { errno: 2, text: None, offset }
+fn answer(offset: Option<usize>) -> wire::Refusal {
+    wire::Refusal { errno: 2, text: None, offset }
 }
 
 fn written(ops: &[Op]) -> Batch {

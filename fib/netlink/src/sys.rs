@@ -1,17 +1,21 @@
 //! The only unsafe code of this crate: the libc calls under a netlink socket.
 
-use std::{
-    io,
-    mem::size_of,
-    os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
-};
+use std::io;
+use std::mem::size_of;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
-/// Opens a bound socket to nfnetlink in the calling thread's network namespace; it stays there
-/// wherever the thread goes.
-pub fn open() -> io::Result<OwnedFd> {
-    let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
+use crate::socket::{Protocol, Wait};
+
+/// Opens a bound netlink socket in the calling thread's network namespace; it stays there wherever
+/// the thread goes.
+pub(crate) fn open(protocol: Protocol) -> io::Result<OwnedFd> {
+    let protocol = match protocol {
+        Protocol::Route => libc::NETLINK_ROUTE,
+        Protocol::Netfilter => libc::NETLINK_NETFILTER,
+    };
     // SAFETY: no pointers; the result is checked before use.
-    let fd = unsafe { libc::socket(libc::AF_NETLINK, kind, libc::NETLINK_NETFILTER) };
+    let fd =
+        unsafe { libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, protocol) };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
@@ -25,7 +29,7 @@ pub fn open() -> io::Result<OwnedFd> {
 }
 
 /// The port number the kernel gave the socket: what `nlmsg_pid` says in echoes of its requests.
-pub fn port(fd: &impl AsFd) -> io::Result<u32> {
+pub(crate) fn port(fd: &impl AsFd) -> io::Result<u32> {
     let mut addr = address();
     let mut len = ADDRESS_LEN;
     // SAFETY: `addr` has room for `len` octets; the kernel writes no more than that.
@@ -35,7 +39,7 @@ pub fn port(fd: &impl AsFd) -> io::Result<u32> {
 }
 
 /// Sets an option whose value is an int.
-pub fn set(fd: &impl AsFd, level: i32, option: i32, value: i32) -> io::Result<()> {
+pub(crate) fn set(fd: &impl AsFd, level: i32, option: i32, value: i32) -> io::Result<()> {
     // SAFETY: the value is an int that lives through the call, and its size is given.
     let r = unsafe {
         libc::setsockopt(fd.as_fd().as_raw_fd(), level, option, (&raw const value).cast(), INT_LEN)
@@ -43,8 +47,25 @@ pub fn set(fd: &impl AsFd, level: i32, option: i32, value: i32) -> io::Result<()
     if r < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Receives fail with `WouldBlock` after so many seconds without a message.
+pub(crate) fn give_up_after(fd: &impl AsFd, secs: u8) -> io::Result<()> {
+    let time = libc::timeval { tv_sec: secs.into(), tv_usec: 0 };
+    let len = libc::socklen_t::try_from(size_of::<libc::timeval>()).unwrap_or(0);
+    // SAFETY: the value is a timeval that lives through the call, and its size is given.
+    let r = unsafe {
+        libc::setsockopt(
+            fd.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_RCVTIMEO,
+            (&raw const time).cast(),
+            len,
+        )
+    };
+    if r < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 /// Drops, inside the kernel, every message caused by the socket with this port number.
-pub fn ignore_port(fd: &impl AsFd, port: u32) -> io::Result<()> {
+pub(crate) fn ignore_port(fd: &impl AsFd, port: u32) -> io::Result<()> {
     // A classic filter reads words in network order, the header is in the host's.
     let port = u32::from_be_bytes(port.to_ne_bytes());
     let filter = [
@@ -70,7 +91,7 @@ pub fn ignore_port(fd: &impl AsFd, port: u32) -> io::Result<()> {
 }
 
 /// Sends one buffer of messages to the kernel.
-pub fn send(fd: &impl AsFd, buf: &[u8]) -> io::Result<()> {
+pub(crate) fn send(fd: &impl AsFd, buf: &[u8]) -> io::Result<()> {
     // SAFETY: pointer and length are of one slice.
     let n = unsafe { libc::send(fd.as_fd().as_raw_fd(), buf.as_ptr().cast(), buf.len(), 0) };
     match usize::try_from(n) {
@@ -80,17 +101,8 @@ pub fn send(fd: &impl AsFd, buf: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Whether a receive may sleep.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wait {
-    /// Until something is there.
-    Block,
-    /// `WouldBlock` when nothing is there.
-    Poll,
-}
-
 /// Receives one datagram; how long it is.
-pub fn receive(fd: &impl AsFd, buf: &mut [u8], wait: Wait) -> io::Result<usize> {
+pub(crate) fn receive(fd: &impl AsFd, buf: &mut [u8], wait: Wait) -> io::Result<usize> {
     let flags = match wait {
         Wait::Block => 0,
         Wait::Poll => libc::MSG_DONTWAIT,

@@ -35,6 +35,8 @@ fn what_is_cut_short_ends_the_list() {
     assert_eq!(Messages(&[0; 64]).count(), 0);
     assert_eq!(Reader(&[0; 8]).attributes().count(), 0);
     assert_eq!(Reader(&[3, 0, 1, 0]).attributes().count(), 0);
+    assert_eq!(Attributes(&[200, 0, 1, 0, 1]).count(), 0);
+    assert_eq!(Attributes(&[4, 0, 1, 0, 9, 9]).count(), 1);
 }
 
 /// An NLMSG_ERROR as the kernel makes it.
@@ -53,19 +55,31 @@ fn refusals_carry_the_reason_in_words() {
     original.extend_from_slice(&20u32.to_ne_bytes());
     original.resize(HEADER, 0);
     let mut text = Encoder::default();
-    text.attribute(EXT_MSG, b"Nexthop id does not exist\0");
-    let said = |octets: &[u8]| Messages(octets).next().as_ref().and_then(refusal);
+    text.attribute(EXT_TEXT, b"Nexthop id does not exist\0");
+    let said = |octets: &[u8]| Messages(octets).next().as_ref().and_then(verdict);
 
     let capped = [original.clone(), text.octets().to_vec()].concat();
-    let r = said(&error(22, CAPPED | ACK_TLVS, &capped)).expect("refused");
+    let r = said(&error(22, CAPPED | ACK_TLVS, &capped)).expect("whole").expect_err("refused");
     assert_eq!((r.errno, r.text.as_deref()), (22, Some("Nexthop id does not exist")));
     assert!(r.to_string().starts_with("Nexthop id does not exist (Invalid argument"));
 
     let whole = [original.clone(), vec![0; 4], text.octets().to_vec()].concat();
-    let r = said(&error(22, ACK_TLVS, &whole)).expect("refused");
+    let r = said(&error(22, ACK_TLVS, &whole)).expect("whole").expect_err("refused");
     assert_eq!(r.text.as_deref(), Some("Nexthop id does not exist"));
 
-    assert_eq!(said(&error(1, 0, &original)), Some(Refusal { errno: 1, text: None }));
-    assert_eq!(said(&error(0, 0, &original)), None, "an acknowledgement");
+    let plain = Refusal { errno: 1, text: None, offset: None };
+    assert_eq!(said(&error(1, 0, &original)), Some(Err(plain)));
+    assert_eq!(said(&error(0, 0, &original)), Some(Ok(())), "an acknowledgement");
     assert_eq!(said(&error(1, ACK_TLVS, &[])), None, "cut short");
+}
+
+#[test]
+fn a_refusal_tells_where() {
+    let mut rest = vec![0; HEADER];
+    let mut place = Encoder::default();
+    place.attribute(EXT_OFFSET, &52_u32.to_ne_bytes());
+    rest.extend_from_slice(place.octets());
+    let octets = error(2, CAPPED | ACK_TLVS, &rest);
+    let refusal = Messages(&octets).next().as_ref().and_then(verdict).expect("whole");
+    assert_eq!(refusal, Err(Refusal { errno: 2, text: None, offset: Some(52) }));
 }

@@ -1,4 +1,5 @@
-//! Netlink framing: headers, attributes, acknowledgements. All integers are in host order.
+//! Netlink framing: headers, attributes, acknowledgements. Integers of headers are in host order; in
+//! attributes each part of the kernel has its own way.
 
 use std::io;
 
@@ -78,7 +79,7 @@ impl<'a> Reader<'a> {
 
 /// Attributes: number (without the nested and byte-order bits) and value.
 #[derive(Debug, Clone)]
-pub struct Attributes<'a>(&'a [u8]);
+pub struct Attributes<'a>(pub &'a [u8]);
 
 impl<'a> Iterator for Attributes<'a> {
     type Item = (u16, &'a [u8]);
@@ -163,24 +164,25 @@ impl Encoder {
 
     /// Closes it, padded to four octets.
     pub fn close(&mut self, at: usize) {
-        // Values are a few hundred octets: 65535 is out of reach.
+        // Long lists are split before; nothing else comes near 65535. If it did, the kernel would
+        // refuse the message, not read beyond it.
         let len = u16::try_from(self.buf.len() - at).unwrap_or(u16::MAX);
         if let Some(field) = self.buf.get_mut(at..at + 2) {
             field.copy_from_slice(&len.to_ne_bytes());
         }
-        while !self.buf.len().is_multiple_of(4) {
-            self.buf.push(0);
-        }
+        self.buf.resize(align(self.buf.len()), 0);
     }
 }
 
-/// A refusal of the kernel: errno and, where it gave one, the reason in words.
+/// A refusal of the kernel: errno and, where it gave them, the reason in words and the place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// Positive errno.
     pub errno: i32,
     /// `NLMSGERR_ATTR_MSG`.
     pub text: Option<String>,
+    /// `NLMSGERR_ATTR_OFFS`: where in the refused message the offending attribute begins, octets.
+    pub offset: Option<usize>,
 }
 
 impl std::fmt::Display for Refusal {
@@ -202,25 +204,32 @@ impl From<Refusal> for io::Error {
     }
 }
 
-/// An NLMSG_ERROR body: `None` = it says "done", or it is no such body.
-pub fn refusal(m: &Message<'_>) -> Option<Refusal> {
+/// What an `NLMSG_ERROR` says: done, or refused; `None` when it is cut short.
+pub fn verdict(m: &Message<'_>) -> Option<Result<(), Refusal>> {
     let mut r = Reader(m.body);
     let errno = i32::from_ne_bytes(r.u32()?.to_ne_bytes()).checked_neg()?;
     if errno == 0 {
-        return None;
+        return Some(Ok(()));
     }
-    let mut text = None;
+    let mut refusal = Refusal { errno, text: None, offset: None };
     if m.flags & ACK_TLVS != 0 {
         let original = usize::try_from(Reader(r.0).u32()?).ok()?;
+        // A capped answer repeats the header of the request only.
         let skip = if m.flags & CAPPED != 0 { HEADER } else { align(original) };
-        if r.bytes(skip).is_some() {
-            text = r
-                .attributes()
-                .find(|(kind, _)| *kind == EXT_MSG)
-                .map(|(_, v)| String::from_utf8_lossy(v).trim_end_matches('\0').to_owned());
+        for (kind, value) in Attributes(r.0.get(skip..).unwrap_or_default()) {
+            match kind {
+                EXT_TEXT => {
+                    let text = String::from_utf8_lossy(value);
+                    refusal.text = Some(text.trim_end_matches('\0').to_owned());
+                }
+                EXT_OFFSET => {
+                    refusal.offset = number(value).and_then(|at| usize::try_from(at).ok())
+                }
+                _ => {}
+            }
         }
     }
-    Some(Refusal { errno, text })
+    Some(Err(refusal))
 }
 
 /// Rounds up to the alignment of messages and attributes.
@@ -248,10 +257,15 @@ pub const REPLACE: u16 = 0x100;
 pub const EXCL: u16 = 0x200;
 /// `NLM_F_CREATE`.
 pub const CREATE: u16 = 0x400;
+/// `NLM_F_APPEND`.
+pub const APPEND: u16 = 0x800;
+/// `NLA_F_NESTED`, in the number of an attribute of attributes.
+pub const NESTED: u16 = 0x8000;
 
 const CAPPED: u16 = 0x100;
 const ACK_TLVS: u16 = 0x200;
-const EXT_MSG: u16 = 1;
+const EXT_TEXT: u16 = 1;
+const EXT_OFFSET: u16 = 2;
 
 #[cfg(test)]
 mod tests;
