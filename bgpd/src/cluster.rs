@@ -35,6 +35,10 @@ use crate::{
 /// Between two looks at the secrets in use.
 const SECRETS: Duration = Duration::from_secs(2);
 
+/// Own addresses that are not gone by.
+const NOT_OURS: &str = "without the blocks of this node: it was away for so long that they may be \
+                        another's by now, or they were not kept";
+
 /// Keys of secrets as they were read; `None`: they could not be.
 type Secrets = BTreeMap<SecretRef, Option<Vec<u8>>>;
 
@@ -139,9 +143,18 @@ impl Cluster {
         }
         self.recalled = self.memory.as_ref().and_then(Memory::recall);
         match &self.recalled {
-            Some(Recalled { own, .. }) => warn!(
-                blocks = own.blocks.len(),
-                "the datastore does not answer: starting with what the cluster said last"
+            Some(Recalled { own: Some(own), .. }) => {
+                warn!(
+                    blocks = own.blocks.len(),
+                    "the datastore does not answer: starting with what the cluster said last"
+                );
+                // They are gone by again, so the next start may, too.
+                if let Some(memory) = &self.memory {
+                    memory.keep_own(own);
+                }
+            }
+            Some(Recalled { own: None, .. }) => warn!(
+                "the datastore does not answer: starting with what the cluster said last, but {NOT_OURS}"
             ),
             None => {
                 warn!(
@@ -241,7 +254,7 @@ impl Cluster {
     fn own(&self) -> OwnAddresses {
         let own = self.own.as_ref().map(|own| own.borrow().clone()).unwrap_or_default();
         match &self.recalled {
-            Some(recalled) if !own.in_sync => recalled.own.clone(),
+            Some(recalled) if !own.in_sync => recalled.own.clone().unwrap_or(own),
             Some(_) | None => own,
         }
     }
@@ -273,7 +286,16 @@ impl Cluster {
             },
             policies: &in_force.policies,
         };
-        let merged = merge(file, self.resources().unwrap_or(&none), &host);
+        let mut merged = merge(file, self.resources().unwrap_or(&none), &host);
+        let own_known = self.own.as_ref().is_none_or(|own| own.borrow().in_sync);
+        if let Some(Recalled { own: None, .. }) = &self.recalled
+            && !own_known
+        {
+            merged.remarks.insert(Remark {
+                subject: format!("node {}", self.node),
+                text: format!("the datastore does not answer: going on {NOT_OURS}"),
+            });
+        }
         Merge { merged, secrets: secrets.into_inner() }
     }
 

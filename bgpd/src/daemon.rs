@@ -130,10 +130,12 @@ async fn serve(source: config::Source, desired: Desired, mut logging: Logging) -
     };
     let heard = ipam.as_ref().map(|ipam| (&mirror, ipam.own()));
     let mut cluster = Cluster::new(Arc::clone(&name), desired.node.secrets_dir(), heard);
+    let mut last_words = None;
     if let Backend::Etcd(etcd) = &desired.datastore.backend {
-        let (memory, writer) = Memory::new(&desired.node.state_dir, &name, etcd);
+        let (memory, writer, farewell) = Memory::new(&desired.node.state_dir, &name, etcd);
         tasks.spawn(writer);
         cluster.remember(memory);
+        last_words = Some(farewell);
     }
     cluster.hear(CLUSTER_PATIENCE).await;
     let kernel_events = Arc::new(KernelEvents::default());
@@ -153,7 +155,8 @@ async fn serve(source: config::Source, desired: Desired, mut logging: Logging) -
     if cluster.in_sync() {
         fib.reach_in_sync();
     }
-    let ready = Ready::new(&file.node.state_dir);
+    let state_dir = file.node.state_dir.clone();
+    let ready = Ready::new(&state_dir);
     let workloads = match (&datastore, &ipam) {
         (Some(datastore), Some(ipam)) => {
             let (workloads, task) = Workloads::new(
@@ -258,8 +261,14 @@ async fn serve(source: config::Source, desired: Desired, mut logging: Logging) -
     };
     info!(why, "stopping");
     stopping.send_replace(true);
+    if let Some(farewell) = last_words {
+        farewell.say().await;
+    }
     match timeout(STOP_TIME, stop(asked, speaker, fib, ipam, workloads)).await {
-        Ok(Stop::ForGood) => running.farewell(),
+        Ok(Stop::ForGood) => {
+            running.farewell();
+            Written::new(&state_dir).nothing();
+        }
         Ok(Stop::Restart) => {}
         Err(_) => {
             warn!("not everything was cleared away in time; the next start sweeps the rest");

@@ -42,6 +42,12 @@ use task::Task;
 /// How long the node's lease lasts without being kept. A node counts as dead twice as long after
 /// its daemon fell silent; only what a *deleted* node left is then taken back.
 const LEASE: Duration = Duration::from_secs(10);
+/// For how long after a farewell other nodes leave the blocks of this node alone whatever happens: its
+/// lease is given back then, and it counts as alive for as long again as a lease lasts.
+pub(crate) const OURS_AFTER_FAREWELL: Duration = LEASE;
+/// Likewise without one: its lease, kept three times as often as it has to be, ends by itself first.
+pub(crate) const OURS_AFTER_CRASH: Duration =
+    Duration::from_secs(2 * LEASE.as_secs() - LEASE.as_secs().div_ceil(3));
 /// How long something must be seen unused before it is released.
 const GRACE: Duration = Duration::from_secs(15 * 60);
 /// How long a request may take: it must fail within five seconds while the datastore is away.

@@ -7,6 +7,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use tracing::warn;
@@ -15,10 +16,19 @@ use tracing::warn;
 const MARK: &str = "running";
 /// Another one after each boot.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+const UPTIME: &str = "/proc/uptime";
 
 /// Which boot of the host this is; `None` where the kernel does not tell.
 pub(crate) fn boot() -> Option<String> {
     fs::read_to_string(BOOT_ID).ok()
+}
+
+/// How long that boot has lasted, suspended or not: a clock that nobody sets. `None` where the
+/// kernel does not tell.
+pub(crate) fn uptime() -> Option<Duration> {
+    let text = fs::read_to_string(UPTIME).ok()?;
+    let seconds = text.split_whitespace().next()?.parse().ok()?;
+    Duration::try_from_secs_f64(seconds).ok()
 }
 
 /// This process, as the next one will know it.

@@ -2,8 +2,9 @@
 //!
 //! Owns the file `written` in the state directory. A process knows what a former one left by these two
 //! numbers; when they are changed between two runs, nobody would know it any more. So the file names
-//! numbers before the first write under them, and until nothing is left under them. Leaves taking
-//! routes and addresses out to the kernel side.
+//! numbers before the first write under them, and until nothing is left under them: a stop that takes
+//! all out, or a boot of the host. What bears them then is somebody else's. Leaves taking routes and
+//! addresses out to the kernel side.
 
 use std::{
     collections::BTreeSet,
@@ -15,7 +16,7 @@ use std::{
 use margay_fib::FibConfig;
 use tracing::warn;
 
-use crate::durable;
+use crate::{durable, restart};
 
 const FILE: &str = "written";
 
@@ -26,12 +27,20 @@ pub(crate) type Numbers = (u32, u8);
 #[derive(Debug)]
 pub(crate) struct Written {
     path: PathBuf,
+    /// The boot since when numbers count, as the file's first line; `None` where boots cannot be told
+    /// apart: they count for no other process then.
+    boot: Option<String>,
 }
 
 impl Written {
     /// What was written by those who used this state directory.
     pub(crate) fn new(state_dir: &Path) -> Self {
-        Self { path: state_dir.join(FILE) }
+        Self::since(restart::boot(), state_dir)
+    }
+
+    fn since(boot: Option<String>, state_dir: &Path) -> Self {
+        let boot = boot.map(|boot| format!("boot {}", boot.trim()));
+        Self { path: state_dir.join(FILE), boot }
     }
 
     /// Numbers that are not those of this configuration, under which something may be left.
@@ -53,6 +62,11 @@ impl Written {
         self.write(&numbers(config).into_iter().chain(others).collect());
     }
 
+    /// All that was written has been taken out.
+    pub(crate) fn nothing(&self) {
+        self.write(&BTreeSet::new());
+    }
+
     fn read(&self) -> BTreeSet<Numbers> {
         let text = match fs::read_to_string(&self.path) {
             Ok(text) => text,
@@ -67,15 +81,20 @@ impl Written {
             let (table, protocol) = line.split_once(' ')?;
             Some((table.parse().ok()?, protocol.parse().ok()?))
         };
-        text.lines().filter_map(numbers).collect()
+        let mut lines = text.lines();
+        if self.boot.is_none() || lines.next() != self.boot.as_deref() {
+            return BTreeSet::new();
+        }
+        lines.filter_map(numbers).collect()
     }
 
     fn write(&self, all: &BTreeSet<Numbers>) {
         if *all == self.read() {
             return;
         }
-        let text: String =
-            all.iter().map(|(table, protocol)| format!("{table} {protocol}\n")).collect();
+        let Some(boot) = &self.boot else { return };
+        let lines = all.iter().map(|(table, protocol)| format!("{table} {protocol}\n"));
+        let text = format!("{boot}\n{}", lines.collect::<String>());
         if let Err(error) = durable::write(&self.path, &text) {
             warn!(path = %self.path.display(), err = %error, "after a change of fib.table or fib.protocol the next start will not know what this one left");
         }

@@ -165,7 +165,7 @@ async fn while_the_datastore_is_away_a_start_goes_by_what_was_said_last() {
     {
         let mirror = Mirror::new();
         let (own, mut cluster) = cluster(&mirror, Path::new("/nowhere"));
-        let (kept, writer) = memory();
+        let (kept, writer, _farewell) = memory();
         let writing = tokio::spawn(writer);
         cluster.remember(kept);
         let texts = ["a", "b"].map(|name| node(name, &format!("10.0.0.{}", name.len())).1);
@@ -204,4 +204,47 @@ async fn while_the_datastore_is_away_a_start_goes_by_what_was_said_last() {
     own.send_modify(|own| own.in_sync = true);
     assert_eq!(cluster.known(), Knowledge::All);
     assert!(originated(&cluster).is_empty());
+}
+
+#[tokio::test]
+async fn blocks_that_may_be_another_nodes_by_now_are_not_announced_and_that_is_said() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let etcd = bgp_desired::Etcd {
+        endpoints: vec!["http://one:2379".into()],
+        ca_file: None,
+        client: None,
+        user: None,
+        prefix: "/calico".into(),
+    };
+    let block: ipnet::IpNet = "10.1.0.0/26".parse().expect("a CIDR");
+    let (kept, writer, farewell) = Memory::new(dir.path(), "a", &etcd);
+    let writing = tokio::spawn(writer);
+    kept.keep_own(&OwnAddresses { in_sync: true, blocks: [block].into(), ..Default::default() });
+    kept.keep_resources([].iter());
+    farewell.say().await;
+    writing.abort();
+    // As after a long time.
+    let path = dir.path().join("last-own.json");
+    let text = fs::read_to_string(&path).expect("kept");
+    let (before, _) = text.split_once(",\"ours_until\":").expect("it says until when");
+    fs::write(&path, format!("{before},\"ours_until\":1}}}}")).expect("written");
+
+    let mirror = Mirror::new();
+    let (own, mut cluster) = cluster(&mirror, Path::new("/nowhere"));
+    own.send_modify(|own| own.in_sync = false);
+    cluster.remember(Memory::new(dir.path(), "a", &etcd).0);
+    cluster.hear(Duration::from_millis(1)).await;
+    assert_eq!(cluster.known(), Knowledge::Remembered, "the peers are as they were");
+    let merge = |cluster: &Cluster| cluster.merge(&Desired::default(), None, &Desired::default());
+    let merged = merge(&cluster).merged;
+    assert!(merged.desired.bgp.iter().all(|bgp| bgp.originate.is_empty()));
+    let remarks: Vec<_> = merged.remarks.iter().map(ToString::to_string).collect();
+    assert!(remarks.iter().any(|remark| remark.contains("another's by now")), "{remarks:?}");
+    // The datastore says what is ours.
+    own.send_modify(|own| {
+        own.in_sync = true;
+        own.blocks.insert(block);
+    });
+    let merged = merge(&cluster).merged;
+    assert!(merged.remarks.is_empty());
 }

@@ -28,6 +28,25 @@ fn numbers_are_known_until_nothing_is_left_under_them() {
 #[test]
 fn what_cannot_be_read_of_the_file_is_left_aside() {
     let dir = tempfile::tempdir().expect("a folder");
-    fs::write(dir.path().join(FILE), "254 186\nnonsense\n254 999\n").expect("written");
-    assert_eq!(Written::new(dir.path()).others(&config(1)), [(254, 186)].into());
+    let written = Written::since(Some("one\n".into()), dir.path());
+    let text = "boot one\n254 186\nnonsense\n254 999\n";
+    fs::write(dir.path().join(FILE), text).expect("written");
+    assert_eq!(written.others(&config(1)), [(254, 186)].into());
+}
+
+#[test]
+fn what_bears_former_numbers_after_a_boot_or_a_whole_stop_is_somebody_elses() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let since = |boot: &str| Written::since(Some(format!("{boot}\n")), dir.path());
+    since("one").also(&config(186));
+    assert_eq!(since("one").others(&config(187)), [(254, 186)].into(), "it crashed");
+    assert!(since("two").others(&config(187)).is_empty(), "the kernel began anew");
+    assert!(Written::since(None, dir.path()).others(&config(187)).is_empty(), "nobody knows");
+    since("two").also(&config(188));
+    assert_eq!(since("two").others(&config(187)), [(254, 188)].into(), "of this boot only");
+    since("two").nothing();
+    assert!(since("two").others(&config(187)).is_empty(), "it has taken all out");
+    // As it was written before boots were told apart.
+    fs::write(dir.path().join(FILE), "254 186\n").expect("written");
+    assert!(since("two").others(&config(187)).is_empty());
 }
