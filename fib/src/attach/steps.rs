@@ -119,8 +119,8 @@ pub enum Need {
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// Before the host begins to forward IPv6: links over which routers told it routes or addresses, and
-    /// those of its IPv4 default routes, go on hearing them. Linux drops what they told, and hears them no more, where a host that forwards
+    /// Before the host begins to forward IPv6: links that hear routers go on hearing them, see
+    /// [`hearing`]. Linux drops what they told, and hears them no more, where a link that forwards
     /// has `accept_ra` 1.
     KeepRouters,
     /// Kernel settings, one after the other; those that are as they should be are not written.
@@ -142,6 +142,40 @@ pub fn finish(spec: &LinkSpec, ends: &Ends) -> Vec<Step> {
         Step::Writes(Side::Container, container_writes(spec, ends)),
     ]);
     steps
+}
+
+/// What tells a way out from a link to somebody who lives on this host.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Kin {
+    /// Its index.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// In the kernel's words; empty for what is no device of the kernel's own making.
+    pub kind: String,
+    /// The link that it is a port of.
+    pub master: Option<u32>,
+}
+
+/// The links that are to hear routers as before: those that a way out is known over (`known`), and all
+/// others but [those](is_inward) to somebody on this host, whom forwarding stops from telling the host
+/// where to send its packets.
+pub fn hearing<'l>(links: &'l [Kin], known: &BTreeSet<&'l str>) -> BTreeSet<&'l str> {
+    let others = links.iter().filter(|link| !is_inward(link, links) && link.name != "lo");
+    others.map(|link| link.name.as_str()).chain(known.iter().copied()).collect()
+}
+
+/// Whether a link leads to a container or a virtual machine of this host: a veth, a tap, or a bridge
+/// that has no port but such.
+fn is_inward(link: &Kin, links: &[Kin]) -> bool {
+    match link.kind.as_str() {
+        "veth" | "netkit" | "tun" => true,
+        "bridge" => {
+            let mut ports = links.iter().filter(|port| port.master == Some(link.index));
+            ports.all(|port| matches!(port.kind.as_str(), "veth" | "netkit" | "tun"))
+        }
+        _ => false,
+    }
 }
 
 /// The links over which routers told the host something that it uses, by `/proc/net/ipv6_route`.

@@ -41,6 +41,10 @@ fn an_uplink_keeps_its_router_when_the_first_ipv6_workload_comes() {
     // By IPv4 it leads to a router, of which nothing has been heard by IPv6 yet.
     net.link("eth2", &["192.0.2.1/24"]);
     net.ip("route add default via 192.0.2.254 dev eth2");
+    // A network card of which nothing is known yet, and a network of another runtime.
+    net.ip("link add eth3 link eth2 type macvlan");
+    net.ip("link add bridge3 type bridge");
+    net.ip("link set eth1 master bridge3");
     let conf = |key: &str| format!("/proc/sys/net/ipv6/conf/{key}");
     let set = |key: &str, value: &str| std::fs::write(conf(key), value).expect("written");
     let get = |key: &str| std::fs::read_to_string(conf(key)).expect("there").trim().to_owned();
@@ -50,6 +54,9 @@ fn an_uplink_keeps_its_router_when_the_first_ipv6_workload_comes() {
         ("eth0/accept_ra", "1"),
         ("eth1/accept_ra", "1"),
         ("eth2/accept_ra", "1"),
+        ("eth3/accept_ra", "1"),
+        ("bridge3/accept_ra", "1"),
+        ("default/accept_ra", "1"),
     ] {
         set(key, value);
     }
@@ -73,6 +80,9 @@ fn an_uplink_keeps_its_router_when_the_first_ipv6_workload_comes() {
     assert!(default().contains(ROUTER), "{:?}", default());
     assert_eq!((get("eth0/accept_ra"), get("eth1/accept_ra")), ("2".into(), "1".into()));
     assert_eq!(get("eth2/accept_ra"), "2", "its router may be about to speak");
+    assert_eq!(get("eth3/accept_ra"), "2", "likewise");
+    assert_eq!(get("bridge3/accept_ra"), "1", "containers are no routers");
+    assert_eq!(get("default/accept_ra"), "1", "nobody knows what comes");
     // It goes on being heard.
     net.ip("-6 route del default");
     until("the host has a router again", || {
@@ -88,4 +98,32 @@ fn an_uplink_keeps_its_router_when_the_first_ipv6_workload_comes() {
     // Writing `all/forwarding` again would turn it on for every link and drop what routers told.
     assert_eq!(get("eth1/forwarding"), "0");
     assert!(default().contains(ROUTER), "{:?}", default());
+}
+
+#[test]
+fn a_router_that_speaks_only_after_the_first_ipv6_workload_came_is_heard() {
+    let Some(net) = enter() else { return };
+    let router = Container::new();
+    // A macvlan stands for a network card: it is no veth. Nothing leads over it.
+    net.ip(&format!("link add wire type veth peer name uplink netns {}", router.pid()));
+    net.ip("link set wire up");
+    net.ip("link add eth0 link wire type macvlan mode bridge");
+    let conf = |key: &str| format!("/proc/sys/net/ipv6/conf/{key}");
+    for (key, value) in [("all/forwarding", "0"), ("eth0/accept_dad", "0"), ("eth0/accept_ra", "1")]
+    {
+        std::fs::write(conf(key), value).expect("written");
+    }
+    net.ip(&format!("addr add {HOST}/64 dev eth0 nodad"));
+    net.ip("link set eth0 up");
+    router.run(&format!("ip addr add {ROUTER}/64 dev uplink nodad"));
+    router.run("ip link set uplink up");
+    let address = "fd00::1".parse().expect("an address");
+    let pod = Container::new();
+    attach(pod.path(), &LinkSpec::new("cali1", "eth0", vec![address])).expect("attached");
+    let default = || net.ip("-6 route show default");
+    assert_eq!(default(), "", "no router has spoken");
+    until("the host has a router", || {
+        router.within(advertise);
+        default().contains(&format!("via {ROUTER} dev eth0 proto ra"))
+    });
 }

@@ -152,3 +152,33 @@ fn uplinks_are_the_links_of_default_routes() {
     assert_eq!(uplinks(routes).into_iter().collect::<Vec<_>>(), ["eth0", "eth1"]);
     assert!(uplinks("eth0\t00000000").is_empty(), "cut off");
 }
+
+#[test]
+fn links_to_who_lives_on_this_host_do_not_hear_routers_because_of_us() {
+    let link = |index, name: &str, kind: &str, master| Kin {
+        index,
+        name: name.to_owned(),
+        kind: kind.to_owned(),
+        master,
+    };
+    let links = [
+        link(1, "lo", "", None),
+        link(2, "eno1", "", None),
+        link(3, "bond0", "bond", None),
+        link(4, "eno1.7", "vlan", None),
+        // Uplink of the host, with a virtual machine beside.
+        link(5, "br0", "bridge", None),
+        link(6, "eno2", "", Some(5)),
+        link(7, "tap0", "tun", Some(5)),
+        // Of another runtime.
+        link(8, "docker0", "bridge", None),
+        link(9, "veth1", "veth", Some(8)),
+        link(10, "virbr0", "bridge", None),
+        link(11, "veth2", "veth", None),
+        // The node is a container itself.
+        link(12, "eth0", "veth", None),
+    ];
+    let hearing = hearing(&links, &BTreeSet::from(["eth0"]));
+    let hearing: Vec<&str> = hearing.into_iter().collect();
+    assert_eq!(hearing, ["bond0", "br0", "eno1", "eno1.7", "eno2", "eth0"]);
+}

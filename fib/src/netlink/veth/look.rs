@@ -4,12 +4,13 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use crate::attach::steps::Kin;
 use crate::attach::{AttachError, ContainerSide, HostLink};
 use crate::netlink::decode::{self, NEWLINK, NEWROUTE};
 use crate::netlink::veth::channel::Channel;
 use crate::netlink::veth::message::{
     IFF_UP, IFLA_ADDRESS, IFLA_IFALIAS, IFLA_IFNAME, IFLA_INFO_KIND, IFLA_LINK, IFLA_LINKINFO,
-    IFLA_MTU, IpFamily, NDA_DST, NDA_LLADDR, NUD_PERMANENT, Question, VETH,
+    IFLA_MASTER, IFLA_MTU, IpFamily, NDA_DST, NDA_LLADDR, NUD_PERMANENT, Question, VETH,
 };
 use crate::plan::fact::{Fact, Presence, Via};
 use margay_netlink::wire::{Message, Reader, number};
@@ -45,6 +46,23 @@ pub fn host_links(channel: &mut Channel, prefix: &str) -> Result<Vec<HostLink>, 
     let mut links = channel.all(&Question::Links, ours)?;
     links.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(links)
+}
+
+/// All links of the host, as far as it says who is at their other ends.
+pub fn kin(channel: &mut Channel) -> Result<Vec<Kin>, AttachError> {
+    channel.all(&Question::Links, |m| {
+        let index = seen(m)?.link.index;
+        let mut kin = Kin { index, ..Kin::default() };
+        for (kind, value) in Reader(m.body.get(IFINFOMSG..)?).attributes() {
+            match kind {
+                IFLA_IFNAME => kin.name = text(value),
+                IFLA_MASTER => kin.master = number(value),
+                IFLA_LINKINFO => kin.kind = info_kind(value).unwrap_or_default(),
+                _ => {}
+            }
+        }
+        Some(kin)
+    })
 }
 
 /// The container end.
@@ -96,14 +114,18 @@ pub fn seen(m: &Message<'_>) -> Option<Seen> {
             IFLA_MTU => link.mtu = number(value)?,
             IFLA_LINK => link.peer_index = number(value)?,
             IFLA_LINKINFO => {
-                let mut kinds = Reader(value).attributes();
-                let kind = kinds.find(|(kind, _)| *kind == IFLA_INFO_KIND);
-                seen.is_veth = kind.is_some_and(|(_, name)| text(name).as_bytes() == VETH);
+                seen.is_veth = info_kind(value).is_some_and(|kind| kind.as_bytes() == VETH);
             }
             _ => {}
         }
     }
     Some(seen)
+}
+
+/// What a link is, in the kernel's words.
+fn info_kind(info: &[u8]) -> Option<String> {
+    let kind = Reader(info).attributes().find(|(kind, _)| *kind == IFLA_INFO_KIND);
+    kind.map(|(_, name)| text(name))
 }
 
 fn route(m: &Message<'_>, index: u32) -> Option<(IpNet, Option<IpAddr>)> {
@@ -144,5 +166,7 @@ fn text(value: &[u8]) -> String {
     String::from_utf8_lossy(value).trim_end_matches('\0').to_owned()
 }
 
+/// Octets of a link's message before its attributes.
+const IFINFOMSG: usize = 16;
 const MAIN: u32 = 254;
 const KERNEL: u8 = 2;

@@ -257,6 +257,8 @@ pub const IFLA_IFNAME: u16 = 3;
 pub const IFLA_MTU: u16 = 4;
 /// Of a veth: its other end.
 pub const IFLA_LINK: u16 = 5;
+/// Of which link it is a port.
+pub const IFLA_MASTER: u16 = 10;
 const IFLA_TXQLEN: u16 = 13;
 /// What kind of link.
 pub const IFLA_LINKINFO: u16 = 18;

@@ -225,7 +225,10 @@ impl Work {
         match step {
             Step::KeepRouters => {
                 self.places.go(Side::Host)?;
-                self.places.keep_routers()?;
+                if self.places.is_to_begin_forwarding() {
+                    let links = look::kin(&mut self.host)?;
+                    self.places.keep_routers(&links)?;
+                }
                 Ok(Side::Host)
             }
             Step::Sysctls(side, settings) => {

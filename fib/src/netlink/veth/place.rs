@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::attach::steps::{Side, advertised, uplinks};
+use crate::attach::steps::{Kin, Side, advertised, hearing, uplinks};
 use crate::attach::{AttachError, Sysctl};
 use crate::sys;
 
@@ -85,37 +85,44 @@ impl Places {
         fs::write(&path, &setting.value)
     }
 
-    /// See [`Step::KeepRouters`](crate::attach::steps::Step::KeepRouters). A host that forwards already
-    /// is as somebody wants it.
-    pub fn keep_routers(&self) -> Result<(), AttachError> {
-        let sysctls = Path::new(SYSCTLS);
-        let is = |key: &str, value: &[u8]| {
-            fs::read(sysctls.join(key)).is_ok_and(|found| found.trim_ascii() == value)
-        };
-        if !is("ipv6/conf/all/forwarding", b"0") {
-            return Ok(());
-        }
+    /// Whether the host does not forward IPv6 yet: one that does is as somebody wants it.
+    pub fn is_to_begin_forwarding(&self) -> bool {
+        is("ipv6/conf/all/forwarding", "0")
+    }
+
+    /// See [`Step::KeepRouters`](crate::attach::steps::Step::KeepRouters). Of all `links`.
+    pub fn keep_routers(&self, links: &[Kin]) -> Result<(), AttachError> {
         let routes = fs::read_to_string(ROUTES_V6).map_err(|err| AttachError::System {
             what: "cannot see which links have routers",
             err,
         })?;
         // Without IPv4 there is no such file.
         let routes_v4 = fs::read_to_string(ROUTES_V4).unwrap_or_default();
-        for link in advertised(&routes).union(&uplinks(&routes_v4)) {
+        let known = advertised(&routes).union(&uplinks(&routes_v4)).copied().collect();
+        for link in hearing(links, &known) {
             let key = format!("ipv6/conf/{link}/accept_ra");
-            if !is(&key, b"1") {
+            // One that forwards hears none now.
+            if !is(&key, "1") || !is(&format!("ipv6/conf/{link}/forwarding"), "0") {
                 continue;
             }
-            match fs::write(sysctls.join(&key), "2") {
+            match fs::write(Path::new(SYSCTLS).join(&key), "2") {
                 Ok(()) => tracing::info!(
                     link,
                     "the host begins to forward IPv6; routers on this link are heard all the same"
                 ),
+                // It is gone.
+                Err(err) if err.kind() == io::ErrorKind::NotFound => {}
                 Err(err) => return Err(AttachError::Sysctl { key, value: "2".to_owned(), err }),
             }
         }
         Ok(())
     }
+}
+
+/// Whether a setting of the namespace the thread is in is so.
+fn is(key: &str, value: &str) -> bool {
+    let found = fs::read(Path::new(SYSCTLS).join(key));
+    found.is_ok_and(|found| found.trim_ascii() == value.as_bytes())
 }
 
 fn identity(file: &File) -> io::Result<(u64, u64)> {
