@@ -84,7 +84,7 @@ pub(crate) struct Counts {
     pub(crate) policies: usize,
     /// Sets of addresses and ports.
     pub(crate) sets: usize,
-    /// Rules that match nothing.
+    /// Rules that do not mean what they say.
     pub(crate) rule_faults: usize,
     /// Objects that cannot be read.
     pub(crate) broken: usize,
@@ -256,16 +256,8 @@ impl Enforcer {
         self.graph.in_sync();
         let deltas = self.graph.flush();
         for (owner, faults) in &deltas.faults {
-            for fault in faults {
-                let way = match fault.direction {
-                    policy_calc::Direction::Ingress => "ingress",
-                    policy_calc::Direction::Egress => "egress",
-                };
-                remarks.push(Remark::Ignored(format!(
-                    "{owner}: {way} rule {}: {}; it matches nothing",
-                    fault.rule, fault.problem
-                )));
-            }
+            let told = faults.iter().map(|fault| Remark::Ignored(format!("{owner}: {fault}")));
+            remarks.extend(told);
         }
         for id in deltas.endpoints.keys() {
             if let EndpointId::Host(name) = id {

@@ -86,7 +86,7 @@ fn exposition(status: &Status, standing: &Standing) -> String {
         ("endpoints_current", "Those in force as they were heard last.", counts.in_force),
         ("policies", "Policies that apply to endpoints of this node.", counts.policies),
         ("sets", "Sets of addresses and ports.", counts.sets),
-        ("rule_faults", "Rules that match nothing because of what they say.", counts.rule_faults),
+        ("rule_faults", "Rules that do not mean what they say.", counts.rule_faults),
         ("objects_broken", "Objects that cannot be read.", counts.broken),
         ("objects_refused", "Objects the kernel refused, closed meanwhile.", counts.refused),
     ];

@@ -146,7 +146,7 @@ impl Graph {
         std::mem::take(&mut self.deltas)
     }
 
-    /// Writes down what of an owner's rules matches nothing.
+    /// Writes down which of an owner's rules do not mean what they say.
     fn report(&mut self, owner: Owner, faults: Vec<RuleFault>, before: &[RuleFault]) {
         if faults != before {
             self.deltas.faults.insert(owner, faults);

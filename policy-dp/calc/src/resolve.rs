@@ -69,7 +69,8 @@ pub(crate) fn resolve(namespace: Option<&str>, written: &Written) -> Resolved {
         source: Side::default(),
         destination: Side::default(),
     };
-    if problem(written).is_none() {
+    let problem = problem(written);
+    if problem.is_none_or(|problem| problem.leaves(written.action)) {
         rule.families = families(written);
         rule.protocol = written.protocol.map(Protocol::number);
         rule.not_protocol = written.not_protocol.map(Protocol::number);
@@ -81,12 +82,17 @@ pub(crate) fn resolve(namespace: Option<&str>, written: &Written) -> Resolved {
     Resolved { rule, sets }
 }
 
-/// What keeps a rule from matching anything.
+/// What keeps a rule from meaning what it says. Services come last: what else is wrong with a rule
+/// that asks for them keeps it from matching anything.
 pub(crate) fn problem(rule: &Written) -> Option<Problem> {
+    let mut sides = rule.source.iter().chain(&rule.destination);
+    let services = sides.any(|side| side.services.is_some());
+    unmatchable(rule).or(services.then_some(Problem::Services))
+}
+
+/// What keeps a rule from matching anything, whatever it does.
+fn unmatchable(rule: &Written) -> Option<Problem> {
     for side in rule.source.iter().chain(&rule.destination) {
-        if side.services.is_some() {
-            return Some(Problem::Services);
-        }
         let named = |port: &Port| matches!(port, Port::Named(_));
         let fits = match rule.protocol {
             Some(protocol) => {

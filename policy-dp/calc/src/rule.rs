@@ -99,21 +99,24 @@ pub struct PortMatch {
     pub sets: Vec<SetId>,
 }
 
-/// What keeps a rule from matching anything.
+/// What keeps a rule from meaning what it says.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RuleFault {
     /// The list it stands in.
     pub direction: Direction,
     /// Its place in the list, from 0.
     pub rule: usize,
+    /// What it does with what it matches.
+    pub action: Action,
     /// What is wrong with it.
     pub problem: Problem,
 }
 
-/// Why a rule matches nothing.
+/// Why a rule does not mean what it says: it matches nothing, but for [`Problem::leaves`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Problem {
-    /// It asks for endpoints of a service, and no services are known.
+    /// It asks for endpoints of a service, and no services are known: one that denies then matches
+    /// whatever its service is, and any other nothing.
     Services,
     /// Numbers of ports stand beside a protocol without ports, or beside none; or names beside a
     /// protocol without ports.
@@ -124,6 +127,33 @@ pub enum Problem {
     IcmpCodeWithoutType,
     /// There is no family in which every one of its lists of ranges leaves an address.
     NoFamily,
+}
+
+impl Problem {
+    /// Whether the rest of a rule that does this counts all the same: so it is where leaving out
+    /// what is not known can only close.
+    pub fn leaves(self, action: Action) -> bool {
+        self == Self::Services && action == Action::Deny
+    }
+}
+
+impl RuleFault {
+    /// Whether the rule matches by the rest of what it says; if not, it matches nothing.
+    pub fn is_partial(&self) -> bool {
+        self.problem.leaves(self.action)
+    }
+}
+
+impl std::fmt::Display for RuleFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let way = match self.direction {
+            Direction::Ingress => "ingress",
+            Direction::Egress => "egress",
+        };
+        let what =
+            if self.is_partial() { "it denies whatever the service is" } else { "it matches nothing" };
+        write!(f, "{way} rule {}: {}; {what}", self.rule, self.problem)
+    }
 }
 
 impl std::fmt::Display for Problem {

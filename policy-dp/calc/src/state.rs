@@ -21,7 +21,7 @@ pub struct State {
     pub profiles: BTreeMap<String, Arc<Profile>>,
     /// The local endpoints.
     pub endpoints: BTreeMap<EndpointId, Arc<Endpoint>>,
-    /// Rules that match nothing, of all policies and profiles there are; no entry is empty.
+    /// Rules that do not mean what they say, of all policies and profiles there are; no entry is empty.
     pub faults: BTreeMap<Owner, Vec<RuleFault>>,
 }
 
@@ -47,7 +47,7 @@ pub struct Deltas {
     pub policies_removed: BTreeSet<PolicyId>,
     /// Sets that go.
     pub sets_removed: BTreeSet<SetId>,
-    /// Rules that match nothing, of owners where that changed; empty if there are none any more.
+    /// Rules that do not mean what they say, of owners where that changed; empty if there are none any more.
     pub faults: BTreeMap<Owner, Vec<RuleFault>>,
 }
 

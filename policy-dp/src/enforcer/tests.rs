@@ -165,16 +165,20 @@ fn an_object_that_cannot_be_read_is_named_and_stops_no_other() {
 }
 
 #[test]
-fn a_rule_that_matches_nothing_is_said_with_its_place() {
+fn a_rule_that_does_not_mean_what_it_says_is_said_with_its_place() {
     let mut enforcer = Enforcer::new("a");
     let text = r#"{"apiVersion":"projectcalico.org/v3","kind":"GlobalNetworkPolicy","metadata":
         {"name":"odd"},"spec":{"selector":"all()","types":["Egress"],"egress":[{"action":"Allow",
-        "destination":{"services":{"name":"db","namespace":"shop"}}}]}}"#;
+        "destination":{"services":{"name":"db","namespace":"shop"}}},{"action":"Deny","protocol":
+        "TCP","destination":{"services":{"name":"db","namespace":"shop"}}}]}}"#;
     let remarks = enforcer.hear(vec![object(2, text), pod(3, "web", "a", "10.0.0.1"), in_sync(3)]);
-    let said = "GlobalNetworkPolicy odd: egress rule 0: services are not known here; it matches \
-                nothing";
-    assert_eq!(remarks, [Remark::Ignored(said.to_owned())]);
-    assert_eq!(enforcer.counts().rule_faults, 1);
+    let said = [
+        "GlobalNetworkPolicy odd: egress rule 0: services are not known here; it matches nothing",
+        "GlobalNetworkPolicy odd: egress rule 1: services are not known here; it denies whatever the \
+         service is",
+    ];
+    assert_eq!(remarks, said.map(|text| Remark::Ignored(text.to_owned())));
+    assert_eq!(enforcer.counts().rule_faults, 2);
 }
 
 #[test]

@@ -452,7 +452,8 @@ fn faults(ingress: &[Written], egress: &[Written]) -> Vec<RuleFault> {
     let lists = [(Direction::Ingress, ingress), (Direction::Egress, egress)];
     let all = lists.into_iter().flat_map(|(direction, rules)| {
         rules.iter().enumerate().filter_map(move |(rule, written)| {
-            Some(RuleFault { direction, rule, problem: problem(written)? })
+            let (action, problem) = (written.action, problem(written)?);
+            Some(RuleFault { direction, rule, action, problem })
         })
     });
     all.collect()

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use margay_model::{
     Cidr, Port, Protocol,
-    kinds::{EntityRule, IcmpFields, Rule},
+    kinds::{Action, EntityRule, IcmpFields, Rule},
     selector::scope,
 };
 
@@ -74,8 +74,9 @@ fn is_broken(rule: &Rule) -> bool {
             None => numbers,
             Some(protocol) => !protocol.has_ports() && ports().next().is_some(),
         };
-        // Services have no kind here, so nobody knows their endpoints.
-        broken_ports || side.services.is_some()
+        // Services have no kind here, so nobody knows their endpoints: all may be among them, for a
+        // rule that denies, and none for any other.
+        broken_ports || side.services.is_some() && rule.action != Action::Deny
     })
 }
 

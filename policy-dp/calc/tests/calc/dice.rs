@@ -140,7 +140,7 @@ impl Dice {
                 selector: dice.maybe(50, |_| "trust == 'high'".parse().unwrap()),
             }),
             services: self
-                .maybe(1, |_| ServiceMatch { name: Some("s".into()), namespace: Some("a".into()) }),
+                .maybe(4, |_| ServiceMatch { name: Some("s".into()), namespace: Some("a".into()) }),
             ports: if self.chance(25) { self.some(3, Self::port) } else { vec![] },
             not_ports: if self.chance(10) { self.some(2, Self::port) } else { vec![] },
         }

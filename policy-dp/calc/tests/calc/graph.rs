@@ -164,6 +164,7 @@ fn a_fault_is_reported_with_its_rule_and_the_others_stay_enforced() {
     assert_eq!(faults.len(), 1);
     assert_eq!((faults[0].direction, faults[0].rule), (Direction::Ingress, 0));
     assert_eq!(faults[0].problem, Problem::Services);
+    assert!(!faults[0].is_partial());
 }
 
 #[test]

@@ -223,6 +223,37 @@ fn a_rule_about_services_matches_nothing_while_no_services_are_known() {
 }
 
 #[test]
+fn a_rule_that_denies_by_services_that_are_not_known_denies_whatever_they_are() {
+    let rules = "ingress: [{ action: Deny, protocol: TCP, source: { services: { name: s } }, \
+                 destination: { ports: [80] } }, { action: Allow }]";
+    let world = World::new(&policy("p", rules));
+    assert!(!world.lets_in("10.0.0.1", 80), "it may be an endpoint of the service");
+    assert!(world.lets_in("10.0.0.1", 81), "the rest of the rule counts");
+    assert!(world.packet_in(transport(17, "10.0.0.1", "10.0.0.2", 1, 80)));
+    let rules = "egress: [{ action: Deny, destination: { services: { name: s } } }, { action: Allow }]";
+    let world = World::new(&policy("p", &format!("types: [Egress], {rules}")));
+    assert!(!world.lets_out("10.0.0.1", 80));
+}
+
+#[test]
+fn what_else_is_wrong_with_a_rule_about_services_keeps_it_from_matching() {
+    let mut world = World::new("");
+    let mut rule = Rule::new(Action::Deny);
+    let services = Some(ServiceMatch { name: Some("s".into()), namespace: None });
+    let ports = vec![Port::Number(80)];
+    rule.source = Some(EntityRule { services, ports, ..EntityRule::default() });
+    let spec = NetworkPolicySpec {
+        ingress: vec![rule, Rule::new(Action::Allow)],
+        types: vec![PolicyType::Ingress],
+        ..NetworkPolicySpec::default()
+    };
+    let mut policy = NetworkPolicy::new("p", spec);
+    policy.metadata.namespace = Some("a".into());
+    world.put(policy);
+    assert!(world.lets_in("10.0.0.1", 80));
+}
+
+#[test]
 fn http_is_left_to_a_proxy() {
     assert!(allows("http: { methods: [GET] }", "10.0.0.1", 80));
 }
