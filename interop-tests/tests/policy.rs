@@ -7,7 +7,7 @@ use std::{
     net::{IpAddr, SocketAddr, TcpListener, TcpStream},
     process::Command,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -49,12 +49,21 @@ impl Dataplane {
         Ok(command)
     }
 
-    /// Starts it (again); returns when it enforces.
-    fn start(&mut self) -> Result<()> {
+    /// Starts it (again); returns when its thread for the kernel has done its first work.
+    fn spawn(&mut self) -> Result<()> {
         let log = self.host.dir().join("policy-dp.log");
         let mut command = self.command()?;
         command.args(["--log-level", "debug"]);
         self.daemon = Some(Daemon::spawn(&self.host, &mut command, &log)?);
+        until("it answers", SOON, || {
+            self.daemon()?.check_running()?;
+            Ok(self.ask("/livez").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")))
+        })
+    }
+
+    /// Starts it (again); returns when it enforces.
+    fn start(&mut self) -> Result<()> {
+        self.spawn()?;
         until("policy is enforced", SOON, || {
             self.daemon()?.check_running()?;
             Ok(self.ask("/readyz").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")))
@@ -176,15 +185,38 @@ fn reaches(pod: &Host, to: IpAddr) -> Result<TcpStream> {
     until_some(&what, SOON, || Ok(connect(pod, to, VAIN).ok()))
 }
 
+/// Two who may talk to each other, so that a machine that is slow does not look like policy.
+type Control<'a> = (&'a Host, IpAddr);
+
+/// Whether a connection comes to be, though one that is tried after it and may come to be does not
+/// before its end; `None` if nothing was told, as that one did not come in time either.
+fn tried(pod: &Host, to: IpAddr, control: Control<'_>) -> Result<Option<bool>> {
+    thread::scope(|scope| {
+        let vain = scope.spawn(|| connect(pod, to, VAIN).is_ok());
+        // Its first packet is sent within a moment.
+        thread::sleep(VAIN / 10);
+        let begun = Instant::now();
+        let came = connect(control.0, control.1, VAIN).and_then(|mut stream| echoes(&mut stream));
+        let told = came.is_ok() && begun.elapsed() < VAIN / 2;
+        match vain.join() {
+            Ok(true) => Ok(Some(true)),
+            Ok(false) => Ok(told.then_some(false)),
+            Err(_) => anyhow::bail!("a try panicked"),
+        }
+    })
+}
+
 /// Waits until no connection can be made any more.
-fn is_denied(pod: &Host, to: IpAddr) -> Result<()> {
+fn is_denied(pod: &Host, to: IpAddr, control: Control<'_>) -> Result<()> {
     let what = format!("{} does not reach {to}", pod.name());
-    until(&what, SOON, || Ok(connect(pod, to, VAIN).is_err()))
+    until(&what, SOON, || Ok(tried(pod, to, control)? == Some(false)))
 }
 
 /// Fails if a connection can be made now.
-fn stays_denied(pod: &Host, to: IpAddr) -> Result<()> {
-    ensure!(connect(pod, to, VAIN).is_err(), "{} reaches {to}", pod.name());
+fn stays_denied(pod: &Host, to: IpAddr, control: Control<'_>) -> Result<()> {
+    let what = format!("a try of {} that tells whether it reaches {to}", pod.name());
+    let reached = until_some(&what, SOON, || tried(pod, to, control))?;
+    ensure!(!reached, "{} reaches {to}", pod.name());
     Ok(())
 }
 
@@ -226,12 +258,15 @@ fn enforce(rig: &mut Rig) -> Result<()> {
     let to_web = add(runtime, &server, &labelled("app", "web"))?;
     serve(web)?;
     let from_friend = Container::new("friend", friend);
-    add(runtime, &from_friend, &labelled("role", "friend"))?;
-    // What ADD answered for is in force: there is no moment in which it is open.
-    stays_denied(friend, to_web)?;
+    let to_friend = add(runtime, &from_friend, &labelled("role", "friend"))?;
+    serve(friend)?;
+    // What ADD answered for is in force: there is no moment in which it is open. What it sends is
+    // its own affair.
+    let outwards = (web, to_friend);
+    stays_denied(friend, to_web, outwards)?;
     let to_stranger = add(runtime, &Container::new("stranger", stranger), &Value::Null)?;
     serve(stranger)?;
-    stays_denied(stranger, to_web)?;
+    stays_denied(stranger, to_web, outwards)?;
     // Where no policy applies the profile of the namespace does.
     reaches(friend, to_stranger)?;
 
@@ -239,9 +274,9 @@ fn enforce(rig: &mut Rig) -> Result<()> {
     margay.apply(&allow("role == 'friend'"))?;
     let mut open = reaches(friend, to_web)?;
     echoes(&mut open)?;
-    stays_denied(stranger, to_web)?;
+    stays_denied(stranger, to_web, outwards)?;
     margay.apply(&allow("role == 'enemy'"))?;
-    is_denied(friend, to_web)?;
+    is_denied(friend, to_web, outwards)?;
     // A known connection goes on.
     echoes(&mut open)?;
     margay.apply(&allow("role == 'friend'"))?;
@@ -263,7 +298,7 @@ fn enforce(rig: &mut Rig) -> Result<()> {
     dataplane.daemon()?.kill()?;
     echoes(&mut open)?;
     reaches(friend, to_web)?;
-    stays_denied(stranger, to_web)?;
+    stays_denied(stranger, to_web, outwards)?;
     let unknown = lab.host("unknown")?;
     lab.link((margay.host(), "plain0", &["10.77.0.1/24"]), (&unknown, "eth0", &["10.77.0.2/24"]))?;
     unknown.ip(&["route", "add", "default", "via", "10.77.0.1"])?;
@@ -275,7 +310,7 @@ fn enforce(rig: &mut Rig) -> Result<()> {
     until("the link is up again", SOON, || {
         Ok(host.ip(&["-4", "addr", "show", "dev", "cali0badcafe0"])?.contains("10.77.0.1"))
     })?;
-    stays_denied(&unknown, to_late)?;
+    stays_denied(&unknown, to_late, (friend, to_late))?;
     let waits = json!({"policy_wait_seconds": 1});
     runtime.delete(&fourth)?;
     let refused = runtime.call("ADD", &fourth, &waits)?;
@@ -287,11 +322,11 @@ fn enforce(rig: &mut Rig) -> Result<()> {
     // The pod that went while nobody listened takes its chains and elements with it.
     ensure!(steps < 20, "{steps} steps to adopt");
     echoes(&mut open)?;
-    stays_denied(stranger, to_web)?;
-    stays_denied(&unknown, to_stranger)?;
+    stays_denied(stranger, to_web, outwards)?;
+    stays_denied(&unknown, to_stranger, outwards)?;
     ensure!(dataplane.daemon()?.terminate()?.success(), "an orderly end");
     echoes(&mut open)?;
-    stays_denied(stranger, to_web)?;
+    stays_denied(stranger, to_web, outwards)?;
     reaches(friend, to_web)?;
     dataplane.start()?;
     let steps = dataplane.metric("margay_policy_steps_applied_total")?;
@@ -300,7 +335,13 @@ fn enforce(rig: &mut Rig) -> Result<()> {
     // With bgpd away nothing changes; back again, changes come through.
     margay.kill()?;
     echoes(&mut open)?;
-    stays_denied(stranger, to_web)?;
+    stays_denied(stranger, to_web, outwards)?;
+    reaches(friend, to_web)?;
+    // Nor does a dataplane that begins then: it has nothing to say yet, and leaves what it finds.
+    dataplane.daemon()?.kill()?;
+    dataplane.spawn()?;
+    echoes(&mut open)?;
+    stays_denied(stranger, to_web, outwards)?;
     reaches(friend, to_web)?;
     margay.start()?;
     margay.apply(&allow("all()"))?;
@@ -308,4 +349,51 @@ fn enforce(rig: &mut Rig) -> Result<()> {
     echoes(&mut open)?;
     let fifth = add(runtime, &fourth, &Value::Null)?;
     reaches(stranger, fifth).map(drop)
+}
+
+#[test]
+fn after_a_boot_links_of_pods_are_closed_before_anything_is_known() -> Result<()> {
+    let name = "after_a_boot_links_of_pods_are_closed_before_anything_is_known";
+    if !have_root(name) {
+        return Ok(());
+    }
+    let mut lab = Lab::new("policyboot")?;
+    let host = lab.host("a")?;
+    // It is not started: nobody tells anything.
+    let margay = Margay::new(&host, "[datastore]\ntype = \"embedded\"\n");
+    let mut dataplane = Dataplane::new(&margay)?;
+    let result = boot(&mut lab, &host, &mut dataplane);
+    lab.told(result, || vec![dataplane.log()])
+}
+
+fn boot(lab: &mut Lab, host: &Host, dataplane: &mut Dataplane) -> Result<()> {
+    let mut linked = |name: &str, link: &str, third: u8| -> Result<(Host, IpAddr)> {
+        let (pod, here) = (lab.host(name)?, format!("10.77.{third}.1"));
+        let there = format!("10.77.{third}.2");
+        lab.link(
+            (host, link, &[&format!("{here}/24")]),
+            (&pod, "eth0", &[&format!("{there}/24")]),
+        )?;
+        pod.ip(&["route", "add", "default", "via", &here])?;
+        serve(&pod)?;
+        Ok((pod, there.parse()?))
+    };
+    let (left, to_left) = linked("left", "plain0", 1)?;
+    let (right, to_right) = linked("right", "plain1", 2)?;
+    let (pod, to_pod) = linked("pod", "cali0badcafe0", 3)?;
+    host.run("sysctl", &["-qw", "net.ipv4.ip_forward=1"])?;
+    drop((reaches(&pod, to_left)?, reaches(&right, to_pod)?));
+    dataplane.spawn()?;
+    let others = (&left, to_right);
+    is_denied(&pod, to_left, others)?;
+    is_denied(&right, to_pod, others)?;
+    // What the host itself says is the host's affair.
+    reaches(host, to_left)?;
+    // It is told that it is not ready, and does not go away with its maker.
+    ensure!(dataplane.ask("/readyz")?.starts_with("HTTP/1.1 503"));
+    dataplane.daemon()?.kill()?;
+    stays_denied(&pod, to_left, others)?;
+    dataplane.spawn()?;
+    stays_denied(&right, to_pod, others)?;
+    reaches(&right, to_left).map(drop)
 }

@@ -9,17 +9,23 @@
 //! try again.
 
 mod isolated;
+mod links;
 mod object;
 mod settings;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use margay_model::{Key, ResourceKey};
 use margay_proto::v1::{SyncEvent, sync_event::Event};
 use policy_calc::{EndpointId, Graph, State};
-use policy_nft::{layout, netlink::Refused, table::Table};
+use policy_nft::{
+    layout::{self, Settings},
+    netlink::Refused,
+    table::Table,
+};
 
 use isolated::Isolated;
+use links::Links;
 use object::Told;
 use settings::Inputs;
 
@@ -32,7 +38,11 @@ pub(crate) struct Enforcer {
     graph: Graph,
     /// As of the last moment that was whole.
     state: State,
+    /// Likewise.
+    links: Links,
     inputs: Inputs,
+    /// What they came to at that moment.
+    settings: Settings,
     /// Objects that cannot be read, and why.
     broken: BTreeMap<ResourceKey, String>,
     /// Revisions of endpoints, as of the last moment that was whole; those of others too.
@@ -80,6 +90,8 @@ pub(crate) struct Counts {
     pub(crate) endpoints: usize,
     /// Of them in force as they were heard last.
     pub(crate) in_force: usize,
+    /// Of them without a link of their own here: carried by none, and never in force.
+    pub(crate) linkless: usize,
     /// Policies that apply to them.
     pub(crate) policies: usize,
     /// Sets of addresses and ports.
@@ -99,7 +111,9 @@ impl Enforcer {
             node: node.to_owned(),
             graph: Graph::new(node),
             state: State::default(),
+            links: Links::default(),
             inputs: Inputs::default(),
+            settings: Settings::default(),
             broken: BTreeMap::new(),
             generations: BTreeMap::new(),
             newer: BTreeMap::new(),
@@ -161,14 +175,15 @@ impl Enforcer {
             return None;
         }
         if std::mem::take(&mut self.changed) || self.wanted.is_none() {
-            let (settings, _) = self.inputs.settings(&self.node);
-            let mut table = layout::table(&self.state, &settings);
-            let cut = self.isolated.apply(&mut table);
-            let ready = layout::links(&self.state)
-                .into_iter()
-                .filter(|(link, _)| !cut.reaches(link))
-                .filter_map(|(_, (id, _))| Some((id.key(), *self.generations.get(id)?)))
+            let owners = self.links.owners();
+            let links = owners
+                .filter_map(|(link, id)| Some((link, &**self.state.endpoints.get(id)?)))
                 .collect();
+            let mut table = layout::table_of(&links, &self.state, &self.settings);
+            let cut = self.isolated.apply(&mut table);
+            let owners = self.links.owners().filter(|(link, _)| !cut.reaches(link));
+            let ready =
+                owners.filter_map(|(_, id)| Some((id.key(), *self.generations.get(id)?))).collect();
             self.wanted = Some(Wanted { table, ready });
         }
         self.wanted.as_ref().map(|wanted| &wanted.table)
@@ -225,6 +240,7 @@ impl Enforcer {
         Counts {
             endpoints: self.state.endpoints.keys().filter(workload).count(),
             in_force: self.in_force.iter().filter(current).count(),
+            linkless: self.links.without(),
             policies: self.state.policies.len(),
             sets: self.state.sets.len(),
             rule_faults: self.state.faults.values().map(Vec::len).sum(),
@@ -267,20 +283,53 @@ impl Enforcer {
             }
         }
         if self.inputs.in_sync() {
-            let (_, ignored) = self.inputs.settings(&self.node);
+            let (settings, ignored) = self.inputs.settings(&self.node);
+            self.settings = settings;
             remarks.extend(ignored.into_iter().map(Remark::Ignored));
             self.changed = true;
         }
+        self.changed |= !deltas.is_empty() || !self.in_sync;
+        self.state.apply(&deltas);
+        let mut renewed: BTreeSet<EndpointId> =
+            deltas.endpoints.into_keys().chain(deltas.endpoints_removed).collect();
         for (id, revision) in std::mem::take(&mut self.newer) {
             let before = match revision {
-                Some(revision) => self.generations.insert(id, revision),
+                Some(revision) => self.generations.insert(id.clone(), revision),
                 None => self.generations.remove(&id),
             };
             self.changed |= before != revision;
+            renewed.insert(id);
         }
-        self.changed |= !deltas.is_empty() || !self.in_sync;
-        self.state.apply(&deltas);
+        self.claim(renewed, remarks);
         self.in_sync = true;
+    }
+
+    /// Brings up to date who has which link.
+    fn claim(&mut self, renewed: BTreeSet<EndpointId>, remarks: &mut Vec<Remark>) {
+        let mut touched = BTreeSet::new();
+        for id in renewed.iter().filter(|id| matches!(id, EndpointId::Workload { .. })) {
+            touched.extend(match self.state.endpoints.get(id) {
+                None => self.links.release(id),
+                Some(endpoint) => {
+                    let link = layout::link_of(id, endpoint);
+                    if link.is_none() {
+                        let name = object::display(&id.key());
+                        let text = format!("{name}: it names no link, so none is opened for it");
+                        remarks.push(Remark::Ignored(text));
+                    }
+                    let age = self.generations.get(id).copied().unwrap_or_default();
+                    self.links.claim(id, link, age)
+                }
+            });
+        }
+        for link in &touched {
+            let Some(owner) = self.links.owner(link) else { continue };
+            let owner = object::display(&owner.key());
+            remarks.extend(self.links.losers(link).map(|loser| {
+                let loser = object::display(&loser.key());
+                Remark::Ignored(format!("{loser}: its link {link} is that of {owner}, told later"))
+            }));
+        }
     }
 }
 

@@ -84,6 +84,11 @@ fn exposition(status: &Status, standing: &Standing) -> String {
         ),
         ("endpoints", "Workload endpoints of this node.", counts.endpoints),
         ("endpoints_current", "Those in force as they were heard last.", counts.in_force),
+        (
+            "endpoints_linkless",
+            "Those without a link of their own here, so that none is open for them.",
+            counts.linkless,
+        ),
         ("policies", "Policies that apply to endpoints of this node.", counts.policies),
         ("sets", "Sets of addresses and ports.", counts.sets),
         ("rule_faults", "Rules that do not mean what they say.", counts.rule_faults),

@@ -1,5 +1,6 @@
 //! The thread that keeps the kernel's table: what was heard goes into the [`Enforcer`], what that
-//! wants into the kernel, and what others do to the table is undone.
+//! wants into the kernel, and what others do to the table is undone. Where there is no table when it
+//! starts, as after a boot, there is one at once in which workloads' links carry nothing.
 
 use std::{
     collections::BTreeMap,
@@ -13,9 +14,12 @@ use std::{
 use anyhow::{Context, Result};
 use margay_model::ResourceKey;
 use margay_proto::v1::SyncEvent;
+use policy_calc::State;
 use policy_nft::{
     Keeper,
+    layout::{self, Settings},
     netlink::{ApplyError, Heard},
+    plan::Presence,
 };
 use tokio::{
     io::unix::AsyncFd,
@@ -116,6 +120,7 @@ fn ear(keeper: &Keeper) -> io::Result<AsyncFd<OwnedFd>> {
 impl Kernel {
     async fn run(mut self, mut told: mpsc::Receiver<Told>) -> Result<()> {
         let mut messages = Vec::new();
+        self.close();
         loop {
             let again = self.again.at();
             tokio::select! {
@@ -215,9 +220,36 @@ impl Kernel {
         self.apply();
     }
 
+    /// While nothing is wanted yet: a table that is there stays as it is, as what a former process
+    /// left goes on; where there is none, one is made that lets nothing pass workloads' links.
+    fn close(&mut self) {
+        let closed = match self.keeper.presence() {
+            Ok(Presence::Absent) => {
+                let table = layout::table(&State::default(), &Settings::default());
+                self.keeper.sync(&table).map(Some).map_err(|err| err.to_string())
+            }
+            Ok(_) => Ok(None),
+            Err(err) => Err(err.to_string()),
+        };
+        match closed {
+            Ok(None) => {}
+            Ok(Some(_)) => {
+                info!("there was no table: workloads' links are closed until policy is known");
+            }
+            Err(err) => {
+                error!(err, "workloads' links cannot be closed");
+                return self.put_off(err);
+            }
+        }
+        self.outlets.status.send_modify(|status| status.trouble = None);
+        self.again.settled();
+    }
+
     /// Makes the kernel's table what it should be, as far as the kernel takes it.
     fn apply(&mut self) {
-        let Some(enforcer) = &mut self.enforcer else { return };
+        let Some(enforcer) = self.enforcer.as_mut().filter(|enforcer| enforcer.in_sync()) else {
+            return self.close();
+        };
         let begun = Instant::now();
         let failure = loop {
             let Some(table) = enforcer.wanted() else { return };

@@ -13,7 +13,7 @@ use crate::{
 /// The configuration of `margay-policy-dp`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dataplane {
-    /// The node's name, as its resources have it; the host's name if `None`.
+    /// The node's name, as its resources have it; what `margay-bgpd` says if `None`.
     pub name: Option<String>,
     /// How much is logged, unless the command line says so.
     pub log_level: Option<LogLevel>,

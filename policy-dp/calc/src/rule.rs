@@ -150,8 +150,11 @@ impl std::fmt::Display for RuleFault {
             Direction::Ingress => "ingress",
             Direction::Egress => "egress",
         };
-        let what =
-            if self.is_partial() { "it denies whatever the service is" } else { "it matches nothing" };
+        let what = if self.is_partial() {
+            "it denies whatever the service is"
+        } else {
+            "it matches nothing"
+        };
         write!(f, "{way} rule {}: {}; {what}", self.rule, self.problem)
     }
 }

@@ -72,28 +72,41 @@ pub struct Pool {
     pub masquerade: bool,
 }
 
-/// The table that enforces this.
+/// The endpoint of each link that has one.
+pub type Links<'a> = BTreeMap<&'a str, &'a Endpoint>;
+
+/// The table that enforces this; of several endpoints that name one link the first has it.
 pub fn table(state: &State, settings: &Settings) -> Table {
+    let mut links = Links::new();
+    for (id, endpoint) in &state.endpoints {
+        if let Some(link) = link_of(id, endpoint) {
+            links.entry(link).or_insert(endpoint);
+        }
+    }
+    table_of(&links, state, settings)
+}
+
+/// The table that enforces this on these links.
+pub fn table_of(links: &Links<'_>, state: &State, settings: &Settings) -> Table {
     let mut layout = Layout { state, settings, table: Table::default() };
     layout.base();
     layout.sources();
     layout.host_side();
     layout.masquerade();
-    layout.workloads();
+    for (name, endpoint) in links {
+        layout.workload(name, endpoint);
+    }
     layout.table
 }
 
-/// Each workload by its link; of several that name one link the first counts.
-pub fn links(state: &State) -> BTreeMap<&str, (&EndpointId, &Endpoint)> {
-    let mut links = BTreeMap::new();
-    for (id, endpoint) in &state.endpoints {
-        if let (EndpointId::Workload { .. }, Interface::Named(name)) = (id, &endpoint.interface)
-            && name.len() < LINK_ROOM
-        {
-            links.entry(name.as_str()).or_insert((id, &**endpoint));
+/// The link that a workload names; none if no link can be called so.
+pub fn link_of<'a>(id: &EndpointId, endpoint: &'a Endpoint) -> Option<&'a str> {
+    match (id, &endpoint.interface) {
+        (EndpointId::Workload { .. }, Interface::Named(name)) => {
+            (1..LINK_ROOM).contains(&name.len()).then_some(name)
         }
+        _ => None,
     }
-    links
 }
 
 /// The chains that a link's packets pass first, from it and to it.
@@ -261,12 +274,6 @@ impl Layout<'_> {
             rules.push(Rule::new(steps, Some("natOutgoing")));
         }
         self.table.chains.insert("nat-postrouting".into(), Chain { hook, rules });
-    }
-
-    fn workloads(&mut self) {
-        for (name, (_, endpoint)) in links(self.state) {
-            self.workload(name, endpoint);
-        }
     }
 
     fn workload(&mut self, name: &str, endpoint: &Endpoint) {

@@ -314,3 +314,51 @@ fn what_all_need_is_not_set_aside() {
     }
     assert!(!enforcer.is_isolating());
 }
+
+#[test]
+fn settings_are_those_of_the_last_whole_moment() {
+    let mut enforcer = enforcing();
+    tell(&mut enforcer, vec![pod(6, "db", "a", "10.0.0.5"), in_sync(6)]);
+    let whole = table(&mut enforcer);
+    let pool = r#"{"apiVersion":"projectcalico.org/v3","kind":"IPPool","metadata":{"name":"p"},
+        "spec":{"cidr":"10.0.0.0/16","natOutgoing":true}}"#;
+    tell(&mut enforcer, vec![object(7, pool)]);
+    let chain = tier_chain(&whole);
+    let refused = Object::Rule { chain, index: 0 };
+    assert_eq!(enforcer.refused(&refusal(refused)), Refusal::Isolated);
+    enforcer.forgive();
+    assert_eq!(table(&mut enforcer), whole);
+    tell(&mut enforcer, vec![in_sync(7)]);
+    assert_ne!(table(&mut enforcer), whole);
+}
+
+#[test]
+fn of_two_endpoints_on_one_link_the_one_told_last_has_it_and_the_other_is_named() {
+    let mut enforcer = enforcing();
+    let double = |revision: u64, name: &str| {
+        let SyncEvent { event, .. } = pod(revision, name, "a", "10.0.0.7");
+        let Some(Event::Object(text)) = event else { panic!("an object") };
+        object(revision, &text.replace(&format!("cali{name}"), "caliweb"))
+    };
+    let said = |loser: &str, owner: &str| {
+        let name = |pod: &str| format!("WorkloadEndpoint shop/a-k8s-{pod}-eth0");
+        let (loser, owner) = (name(loser), name(owner));
+        vec![Remark::Ignored(format!("{loser}: its link caliweb is that of {owner}, told later"))]
+    };
+    assert_eq!(enforcer.hear(vec![double(6, "new"), in_sync(6)]), said("web", "new"));
+    table(&mut enforcer);
+    enforcer.done();
+    assert_eq!(in_force(&enforcer), [("a-k8s-new-eth0", 6)]);
+    assert_eq!(enforcer.counts().linkless, 1);
+    // Who is told anew is in force as it was told: nobody waits for it in vain.
+    let again = pod(7, "web", "a", "10.0.0.1");
+    assert_eq!(enforcer.hear(vec![again, in_sync(7)]), said("new", "web"));
+    table(&mut enforcer);
+    enforcer.done();
+    assert_eq!(in_force(&enforcer), [("a-k8s-web-eth0", 7)]);
+    tell(&mut enforcer, vec![deleted("WorkloadEndpoint", "shop", "a-k8s-web-eth0"), in_sync(8)]);
+    table(&mut enforcer);
+    enforcer.done();
+    assert_eq!(in_force(&enforcer), [("a-k8s-new-eth0", 6)]);
+    assert_eq!(enforcer.counts().linkless, 0);
+}

@@ -142,7 +142,10 @@ impl Part {
                     found == name && wanted.is_none_or(|wanted| wanted == *protocol)
                 })
                 .flat_map(|(_, protocol, port)| {
-                    self.nets.iter().map(|net| {
+                    // Validation lets endpoints have single addresses only; no other has ports.
+                    let hosts =
+                        self.nets.iter().filter(|net| net.prefix_len() == net.max_prefix_len());
+                    hosts.map(|net| {
                         let (address, protocol, port) = (net.addr(), *protocol, *port);
                         Member::Port(PortMember { address, protocol, port })
                     })

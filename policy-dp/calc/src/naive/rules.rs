@@ -143,7 +143,9 @@ impl Question<'_> {
             Port::Range(first, last) => (*first..=*last).contains(&number),
             Port::Named(name) => {
                 let scope = scope::entity(self.namespace, self.side);
-                self.owners()
+                self.everybody
+                    .iter()
+                    .filter(|owner| owner.is_at(self.address))
                     .filter(|owner| scope.as_ref().is_none_or(|scope| scope.matches(&owner.labels)))
                     .flat_map(|owner| &owner.ports)
                     .any(|(found, protocol, at)| {

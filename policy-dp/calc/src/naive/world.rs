@@ -187,6 +187,11 @@ impl Labelled {
     pub(super) fn has(&self, address: IpAddr) -> bool {
         self.nets.iter().any(|net| net.contains(&address))
     }
+
+    /// Whether this is an address of its own, and not one of a range: only there it has ports.
+    pub(super) fn is_at(&self, address: IpAddr) -> bool {
+        self.nets.contains(&IpNet::from(address))
+    }
 }
 
 fn id(resource: &Resource) -> Option<PolicyId> {

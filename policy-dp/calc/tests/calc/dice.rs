@@ -297,7 +297,11 @@ impl Dice {
             orchestrator: Some("k8s".into()),
             service_account_name: self.maybe(50, |_| "x".to_owned()),
             interface_name: Some("cali1".into()),
-            ip_networks: self.some(2, |dice| IpNet::from(dice.address()).into()),
+            // Validation refuses ranges; the answers are one all the same.
+            ip_networks: self.some(2, |dice| match dice.chance(10) {
+                true => dice.net().into(),
+                false => IpNet::from(dice.address()).into(),
+            }),
             profiles,
             ports: self.some(3, |dice| WorkloadEndpointPort {
                 name: dice.maybe(90, |dice| dice.one(&PORT_NAMES).to_owned()),

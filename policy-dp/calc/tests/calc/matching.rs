@@ -230,7 +230,8 @@ fn a_rule_that_denies_by_services_that_are_not_known_denies_whatever_they_are() 
     assert!(!world.lets_in("10.0.0.1", 80), "it may be an endpoint of the service");
     assert!(world.lets_in("10.0.0.1", 81), "the rest of the rule counts");
     assert!(world.packet_in(transport(17, "10.0.0.1", "10.0.0.2", 1, 80)));
-    let rules = "egress: [{ action: Deny, destination: { services: { name: s } } }, { action: Allow }]";
+    let rules =
+        "egress: [{ action: Deny, destination: { services: { name: s } } }, { action: Allow }]";
     let world = World::new(&policy("p", &format!("types: [Egress], {rules}")));
     assert!(!world.lets_out("10.0.0.1", 80));
 }

@@ -111,7 +111,7 @@ fn the_graph_decides_as_the_oracle_does() {
 #[test]
 fn random_clusters_see_every_kind_of_step_and_decision() {
     let mut seen = BTreeMap::new();
-    for seed in 1..300 {
+    for seed in 1..600 {
         let mut dice = Dice(seed);
         let resources = cluster(&mut dice);
         let naive = Naive::new(resources.values());

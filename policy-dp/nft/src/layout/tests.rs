@@ -9,7 +9,7 @@ use policy_calc::{
     Rule, Side, State, TierPolicies,
 };
 
-use super::{Settings, ToHost, chains_of, closes_without, is_common, links, table};
+use super::{Settings, ToHost, chains_of, closes_without, is_common, table, table_of};
 use crate::{
     expr::{Expr, Reg, Verdict},
     name::Name,
@@ -232,12 +232,21 @@ fn what_is_there_without_any_endpoint_is_common_and_nothing_else_is() {
 }
 
 #[test]
-fn of_two_endpoints_on_one_link_the_first_has_it() {
+fn of_two_endpoints_on_one_link_the_first_has_it_unless_it_is_told() {
     let mut state = State::default();
-    workload(&mut state, "b", "cali1", &[]);
+    workload(&mut state, "b", "cali1", &[tier("default", TierAction::Deny, &["p"])]);
     workload(&mut state, "a", "cali1", &[]);
+    let by_name = table(&state, &Settings::default());
+    let [a, b] = state.endpoints.values().collect::<Vec<_>>()[..] else { panic!("two") };
+    let of = |endpoint| table_of(&[("cali1", endpoint)].into(), &state, &Settings::default());
+    assert_eq!(of(&**a), by_name);
+    assert_ne!(of(&**b), by_name);
+}
+
+#[test]
+fn a_workload_whose_link_no_link_can_be_called_has_none() {
+    let mut state = State::default();
     workload(&mut state, "c", "a-name-too-long-for-a-link", &[]);
-    let links = links(&state);
-    let found: Vec<_> = links.iter().map(|(link, (id, _))| (*link, id.to_string())).collect();
-    assert_eq!(found, [("cali1", "wep:a/a".to_owned())]);
+    workload(&mut state, "d", "", &[]);
+    assert_eq!(table(&state, &Settings::default()), table(&State::default(), &Settings::default()));
 }

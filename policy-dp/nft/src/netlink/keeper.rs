@@ -61,6 +61,18 @@ impl Keeper {
         self.actual.as_ref()
     }
 
+    /// Whether the table is there, and whose it is; reads it, unless that is known.
+    ///
+    /// # Errors
+    /// When the socket fails, or others change the ruleset without a pause.
+    pub fn presence(&mut self) -> io::Result<Presence> {
+        let actual = match &self.actual {
+            Some(actual) => actual,
+            None => self.actual.insert(self.session.read()?),
+        };
+        Ok(actual.presence)
+    }
+
     /// Makes the table what it shall be.
     ///
     /// # Errors
