@@ -104,20 +104,22 @@ async fn serve(source: config::Source, desired: Desired, mut logging: Logging) -
     let name: Arc<str> = node::settle(&desired).into();
     let mut tasks = JoinSet::new();
     let blocks = nodes.is_some().then(Mirror::new);
-    let mut origin = Origin::new(Arc::clone(&name), None, None);
+    let mut origin = Origin::nowhere(Arc::clone(&name));
     let ipam = match &datastore {
         Some(datastore) => {
             let store = Arc::clone(&datastore.store);
             let [resources, source] = match Upstream::new(&desired, &name, &store)? {
                 Some((upstream, heard)) => {
-                    origin = Origin::new(Arc::clone(&name), Some(&store), Some(heard.standing));
+                    origin = Origin::upstream_of(Arc::clone(&name), heard.standing);
                     tasks.spawn(upstream.run());
                     [Box::new(heard.resources) as Box<dyn Source>, Box::new(heard.ipam)]
                 }
                 None => {
-                    origin = Origin::new(Arc::clone(&name), Some(&store), None);
-                    [Area::Resources, Area::Ipam]
-                        .map(|area| Box::new(Follow::new(Arc::clone(&store), area)) as _)
+                    let follows = [Area::Resources, Area::Ipam]
+                        .map(|area| Follow::new(Arc::clone(&store), area));
+                    let parts = follows.iter().map(Follow::as_of);
+                    origin = Origin::store(Arc::clone(&name), parts);
+                    follows.map(|follow| Box::new(follow) as _)
                 }
             };
             tasks.spawn(mirror.clone().follow(resources));

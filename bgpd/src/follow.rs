@@ -8,11 +8,15 @@
 //! and soon once it has answered; that its failure is logged once. Leaves to the store how a watch
 //! lives through the loss of a member, to its readers what they do with the news.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
-use margay_datastore::{Batch, Entry, Store, StoreError, Watch, list_all};
+use margay_datastore::{Batch, Entry, Pulse, Store, StoreError, Watch, list_all};
 use margay_model::{Area, Revision};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tonic::async_trait;
 use tracing::warn;
 
@@ -53,6 +57,48 @@ pub(crate) trait Source: fmt::Debug + Send {
     fn again(&mut self);
 }
 
+/// When all that a [`Follow`] has told was certainly so.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct AsOf(Arc<Mutex<Current>>);
+
+#[derive(Debug, Default)]
+struct Current {
+    /// By lists, and by watches that have ended.
+    at: Option<Instant>,
+    watch: Option<Pulse>,
+}
+
+impl AsOf {
+    /// The last such moment; `None` before the first list.
+    pub(crate) fn get(&self) -> Option<Instant> {
+        self.lock().get()
+    }
+
+    fn listed(&self, at: Instant) {
+        let mut current = self.lock();
+        current.at = current.at.max(Some(at));
+    }
+
+    fn watched(&self, watch: &Watch) {
+        self.lock().watch = Some(watch.pulse());
+    }
+
+    fn ended(&self) {
+        let mut current = self.lock();
+        *current = Current { at: current.get(), watch: None };
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Current> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Current {
+    fn get(&self) -> Option<Instant> {
+        self.at.max(self.watch.as_ref().and_then(Pulse::as_of))
+    }
+}
+
 /// The datastore itself, by a watch.
 #[derive(Debug)]
 pub(crate) struct Follow {
@@ -62,6 +108,7 @@ pub(crate) struct Follow {
     pause: Duration,
     /// It was logged that the store is away.
     warned: bool,
+    as_of: AsOf,
 }
 
 /// How far it has come.
@@ -80,18 +127,27 @@ enum At {
 impl Follow {
     /// Follows `area`, beginning with a list.
     pub(crate) fn new(store: Arc<dyn Store>, area: Area) -> Self {
-        Self { store, area, at: At::Start, pause: PAUSE, warned: false }
+        Self { store, area, at: At::Start, pause: PAUSE, warned: false, as_of: AsOf::default() }
+    }
+
+    /// How current it is, also while it is waited for.
+    pub(crate) fn as_of(&self) -> AsOf {
+        self.as_of.clone()
     }
 
     async fn step(&mut self) -> Result<Option<Told>, StoreError> {
         match std::mem::replace(&mut self.at, At::Start) {
             At::Start => {
+                self.as_of.ended();
+                let asked = Instant::now();
                 let (entries, revision) = list_all(self.store.as_ref(), &self.area).await?;
                 self.at = At::Listed(revision);
+                self.as_of.listed(asked);
                 Ok(Some(Told::Listed(entries, revision)))
             }
             At::Listed(revision) => {
                 let watch = self.store.watch(&self.area, revision).await?;
+                self.as_of.watched(&watch);
                 self.at = At::Watching(watch);
                 (self.pause, self.warned) = (PAUSE, false);
                 Ok(None)

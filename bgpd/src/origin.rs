@@ -1,17 +1,13 @@
 //! Where what this daemon knows of the datastore comes from, and how old it may be.
 //!
 //! Owns: what is told of that to those who hear it from here, and shown to who asks. Leaves to
-//! [`crate::upstream`] how it is heard.
+//! [`crate::upstream`] how it is heard, to [`crate::follow`] how current a watch is.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use margay_datastore::Store;
 use tokio::{sync::watch, time::Instant};
 
-use crate::upstream::Standing;
+use crate::{follow::AsOf, upstream::Standing};
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -24,25 +20,26 @@ pub(crate) struct Origin {
 enum Feed {
     /// Nobody: there is no datastore.
     Nowhere,
-    /// The datastore itself, and when it was seen to answer.
-    Store(Arc<dyn Store>, Arc<Mutex<Option<Instant>>>),
+    /// The datastore itself, in parts.
+    Store(Arc<[AsOf]>),
     /// Another node's daemon.
     Upstream(watch::Receiver<Standing>),
 }
 
 impl Origin {
-    /// Of the node of this name, by its datastore and its upstreams, if it has any.
-    pub(crate) fn new(
-        name: Arc<str>,
-        store: Option<&Arc<dyn Store>>,
-        upstream: Option<watch::Receiver<Standing>>,
-    ) -> Self {
-        let feed = match (store, upstream) {
-            (None, _) => Feed::Nowhere,
-            (Some(store), None) => Feed::Store(Arc::clone(store), Arc::default()),
-            (Some(_), Some(upstream)) => Feed::Upstream(upstream),
-        };
-        Self { name, feed }
+    /// Of the node of this name, which has no datastore.
+    pub(crate) fn nowhere(name: Arc<str>) -> Self {
+        Self { name, feed: Feed::Nowhere }
+    }
+
+    /// Of one that follows these parts of its datastore itself.
+    pub(crate) fn store(name: Arc<str>, parts: impl IntoIterator<Item = AsOf>) -> Self {
+        Self { name, feed: Feed::Store(parts.into_iter().collect()) }
+    }
+
+    /// Of one that hears them from another.
+    pub(crate) fn upstream_of(name: Arc<str>, standing: watch::Receiver<Standing>) -> Self {
+        Self { name, feed: Feed::Upstream(standing) }
     }
 
     /// The daemons from the one that reads the datastore to this one, and how long ago all that is
@@ -51,12 +48,10 @@ impl Origin {
         let own = self.name.to_string();
         match &self.feed {
             Feed::Nowhere => (vec![own], None),
-            Feed::Store(store, seen) => {
-                let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-                if store.status().connected {
-                    *seen = Some(Instant::now());
-                }
-                (vec![own], seen.map(|seen| seen.elapsed()))
+            Feed::Store(parts) => {
+                let all: Option<Vec<Instant>> = parts.iter().map(AsOf::get).collect();
+                let oldest = all.and_then(|all| all.into_iter().min());
+                (vec![own], oldest.map(|at| at.elapsed()))
             }
             Feed::Upstream(standing) => {
                 let standing = standing.borrow();
@@ -75,3 +70,6 @@ impl Origin {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,11 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use async_trait::async_trait;
 use bytes::Bytes;
 use margay_datastore::{
-    EmbeddedStore, EtcdConfig, EtcdStore, EtcdTls, Outcome, Store, StoreError, list_all,
+    EmbeddedStore, EtcdConfig, EtcdStore, EtcdTls, Outcome, Store, StoreError, Watch, list_all,
 };
 use margay_model::{Actor, Area, Key, Kind, Revision, Txn, Write};
 use testkit::{
@@ -207,12 +207,14 @@ fn without_a_majority_everything_fails_in_time_and_comes_back() -> Result<()> {
     let endpoints = cluster.endpoints();
     client.enter(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let store = runtime.block_on(async {
+        let (store, mut watch) = runtime.block_on(async {
             let store = EtcdStore::new(EtcdConfig::new(endpoints))?;
             store.commit(put(block(1), "a"), &actor()).await?;
-            anyhow::Ok(store)
+            let watch = store.watch(&Area::Blocks, store.status().revision).await?;
+            anyhow::Ok((store, watch))
         })?;
         ensure!(store.status().connected);
+        runtime.block_on(current(&mut watch)).context("at first")?;
         cluster.kill(0)?;
         cluster.kill(1)?;
         runtime.block_on(async {
@@ -224,6 +226,10 @@ fn without_a_majority_everything_fails_in_time_and_comes_back() -> Result<()> {
             }
             let error = store.get(&block(1)).await.expect_err("no majority");
             ensure!(matches!(error, StoreError::Unavailable { .. }), "{error}");
+            // The member that is left answers, and knows that it knows nothing.
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            let age = watch.pulse().as_of().map(|at| at.elapsed());
+            ensure!(age > Some(Duration::from_secs(5)), "the watch is {age:?} old");
             Ok(())
         })?;
         ensure!(!store.status().connected && store.status().last_error.is_some());
@@ -232,8 +238,24 @@ fn without_a_majority_everything_fails_in_time_and_comes_back() -> Result<()> {
             Ok(runtime.block_on(store.commit(put(block(3), "c"), &actor())).is_ok())
         })?;
         ensure!(store.status().connected, "{:?}", store.status());
-        Ok(())
+        runtime.block_on(current(&mut watch)).context("after all")
     })
+}
+
+/// Waits until a watch is known to be current, though nothing changes.
+async fn current(watch: &mut Watch) -> Result<()> {
+    let begun = tokio::time::Instant::now();
+    let pulse = watch.pulse();
+    while pulse.as_of().is_none_or(|at| at < begun) {
+        ensure!(
+            begun.elapsed() < SOON,
+            "the watch is not current: {:?}",
+            pulse.as_of().map(|at| at.elapsed())
+        );
+        while watch.try_next().transpose()?.is_some() {}
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
 }
 
 #[test]

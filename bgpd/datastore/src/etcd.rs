@@ -137,7 +137,7 @@ impl Store for EtcdStore {
         if after > now {
             return Err(StoreError::Compacted { asked: after, oldest: Revision(0) });
         }
-        let feed = crate::feed::Feed::new(area.clone(), after);
+        let feed = crate::feed::Feed::remote(area.clone(), after);
         let source: JoinHandle<()> = tokio::spawn(watch::follow(
             self.members.clone(),
             self.layout.clone(),

@@ -10,7 +10,7 @@ use std::{
 };
 
 use margay_model::{Area, Change, Key, Revision, Versioned};
-use tokio::{sync::Notify, task::JoinHandle};
+use tokio::{sync::Notify, task::JoinHandle, time::Instant};
 
 use crate::error::StoreError;
 
@@ -65,6 +65,28 @@ impl Watch {
         let state = self.feed.lock();
         if state.pending.is_empty() { state.seen } else { state.told }
     }
+
+    /// How current it is, for as long as somebody asks.
+    pub fn pulse(&self) -> Pulse {
+        Pulse { feed: Arc::clone(&self.feed) }
+    }
+}
+
+/// How current a [`Watch`] is.
+#[derive(Clone, Debug)]
+pub struct Pulse {
+    feed: Arc<Feed>,
+}
+
+impl Pulse {
+    /// The last moment of which it is certain that every change before it has been taken from the
+    /// watch; `None` before the first. It goes on while nothing changes, not while the store cannot
+    /// be heard.
+    pub fn as_of(&self) -> Option<Instant> {
+        let state = self.feed.lock();
+        let heard = if state.live { Some(Instant::now()) } else { state.heard };
+        heard.map(|heard| state.behind_since.map_or(heard, |since| heard.min(since)))
+    }
 }
 
 impl Drop for Watch {
@@ -99,16 +121,35 @@ struct State {
     seen: Revision,
     failed: Option<StoreError>,
     held: bool,
+    /// A commit is not done before it is here.
+    live: bool,
+    /// Otherwise: when everything was last known to be here.
+    heard: Option<Instant>,
+    /// Since when something waits that was not handed out.
+    behind_since: Option<Instant>,
 }
 
 impl Feed {
+    /// Filled by those who commit.
     pub(crate) fn new(area: Area, after: Revision) -> Arc<Self> {
+        Self::filled(area, after, true)
+    }
+
+    /// Filled from elsewhere, by who says now and then that everything is here ([`Feed::heard`]).
+    pub(crate) fn remote(area: Area, after: Revision) -> Arc<Self> {
+        Self::filled(area, after, false)
+    }
+
+    fn filled(area: Area, after: Revision, live: bool) -> Arc<Self> {
         let state = State {
             pending: Pending::default(),
             told: after,
             seen: after,
             failed: None,
             held: false,
+            live,
+            heard: None,
+            behind_since: None,
         };
         Arc::new(Self { area, state: Mutex::new(state), ready: Notify::new() })
     }
@@ -135,10 +176,19 @@ impl Feed {
             state.fail(StoreError::Compacted { asked, oldest: revision });
         }
         let wake = !state.pending.is_empty() || state.failed.is_some();
+        if wake {
+            state.fall_behind();
+        }
         drop(state);
         if wake {
             self.ready.notify_one();
         }
+    }
+
+    /// Everything that was committed before `at` is here.
+    pub(crate) fn heard(&self, at: Instant) {
+        let mut state = self.lock();
+        state.heard = state.heard.max(Some(at));
     }
 
     /// Ends the watch. What was pending is dropped: the reader has to begin anew anyway.
@@ -154,7 +204,14 @@ impl Feed {
 
     /// Keeps everything back for as long as `held`, for tests of late changes.
     pub(crate) fn hold(&self, held: bool) {
-        self.lock().held = held;
+        let mut state = self.lock();
+        state.held = held;
+        if held {
+            state.fall_behind();
+        } else if state.pending.is_empty() {
+            state.behind_since = None;
+        }
+        drop(state);
         self.ready.notify_one();
     }
 
@@ -168,7 +225,11 @@ impl Feed {
         }
         let changes = state.pending.take(BATCH);
         let last = changes.last()?.revision;
-        state.told = if state.pending.is_empty() { state.seen } else { last };
+        if state.pending.is_empty() {
+            (state.told, state.behind_since) = (state.seen, None);
+        } else {
+            state.told = last;
+        }
         Some(Ok(Batch { changes, revision: state.told }))
     }
 
@@ -179,7 +240,12 @@ impl Feed {
 }
 
 impl State {
+    fn fall_behind(&mut self) {
+        self.behind_since.get_or_insert_with(Instant::now);
+    }
+
     fn fail(&mut self, error: StoreError) {
+        self.fall_behind();
         self.pending = Pending::default();
         self.failed = Some(error);
     }

@@ -26,7 +26,7 @@ pub use audit::AuditLog;
 pub use embedded::EmbeddedStore;
 pub use error::StoreError;
 pub use etcd::{EtcdConfig, EtcdStore, EtcdTls};
-pub use feed::{Batch, PENDING_MAX, Watch};
+pub use feed::{Batch, PENDING_MAX, Pulse, Watch};
 pub use memory::MemStore;
 pub use observed::{Counter, Counters, ObservedStore};
 pub use store::{

@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use margay_model::{Area, Change, Key, Revision, Versioned};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status as GrpcStatus;
 
@@ -31,7 +31,7 @@ use crate::{
     feed::{Event, Feed},
 };
 
-/// Silence after which a member is asked whether it is still there, and how long it may think.
+/// How often a member is asked whether it has told everything, and how long it may be silent then.
 const QUIET: Duration = Duration::from_secs(3);
 /// Between two attempts, from the second on.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -109,29 +109,38 @@ async fn stream(
         Ok(Err(status)) => return lost(status),
         Err(_) => return silent(),
     };
-    let mut asked = false;
+    // Events say nothing of what is still to come: only who is asked and has none left answers.
+    let mut asked = None;
+    let mut came = true;
+    let mut deadline = Instant::now() + QUIET;
     loop {
-        let response = match timeout(QUIET, responses.message()).await {
+        let response = match timeout_at(deadline, responses.message()).await {
             Ok(Ok(Some(response))) => response,
             Ok(Ok(None)) => return lost(GrpcStatus::unavailable("the member ended the watch")),
             Ok(Err(status)) => return lost(status),
-            Err(_) if asked => return silent(),
+            Err(_) if !came => return silent(),
             Err(_) => {
                 let union = RequestUnion::ProgressRequest(WatchProgressRequest {});
                 let probe = WatchRequest { request_union: Some(union) };
                 if requests.try_send(probe).is_err() {
                     return silent();
                 }
-                asked = true;
+                let now = Instant::now();
+                asked.get_or_insert(now);
+                (came, deadline) = (false, now + QUIET);
                 continue;
             }
         };
-        asked = false;
+        came = true;
         if response.compact_revision > 0 {
             return Ended::Compacted(layout::revision(response.compact_revision));
         }
         if response.canceled {
             return lost(canceled(&response.cancel_reason));
+        }
+        // The member knew it when it answered, so it did all before it was asked.
+        if response.events.is_empty() && !response.created {
+            feed.heard(asked.take().unwrap_or_else(Instant::now));
         }
         tell(layout, feed, response);
     }

@@ -101,3 +101,29 @@ fn changes_elsewhere_move_the_revision_only() {
     assert_eq!(watch.try_next(), None);
     assert_eq!(watch.revision(), Revision(7));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_is_as_current_as_what_was_heard_and_taken_from_it() {
+    let second = std::time::Duration::from_secs(1);
+    let feed = Feed::remote(Area::NodeLeases, Revision(0));
+    let mut watch = Watch::new(feed.clone(), None);
+    let pulse = watch.pulse();
+    feed.push(&[put("a", 1, true)], Revision(1));
+    assert!(watch.try_next().is_some());
+    assert_eq!(pulse.as_of(), None, "more may be on its way");
+    let heard = Instant::now();
+    feed.heard(heard);
+    tokio::time::advance(second).await;
+    assert_eq!(pulse.as_of(), Some(heard));
+    // It is here, but not taken.
+    let came = Instant::now();
+    feed.push(&[put("b", 2, true)], Revision(2));
+    tokio::time::advance(second).await;
+    feed.heard(Instant::now());
+    assert_eq!(pulse.as_of(), Some(came));
+    assert!(watch.try_next().is_some());
+    assert_eq!(pulse.as_of(), Some(Instant::now()));
+    // What was heard once is not unheard.
+    feed.heard(came);
+    assert_eq!(pulse.as_of(), Some(Instant::now()));
+}

@@ -1,6 +1,3 @@
-use std::sync::Arc;
-
-use margay_datastore::{MemStore, Store};
 use margay_proto::v1::{sync_client::SyncClient, sync_server::SyncServer};
 use tokio::{net::UnixListener, sync::mpsc, task::JoinHandle};
 use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
@@ -23,12 +20,11 @@ impl Bench {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("sock");
         let listener = UnixListener::bind(&path).expect("a socket");
-        let store: Arc<dyn Store> = Arc::new(MemStore::new());
         let sync = Sync {
             mirror: Mirror::new(),
             blocks: None,
             there: true,
-            origin: Origin::new("n1".into(), Some(&store), None),
+            origin: Origin::nowhere("n1".into()),
             ready: Some(Ready::new(dir.path())),
         };
         let server = tokio::spawn(async move {
