@@ -19,8 +19,9 @@ use margay_model::{Key, ResourceKey};
 use margay_proto::v1::{SyncEvent, sync_event::Event};
 use policy_calc::{EndpointId, Graph, State};
 use policy_nft::{
-    layout::{self, Settings},
+    layout::{self, Layout, Settings},
     netlink::Refused,
+    plan::Touched,
     table::Table,
 };
 
@@ -51,18 +52,27 @@ pub(crate) struct Enforcer {
     newer: BTreeMap<EndpointId, Option<u64>>,
     /// A snapshot was whole once.
     in_sync: bool,
-    /// Something differs from what `wanted` was made of.
+    /// Something differs from what `ready` and `cut` were made of.
     changed: bool,
-    wanted: Option<Wanted>,
+    /// The table, as of the last moment that was whole; none while it has to be laid out anew.
+    layout: Option<Layout>,
+    /// The same without what the kernel refused, if it refused anything.
+    cut: Option<Table>,
+    /// What of the wanted table the kernel may not have yet; `None`: any of it.
+    missing: Option<Touched>,
+    /// What is in force once the kernel has the wanted table.
+    ready: BTreeMap<ResourceKey, u64>,
     isolated: Isolated,
     in_force: BTreeMap<ResourceKey, u64>,
 }
 
-/// A table, and what is in force with it.
-#[derive(Debug)]
-struct Wanted {
-    table: Table,
-    ready: BTreeMap<ResourceKey, u64>,
+/// The table that the kernel should have.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    /// All of it.
+    pub(crate) table: &'a Table,
+    /// What of it differs from the one that was [`done`](Enforcer::done) last; `None`: it may be any.
+    pub(crate) touched: Option<&'a Touched>,
 }
 
 /// Something to be said about what was heard.
@@ -119,7 +129,10 @@ impl Enforcer {
             newer: BTreeMap::new(),
             in_sync: false,
             changed: false,
-            wanted: None,
+            layout: None,
+            cut: None,
+            missing: None,
+            ready: BTreeMap::new(),
             isolated: Isolated::default(),
             in_force: BTreeMap::new(),
         }
@@ -170,39 +183,55 @@ impl Enforcer {
     }
 
     /// The table that the kernel should have; none before everything was heard.
-    pub(crate) fn wanted(&mut self) -> Option<&Table> {
+    pub(crate) fn wanted(&mut self) -> Option<Wanted<'_>> {
         if !self.in_sync {
             return None;
         }
-        if std::mem::take(&mut self.changed) || self.wanted.is_none() {
-            let owners = self.links.owners();
-            let links = owners
-                .filter_map(|(link, id)| Some((link, &**self.state.endpoints.get(id)?)))
+        if self.layout.is_none() {
+            let links = self.links.owners();
+            let links = links
+                .filter_map(|(link, id)| {
+                    Some((link.to_owned(), self.state.endpoints.get(id)?.clone()))
+                })
                 .collect();
-            let mut table = layout::table_of(&links, &self.state, &self.settings);
-            let cut = self.isolated.apply(&mut table);
-            let owners = self.links.owners().filter(|(link, _)| !cut.reaches(link));
-            let ready =
-                owners.filter_map(|(_, id)| Some((id.key(), *self.generations.get(id)?))).collect();
-            self.wanted = Some(Wanted { table, ready });
+            self.layout = Some(Layout::new(self.settings.clone(), &self.state, &links));
+            (self.missing, self.changed) = (None, true);
         }
-        self.wanted.as_ref().map(|wanted| &wanted.table)
+        if std::mem::take(&mut self.changed) {
+            self.cut = None;
+            let mut owners: Vec<_> = self.links.owners().collect();
+            if let Some(layout) = self.layout.as_ref().filter(|_| !self.isolated.is_empty()) {
+                let mut table = layout.table().clone();
+                let cut = self.isolated.apply(&mut table);
+                owners.retain(|(link, _)| !cut.reaches(link));
+                (self.cut, self.missing) = (Some(table), None);
+            }
+            let owners = owners.into_iter();
+            self.ready =
+                owners.filter_map(|(_, id)| Some((id.key(), *self.generations.get(id)?))).collect();
+        }
+        self.table().map(|table| Wanted { table, touched: self.missing.as_ref() })
+    }
+
+    /// The table that was wanted last.
+    fn table(&self) -> Option<&Table> {
+        self.cut.as_ref().or_else(|| self.layout.as_ref().map(Layout::table))
     }
 
     /// The kernel has the table that was wanted last.
     pub(crate) fn done(&mut self) {
-        if let Some(wanted) = &self.wanted {
-            self.in_force.clone_from(&wanted.ready);
-        }
+        self.in_force.clone_from(&self.ready);
+        self.missing = Some(Touched::default());
     }
 
     /// The kernel refused these of the table that was wanted last, and did nothing.
     pub(crate) fn refused(&mut self, refused: &[Refused]) -> Refusal {
         // Those behind the first may be refused only because of it.
-        let (Some(first), Some(wanted)) = (refused.first(), &self.wanted) else {
+        let Some(first) = refused.first() else { return Refusal::Whole };
+        let Some(table) = self.cut.as_ref().or(self.layout.as_ref().map(Layout::table)) else {
             return Refusal::Whole;
         };
-        if !self.isolated.add(&first.object, &wanted.table) {
+        if !self.isolated.add(&first.object, table) {
             return Refusal::Whole;
         }
         self.changed = true;
@@ -216,8 +245,10 @@ impl Enforcer {
 
     /// The kernel may take now what it refused: all of it is wanted again.
     pub(crate) fn forgive(&mut self) {
-        self.changed |= self.is_isolating();
-        self.isolated = Isolated::default();
+        if self.is_isolating() {
+            (self.changed, self.missing) = (true, None);
+            self.isolated = Isolated::default();
+        }
     }
 
     /// Endpoints in force, each as of which revision.
@@ -284,14 +315,14 @@ impl Enforcer {
         }
         if self.inputs.in_sync() {
             let (settings, ignored) = self.inputs.settings(&self.node);
-            self.settings = settings;
             remarks.extend(ignored.into_iter().map(Remark::Ignored));
-            self.changed = true;
+            if settings != self.settings {
+                (self.settings, self.layout) = (settings, None);
+            }
         }
-        self.changed |= !deltas.is_empty() || !self.in_sync;
         self.state.apply(&deltas);
-        let mut renewed: BTreeSet<EndpointId> =
-            deltas.endpoints.into_keys().chain(deltas.endpoints_removed).collect();
+        let told = deltas.endpoints.keys().chain(&deltas.endpoints_removed);
+        let mut renewed: BTreeSet<EndpointId> = told.cloned().collect();
         for (id, revision) in std::mem::take(&mut self.newer) {
             let before = match revision {
                 Some(revision) => self.generations.insert(id.clone(), revision),
@@ -300,12 +331,34 @@ impl Enforcer {
             self.changed |= before != revision;
             renewed.insert(id);
         }
-        self.claim(renewed, remarks);
+        let mut links = self.claim(renewed, remarks);
+        links.extend(
+            deltas
+                .endpoints
+                .iter()
+                .filter_map(|(id, endpoint)| layout::link_of(id, endpoint).map(str::to_owned)),
+        );
+        if let Some(layout) = &mut self.layout {
+            let endpoint = |link: &String| {
+                let owner = self.links.owner(link)?;
+                self.state.endpoints.get(owner).cloned()
+            };
+            let links = links.into_iter().map(|link| (link.clone(), endpoint(&link))).collect();
+            let touched = layout.apply(&self.state, &deltas, &links);
+            self.changed |= !touched.is_empty();
+            if let Some(missing) = &mut self.missing {
+                missing.join(touched);
+            }
+        }
         self.in_sync = true;
     }
 
-    /// Brings up to date who has which link.
-    fn claim(&mut self, renewed: BTreeSet<EndpointId>, remarks: &mut Vec<Remark>) {
+    /// Brings up to date who has which link; the links that may have another endpoint now.
+    fn claim(
+        &mut self,
+        renewed: BTreeSet<EndpointId>,
+        remarks: &mut Vec<Remark>,
+    ) -> BTreeSet<String> {
         let mut touched = BTreeSet::new();
         for id in renewed.iter().filter(|id| matches!(id, EndpointId::Workload { .. })) {
             touched.extend(match self.state.endpoints.get(id) {
@@ -330,6 +383,7 @@ impl Enforcer {
                 Remark::Ignored(format!("{loser}: its link {link} is that of {owner}, told later"))
             }));
         }
+        touched
     }
 }
 

@@ -31,7 +31,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     again::Again,
-    enforcer::{Enforcer, Refusal, Remark},
+    enforcer::{Enforcer, Refusal, Remark, Wanted},
     status::Status,
     sys::watch_readable,
 };
@@ -252,8 +252,12 @@ impl Kernel {
         };
         let begun = Instant::now();
         let failure = loop {
-            let Some(table) = enforcer.wanted() else { return };
-            match self.keeper.sync(table) {
+            let Some(Wanted { table, touched }) = enforcer.wanted() else { return };
+            let synced = match touched {
+                Some(touched) => self.keeper.sync_touched(table, touched),
+                None => self.keeper.sync(table),
+            };
+            match synced {
                 Ok(synced) => {
                     debug!(steps = synced.steps, readings = synced.readings, took = ?begun.elapsed(), "the kernel has what it should");
                     enforcer.done();

@@ -6,25 +6,35 @@
 //! endpoint is concerned: what comes next (the policies of who it is for, what workloads may do to
 //! their host) stands in base chains behind, which see it all the same. No mark of it is used.
 //!
-//! Promises that the same enforcement makes the same table, names and all; that a link of ours
-//! which no endpoint names carries nothing; that what is missing closes.
+//! Promises that the same enforcement makes the same table, names and all, whatever it was before;
+//! that a change costs what it touches; that a link of ours which no endpoint names carries nothing;
+//! that what is missing closes.
 
 mod policy;
 mod sets;
 mod step;
+mod uses;
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
 
 use ipnet::IpNet;
-use policy_calc::{Direction, Endpoint, EndpointId, Interface, State};
+use policy_calc::{
+    Deltas, Direction, Endpoint, EndpointId, Interface, Owner, SetDelta, SetId, State,
+};
 
 use self::step::{
     Part, address, in_set, is_family, link, link_begins, link_name, looked_up, not_in_set, port_is,
     protocol_is, verdict,
 };
+use self::{policy::Source, sets::Kept, uses::Uses};
 use crate::{
     expr::{Base, Ct, Expr, Reg, Rule, Verdict, ct_state},
     name::Name,
+    plan::Touched,
     table::{Chain, ChainKind, Field, Hook, HookPoint, Set, Shape, Span, Table, Value, disjoint},
 };
 
@@ -73,30 +83,17 @@ pub struct Pool {
 }
 
 /// The endpoint of each link that has one.
-pub type Links<'a> = BTreeMap<&'a str, &'a Endpoint>;
+pub type Links = BTreeMap<String, Arc<Endpoint>>;
 
 /// The table that enforces this; of several endpoints that name one link the first has it.
 pub fn table(state: &State, settings: &Settings) -> Table {
     let mut links = Links::new();
     for (id, endpoint) in &state.endpoints {
         if let Some(link) = link_of(id, endpoint) {
-            links.entry(link).or_insert(endpoint);
+            links.entry(link.to_owned()).or_insert_with(|| endpoint.clone());
         }
     }
-    table_of(&links, state, settings)
-}
-
-/// The table that enforces this on these links.
-pub fn table_of(links: &Links<'_>, state: &State, settings: &Settings) -> Table {
-    let mut layout = Layout { state, settings, table: Table::default() };
-    layout.base();
-    layout.sources();
-    layout.host_side();
-    layout.masquerade();
-    for (name, endpoint) in links {
-        layout.workload(name, endpoint);
-    }
-    layout.table
+    Layout::new(settings.clone(), state, &links).table
 }
 
 /// The link that a workload names; none if no link can be called so.
@@ -126,14 +123,246 @@ pub fn closes_without(set: &Name) -> bool {
     [FROM, TO].into_iter().chain(sources).any(|name| name == set.as_str())
 }
 
-/// A table under construction.
-struct Layout<'a> {
-    state: &'a State,
-    settings: &'a Settings,
+/// A table, kept as it should be.
+#[derive(Debug)]
+pub struct Layout {
+    settings: Settings,
     table: Table,
+    /// What was laid out for each link.
+    links: Links,
+    /// What the chains of tiers and profiles are made of, and the other way round.
+    sources: BTreeMap<Name, Source>,
+    made_of: BTreeMap<Owner, BTreeSet<Name>>,
+    uses: Uses,
+    /// Since the last change was begun.
+    touched: Touched,
 }
 
-impl Layout<'_> {
+impl Layout {
+    /// Of what is to be enforced, all at once.
+    pub fn new(settings: Settings, state: &State, links: &Links) -> Self {
+        let mut layout = Self {
+            settings,
+            table: Table::default(),
+            links: Links::new(),
+            sources: BTreeMap::new(),
+            made_of: BTreeMap::new(),
+            uses: Uses::default(),
+            touched: Touched::default(),
+        };
+        layout.base();
+        layout.sources();
+        layout.host_side();
+        layout.masquerade();
+        for (name, endpoint) in links {
+            layout.link(state, name, Some(endpoint));
+        }
+        layout.touched = Touched::default();
+        layout
+    }
+
+    /// The table.
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// Takes in a change, which `state` has seen already, and the links whose endpoint is another
+    /// now or none; gives what of the table may be another. What no link needs costs nothing.
+    pub fn apply(
+        &mut self,
+        state: &State,
+        deltas: &Deltas,
+        links: &BTreeMap<String, Option<Arc<Endpoint>>>,
+    ) -> Touched {
+        let policies = deltas.policies.keys().chain(&deltas.policies_removed);
+        let profiles = deltas.profiles.keys().chain(&deltas.profiles_removed);
+        let owners = policies.cloned().map(Owner::Policy);
+        let owners = owners.chain(profiles.cloned().map(Owner::Profile));
+        let mut dirty: BTreeSet<Name> = owners
+            .flat_map(|owner| self.made_of.get(&owner).into_iter().flatten().cloned())
+            .collect();
+        for (id, delta) in &deltas.sets_changed {
+            dirty.extend(self.members(state, *id, delta));
+        }
+        for name in dirty {
+            // One may have gone with the last who used it.
+            if let Some(source) = self.sources.get(&name).cloned() {
+                self.make(state, name, &source);
+            }
+        }
+        for (name, endpoint) in links {
+            self.link(state, name, endpoint.as_ref());
+        }
+        std::mem::take(&mut self.touched)
+    }
+
+    /// Takes in members that come and go. Gives the chains that need another set now, of another
+    /// kind.
+    fn members(&mut self, state: &State, id: SetId, delta: &SetDelta) -> BTreeSet<Name> {
+        let mut dirty = BTreeSet::new();
+        for family in FAMILIES {
+            let Some(name) = sets::known(id, family, &self.table) else { continue };
+            let Some(set) = self.table.sets.get_mut(&name) else { continue };
+            match sets::change(state, id, family, delta, set) {
+                Kept::Members(spans) => {
+                    if !spans.is_empty() {
+                        self.touched.elements.entry(name).or_default().extend(spans);
+                    }
+                }
+                Kept::Ranges => {
+                    self.touched.sets.insert(name);
+                }
+                Kept::Not => {
+                    self.table.sets.remove(&name);
+                    dirty.extend(self.uses.of_set(&name).cloned());
+                    self.touched.sets.insert(name);
+                }
+            }
+        }
+        dirty
+    }
+
+    /// Makes the chain of a tier or of profiles, anew if it is there.
+    fn make(&mut self, state: &State, name: Name, source: &Source) {
+        let (rules, made) = source.rules(state, &self.table);
+        for owner in source.owners() {
+            self.made_of.entry(owner).or_default().insert(name.clone());
+        }
+        self.sources.insert(name.clone(), source.clone());
+        let used = rules.iter().flat_map(Rule::sets);
+        let used: BTreeSet<Name> = used.filter(|set| made.contains_key(set)).cloned().collect();
+        let new = made.into_iter().filter(|(set, _)| used.contains(set));
+        self.table.sets.extend(new);
+        self.put(name, rules);
+    }
+
+    /// Gives a chain its rules; what nobody uses any more goes.
+    fn put(&mut self, name: Name, rules: Vec<Rule>) {
+        let before = self.table.chains.get(&name).map(|chain| chain.rules.as_slice());
+        if before == Some(rules.as_slice()) {
+            return;
+        }
+        self.touched.chains.insert(name.clone());
+        let unused = self.uses.replace(&name, before.unwrap_or_default(), &rules);
+        // A set that had no user is new.
+        self.touched.sets.extend(unused.new_sets);
+        self.table.chains.insert(name, Chain { hook: None, rules });
+        self.sweep(unused.chains, unused.sets);
+    }
+
+    /// Takes away what nobody uses.
+    fn sweep(&mut self, chains: Vec<Name>, sets: Vec<Name>) {
+        for set in sets {
+            self.table.sets.remove(&set);
+            self.touched.sets.insert(set);
+        }
+        for chain in chains {
+            self.drop_chain(chain);
+        }
+    }
+
+    fn drop_chain(&mut self, name: Name) {
+        let Some(chain) = self.table.chains.remove(&name) else { return };
+        for owner in self.sources.remove(&name).iter().flat_map(Source::owners) {
+            if let Some(made) = self.made_of.get_mut(&owner) {
+                made.remove(&name);
+                if made.is_empty() {
+                    self.made_of.remove(&owner);
+                }
+            }
+        }
+        let unused = self.uses.replace(&name, &chain.rules, &[]);
+        self.touched.chains.insert(name);
+        self.sweep(unused.chains, unused.sets);
+    }
+
+    /// A link has this endpoint now, or none.
+    fn link(&mut self, state: &State, link: &str, endpoint: Option<&Arc<Endpoint>>) {
+        let before = self.links.remove(link);
+        if let Some(before) = &before {
+            for (set, span, _) in self.elements(link, before) {
+                if let Some(found) = self.table.sets.get_mut(&set) {
+                    found.elements.remove(&span);
+                }
+                self.touched.elements.entry(set).or_default().insert(span);
+            }
+        }
+        let Some(endpoint) = endpoint else {
+            if before.is_some() {
+                chains_of(link).into_iter().for_each(|chain| self.drop_chain(chain));
+            }
+            return;
+        };
+        for (direction, own) in
+            [Direction::Egress, Direction::Ingress].into_iter().zip(chains_of(link))
+        {
+            let policies = self.policies(state, endpoint, direction);
+            let rules = vec![by_state(), Rule::new(verdict(Verdict::Goto(policies)), None)];
+            self.put(own, rules);
+        }
+        for (set, span, value) in self.elements(link, endpoint) {
+            if let Some(found) = self.table.sets.get_mut(&set) {
+                found.elements.insert(span.clone(), value);
+            }
+            self.touched.elements.entry(set).or_default().insert(span);
+        }
+        self.links.insert(link.to_owned(), endpoint.clone());
+    }
+
+    /// The first chain of the policies of an endpoint in one direction: it jumps into the tiers in
+    /// order, then goes to the profiles.
+    fn policies(&mut self, state: &State, endpoint: &Endpoint, direction: Direction) -> Name {
+        let (tiers, profiles) = Source::of(endpoint, direction);
+        let mut steps: Vec<Verdict> =
+            tiers.iter().map(|tier| Verdict::Jump(self.made(state, tier))).collect();
+        let last = self.made(state, &profiles);
+        if steps.is_empty() {
+            return last;
+        }
+        steps.push(Verdict::Goto(last));
+        let name = policy::list_name(direction, &steps);
+        if !self.table.chains.contains_key(&name) {
+            let rules = steps.into_iter().map(|step| Rule::new(verdict(step), None));
+            self.put(name.clone(), rules.collect());
+        }
+        name
+    }
+
+    /// The chain of a tier or of profiles, made unless it is there.
+    fn made(&mut self, state: &State, source: &Source) -> Name {
+        let name = source.name();
+        if !self.table.chains.contains_key(&name) {
+            self.make(state, name.clone(), source);
+        }
+        name
+    }
+
+    /// What a link has in the sets and maps of all workloads.
+    fn elements(&self, link: &str, endpoint: &Endpoint) -> Vec<(Name, Span, Value)> {
+        let key = Span::one(&link_name(link));
+        let mut all = Vec::new();
+        if !link.starts_with(&self.settings.prefix) {
+            all.push((Name::of(OTHER_LINKS), key.clone(), Value::Member));
+        }
+        for (map, own) in [FROM, TO].into_iter().zip(chains_of(link)) {
+            all.push((Name::of(map), key.clone(), Value::Verdict(Verdict::Goto(own))));
+        }
+        let hosts: Vec<_> = endpoint.addresses.iter().copied().map(IpNet::from).collect();
+        for family in FAMILIES {
+            let [exact, ranges] = source_sets(family).map(Name::of);
+            let of = |nets: &[IpNet]| disjoint(nets.iter().filter_map(|net| span_of(net, family)));
+            // Of single addresses each is one element; they may have become one range.
+            let single = of(&hosts).into_iter().flat_map(sets::singles).map(|span| (&exact, span));
+            let allowed = of(&endpoint.allowed_sources).into_iter().map(|span| (&ranges, span));
+            all.extend(
+                single
+                    .chain(allowed)
+                    .map(|(set, span)| (set.clone(), key.clone().then(&span), Value::Member)),
+            );
+        }
+        all
+    }
+
     fn chain(&mut self, name: &str, rules: Vec<Rule>) {
         self.table.chains.insert(name.into(), Chain { hook: None, rules });
     }
@@ -274,40 +503,6 @@ impl Layout<'_> {
             rules.push(Rule::new(steps, Some("natOutgoing")));
         }
         self.table.chains.insert("nat-postrouting".into(), Chain { hook, rules });
-    }
-
-    fn workload(&mut self, name: &str, endpoint: &Endpoint) {
-        let key = Span::one(&link_name(name));
-        if !name.starts_with(&self.settings.prefix) {
-            let set = self.set(OTHER_LINKS, Shape::set(&[Field::Link]));
-            set.elements.insert(key.clone(), Value::Member);
-        }
-        for (direction, map) in [(Direction::Egress, FROM), (Direction::Ingress, TO)] {
-            // No link has a slash in its name, so its chains meet none of the others.
-            let own = own_chain(map, name);
-            let policies = policy::compile(self.state, endpoint, direction, &mut self.table);
-            let rules = vec![by_state(), Rule::new(verdict(Verdict::Goto(policies)), None)];
-            self.table.chains.insert(own.clone(), Chain { hook: None, rules });
-            let set = self.set(map, Shape::map(&[Field::Link]));
-            set.elements.insert(key.clone(), Value::Verdict(Verdict::Goto(own)));
-        }
-        let hosts = endpoint.addresses.iter().map(|address| IpNet::from(*address));
-        for (index, nets) in [hosts.collect(), endpoint.allowed_sources.clone()].iter().enumerate()
-        {
-            for family in FAMILIES {
-                let spans = disjoint(nets.iter().filter_map(|net| span_of(net, family)));
-                let [exact, ranges] = source_sets(family);
-                let set = if index == 0 { exact } else { ranges };
-                let elements = spans.into_iter().flat_map(|span| {
-                    // Of single addresses each is one element; they may have become one range.
-                    if index == 0 { sets::singles(span) } else { vec![span] }
-                });
-                let keyed: Vec<_> = elements.map(|span| key.clone().then(&span)).collect();
-                if let Some(set) = self.table.sets.get_mut(&Name::of(set)) {
-                    set.elements.extend(keyed.into_iter().map(|span| (span, Value::Member)));
-                }
-            }
-        }
     }
 }
 

@@ -90,8 +90,9 @@ pub fn plan_touched(desired: &Table, actual: &Actual, touched: &Touched) -> Vec<
         Presence::Absent | Presence::Orphan => work.ops.push(Op::HoldTable),
         Presence::Foreign => return replace(desired),
     }
+    let mut elements = touched.elements.iter().filter(|(set, _)| !touched.sets.contains(*set));
     let fits = touched.sets.iter().all(|name| work.set(name))
-        && touched.elements.iter().all(|(set, spans)| work.some_elements(set, spans))
+        && elements.all(|(set, spans)| work.some_elements(set, spans))
         && touched.chains.iter().all(|name| work.chain(name));
     if fits { work.into_ops() } else { replace(desired) }
 }

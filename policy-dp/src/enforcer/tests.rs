@@ -55,7 +55,7 @@ fn tell(enforcer: &mut Enforcer, events: Vec<SyncEvent>) {
 }
 
 fn table(enforcer: &mut Enforcer) -> Table {
-    enforcer.wanted().expect("everything was heard").clone()
+    enforcer.wanted().expect("everything was heard").table.clone()
 }
 
 /// In force, by name.
@@ -361,4 +361,29 @@ fn of_two_endpoints_on_one_link_the_one_told_last_has_it_and_the_other_is_named(
     enforcer.done();
     assert_eq!(in_force(&enforcer), [("a-k8s-new-eth0", 6)]);
     assert_eq!(enforcer.counts().linkless, 0);
+}
+
+#[test]
+fn after_a_change_only_what_it_touches_is_looked_at_until_the_kernel_has_it() {
+    let mut enforcer = enforcing();
+    let touched =
+        |enforcer: &mut Enforcer| enforcer.wanted().expect("everything was heard").touched.cloned();
+    assert_eq!(touched(&mut enforcer), Some(Touched::default()));
+    // A remote pod that the policy lets in: one element.
+    tell(&mut enforcer, vec![pod(6, "db", "b", "10.0.0.5"), in_sync(6)]);
+    let some = touched(&mut enforcer).expect("a part");
+    assert!(some.chains.is_empty() && some.sets.is_empty(), "{some:?}");
+    assert_eq!(some.elements.values().map(BTreeSet::len).collect::<Vec<_>>(), [1]);
+    // The kernel did not take it; what comes next is looked at beside it.
+    tell(&mut enforcer, vec![policy(7, "app == 'none'"), in_sync(7)]);
+    let both = touched(&mut enforcer).expect("a part");
+    assert!(!both.chains.is_empty());
+    assert!(some.elements.keys().all(|set| both.elements.contains_key(set)), "{both:?}");
+    enforcer.done();
+    assert_eq!(touched(&mut enforcer), Some(Touched::default()));
+    // Another address of all things: everything is.
+    let pool = r#"{"apiVersion":"projectcalico.org/v3","kind":"IPPool","metadata":{"name":"p"},
+        "spec":{"cidr":"10.0.0.0/16","natOutgoing":true}}"#;
+    tell(&mut enforcer, vec![object(8, pool), in_sync(8)]);
+    assert_eq!(touched(&mut enforcer), None);
 }

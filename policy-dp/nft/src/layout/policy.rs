@@ -5,58 +5,89 @@
 //! one behind the other; `Pass` returns. Chains are named by which policies or profiles they are of,
 //! not by what these say, so equal lists share one, and a policy that is edited changes in place.
 
+use std::collections::BTreeMap;
+
 use ipnet::IpNet;
 use margay_model::kinds::{Action, TierAction};
-use policy_calc::{Direction, Endpoint, PortMatch, Rule as PolicyRule, Side, State, TierPolicies};
+use policy_calc::{
+    Direction, Endpoint, Owner, PortMatch, Rule as PolicyRule, Side, State, TierPolicies,
+};
 use sha2::{Digest, Sha256};
 
 use crate::{
     expr::{Expr, Log, Meta, Reg, Rule, Verdict},
     layout::{
         FAMILIES,
-        sets::{of_nets, of_policy, of_ports},
+        sets::{Made, of_nets, of_policy, of_ports},
         step::{
             Part, address, differs, equals, in_set, is_family, not_in_set, protocol_is,
             protocol_is_not, transport, verdict,
         },
     },
     name::Name,
-    table::{Chain, Field, Table},
+    table::{Field, Set, Table},
 };
 
-/// Makes the chains, unless they are there, and names the first.
-pub fn compile(
-    state: &State,
-    endpoint: &Endpoint,
+/// What a chain is made of, in one direction.
+#[derive(Debug, Clone)]
+pub struct Source {
     direction: Direction,
-    table: &mut Table,
-) -> Name {
-    let mut steps = Vec::new();
-    for tier in endpoint.normal.tiers(direction).iter().filter(|tier| tier.is_enforced()) {
-        let chain = made(state, direction, table, 't', &tier_key(tier), |c| c.tier(tier));
-        steps.push(Verdict::Jump(chain));
-    }
-    let profiles = &endpoint.profiles;
-    let last = made(state, direction, table, 'f', profiles, |c| c.profiles(profiles));
-    if steps.is_empty() {
-        return last;
-    }
-    steps.push(Verdict::Goto(last));
-    let key: Vec<_> = steps.iter().filter_map(Verdict::chain).map(Name::to_string).collect();
-    made(state, direction, table, 'p', &key, |compiler| {
-        compiler.rules = steps.iter().map(|step| Rule::new(verdict(step.clone()), None)).collect();
-    })
+    of: Of,
 }
 
-/// A chain made for this, unless it is there.
-fn made<'a>(
-    state: &'a State,
-    direction: Direction,
-    table: &'a mut Table,
-    kind: char,
-    key: &[String],
-    make: impl FnOnce(&mut Compiler<'a>),
-) -> Name {
+#[derive(Debug, Clone)]
+enum Of {
+    Tier(TierPolicies),
+    Profiles(Vec<String>),
+}
+
+impl Source {
+    /// What applies to an endpoint: its tiers in order, then its profiles.
+    pub fn of(endpoint: &Endpoint, direction: Direction) -> (Vec<Self>, Self) {
+        let tiers = endpoint.normal.tiers(direction).iter().filter(|tier| tier.is_enforced());
+        let tiers = tiers.map(|tier| Self { direction, of: Of::Tier(tier.clone()) });
+        let profiles = Of::Profiles(endpoint.profiles.clone());
+        (tiers.collect(), Self { direction, of: profiles })
+    }
+
+    /// The name of its chain: equal lists have one.
+    pub fn name(&self) -> Name {
+        match &self.of {
+            Of::Tier(tier) => named('t', self.direction, &tier_key(tier)),
+            Of::Profiles(names) => named('f', self.direction, names),
+        }
+    }
+
+    /// Who has a say in its rules.
+    pub fn owners(&self) -> Vec<Owner> {
+        match &self.of {
+            Of::Tier(tier) => {
+                let enforced = tier.policies.iter().filter(|policy| !policy.is_staged());
+                enforced.cloned().map(Owner::Policy).collect()
+            }
+            Of::Profiles(names) => names.iter().cloned().map(Owner::Profile).collect(),
+        }
+    }
+
+    /// Its rules, and the sets they ask that this table has not.
+    pub fn rules(&self, state: &State, have: &Table) -> (Vec<Rule>, BTreeMap<Name, Set>) {
+        let sets = Made::beside(have);
+        let mut compiler = Compiler { state, direction: self.direction, sets, rules: Vec::new() };
+        match &self.of {
+            Of::Tier(tier) => compiler.tier(tier),
+            Of::Profiles(names) => compiler.profiles(names),
+        }
+        (compiler.rules, compiler.sets.made())
+    }
+}
+
+/// The name of the chain of these steps.
+pub fn list_name(direction: Direction, steps: &[Verdict]) -> Name {
+    let key: Vec<_> = steps.iter().filter_map(Verdict::chain).map(Name::to_string).collect();
+    named('p', direction, &key)
+}
+
+fn named(kind: char, direction: Direction, key: &[String]) -> Name {
     let mut hash = Sha256::new();
     for part in key {
         hash.update(part.len().to_be_bytes());
@@ -65,14 +96,7 @@ fn made<'a>(
     let digest = hash.finalize();
     let digest: String = digest.iter().take(12).map(|octet| format!("{octet:02x}")).collect();
     let way = if direction == Direction::Ingress { 'i' } else { 'o' };
-    let name = Name::of(&format!("{kind}{way}-{digest}"));
-    if !table.chains.contains_key(&name) {
-        let mut compiler = Compiler { state, direction, table, rules: Vec::new() };
-        make(&mut compiler);
-        let Compiler { table, rules, .. } = compiler;
-        table.chains.insert(name.clone(), Chain { hook: None, rules });
-    }
-    name
+    Name::of(&format!("{kind}{way}-{digest}"))
 }
 
 /// What a tier's chain is of.
@@ -86,7 +110,7 @@ fn tier_key(tier: &TierPolicies) -> Vec<String> {
 struct Compiler<'a> {
     state: &'a State,
     direction: Direction,
-    table: &'a mut Table,
+    sets: Made<'a>,
     rules: Vec<Rule>,
 }
 
@@ -183,11 +207,11 @@ impl Compiler<'_> {
             all(&mut ways, &not_in_set(load(), set.as_str()));
         }
         if let Some(id) = side.set {
-            let set = of_policy(self.state, id, family, self.table);
+            let set = of_policy(self.state, id, family, &mut self.sets);
             all(&mut ways, &in_set(load(), set.as_str()));
         }
         if let Some(id) = side.not_set {
-            let set = of_policy(self.state, id, family, self.table);
+            let set = of_policy(self.state, id, family, &mut self.sets);
             all(&mut ways, &not_in_set(load(), set.as_str()));
         }
         if let Some(ports) = &side.ports {
@@ -204,14 +228,14 @@ impl Compiler<'_> {
     }
 
     fn nets(&mut self, nets: &[IpNet], family: Field) -> Option<Name> {
-        of_nets(nets, family, self.table)
+        of_nets(nets, family, &mut self.sets)
     }
 
     /// What to load for a look at ports, and the set to look into, for each of several sets.
     fn ports(&mut self, ports: &PortMatch, part: Part, family: Field) -> Vec<(Vec<Expr>, Name)> {
         let offset = if part == Part::Source { 0 } else { 2 };
         let mut all = Vec::new();
-        if let Some(set) = of_ports(&ports.ranges, self.table) {
+        if let Some(set) = of_ports(&ports.ranges, &mut self.sets) {
             all.push((vec![transport(offset, 2, Reg::FIRST)], set));
         }
         let behind = if family == Field::Ipv4 { 1 } else { 4 };
@@ -219,7 +243,7 @@ impl Compiler<'_> {
             let mut load = address(family, part, Reg::FIRST);
             load.push(Expr::Meta { key: Meta::Protocol, to: Reg::at(behind) });
             load.push(transport(offset, 2, Reg::at(behind + 1)));
-            all.push((load, of_policy(self.state, *id, family, self.table)));
+            all.push((load, of_policy(self.state, *id, family, &mut self.sets)));
         }
         all
     }

@@ -9,7 +9,7 @@ use policy_calc::{
     Rule, Side, State, TierPolicies,
 };
 
-use super::{Settings, ToHost, chains_of, closes_without, is_common, table, table_of};
+use super::{Layout, Settings, ToHost, chains_of, closes_without, is_common, table};
 use crate::{
     expr::{Expr, Reg, Verdict},
     name::Name,
@@ -238,9 +238,12 @@ fn of_two_endpoints_on_one_link_the_first_has_it_unless_it_is_told() {
     workload(&mut state, "a", "cali1", &[]);
     let by_name = table(&state, &Settings::default());
     let [a, b] = state.endpoints.values().collect::<Vec<_>>()[..] else { panic!("two") };
-    let of = |endpoint| table_of(&[("cali1", endpoint)].into(), &state, &Settings::default());
-    assert_eq!(of(&**a), by_name);
-    assert_ne!(of(&**b), by_name);
+    let of = |endpoint: &Arc<Endpoint>| {
+        let links = [("cali1".to_owned(), endpoint.clone())].into();
+        Layout::new(Settings::default(), &state, &links).table().clone()
+    };
+    assert_eq!(of(a), by_name);
+    assert_ne!(of(b), by_name);
 }
 
 #[test]

@@ -1,0 +1,232 @@
+//! A table that is kept as resources change is the table that is laid out of them at once, and what
+//! is said to be touched is all there is to do.
+//!
+//! `MARGAY_NFT_CASES` sets how many histories (dozens by default).
+
+use std::collections::BTreeMap;
+
+use margay_model::{Item, Key, Mode, Resource, decode};
+use policy_calc::{Graph, State};
+use policy_nft::{
+    layout::{self, Layout, Settings},
+    plan,
+    plan::{Actual, Op},
+    plan_touched,
+};
+
+/// A generator of numbers (splitmix64): equal seeds, equal numbers.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % end
+    }
+
+    fn one<'a>(&mut self, of: &[&'a str]) -> &'a str {
+        of[usize::try_from(self.below(of.len() as u64)).expect("small")]
+    }
+
+    fn entity(&mut self) -> &'static str {
+        self.one(&[
+            "",
+            ", source: { selector: app == 'a' }",
+            ", source: { selector: app != 'a' }",
+            ", source: { notSelector: has(kind) }",
+            ", source: { selector: kind == 'x', notNets: [10.0.0.8/29] }",
+            ", source: { nets: [10.0.0.0/30, 10.0.0.4/30] }",
+            ", source: { nets: [fd00::/64] }, destination: { notSelector: app == 'b' }",
+            ", protocol: TCP, destination: { ports: [http, 80, '90:99'] }",
+            ", protocol: TCP, destination: { ports: [http] }, source: { selector: all() }",
+            ", protocol: UDP, destination: { notPorts: [53, dns] }",
+        ])
+    }
+
+    fn rules(&mut self) -> String {
+        let rules = (0..self.below(3)).map(|_| {
+            let action = self.one(&["Allow", "Deny", "Pass", "Log"]);
+            let entity = self.entity();
+            let protocol = self.one(&["", "", ", notProtocol: 47"]);
+            format!("{{ action: {action}{entity}{protocol} }}")
+        });
+        rules.collect::<Vec<_>>().join(", ")
+    }
+
+    /// Any object of few names: its kind, namespace, name, and the rest of it.
+    fn object(&mut self) -> (&'static str, &'static str, String, String) {
+        let namespace = self.one(&["n", "m"]);
+        match self.below(10) {
+            0..=3 => {
+                let pod = self.one(&["p", "q", "r", "s"]);
+                let (app, kind) = (self.one(&["a", "b"]), self.one(&["x", "y"]));
+                let link = self.one(&["cali1", "cali2", "eth9", "cali3", "cali4"]);
+                let node = self.one(&["here", "here", "there"]);
+                let nets = self.one(&[
+                    "[10.0.0.1/32]",
+                    "[10.0.0.2/32, 'fd00::2/128']",
+                    "[10.0.0.2/32, 10.0.0.3/32]",
+                    "[]",
+                ]);
+                let spoofed = self.one(&["", ", allowSpoofedSourcePrefixes: [10.9.0.0/16]"]);
+                let ports = self.one(&[
+                    "",
+                    ", ports: [{ name: http, protocol: TCP, port: 8080 }]",
+                    ", ports: [{ name: dns, protocol: UDP, port: 53 }]",
+                ]);
+                let profiles = self.one(&["[kns.n]", "[kns.n, other]", "[]"]);
+                (
+                    "WorkloadEndpoint",
+                    namespace,
+                    format!("{node}-k8s-{pod}-eth0"),
+                    format!(
+                        "labels: {{ app: {app}, kind: {kind} }} }}\nspec: {{ node: {node}, orchestrator: \
+                         k8s, pod: {pod}, endpoint: eth0, interfaceName: {link}, ipNetworks: {nets}, \
+                         profiles: {profiles}{spoofed}{ports} }}"
+                    ),
+                )
+            }
+            4 | 5 => {
+                let kind = self.one(&["NetworkPolicy", "NetworkPolicy", "StagedNetworkPolicy"]);
+                let (name, order) = (self.one(&["a", "b", "c"]), self.below(3));
+                let selector = self.one(&["all()", "app == 'a'", "kind == 'x'"]);
+                let (ingress, egress) = (self.rules(), self.rules());
+                (
+                    kind,
+                    namespace,
+                    name.to_owned(),
+                    format!(
+                        "labels: {{}} }}\nspec: {{ order: {order}, selector: \"{selector}\", types: [Ingress, \
+                         Egress], ingress: [{ingress}], egress: [{egress}] }}"
+                    ),
+                )
+            }
+            6 => {
+                let (tier, ingress) = (self.one(&["default", "t"]), self.rules());
+                let name = self.one(&["g", "h"]);
+                (
+                    "GlobalNetworkPolicy",
+                    "",
+                    format!("{tier}.{name}"),
+                    format!(
+                        "labels: {{}} }}\nspec: {{ tier: {tier}, selector: has(app), types: [Ingress], \
+                         ingress: [{ingress}] }}"
+                    ),
+                )
+            }
+            7 => {
+                let action = self.one(&["Pass", "Deny"]);
+                let order = self.below(2);
+                let spec =
+                    format!("labels: {{}} }}\nspec: {{ order: {order}, defaultAction: {action} }}");
+                ("Tier", "", "t".to_owned(), spec)
+            }
+            8 => {
+                let (app, kind) = (self.one(&["a", "b"]), self.one(&["x", "y"]));
+                let nets =
+                    self.one(&["[10.0.0.9/32]", "[10.0.0.4/30]", "['fd00::/80', 10.0.0.8/29]"]);
+                let name = self.one(&["v", "w"]);
+                (
+                    "GlobalNetworkSet",
+                    "",
+                    name.to_owned(),
+                    format!("labels: {{ app: {app}, kind: {kind} }} }}\nspec: {{ nets: {nets} }}"),
+                )
+            }
+            _ => {
+                let (name, ingress) = (self.one(&["kns.n", "other"]), self.rules());
+                let spec = format!(
+                    "labels: {{}} }}\nspec: {{ ingress: [{ingress}], egress: [{{ action: Allow }}] }}"
+                );
+                ("Profile", "", name.to_owned(), spec)
+            }
+        }
+    }
+
+    fn resource(&mut self) -> Resource {
+        let (kind, namespace, name, rest) = self.object();
+        let namespace = match namespace {
+            "" => String::new(),
+            namespace => format!("namespace: {namespace}, "),
+        };
+        let yaml = format!(
+            "apiVersion: projectcalico.org/v3\nkind: {kind}\nmetadata: {{ {namespace}name: {name}, {rest}\n"
+        );
+        let manifest =
+            decode(yaml.as_bytes(), Mode::Strict).unwrap_or_else(|e| panic!("{e}\n{yaml}"));
+        match manifest.documents.into_iter().next().map(|document| document.item) {
+            Some(Item::Resource(mut resource)) => {
+                resource.apply_defaults();
+                resource
+            }
+            _ => panic!("{yaml}"),
+        }
+    }
+}
+
+/// Who has which link: the first by name.
+fn links(state: &State) -> layout::Links {
+    let mut links = layout::Links::new();
+    for (id, endpoint) in &state.endpoints {
+        if let Some(link) = layout::link_of(id, endpoint) {
+            links.entry(link.to_owned()).or_insert_with(|| endpoint.clone());
+        }
+    }
+    links
+}
+
+/// Steps whatever their order, which differs among sets.
+fn in_words(ops: &[Op]) -> Vec<String> {
+    let mut words: Vec<String> = ops.iter().map(|op| format!("{op:?}")).collect();
+    words.sort();
+    words
+}
+
+fn play(seed: u64) {
+    let mut dice = Dice(seed);
+    let settings = Settings::default();
+    let mut graph = Graph::new("here");
+    graph.in_sync();
+    let mut state = State::default();
+    let mut layout = Layout::new(settings.clone(), &state, &layout::Links::new());
+    let mut actual = Actual::default();
+    actual.carry_out(&plan(layout.table(), &actual));
+    let mut known: BTreeMap<Key, Resource> = BTreeMap::new();
+    for step in 0..60 {
+        for _ in 0..=dice.below(3) {
+            let resource = dice.resource();
+            let key = resource.key();
+            let gone = dice.below(3) == 0 && known.contains_key(&key);
+            let resource = (!gone).then_some(resource);
+            match &resource {
+                Some(resource) => known.insert(key.clone(), resource.clone()),
+                None => known.remove(&key),
+            };
+            graph.update(&key, resource);
+        }
+        let deltas = graph.flush();
+        let before = links(&state);
+        state.apply(&deltas);
+        let now = links(&state);
+        let mut changes: BTreeMap<_, _> = before.keys().map(|link| (link.clone(), None)).collect();
+        changes.extend(now.into_iter().map(|(link, endpoint)| (link, Some(endpoint))));
+        changes.retain(|link, endpoint| before.get(link) != endpoint.as_ref());
+        let touched = layout.apply(&state, &deltas, &changes);
+        assert_eq!(*layout.table(), layout::table(&state, &settings), "seed {seed}, step {step}");
+        let ops = plan_touched(layout.table(), &actual, &touched);
+        let all = plan(layout.table(), &actual);
+        assert_eq!(in_words(&ops), in_words(&all), "seed {seed}, step {step}");
+        actual.carry_out(&ops);
+        assert_eq!(plan(layout.table(), &actual), Vec::new(), "seed {seed}, step {step}");
+    }
+}
+
+#[test]
+fn any_history_of_changes_leads_to_the_table_that_is_laid_out_at_once() {
+    let cases = std::env::var("MARGAY_NFT_CASES").ok().and_then(|text| text.parse().ok());
+    for seed in 1..=cases.unwrap_or(25) {
+        play(seed);
+    }
+}
