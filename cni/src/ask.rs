@@ -6,8 +6,8 @@ use ipnet::IpNet;
 use margay_proto::v1::{
     AddWorkloadRequest, AddWorkloadResponse, AssignByUs, Attachment, AttachmentMode,
     CheckWorkloadRequest, CollectWorkloadsRequest, DeleteWorkloadRequest, GivenAddresses,
-    ListWorkloadsRequest, PodIdentity, Workload, WorkloadInterface, WorkloadIp, WorkloadRoute,
-    WorkloadStatusRequest, add_workload_request,
+    LeasedAddresses, ListWorkloadsRequest, PodIdentity, Workload, WorkloadInterface, WorkloadIp,
+    WorkloadRoute, WorkloadStatusRequest, add_workload_request,
 };
 
 use crate::{
@@ -41,7 +41,8 @@ impl Call<'_> {
         }
     }
 
-    /// ADD; with what a foreign IPAM plugin gave.
+    /// ADD; with what a foreign IPAM plugin gave. Without it, and with one that asks over the link, the
+    /// link for that.
     pub fn add(&self, given: Option<&NetworkResult>) -> AddWorkloadRequest {
         let Config { pod, ipam, .. } = self.config;
         let mode = match self.role {
@@ -59,7 +60,11 @@ impl Call<'_> {
                 let given = given.map(|result| result.ips.as_slice()).unwrap_or_default();
                 routes = own_routes(foreign, given);
                 let ips = given.iter().map(|ip| WorkloadIp { interface: None, ..wire_ip(ip) });
-                add_workload_request::Ipam::Given(GivenAddresses { ips: ips.collect() })
+                let ips = ips.collect();
+                match foreign.needs_interface {
+                    true => add_workload_request::Ipam::Leased(LeasedAddresses { ips }),
+                    false => add_workload_request::Ipam::Given(GivenAddresses { ips }),
+                }
             }
             (Ipam::Ours(assign), _) => {
                 let addresses = pod.addresses.iter().map(IpAddr::to_string).collect();

@@ -109,6 +109,7 @@ const OURS: &[&str] = &[
     "device_type",
     "container_settings",
     "feature_control",
+    "ipam_needs_interface",
 ];
 
 /// Keys of Calico that the daemon makes needless: it knows its node, its datastore, its log and the

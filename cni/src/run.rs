@@ -2,6 +2,7 @@
 
 use std::{io, time::Duration};
 
+use margay_proto::v1::AddWorkloadResponse;
 use serde_json::Value;
 
 use crate::{
@@ -156,6 +157,9 @@ impl Session<'_> {
         if let Some(given) = self.standing()? {
             return self.attach(Some(&given));
         }
+        if self.needs_interface() {
+            return self.add_over_link(&plugin, log);
+        }
         // What refuses has given nothing: its DEL would free what an earlier ADD got.
         let given = plugin.add(&self.json)?;
         let result = self.attach(Some(&given));
@@ -164,6 +168,35 @@ impl Session<'_> {
         {
             // The runtime calls DEL after a failed ADD anyway.
             log.push(format!("warning: giving the address back: {error}"));
+        }
+        result
+    }
+
+    /// Whether the foreign IPAM plugin works over the container's interface.
+    fn needs_interface(&self) -> bool {
+        matches!(&self.config.ipam, Ipam::Foreign(foreign) if foreign.needs_interface)
+    }
+
+    /// First the link, then its address, then the rest.
+    fn add_over_link(
+        &self,
+        plugin: &Plugin,
+        log: &mut Vec<String>,
+    ) -> Result<NetworkResult, Error> {
+        let link = self.ask_for(None)?;
+        // It is there as a whole: somebody was quicker, or its annotations name its addresses.
+        if !link.ips.is_empty() {
+            return self.result(&link, None);
+        }
+        let result = plugin.add(&self.json).and_then(|given| self.attach(Some(&given)));
+        if result.is_err() {
+            // What an earlier ADD got has no link any more either. Giving back comes first, over it.
+            if let Err(error) = plugin.call(Verb::Del, &self.json) {
+                log.push(format!("warning: giving the address back: {error}"));
+            }
+            if let Err(error) = self.detach(log) {
+                log.push(format!("warning: taking the link back: {error}"));
+            }
         }
         result
     }
@@ -179,10 +212,22 @@ impl Session<'_> {
     }
 
     fn attach(&self, given: Option<&NetworkResult>) -> Result<NetworkResult, Error> {
+        self.result(&self.ask_for(given)?, given)
+    }
+
+    fn ask_for(&self, given: Option<&NetworkResult>) -> Result<AddWorkloadResponse, Error> {
         let request = self.call().add(given);
         let limit = Duration::from_millis(request.deadline_millis.into()) + GRACE;
-        let answer = daemon::ask(&self.config.socket, limit, &request);
-        let mut result = ask::result(&answer.map_err(Failure::into_error)?)?;
+        daemon::ask(&self.config.socket, limit, &request).map_err(Failure::into_error)
+    }
+
+    /// What the daemon's answer means behind what other plugins did.
+    fn result(
+        &self,
+        answer: &AddWorkloadResponse,
+        given: Option<&NetworkResult>,
+    ) -> Result<NetworkResult, Error> {
+        let mut result = ask::result(answer)?;
         if let Some(given) = given {
             result.dns = given.dns.clone();
         }
@@ -194,22 +239,35 @@ impl Session<'_> {
     }
 
     fn delete(&self, log: &mut Vec<String>) -> Result<String, Error> {
+        // An address of another plugin is given back whatever becomes of the link: over it, or once
+        // nobody can be reached by it any more.
+        let give_back = || {
+            let mut without = self.json.clone();
+            config::without_pod_cidr(&mut without);
+            self.foreign().map_or(Ok(()), |plugin| plugin?.call(Verb::Del, &without))
+        };
+        let (detached, given_back) = if self.needs_interface() {
+            let given_back = give_back();
+            (self.detach(log), given_back)
+        } else {
+            (self.detach(log), give_back())
+        };
+        detached?;
+        given_back?;
+        Ok(String::new())
+    }
+
+    /// Our part of a DEL, with the daemon or without.
+    fn detach(&self, log: &mut Vec<String>) -> Result<(), Error> {
         let request = self.call().delete();
-        let answer = daemon::ask(&self.config.socket, DEL_LIMIT, &request);
-        // An address of another plugin is given back whatever became of the link.
-        let mut without = self.json.clone();
-        config::without_pod_cidr(&mut without);
-        let foreign = self.foreign().map(|plugin| plugin?.call(Verb::Del, &without));
-        match answer {
-            Ok(_) => {}
-            Err(Failure::Refused(error)) => return Err(error),
+        match daemon::ask(&self.config.socket, DEL_LIMIT, &request) {
+            Ok(_) => Ok(()),
+            Err(Failure::Refused(error)) => Err(error),
             Err(Failure::Away(error)) => {
                 log.push(format!("warning: {error}; the release is left for the daemon"));
-                self.delete_alone(request)?;
+                self.delete_alone(request)
             }
         }
-        foreign.transpose()?;
-        Ok(String::new())
     }
 
     /// DEL with the daemon away.

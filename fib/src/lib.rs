@@ -14,5 +14,5 @@ pub use api::*;
 pub use attach::{AttachError, LinkSpec, Observed};
 pub use netlink::{
     Attached, Detached, Fib, FibHandle, Origin, Rows, Tuning, attach, detach, detach_marked,
-    detach_own, forget_connections, inspect, list,
+    detach_own, forget_connections, fulfil, inspect, list,
 };

@@ -8,7 +8,6 @@ use std::{
     net::{IpAddr, SocketAddr, TcpListener, TcpStream},
     os::unix::fs::symlink,
     path::{Path, PathBuf},
-    process::Command,
     time::Duration,
 };
 
@@ -18,7 +17,7 @@ use interop_tests::{
     runtime::{Answer, Container, Runtime, spool},
 };
 use serde_json::{Value, json};
-use testkit::{Daemon, Host, Lab, Margay, have_root, margay::bin, resources, until};
+use testkit::{Host, Lab, Margay, have_root, margay::bin, resources, until};
 
 /// Where Debian's package puts them.
 const REFERENCE: &str = "/usr/lib/cni";
@@ -209,37 +208,6 @@ fn addresses_of_host_local_are_attached_and_given_back() -> Result<()> {
         ensure!(given(&folder) == of_second, "{:?}", given(&folder));
         node.delete(&two, &plugins, &second.json)?;
         ensure!(given(&folder).is_empty(), "{:?}", given(&folder));
-        node.clean()
-    })
-}
-
-#[test]
-fn dhcp_that_finds_no_interface_yet_is_refused_with_its_own_words_and_leaves_nothing() -> Result<()>
-{
-    if !have_root(
-        "dhcp_that_finds_no_interface_yet_is_refused_with_its_own_words_and_leaves_nothing",
-    ) {
-        return Ok(());
-    }
-    Node::start("dhcp")?.told(|node| {
-        // It asks over the container's interface, which is made when the address is known.
-        let host = node.margay.host();
-        let socket = host.dir().join("dhcp.sock");
-        let mut command = Command::new(Path::new(REFERENCE).join("dhcp"));
-        command.arg("daemon").arg("-socketpath").arg(&socket);
-        let mut daemon = Daemon::spawn(host, &mut command, &host.dir().join("dhcp.log"))?;
-        until("the dhcp daemon listens", SOON, || {
-            daemon.check_running()?;
-            Ok(socket.exists())
-        })?;
-        let mut plugin = node.plugin();
-        plugin["ipam"] = json!({"type": "dhcp", "daemonSocketPath": socket});
-        let pod = Container::new("c1", &node.pods[0]);
-        let refused = node.call("ADD", &pod, &plugin, &Value::Null)?;
-        let said = refused.json.to_string();
-        ensure!(refused.code != 0 && said.contains("dhcp") && said.contains("eth0"), "{said}");
-        ensure!(!node.pods[0].ip(&["-o", "link"])?.contains("eth0"), "a link is left");
-        node.call("DEL", &pod, &plugin, &Value::Null)?.done("DEL")?;
         node.clean()
     })
 }

@@ -79,7 +79,10 @@ impl workloads_server::Workloads for Workloads {
         let (id, spec) = convert::wanted(request).map_err(failed)?;
         let of = id.clone();
         // Asked in this order, and not waited for in between.
-        let was = timeout(patience, there.look(move |sight| sight.desk.entry(&of).is_some()));
+        let was = move |sight: crate::workload::Sight<'_>| {
+            sight.desk.entry(&of).is_some_and(|entry| !entry.is_bare())
+        };
+        let was = timeout(patience, there.look(was));
         let added = timeout(patience, there.call(Call::Add(id.clone(), Box::new(spec))));
         let (was, answer) = tokio::join!(biased; was, added);
         let Ok(answer) = answer else {

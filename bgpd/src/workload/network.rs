@@ -19,6 +19,8 @@ use margay_workload::name;
 pub(super) trait Network: Debug + Send + Sync {
     /// Makes a link, or sees that it is there just so.
     fn attach(&self, netns: &Path, spec: &LinkSpec) -> Result<(), AttachError>;
+    /// Gives a link that was made without addresses those of `spec`.
+    fn fulfil(&self, netns: &Path, spec: &LinkSpec) -> Result<(), AttachError>;
     /// Removes a link, if it carries this alias, or none and may be `half_made`; done if it is not
     /// there.
     fn detach(&self, link: &str, alias: &str, half_made: bool) -> Result<(), AttachError>;
@@ -47,6 +49,10 @@ pub(super) struct Kernel(pub(super) FibHandle);
 impl Network for Kernel {
     fn attach(&self, netns: &Path, spec: &LinkSpec) -> Result<(), AttachError> {
         margay_fib::attach(netns, spec).map(|_| ())
+    }
+
+    fn fulfil(&self, netns: &Path, spec: &LinkSpec) -> Result<(), AttachError> {
+        margay_fib::fulfil(netns, spec).map(|_| ())
     }
 
     fn detach(&self, link: &str, alias: &str, half_made: bool) -> Result<(), AttachError> {

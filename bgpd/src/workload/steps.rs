@@ -90,6 +90,7 @@ impl Steps {
                 in_time(until, ENDED, Arc::clone(&self.endings).end(entry.addresses)).await?;
             }
             Step::Attach(entry) => self.attach(&entry).await?,
+            Step::Fulfil(entry) => self.fulfil(&entry).await?,
             Step::Detach { name, alias, half_made } => self.detach(name, alias, half_made).await?,
             Step::Reach(entry) => self.reach(&entry).await?,
             Step::Publish(entry) => in_time(until, STORED, self.publish(&entry)).await?,
@@ -143,6 +144,13 @@ impl Steps {
         let network = Arc::clone(&self.network);
         let _turn = self.links.acquire().await;
         blocking(move || network.attach(Path::new(&netns), &spec)).await?.map_err(|e| kernel(&e))
+    }
+
+    async fn fulfil(&self, entry: &Entry) -> Result<(), Failure> {
+        let (spec, netns) = (link(entry), entry.spec.netns.clone());
+        let network = Arc::clone(&self.network);
+        let _turn = self.links.acquire().await;
+        blocking(move || network.fulfil(Path::new(&netns), &spec)).await?.map_err(|e| kernel(&e))
     }
 
     /// Removes a link, if it carries this alias, or none and may be half made.

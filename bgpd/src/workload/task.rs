@@ -580,6 +580,11 @@ impl Task {
                 let name = if answer.is_ok() { verb } else { failed(verb) };
                 self.times.add(name, since.elapsed());
                 match &answer {
+                    Ok(Reply::Added(entry)) if entry.is_bare() => info!(
+                        attachment = %entry.id,
+                        ifname = entry.host_interface,
+                        "linked; its address is asked for over the link"
+                    ),
                     Ok(Reply::Added(entry)) => info!(
                         attachment = %entry.id,
                         ifname = entry.host_interface,

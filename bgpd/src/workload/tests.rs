@@ -52,6 +52,14 @@ impl Network for Double {
         })
     }
 
+    fn fulfil(&self, _: &Path, spec: &LinkSpec) -> Result<(), AttachError> {
+        let name = || spec.host_name.clone();
+        self.with(|state| match state.links.get(&spec.host_name) {
+            Some(alias) if *alias == spec.alias => Ok(()),
+            _ => Err(AttachError::NameTaken { name: name() }),
+        })
+    }
+
     fn detach(&self, link: &str, alias: &str, half_made: bool) -> Result<(), AttachError> {
         self.with(|state| {
             let is_ours = |found: &String| found == alias || (half_made && found.is_empty());

@@ -62,7 +62,7 @@ pub fn apply(
         (Some(_), Some(_)) => return Err(wrong("ipAddrs", "not together with ipAddrsNoIpam")),
         (Some(addresses), None) => match &mut spec.source {
             Source::Assign(wish) => wish.exactly = addresses,
-            Source::Given(_) => {
+            Source::Given(_) | Source::Leased(_) => {
                 return Err(wrong("ipAddrs", "only where addresses are assigned by Margay"));
             }
         },

@@ -137,6 +137,9 @@ pub enum Source {
     Assign(Wish),
     /// Somebody else gave them and takes them back. May be none.
     Given(Vec<IpAddr>),
+    /// Somebody else gives them, whom a client asks over the link: none before the link is there. He
+    /// takes them back over the link, too.
+    Leased(Vec<IpAddr>),
 }
 
 /// What is wanted.
@@ -200,6 +203,13 @@ impl Entry {
     /// Whether its addresses are held by its handle.
     pub fn holds_addresses(&self) -> bool {
         matches!(self.spec.source, Source::Assign(_))
+    }
+
+    /// Whether it is no more than a link over which addresses are asked for.
+    pub fn is_bare(&self) -> bool {
+        self.state != State::Live
+            && self.addresses.is_empty()
+            && matches!(self.spec.source, Source::Leased(_))
     }
 
     /// Where the container sends to over our gateway: of the families it has addresses of.

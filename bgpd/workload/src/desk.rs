@@ -5,6 +5,11 @@
 //! or, if it failed, when its link is gone; a DEL when the link is gone, and what needs the
 //! datastore follows in its own time; after a restart whatever was not `Live` is taken down. Leaves
 //! to others doing the steps: the shell tells of each how it went.
+//!
+//! Addresses that are asked for over the link ([`Source::Leased`]) take two ADDs. The first makes the
+//! link without any, the second brings them; a link for which no second one comes is taken down after
+//! [`LEASE`], or at a restart. A second one that fails leaves the link, for they are given back over
+//! it: until a DEL, or for [`GIVE_BACK`].
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -25,6 +30,10 @@ use work::{HalfMade, Work};
 /// How long an ADD may take from being asked, for all that needs the datastore or waits for others: it
 /// must fail within five seconds while that is away.
 pub const PATIENCE: Duration = Duration::from_millis(4500);
+/// How long a link is there for addresses to be asked for over it.
+pub const LEASE: Duration = Duration::from_secs(180);
+/// How long for them to be given back, after it came to nothing.
+pub const GIVE_BACK: Duration = Duration::from_secs(30);
 /// The runtime is asked about what is older than this only: it may not have heard of the rest yet.
 pub const YOUNG: Duration = Duration::from_secs(60);
 
@@ -135,6 +144,8 @@ pub enum Step {
         /// Also if it carries none: an earlier life may have died before it gave it one.
         half_made: bool,
     },
+    /// Gives the link that is there the addresses it was made for.
+    Fulfil(Box<Entry>),
     /// Waits until the host sends to its addresses over its link.
     Reach(Box<Entry>),
     /// Writes the endpoint.
@@ -155,6 +166,7 @@ impl Step {
             Self::Release(_) => "release",
             Self::Disconnect(_) => "disconnect",
             Self::Attach(_) => "attach",
+            Self::Fulfil(_) => "fulfil",
             Self::Detach { .. } => "detach",
             Self::Reach(_) => "reach",
             Self::Publish(_) => "publish",
@@ -169,6 +181,7 @@ impl Step {
         match self {
             Self::Record(entry) => entry.state.name().to_owned(),
             Self::Attach(entry)
+            | Self::Fulfil(entry)
             | Self::Reach(entry)
             | Self::Publish(entry)
             | Self::Retract(entry)
@@ -253,6 +266,9 @@ pub struct Desk {
     entries: BTreeMap<AttachmentId, Entry>,
     problems: BTreeMap<AttachmentId, String>,
     works: BTreeMap<AttachmentId, Work>,
+    /// Links without addresses, or whose addresses are to be given back over them, and until when they
+    /// stay. Nothing is being done for these.
+    bare: BTreeMap<AttachmentId, Duration>,
     /// Workloads for which something is done that the next thing must wait for.
     held: BTreeSet<String>,
     waiting: VecDeque<Waiting>,
@@ -287,7 +303,8 @@ impl Desk {
             Waiting::Add { until, .. } => Some(*until),
             Waiting::Delete { .. } => None,
         });
-        waiting.chain(self.works.values().filter_map(|work| work.retry)).min()
+        let retries = self.works.values().filter_map(|work| work.retry);
+        waiting.chain(retries).chain(self.bare.values().copied()).min()
     }
 
     /// Takes in one thing. Every input has an answer in every state; nothing can fail here.
@@ -314,7 +331,15 @@ impl Desk {
         }
         self.expire(now, out);
         self.retry(now, out);
+        self.lapse(now);
         self.start(now, out);
+    }
+
+    /// Links that nobody came back for in time go, when it is their turn.
+    fn lapse(&mut self, now: Now) {
+        let due = self.bare.extract_if(.., |_, until| *until <= now.steady);
+        let removals = due.map(|(id, _)| Waiting::Delete { asker: Asker::Nobody, id });
+        self.waiting.extend(removals);
     }
 
     fn load(&mut self, entries: Vec<Entry>, scene: &Scene, out: &mut Vec<Output>) {
@@ -485,8 +510,18 @@ impl Desk {
                     self.take_down(&id, Some(asker), HalfMade::No, out)
                 }
                 Waiting::Add { call, spec, until, .. } => match entry {
+                    None if brings_lease(&spec) => {
+                        let text = "the link over which the address was asked for is not there any \
+                                    more\nhelp: a repeated ADD begins anew";
+                        let failure = Failure::new(Cause::Later, text);
+                        out.push(Output::Answer(call, Err(failure)));
+                    }
                     None => self.begin(now, call, id, *spec, until, out),
                     Some(entry) if same(entry, &spec) => self.repeat(call, &id, until, out),
+                    Some(entry) if is_for(entry, &spec) => match brings_lease(&spec) {
+                        true => self.fulfil(now, call, &id, *spec, until, out),
+                        false => self.remake(call, &id, until, out),
+                    },
                     Some(_) => {
                         // Another container in the same name: the old one goes first.
                         self.take_down(&id, None, HalfMade::No, out);
@@ -532,11 +567,7 @@ impl Desk {
             false => String::new(),
         };
         let state = State::Allocating;
-        let mut addresses = match &spec.source {
-            Source::Given(addresses) => addresses.clone(),
-            Source::Assign(_) => Vec::new(),
-        };
-        addresses.sort();
+        let addresses = given(&spec);
         let created = now.wall;
         let entry = Entry { id: id.clone(), state, created, spec, host_interface, addresses };
         if let Err(failure) = self.alone(&entry) {
@@ -544,7 +575,10 @@ impl Desk {
             return;
         }
         let older = older.map(|id| (id, !freed.is_empty()));
-        let work = Work::add(&entry, call, until, older);
+        let work = match entry.is_bare() {
+            true => Work::bare(call, until, older),
+            false => Work::add(&entry, call, until, older),
+        };
         self.held.insert(entry.workload());
         self.problems.remove(&id);
         self.entries.insert(id.clone(), entry);
@@ -585,6 +619,40 @@ impl Desk {
         }
     }
 
+    /// The addresses that a link was made for.
+    fn fulfil(
+        &mut self,
+        now: Now,
+        call: CallId,
+        id: &AttachmentId,
+        spec: Spec,
+        until: Duration,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(entry) = self.entries.get(id) else { return };
+        let entry = Entry { addresses: given(&spec), spec, ..entry.clone() };
+        if let Err(failure) = self.alone(&entry) {
+            self.bare.insert(id.clone(), now.steady.saturating_add(GIVE_BACK));
+            out.push(Output::Answer(call, Err(failure)));
+            return;
+        }
+        self.bare.remove(id);
+        self.held.insert(entry.workload());
+        self.works.insert(id.clone(), Work::fulfil(&entry, call, until));
+        self.entries.insert(id.clone(), entry);
+        self.advance(id, out);
+    }
+
+    /// A link without addresses is asked for again.
+    fn remake(&mut self, call: CallId, id: &AttachmentId, until: Duration, out: &mut Vec<Output>) {
+        if let Some(entry) = self.entries.get(id) {
+            self.bare.remove(id);
+            self.held.insert(entry.workload());
+            self.works.insert(id.clone(), Work::bare(call, until, None));
+            self.advance(id, out);
+        }
+    }
+
     /// Begins to take an attachment down; nothing is being done for it.
     fn take_down(
         &mut self,
@@ -594,6 +662,7 @@ impl Desk {
         out: &mut Vec<Output>,
     ) {
         if let Some(entry) = self.entries.get(id) {
+            self.bare.remove(id);
             self.held.insert(entry.workload());
             self.works.insert(id.clone(), Work::removal(entry, asker, half_made));
             self.advance(id, out);
@@ -638,8 +707,36 @@ fn same(entry: &Entry, spec: &Spec) -> bool {
         && (entry.spec.mode == Mode::Addresses || !entry.host_interface.is_empty())
         && matches!(
             (&entry.spec.source, &spec.source),
-            (Source::Assign(_), Source::Assign(_)) | (Source::Given(_), Source::Given(_))
+            (Source::Assign(_), Source::Assign(_))
+                | (Source::Given(_), Source::Given(_))
+                | (Source::Leased(_), Source::Leased(_))
         )
+}
+
+/// Whether an ADD is about a link that was made without addresses.
+fn is_for(entry: &Entry, spec: &Spec) -> bool {
+    entry.is_bare()
+        && matches!(spec.source, Source::Leased(_))
+        && entry.spec.mode == spec.mode
+        && entry.spec.netns == spec.netns
+        && entry.spec.pod == spec.pod
+        && (entry.spec.mac, entry.spec.mtu) == (spec.mac, spec.mtu)
+        && !entry.host_interface.is_empty()
+}
+
+/// Whether an ADD is the second one, with the addresses that were asked for over the link.
+fn brings_lease(spec: &Spec) -> bool {
+    matches!(&spec.source, Source::Leased(addresses) if !addresses.is_empty())
+}
+
+/// The addresses that an ADD brings, IPv4 first.
+fn given(spec: &Spec) -> Vec<IpAddr> {
+    let mut addresses = match &spec.source {
+        Source::Given(addresses) | Source::Leased(addresses) => addresses.clone(),
+        Source::Assign(_) => Vec::new(),
+    };
+    addresses.sort();
+    addresses
 }
 
 #[cfg(test)]

@@ -13,6 +13,9 @@ use crate::{
 /// Types that mean our own addresses.
 pub const OURS: &[&str] = &["margay-ipam", "calico-ipam"];
 
+/// Plugins that need the container's interface.
+const CLIENTS: &[&str] = &["dhcp"];
+
 /// Where addresses come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ipam {
@@ -44,6 +47,9 @@ pub struct Foreign {
     pub routes: Vec<IpNet>,
     /// `include_default_routes`: beside them.
     pub default_routes: bool,
+    /// `ipam_needs_interface`: it asks over the container's interface, and gives back over it. As
+    /// [`CLIENTS`] do unless told otherwise.
+    pub needs_interface: bool,
 }
 
 impl Default for Ipam {
@@ -83,12 +89,20 @@ impl Ipam {
                 format!("ipam.type: {plugin:?} is no name of a plugin"),
             ));
         }
-        let mut foreign =
-            Foreign { plugin: plugin.to_owned(), routes: Vec::new(), default_routes: false };
-        // Giving back takes no more than the name.
+        let mut foreign = Foreign {
+            plugin: plugin.to_owned(),
+            routes: Vec::new(),
+            default_routes: false,
+            needs_interface: CLIENTS.contains(&plugin),
+        };
+        let needs_interface = root.truth("ipam_needs_interface");
+        // Giving back takes no more than the name, and whether the link must be there.
         if matches!(verb, Verb::Del | Verb::Gc) {
+            let told = needs_interface.ok().flatten();
+            foreign.needs_interface = told.unwrap_or(foreign.needs_interface);
             return Ok(Self::Foreign(foreign));
         }
+        foreign.needs_interface = needs_interface?.unwrap_or(foreign.needs_interface);
         // Nobody here knows the PodCIDR of a Kubernetes node.
         if let Some(at) = pod_cidr(&ipam) {
             return Err(unsupported(&at).with_details("write the network itself"));

@@ -284,8 +284,29 @@ fn a_foreign_ipam_plugin_keeps_its_keys() {
         plugin: "host-local".into(),
         routes: vec!["10.0.0.0/8".parse().unwrap()],
         default_routes: true,
+        needs_interface: false,
     };
     assert_eq!(config.ipam, Ipam::Foreign(expected));
+}
+
+#[test]
+fn a_foreign_ipam_plugin_needs_the_interface_if_it_is_a_client_or_told_so() {
+    let needs = |verb, plugin: &str, told: Value| {
+        let config = ours(json!({"ipam": {"type": plugin}, "ipam_needs_interface": told}));
+        let config = Config::read(&config, "", verb, Role::Network).expect("read");
+        let Ipam::Foreign(foreign) = config.ipam else { panic!("foreign") };
+        foreign.needs_interface
+    };
+    for verb in [Verb::Add, Verb::Del] {
+        assert!(needs(verb, "dhcp", Value::Null));
+        assert!(!needs(verb, "dhcp", json!(false)));
+        assert!(!needs(verb, "host-local", Value::Null));
+        assert!(needs(verb, "host-local", json!(true)));
+    }
+    // Nothing keeps a DEL from it.
+    assert!(needs(Verb::Del, "dhcp", json!("perhaps")));
+    let wrong = ours(json!({"ipam": {"type": "dhcp"}, "ipam_needs_interface": "perhaps"}));
+    assert_eq!(refused(&wrong).0, Code::InvalidConfig);
 }
 
 #[test]

@@ -92,6 +92,70 @@ fn while_the_daemon_is_away_no_address_is_asked_for_and_every_one_is_given_back(
     assert_eq!(calls(&scene), ["DEL c0ffee eth0"]);
 }
 
+/// Of one that asks over the container's interface.
+fn client(scene: &Scene) -> Value {
+    scene.config("1.0.0", json!({"ipam": {"type": "dhcp"}}))
+}
+
+/// How many addresses each ADD brought, and what was deleted.
+fn brought(scene: &Scene) -> Vec<Option<usize>> {
+    let one = |asked: &Asked| match asked {
+        Asked::Add(add) => match &add.ipam {
+            Some(Ipam::Leased(leased)) => Some(leased.ips.len()),
+            other => panic!("{other:?}"),
+        },
+        Asked::Delete(_) => None,
+        other => panic!("{other:?}"),
+    };
+    scene.asked().iter().map(one).collect()
+}
+
+#[test]
+fn a_plugin_that_asks_over_the_interface_finds_it_there() {
+    let scene = Scene::good();
+    scene.plugin("dhcp", GIVES);
+    let mut config = client(&scene);
+    // Behind another plugin, whose address is not this one's.
+    config["prevResult"] = json!({"cniVersion": "1.0.0", "ips": [{"address": "10.1.0.1/24"}]});
+    let said = Runtime::new("ADD", &scene).ask(&config);
+    assert!(said.done, "{said:?}");
+    let ips = &said.json()["ips"];
+    assert_eq!(
+        (&ips[0]["address"], &ips[1]["address"]),
+        (&"10.1.0.1/24".into(), &"10.20.0.5/24".into())
+    );
+    assert_eq!(brought(&scene), [Some(0), Some(1)]);
+    assert_eq!(calls(&scene), ["ADD c0ffee eth0"]);
+}
+
+#[test]
+fn what_a_client_got_goes_back_before_its_link_goes() {
+    // With the daemon's refusal, and with its own.
+    let taken = with_cni_code(Status::already_exists("10.20.0.5 is taken"), 101);
+    let scene = Scene::with(Mood::Links(taken));
+    scene.plugin("dhcp", GIVES);
+    assert_eq!(Runtime::new("ADD", &scene).ask(&client(&scene)).code(), 101);
+    assert_eq!(calls(&scene), ["ADD c0ffee eth0", "DEL c0ffee eth0"]);
+    assert_eq!(brought(&scene), [Some(0), Some(1), None]);
+    let scene = Scene::good();
+    scene.plugin("dhcp", &format!("{GIVES}\n[ $CNI_COMMAND = DEL ] || exit 1"));
+    assert_eq!(Runtime::new("ADD", &scene).ask(&client(&scene)).code(), 110);
+    assert_eq!(calls(&scene), ["ADD c0ffee eth0", "DEL c0ffee eth0"]);
+    assert_eq!(brought(&scene), [Some(0), None]);
+    // Without a link nothing is asked for.
+    let later = with_cni_code(Status::unavailable("later"), 11);
+    let scene = Scene::with(Mood::Says(later));
+    scene.plugin("dhcp", GIVES);
+    assert_eq!(Runtime::new("ADD", &scene).ask(&client(&scene)).code(), 11);
+    assert_eq!(calls(&scene), [""; 0]);
+    assert_eq!(brought(&scene), [Some(0)]);
+    // A client that cannot give back keeps no link from going.
+    let scene = Scene::good();
+    scene.plugin("dhcp", "cat > /dev/null; exit 1");
+    assert_eq!(Runtime::new("DEL", &scene).ask(&client(&scene)).code(), 110);
+    assert_eq!(brought(&scene), [None]);
+}
+
 #[test]
 fn an_add_that_is_repeated_keeps_the_address_that_was_given() {
     let workload = |state: &str| Workload {

@@ -41,6 +41,8 @@ pub enum Mood {
     Good,
     /// It answers this.
     Says(Status),
+    /// It makes links, and answers this to who brings addresses for them.
+    Links(Status),
     /// It takes its time, and never ends.
     Hangs,
 }
@@ -56,7 +58,7 @@ impl Fake {
     async fn answer<T>(&self, asked: Asked, answer: T) -> Result<Response<T>, Status> {
         self.asked.lock().expect("not poisoned").push(asked);
         match &self.mood {
-            Mood::Good => Ok(Response::new(answer)),
+            Mood::Good | Mood::Links(_) => Ok(Response::new(answer)),
             Mood::Says(status) => Err(status.clone()),
             Mood::Hangs => std::future::pending().await,
         }
@@ -71,6 +73,10 @@ impl Workloads for Fake {
     ) -> Result<Response<AddWorkloadResponse>, Status> {
         let request = request.into_inner();
         let answer = attached(&request);
+        if let (Mood::Links(status), false) = (&self.mood, answer.ips.is_empty()) {
+            self.asked.lock().expect("not poisoned").push(Asked::Add(Box::new(request)));
+            return Err(status.clone());
+        }
         self.answer(Asked::Add(Box::new(request)), answer).await
     }
 
@@ -110,7 +116,7 @@ impl Workloads for Fake {
     ) -> Result<Response<ListWorkloadsResponse>, Status> {
         match &self.mood {
             Mood::Hangs => std::future::pending().await,
-            Mood::Good | Mood::Says(_) => {
+            Mood::Good | Mood::Says(_) | Mood::Links(_) => {
                 let workloads = self.there.lock().expect("not poisoned").clone();
                 Ok(Response::new(ListWorkloadsResponse { workloads }))
             }
@@ -133,9 +139,9 @@ fn attached(request: &AddWorkloadRequest) -> AddWorkloadResponse {
     let ip =
         |address: &str| WorkloadIp { address: address.into(), gateway: String::new(), interface };
     let ips = match &request.ipam {
-        Some(Ipam::Given(given)) => {
-            given.ips.iter().map(|given| WorkloadIp { interface, ..given.clone() }).collect()
-        }
+        Some(
+            Ipam::Given(v1::GivenAddresses { ips }) | Ipam::Leased(v1::LeasedAddresses { ips }),
+        ) => ips.iter().map(|given| WorkloadIp { interface, ..given.clone() }).collect(),
         _ => vec![ip("10.10.0.7/32"), ip("2001:db8::7/128")],
     };
     let route = |destination: &str, gateway: &str| WorkloadRoute {

@@ -250,7 +250,8 @@ fn host_writes(spec: &LinkSpec, ends: &Ends) -> Vec<Write> {
         index,
         mac: (ends.host_mac != spec.host_mac).then_some(spec.host_mac),
         alias: (!spec.alias.is_empty()).then(|| spec.alias.clone()),
-        no_own_link_local: spec.has_v6(),
+        // Without addresses: they come later, and might be of IPv6.
+        no_own_link_local: spec.has_v6() || spec.addresses.is_empty(),
         up: true,
     }];
     if spec.has_v6() {

@@ -40,7 +40,7 @@ use crate::plan::work::Verb;
 pub use conntrack::forget_connections;
 pub use handle::{FibHandle, Rows};
 pub use veth::{
-    Attached, Detached, Origin, attach, detach, detach_marked, detach_own, inspect, list,
+    Attached, Detached, Origin, attach, detach, detach_marked, detach_own, fulfil, inspect, list,
 };
 
 /// The kernel side.

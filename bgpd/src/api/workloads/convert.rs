@@ -73,7 +73,7 @@ pub(super) fn wanted(request: v1::AddWorkloadRequest) -> Result<(AttachmentId, S
         mode,
         netns,
         pod,
-        source: source(request.ipam.as_ref())?,
+        source: source(mode, request.ipam.as_ref())?,
         labels: request.labels.into_iter().collect(),
         routes: (!routes.is_empty()).then_some(routes),
         mtu: request.mtu,
@@ -99,13 +99,20 @@ pub(super) fn wanted(request: v1::AddWorkloadRequest) -> Result<(AttachmentId, S
     Ok((id, spec))
 }
 
-fn source(ipam: Option<&Ipam>) -> Result<Source, Failure> {
+fn source(mode: Mode, ipam: Option<&Ipam>) -> Result<Source, Failure> {
     Ok(match ipam {
         None => Source::Assign(Wish { v4: true, ..Wish::default() }),
         Some(Ipam::None(_)) => Source::Given(Vec::new()),
         Some(Ipam::Given(given)) => {
             let ips = given.ips.iter().take(MOST).map(|ip| address("given", &ip.address));
             Source::Given(ips.collect::<Result<_, _>>()?)
+        }
+        Some(Ipam::Leased(_)) if mode == Mode::Addresses => {
+            return Err(Failure::invalid("leased", "there is no link with addresses only"));
+        }
+        Some(Ipam::Leased(leased)) => {
+            let ips = leased.ips.iter().take(MOST).map(|ip| address("leased", &ip.address));
+            Source::Leased(ips.collect::<Result<_, _>>()?)
         }
         Some(Ipam::Assign(assign)) => {
             let exactly: Vec<IpAddr> = assign
@@ -164,7 +171,7 @@ pub(super) fn answer(entry: &Entry, node: &str) -> v1::AddWorkloadResponse {
         destination: net.to_string(),
         gateway: gateway(net).to_string(),
     };
-    let endpoint = match linked {
+    let endpoint = match linked && !entry.is_bare() {
         true => endpoint::of(entry, node).ok(),
         false => None,
     };

@@ -38,6 +38,20 @@ fn foreign_addresses_are_taken_without_their_length() {
 }
 
 #[test]
+fn leased_addresses_come_after_the_link() {
+    let wanted = |ips, mode: v1::AttachmentMode| {
+        let ipam = Some(Ipam::Leased(v1::LeasedAddresses { ips }));
+        convert::wanted(v1::AddWorkloadRequest { ipam, mode: mode.into(), ..request() })
+    };
+    let (_, spec) = wanted(Vec::new(), v1::AttachmentMode::Link).expect("served");
+    assert_eq!(spec.source, Source::Leased(Vec::new()));
+    let (_, spec) = wanted(vec![given("10.1.0.5/24")], v1::AttachmentMode::Link).expect("served");
+    assert_eq!(spec.source, Source::Leased(vec!["10.1.0.5".parse().expect("an address")]));
+    let refused = wanted(Vec::new(), v1::AttachmentMode::Addresses);
+    assert_eq!(refused.expect_err("there is no link").cause, Cause::Invalid("leased"));
+}
+
+#[test]
 fn what_cannot_be_is_refused_by_field_and_not_tried_again() {
     let bad = |change: fn(&mut v1::AddWorkloadRequest)| {
         let mut request = request();

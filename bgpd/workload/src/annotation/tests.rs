@@ -27,7 +27,7 @@ fn applied(annotations: &[(&str, &str)], allowed: Allowed) -> Result<Spec, Failu
 fn wish(spec: &Spec) -> &Wish {
     match &spec.source {
         Source::Assign(wish) => wish,
-        Source::Given(_) => panic!("assigned"),
+        Source::Given(_) | Source::Leased(_) => panic!("assigned"),
     }
 }
 

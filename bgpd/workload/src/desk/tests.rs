@@ -490,3 +490,111 @@ fn an_older_container_whose_link_cannot_be_removed_is_reached_again() {
     assert!(out.iter().any(again), "{out:?}");
     assert_eq!(rig.desk.problem(&id("old")), Some("it broke"));
 }
+
+/// The first ADD of an address that is asked for over the link, and the second.
+impl Rig {
+    fn leased(&mut self, call: u64, container: &str, addresses: &[[u8; 4]]) -> Vec<Output> {
+        let addresses = addresses.iter().map(|octets| IpAddr::from(*octets)).collect();
+        let spec = Box::new(Spec { source: Source::Leased(addresses), ..spec(None) });
+        let until = self.now.steady + PATIENCE;
+        self.tell(Input::Add { call: CallId(call), id: id(container), spec, until })
+    }
+
+    fn bare(&mut self, call: u64, container: &str) {
+        let out = self.leased(call, container, &[]);
+        let told = self.until(out, "");
+        let Some(Ok(Reply::Added(entry))) = answered(&told, call) else { panic!("{told:?}") };
+        assert!(entry.is_bare(), "{entry:?}");
+    }
+}
+
+#[test]
+fn an_address_asked_for_over_the_link_comes_after_it() {
+    let mut rig = Rig::default();
+    let out = rig.leased(1, "c", &[]);
+    let Some(Output::Do { step: Step::Record(entry), .. }) = out.first() else { panic!("{out:?}") };
+    assert_eq!(entry.state, State::Configured, "a restart takes its link away");
+    let told = rig.until(out, "attach");
+    assert!(answered(&told, 1).is_none(), "not before the link is there");
+    let out = rig.tell(Input::Done(id("c"), Ok(Done::Done)));
+    assert!(matches!(answered(&out, 1), Some(Ok(Reply::Added(entry))) if entry.is_bare()));
+    assert!(rig.desk.problem(&id("c")).is_some_and(|text| text.contains("waits")));
+    // Asked again it is there still.
+    rig.bare(2, "c");
+    let out = rig.leased(3, "c", &[[10, 9, 0, 1]]);
+    let told = rig.until(out, "fulfil");
+    assert!(answered(&told, 3).is_none());
+    let out = rig.tell(Input::Done(id("c"), Ok(Done::Done)));
+    assert!(out.iter().any(|output| matches!(output, Output::Route(_, Some(_)))));
+    let told = rig.until(out, "");
+    let Some(Ok(Reply::Added(entry))) = answered(&told, 3) else { panic!("{told:?}") };
+    assert_eq!((entry.state, &entry.addresses[..]), (State::Live, &[[10, 9, 0, 1].into()][..]));
+    assert_eq!(rig.desk.problem(&id("c")), None);
+    assert_eq!((rig.desk.next_deadline(), rig.desk.pending()), (None, 0));
+    // A repetition keeps it, whether it knows the address or not.
+    for (call, addresses) in [(4, &[][..]), (5, &[[10, 9, 0, 1]][..])] {
+        let out = rig.leased(call, "c", addresses);
+        let told = rig.until(out, "fulfil");
+        let Some(Ok(Reply::Added(again))) = answered(&told, call) else { panic!("{told:?}") };
+        assert_eq!(again, entry);
+    }
+}
+
+#[test]
+fn a_link_that_nobody_comes_back_for_goes() {
+    let mut rig = Rig::default();
+    rig.bare(1, "c");
+    rig.now.steady = rig.desk.next_deadline().expect("it has an end");
+    assert_eq!(rig.now.steady, PATIENCE + LEASE);
+    let out = rig.tell(Input::Tick);
+    let told = rig.until(out, "detach");
+    assert_eq!(told, []);
+    let out = rig.tell(Input::Done(id("c"), Ok(Done::Done)));
+    rig.until(out, "");
+    assert_eq!((rig.desk.entries().count(), rig.desk.next_deadline()), (0, None));
+    // Who comes too late is told, and nothing is made for an address of a link that is gone.
+    let out = rig.leased(2, "c", &[[10, 9, 0, 1]]);
+    let Some(Err(failure)) = answered(&out, 2) else { panic!("{out:?}") };
+    assert_eq!(failure.cause, Cause::Later);
+    assert_eq!(steps(&out), [""; 0]);
+}
+
+#[test]
+fn what_fails_with_its_address_keeps_the_link_until_that_is_given_back() {
+    for step in ["record", "disconnect", "fulfil", "reach", "publish"] {
+        let mut rig = Rig::default();
+        rig.bare(1, "c");
+        let out = rig.leased(2, "c", &[[10, 9, 0, 1]]);
+        rig.until(out, step);
+        let out = rig.fail("c", Cause::Kernel);
+        assert!(answered(&out, 2).is_some_and(Result::is_err), "{step}");
+        assert_eq!(steps(&out), [""; 0], "{step}");
+        assert_eq!(rig.desk.next_deadline(), Some(GIVE_BACK), "{step}");
+        let out = rig.delete(3, "c");
+        let told = rig.until(out, "");
+        assert_eq!(answered(&told, 3), Some(&Ok(Reply::Deleted(true))), "{step}");
+        assert_eq!((rig.desk.entries().count(), rig.desk.next_deadline()), (0, None), "{step}");
+    }
+    // Nobody gives it back.
+    let mut rig = Rig::default();
+    rig.bare(1, "c");
+    let out = rig.leased(2, "c", &[[10, 9, 0, 1]]);
+    rig.until(out, "publish");
+    let out = rig.fail("c", Cause::Kernel);
+    assert!(out.iter().any(|output| matches!(output, Output::Route(_, None))), "not sent there");
+    rig.now.steady = GIVE_BACK;
+    let out = rig.tell(Input::Tick);
+    rig.until(out, "");
+    assert_eq!(rig.desk.entries().count(), 0);
+}
+
+#[test]
+fn an_address_of_another_is_refused_and_its_link_stays_to_give_it_back() {
+    let mut rig = Rig::default();
+    rig.live(1, "a", None);
+    rig.bare(2, "b");
+    let out = rig.leased(3, "b", &[[10, 0, 0, 1]]);
+    let Some(Err(failure)) = answered(&out, 3) else { panic!("{out:?}") };
+    assert_eq!((failure.cause, steps(&out)), (Cause::AddressTaken, Vec::new()));
+    assert_eq!(rig.desk.next_deadline(), Some(GIVE_BACK));
+}

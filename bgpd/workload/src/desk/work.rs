@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, net::IpAddr, time::Duration};
 
-use super::{Asker, CallId, Desk, Done, Now, Output, Reply, Step};
+use super::{Asker, CallId, Desk, Done, GIVE_BACK, LEASE, Now, Output, Reply, Step};
 use crate::{
     attachment::{AttachmentId, Entry, Mode, State},
     failure::Failure,
@@ -26,6 +26,8 @@ pub(super) enum Stage {
     /// Before packets get there, and after they did: what remembers the address knows another's.
     Disconnect,
     Attach,
+    /// The link is there, its addresses come.
+    Fulfil,
     Reach,
     Publish,
     AwaitPolicy,
@@ -50,10 +52,21 @@ pub(super) enum HalfMade {
 /// Why it is done.
 #[derive(Clone, Debug)]
 enum Aim {
-    /// An ADD; it repeats an earlier one.
-    Add { call: CallId, until: Duration, repeats: bool },
+    /// An ADD.
+    Add { call: CallId, until: Duration, attempt: Attempt },
     /// A removal; the ADD whose failure it undoes.
     Remove(Option<(CallId, Failure)>),
+}
+
+/// What is to become of what is there if an ADD fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Attempt {
+    /// It is taken down.
+    First,
+    /// It repeats an earlier one: all stays.
+    Repeat,
+    /// It brings addresses: the link stays until they are given back over it.
+    Lease,
 }
 
 /// What is being done for an attachment.
@@ -99,7 +112,31 @@ impl Work {
         }
         todo.extend([Stage::Record(State::Live), Stage::Answer]);
         let older = older.map(|(id, _)| id);
-        Self::new(Aim::Add { call, until, repeats: false }, todo, older)
+        Self::new(Aim::Add { call, until, attempt: Attempt::First }, todo, older)
+    }
+
+    /// A link without addresses; `older` as for [`Self::add`]. No state goes before: there is no
+    /// address that could be lost.
+    pub(super) fn bare(call: CallId, until: Duration, older: Option<(AttachmentId, bool)>) -> Self {
+        let mut todo = VecDeque::new();
+        if let Some((id, true)) = &older {
+            todo.push_back(Stage::DetachOlder(id.clone()));
+            todo.push_back(Stage::RecordOlder(id.clone()));
+        }
+        todo.extend([Stage::Record(State::Configured), Stage::Attach, Stage::Answer]);
+        let older = older.map(|(id, _)| id);
+        Self::new(Aim::Add { call, until, attempt: Attempt::First }, todo, older)
+    }
+
+    /// The addresses for it.
+    pub(super) fn fulfil(entry: &Entry, call: CallId, until: Duration) -> Self {
+        let mut todo = VecDeque::from([Stage::Record(State::Configured), Stage::Disconnect]);
+        todo.extend([Stage::Fulfil, Stage::Reach, Stage::Publish]);
+        if entry.spec.policy_wait > 0 {
+            todo.push_back(Stage::AwaitPolicy);
+        }
+        todo.extend([Stage::Record(State::Live), Stage::Answer]);
+        Self::new(Aim::Add { call, until, attempt: Attempt::Lease }, todo, None)
     }
 
     /// An ADD of what is there.
@@ -108,7 +145,7 @@ impl Work {
         let link = [Stage::Record(State::Live), Stage::Attach, Stage::Reach];
         let link = link.into_iter().filter(|_| entry.spec.mode == Mode::Link);
         let todo = link.chain([Stage::Answer]).collect();
-        Self::new(Aim::Add { call, until, repeats: true }, todo, None)
+        Self::new(Aim::Add { call, until, attempt: Attempt::Repeat }, todo, None)
     }
 
     /// A removal of whatever there may be.
@@ -168,8 +205,14 @@ impl Desk {
             match stage {
                 Stage::Answer => {
                     work.todo.pop_front();
-                    if let (Aim::Add { call, .. }, Some(entry)) = (&work.aim, self.entries.get(id))
+                    if let (Aim::Add { call, until, .. }, Some(entry)) =
+                        (&work.aim, self.entries.get(id))
                     {
+                        if entry.is_bare() {
+                            self.bare.insert(id.clone(), until.saturating_add(LEASE));
+                            let text = "it waits for an address that is asked for over its link";
+                            self.problems.insert(id.clone(), text.to_owned());
+                        }
                         let reply = Reply::Added(Box::new(entry.clone()));
                         out.push(Output::Answer(*call, Ok(reply)));
                     }
@@ -232,6 +275,7 @@ impl Desk {
                 Step::Disconnect(entry)
             }
             Stage::Attach => Step::Attach(own()),
+            Stage::Fulfil => Step::Fulfil(own()),
             Stage::Reach => Step::Reach(own()),
             Stage::Publish => Step::Publish(own()),
             Stage::AwaitPolicy => Step::AwaitPolicy(own()),
@@ -302,7 +346,7 @@ impl Desk {
                 }
                 self.problems.remove(older);
             }
-            Stage::Attach => {
+            Stage::Attach | Stage::Fulfil => {
                 self.problems.remove(id);
                 self.route(id, out);
             }
@@ -327,16 +371,25 @@ impl Desk {
             self.problems.insert(older.clone(), failure.text.clone());
             self.route(older, out);
         }
-        let (Some(work), Some(entry)) = (self.works.get_mut(id), self.entries.get(id)) else {
+        let (Some(work), Some(entry)) = (self.works.get_mut(id), self.entries.get_mut(id)) else {
             return;
         };
         match &work.aim {
-            Aim::Add { call, repeats: true, .. } => {
+            Aim::Add { call, attempt: Attempt::Lease, .. } => {
+                out.push(Output::Answer(*call, Err(failure.clone())));
+                // What could not be written is not so.
+                entry.state = State::Configured;
+                self.bare.insert(id.clone(), now.steady.saturating_add(GIVE_BACK));
+                self.problems.insert(id.clone(), failure.text);
+                self.unroute(id, out);
+                self.finish(id);
+            }
+            Aim::Add { call, attempt: Attempt::Repeat, .. } => {
                 out.push(Output::Answer(*call, Err(failure.clone())));
                 self.problems.insert(id.clone(), failure.text);
                 self.finish(id);
             }
-            Aim::Add { call, .. } => {
+            Aim::Add { call, attempt: Attempt::First, .. } => {
                 let (aim, todo) = (Aim::Remove(Some((*call, failure))), undo(entry));
                 let askers = std::mem::take(&mut work.askers);
                 *work = Work { askers, ..Work::new(aim, todo, None) };

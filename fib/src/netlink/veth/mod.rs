@@ -88,6 +88,29 @@ pub fn attach(netns: &Path, spec: &LinkSpec) -> Result<Attached, AttachError> {
     })
 }
 
+/// Gives a link that [`attach`] made of the same specification without addresses and routes those
+/// that it was made for. When it fails, the link stays, with some of them perhaps.
+pub fn fulfil(netns: &Path, spec: &LinkSpec) -> Result<Attached, AttachError> {
+    spec.check()?;
+    apart(|| {
+        let mut clock = Clock::new();
+        let mut work = Work::open(netns)?;
+        let seen = work.observe(&spec.host_name, &spec.container_name)?;
+        clock.lap(Stage::Look);
+        if seen.host.is_none() {
+            return Err(work.gone());
+        }
+        if seen.differences(spec).is_empty() {
+            return adopt(spec, &seen, clock);
+        }
+        let bare = LinkSpec { addresses: Vec::new(), routes: Vec::new(), ..spec.clone() };
+        if let Some(first) = seen.differences(&bare).into_iter().next() {
+            return Err(AttachError::Differs { name: spec.host_name.clone(), first });
+        }
+        work.complete(spec, &mut clock)
+    })
+}
+
 /// Removes a workload's link by the name of its host end.
 ///
 /// Addresses, routes and neighbours over it go with it. A link of this name that is no veth is left
@@ -266,7 +289,7 @@ impl Work {
         match self.places.still_there() {
             Err(gone) => gone,
             Ok(()) => AttachError::System {
-                what: "somebody deleted the new link",
+                what: "somebody deleted the link",
                 err: io::Error::from_raw_os_error(libc::ENODEV),
             },
         }

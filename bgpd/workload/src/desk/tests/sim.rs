@@ -8,6 +8,8 @@ use super::*;
 struct World {
     journal: BTreeMap<AttachmentId, Entry>,
     addresses: BTreeMap<IpAddr, String>,
+    /// What a server outside gave over a link, to handles.
+    leases: BTreeMap<IpAddr, String>,
     /// Name and alias.
     links: BTreeMap<String, String>,
     /// Workload to handle.
@@ -46,6 +48,14 @@ impl World {
                     self.connections.entry(*address).or_default().insert(entry.id.handle());
                 }
             }
+            Step::Fulfil(entry) => {
+                if self.links.get(&entry.host_interface) != Some(&name::alias(&entry.id)) {
+                    return Err(Failure::new(Cause::Kernel, "it is gone"));
+                }
+                for address in &entry.addresses {
+                    self.connections.entry(*address).or_default().insert(entry.id.handle());
+                }
+            }
             Step::Disconnect(entry) => {
                 self.connections.retain(|address, _| !entry.addresses.contains(address));
             }
@@ -73,6 +83,23 @@ impl World {
         Ok(Done::Done)
     }
 
+    /// Who has an address.
+    fn holder(&self, address: &IpAddr) -> Option<&String> {
+        self.addresses.get(address).or_else(|| self.leases.get(address))
+    }
+
+    /// A client asks over the link of an attachment.
+    fn lease(&mut self, id: &AttachmentId) -> Option<IpAddr> {
+        let alias = name::alias(id);
+        if !self.links.values().any(|of| *of == alias) {
+            return None;
+        }
+        let free = (1..=20u8).map(|n| IpAddr::from([10, 9, 0, n]));
+        let free = free.into_iter().find(|a| !self.leases.contains_key(a))?;
+        self.leases.insert(free, id.handle());
+        Some(free)
+    }
+
     fn scene(&self) -> Scene {
         Scene { links: self.links.clone(), without_netns: BTreeSet::new(), whole: true }
     }
@@ -89,6 +116,14 @@ impl Dice {
     }
 }
 
+/// What a plugin does next for an address that is asked for over a link.
+enum Plugin {
+    /// It asks, and comes back with what it got.
+    Lease,
+    /// It gives back what it got, and has the link taken down.
+    GiveBack,
+}
+
 struct Sim {
     world: World,
     desk: Desk,
@@ -98,6 +133,12 @@ struct Sim {
     flying: Vec<(AttachmentId, Step)>,
     calls: BTreeMap<CallId, AttachmentId>,
     next_call: u64,
+    /// Calls of plugins that come back, and plugins that do.
+    first: BTreeSet<CallId>,
+    second: BTreeSet<CallId>,
+    /// DELs of what had an address from outside: they are spooled if nobody answers.
+    deletes: BTreeSet<CallId>,
+    plugins: Vec<(AttachmentId, Plugin)>,
     /// What a runtime was told of and has not deleted.
     promised: BTreeSet<AttachmentId>,
 }
@@ -112,6 +153,10 @@ impl Sim {
             flying: Vec::new(),
             calls: BTreeMap::new(),
             next_call: 0,
+            first: BTreeSet::new(),
+            second: BTreeSet::new(),
+            deletes: BTreeSet::new(),
+            plugins: Vec::new(),
             promised: BTreeSet::new(),
         }
     }
@@ -144,10 +189,22 @@ impl Sim {
 
     fn answered(&mut self, call: CallId, reply: Result<Reply, Failure>) {
         let Some(id) = self.calls.remove(&call) else { panic!("answered twice") };
+        let (first, second) = (self.first.remove(&call), self.second.remove(&call));
         match reply {
+            Ok(Reply::Added(entry)) if entry.is_bare() => {
+                assert_eq!(self.world.links[&entry.host_interface], name::alias(&id));
+                // Some are killed here, and nobody says so.
+                if first && self.dice.below(8) > 0 {
+                    self.plugins.push((id, Plugin::Lease));
+                }
+            }
             Ok(Reply::Added(entry)) => {
                 assert_eq!(self.world.journal[&id].state, State::Live, "on disk");
-                assert!(entry.addresses.iter().all(|a| self.world.addresses[a] == id.handle()));
+                let own = Some(id.handle());
+                let has = |address| self.world.holder(address) == own.as_ref();
+                // It may be deleted already, which gives a lease back before all else.
+                let is_over = is_leased(&id) && !first && !second;
+                assert!(is_over || entry.addresses.iter().all(has));
                 assert_eq!(self.world.links[&entry.host_interface], name::alias(&id));
                 for address in &entry.addresses {
                     let of = self.world.connections.get(address).into_iter().flatten();
@@ -164,8 +221,56 @@ impl Sim {
                 assert!(!self.world.links.values().any(|a| *a == alias), "a link is left");
                 self.promised.remove(&id);
             }
+            // A runtime deletes what failed, at the latest.
+            Err(_) if second || (first && self.has_lease(&id)) => {
+                self.plugins.push((id, Plugin::GiveBack));
+            }
             Ok(Reply::Collected(_)) | Err(_) => {}
         }
+    }
+
+    fn has_lease(&self, id: &AttachmentId) -> bool {
+        self.world.leases.values().any(|of| *of == id.handle())
+    }
+
+    /// A plugin goes on.
+    fn plug(&mut self) {
+        let Some((id, plugin)) = self.plugins.pop() else { return };
+        match plugin {
+            Plugin::Lease => match self.world.lease(&id) {
+                // It dies with what it got; the runtime deletes what it was not told of.
+                Some(_) if self.dice.below(8) == 0 => self.plugins.push((id, Plugin::GiveBack)),
+                Some(address) => {
+                    let call = self.call(&id);
+                    self.second.insert(call);
+                    let mut spec = Box::new(spec(pod_of(&id).as_deref()));
+                    spec.source = Source::Leased(vec![address]);
+                    let until = self.now.steady + PATIENCE;
+                    self.tell(Input::Add { call, id, spec, until });
+                }
+                None => self.plugins.push((id, Plugin::GiveBack)),
+            },
+            Plugin::GiveBack => self.delete(&id),
+        }
+    }
+
+    /// A runtime has an attachment deleted, whatever a plugin does for it.
+    fn delete(&mut self, id: &AttachmentId) {
+        self.promised.remove(id);
+        if is_leased(id) {
+            self.plugins.retain(|(of, _)| of != id);
+            let calls: BTreeSet<_> =
+                self.calls.iter().filter(|(_, of)| *of == id).map(|(call, _)| *call).collect();
+            self.first.retain(|call| !calls.contains(call));
+            self.second.retain(|call| !calls.contains(call));
+            let handle = id.handle();
+            self.world.leases.retain(|_, of| *of != handle);
+        }
+        let call = self.call(id);
+        if is_leased(id) {
+            self.deletes.insert(call);
+        }
+        self.tell(Input::Delete { call: Some(call), id: id.clone(), asked: None });
     }
 
     /// Something happens.
@@ -173,6 +278,12 @@ impl Sim {
         match self.dice.below(20) {
             0..3 => {
                 let (id, pod) = self.someone();
+                let busy = self.calls.values().any(|of| *of == id)
+                    || self.plugins.iter().any(|(of, _)| *of == id);
+                // One at a time, or nobody could say who gives back what.
+                if is_leased(&id) && busy {
+                    return;
+                }
                 let call = self.call(&id);
                 // A newer container of the pod: what the older was promised does not hold any more.
                 if pod.is_some() {
@@ -181,22 +292,33 @@ impl Sim {
                         *other == id || pod_of(other) != spec.pod.as_ref().map(|p| p.name.clone())
                     });
                 }
-                let spec = Box::new(spec(pod.as_deref()));
+                let mut spec = Box::new(spec(pod.as_deref()));
+                if is_leased(&id) {
+                    spec.source = Source::Leased(self.promised_lease(&id));
+                    self.first.insert(call);
+                }
                 let until = self.now.steady + PATIENCE;
                 self.tell(Input::Add { call, id, spec, until });
             }
             3..5 => {
                 let (id, _) = self.someone();
-                let call = self.call(&id);
-                self.promised.remove(&id);
-                self.tell(Input::Delete { call: Some(call), id, asked: None });
+                self.delete(&id);
             }
+            7..9 => self.plug(),
             5 => {
                 self.now.steady += Duration::from_secs(self.dice.below(4));
                 self.tell(Input::Tick);
             }
             6 if self.dice.below(6) == 0 => self.die(),
             _ => self.go_on(),
+        }
+    }
+
+    /// A plugin that finds the attachment there brings what it has.
+    fn promised_lease(&self, id: &AttachmentId) -> Vec<IpAddr> {
+        match self.desk.entry(id).filter(|entry| entry.state == State::Live) {
+            Some(entry) => entry.addresses.clone(),
+            None => Vec::new(),
         }
     }
 
@@ -247,12 +369,23 @@ impl Sim {
                 }
             }
         }
-        self.calls.clear();
+        let (first, second) = (std::mem::take(&mut self.first), std::mem::take(&mut self.second));
+        for (call, id) in &self.calls {
+            if second.contains(call) || (first.contains(call) && self.has_lease(id)) {
+                self.plugins.push((id.clone(), Plugin::GiveBack));
+            }
+        }
+        let mut calls = std::mem::take(&mut self.calls);
+        let deletes = std::mem::take(&mut self.deletes);
+        let spool: Vec<_> = deletes.iter().filter_map(|call| calls.remove(call)).collect();
         self.desk = Desk::default();
         self.world.routes.clear();
         let entries = self.world.journal.values().cloned().collect();
         let scene = self.world.scene();
         self.tell(Input::Load(entries, scene));
+        for id in spool {
+            self.delete(&id);
+        }
     }
 
     /// Everything succeeds from now on, until nothing is left to do.
@@ -261,6 +394,8 @@ impl Sim {
             if let Some((id, step)) = self.flying.pop() {
                 let result = self.world.perform(&id, &step);
                 self.tell(Input::Done(id, result));
+            } else if !self.plugins.is_empty() {
+                self.plug();
             } else if let Some(at) = self.desk.next_deadline() {
                 self.now.steady = self.now.steady.max(at);
                 self.tell(Input::Tick);
@@ -277,11 +412,20 @@ impl Sim {
         let live: Vec<&Entry> = self.world.journal.values().collect();
         assert!(live.iter().all(|entry| entry.state == State::Live), "{live:?}");
         let handles: BTreeSet<_> = live.iter().map(|entry| entry.id.handle()).collect();
+        for entry in live.iter().filter(|entry| is_leased(&entry.id)) {
+            let of = entry.addresses.iter().map(|address| self.world.leases.get(address));
+            assert_eq!(of.collect::<Vec<_>>(), [Some(&entry.id.handle())], "without its lease");
+        }
+        assert!(self.world.leases.values().all(|of| handles.contains(of)), "a lease leaked");
+        let live: Vec<&Entry> = live.into_iter().filter(|entry| !is_leased(&entry.id)).collect();
+        let assigned: BTreeSet<_> = live.iter().map(|entry| entry.id.handle()).collect();
         let held: BTreeSet<_> = self.world.addresses.values().cloned().collect();
-        assert_eq!(held, handles, "addresses leaked, or lost");
+        assert_eq!(held, assigned, "addresses leaked, or lost");
         assert_eq!(self.world.addresses.len(), live.len(), "one each");
-        let linked: BTreeMap<_, _> = live
-            .iter()
+        let linked: BTreeMap<_, _> = self
+            .world
+            .journal
+            .values()
             .filter(|entry| !entry.host_interface.is_empty())
             .map(|entry| (entry.host_interface.clone(), name::alias(&entry.id)))
             .collect();
@@ -300,7 +444,7 @@ impl Sim {
             assert!(said || self.world.links.contains_key(link), "{address} leads nowhere");
         }
         for (address, of) in &self.world.connections {
-            let holder = self.world.addresses.get(address);
+            let holder = self.world.holder(address);
             assert!(of.iter().all(|of| Some(of) == holder), "{address} is remembered as {of:?}'s");
         }
         for id in &self.promised {
@@ -311,6 +455,11 @@ impl Sim {
             assert_eq!(entry.addresses.iter().map(|a| &self.world.routes[a]).next(), Some(link));
         }
     }
+}
+
+/// Whether its address is asked for over its link: one of those without a pod, one with.
+fn is_leased(id: &AttachmentId) -> bool {
+    ["c5", "c6"].contains(&id.container.as_str())
 }
 
 fn pod_of(id: &AttachmentId) -> Option<String> {
