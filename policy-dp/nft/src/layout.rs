@@ -23,7 +23,7 @@ use std::{
 
 use ipnet::IpNet;
 use policy_calc::{
-    Deltas, Direction, Endpoint, EndpointId, Interface, Owner, SetDelta, SetId, State,
+    Deltas, Direction, Endpoint, EndpointId, Interface, Owner, PolicyId, SetDelta, SetId, State,
 };
 
 use self::step::{
@@ -175,12 +175,11 @@ impl Layout {
         links: &BTreeMap<String, Option<Arc<Endpoint>>>,
     ) -> Touched {
         let policies = deltas.policies.keys().chain(&deltas.policies_removed);
-        let profiles = deltas.profiles.keys().chain(&deltas.profiles_removed);
-        let owners = policies.cloned().map(Owner::Policy);
-        let owners = owners.chain(profiles.cloned().map(Owner::Profile));
-        let mut dirty: BTreeSet<Name> = owners
-            .flat_map(|owner| self.made_of.get(&owner).into_iter().flatten().cloned())
-            .collect();
+        let mut dirty: BTreeSet<Name> = policies.flat_map(|id| self.edited(state, id)).collect();
+        for name in deltas.profiles.keys().chain(&deltas.profiles_removed) {
+            let made = self.made_of.get(&Owner::Profile(name.clone()));
+            dirty.extend(made.into_iter().flatten().cloned());
+        }
         for (id, delta) in &deltas.sets_changed {
             dirty.extend(self.members(state, *id, delta));
         }
@@ -194,6 +193,24 @@ impl Layout {
             self.link(state, name, endpoint.as_ref());
         }
         std::mem::take(&mut self.touched)
+    }
+
+    /// The chains that a policy with other rules changes: its own, unless it begins or ceases to have
+    /// one in a direction; then all that it is in.
+    fn edited(&self, state: &State, id: &PolicyId) -> Vec<Name> {
+        let Some(all) = self.made_of.get(&Owner::Policy(id.clone())) else { return Vec::new() };
+        let of = |direction| {
+            let own = Source::policy(id, direction).name();
+            let stands = policy::stands_apart(state, id, direction);
+            if stands && self.sources.contains_key(&own) {
+                return vec![own];
+            }
+            let is_of = |name: &&Name| {
+                self.sources.get(*name).is_some_and(|source| source.direction() == direction)
+            };
+            all.iter().filter(is_of).cloned().collect()
+        };
+        Direction::BOTH.into_iter().flat_map(of).collect()
     }
 
     /// Takes in members that come and go. Gives the chains that need another set now, of another
@@ -224,6 +241,9 @@ impl Layout {
 
     /// Makes the chain of a tier or of profiles, anew if it is there.
     fn make(&mut self, state: &State, name: Name, source: &Source) {
+        for part in source.parts(state) {
+            self.made(state, &part);
+        }
         let (rules, made) = source.rules(state, &self.table);
         for owner in source.owners() {
             self.made_of.entry(owner).or_default().insert(name.clone());

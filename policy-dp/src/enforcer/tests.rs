@@ -239,10 +239,10 @@ fn refusal(object: Object) -> Vec<Refused> {
     vec![Refused { object, errno: 22, text: None }]
 }
 
-/// The chain of the policy's tier.
-fn tier_chain(table: &Table) -> Name {
-    let mut names = table.chains.keys().filter(|name| name.as_str().starts_with("ti-"));
-    names.next().expect("a tier").clone()
+/// The chain of the policy, for what comes to its endpoints.
+fn policy_chain(table: &Table) -> Name {
+    let mut names = table.chains.keys().filter(|name| name.as_str().starts_with("ri-"));
+    names.next().expect("a policy").clone()
 }
 
 #[test]
@@ -250,7 +250,7 @@ fn a_rule_that_the_kernel_refuses_closes_who_needs_it_and_nobody_else() {
     let mut enforcer = enforcing();
     tell(&mut enforcer, vec![pod(6, "db", "a", "10.0.0.5"), in_sync(6)]);
     let whole = table(&mut enforcer);
-    let chain = tier_chain(&whole);
+    let chain = policy_chain(&whole);
     let object = Object::Rule { chain: chain.clone(), index: 0 };
     assert_eq!(enforcer.refused(&refusal(object.clone())), Refusal::Isolated);
     let cut = table(&mut enforcer);
@@ -271,7 +271,7 @@ fn a_rule_that_the_kernel_refuses_closes_who_needs_it_and_nobody_else() {
 fn a_set_that_the_kernel_refuses_closes_the_chains_that_ask_it() {
     let mut enforcer = enforcing();
     let whole = table(&mut enforcer);
-    let chain = tier_chain(&whole);
+    let chain = policy_chain(&whole);
     let set = whole.chains[&chain].rules.iter().flat_map(|rule| rule.sets()).next();
     let set = set.expect("the rule has a set").clone();
     let element = Object::Element { set: set.clone(), span: Span::one(&[10, 0, 0, 1]) };
@@ -323,7 +323,7 @@ fn settings_are_those_of_the_last_whole_moment() {
     let pool = r#"{"apiVersion":"projectcalico.org/v3","kind":"IPPool","metadata":{"name":"p"},
         "spec":{"cidr":"10.0.0.0/16","natOutgoing":true}}"#;
     tell(&mut enforcer, vec![object(7, pool)]);
-    let chain = tier_chain(&whole);
+    let chain = policy_chain(&whole);
     let refused = Object::Rule { chain, index: 0 };
     assert_eq!(enforcer.refused(&refusal(refused)), Refusal::Isolated);
     enforcer.forgive();

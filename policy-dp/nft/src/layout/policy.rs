@@ -1,16 +1,18 @@
 //! The policies of an endpoint in one direction, as chains. `accept` lets a packet through, `drop`
 //! does not.
 //!
-//! The first chain jumps into the tiers in order, then goes to the profiles. Rules of a tier stand
-//! one behind the other; `Pass` returns. Chains are named by which policies or profiles they are of,
-//! not by what these say, so equal lists share one, and a policy that is edited changes in place.
+//! The first chain jumps into the tiers in order, then goes to the profiles. A tier's chain jumps into
+//! those of its policies, which every list with the policy shares: an edit costs that chain alone. A
+//! policy that passes stands in the tier's chain itself, as only from there `return` leaves the tier.
+//! Chains are named by which policies or profiles they are of, not by what these say, so equal lists
+//! share one, and what is edited changes in place.
 
 use std::collections::BTreeMap;
 
 use ipnet::IpNet;
 use margay_model::kinds::{Action, TierAction};
 use policy_calc::{
-    Direction, Endpoint, Owner, PortMatch, Rule as PolicyRule, Side, State, TierPolicies,
+    Direction, Endpoint, Owner, PolicyId, PortMatch, Rule as PolicyRule, Side, State, TierPolicies,
 };
 use sha2::{Digest, Sha256};
 
@@ -37,6 +39,7 @@ pub struct Source {
 
 #[derive(Debug, Clone)]
 enum Of {
+    Policy(PolicyId),
     Tier(TierPolicies),
     Profiles(Vec<String>),
 }
@@ -50,9 +53,27 @@ impl Source {
         (tiers.collect(), Self { direction, of: profiles })
     }
 
+    /// Of which direction it is.
+    pub fn direction(&self) -> Direction {
+        self.direction
+    }
+
+    /// A policy by itself.
+    pub fn policy(id: &PolicyId, direction: Direction) -> Self {
+        Self { direction, of: Of::Policy(id.clone()) }
+    }
+
+    /// Those whose chains its rules jump into.
+    pub fn parts(&self, state: &State) -> Vec<Self> {
+        let Of::Tier(tier) = &self.of else { return Vec::new() };
+        let apart = enforced(tier).filter(|id| stands_apart(state, id, self.direction));
+        apart.map(|id| Self::policy(id, self.direction)).collect()
+    }
+
     /// The name of its chain: equal lists have one.
     pub fn name(&self) -> Name {
         match &self.of {
+            Of::Policy(id) => named('r', self.direction, &[id.to_string()]),
             Of::Tier(tier) => named('t', self.direction, &tier_key(tier)),
             Of::Profiles(names) => named('f', self.direction, names),
         }
@@ -61,10 +82,8 @@ impl Source {
     /// Who has a say in its rules.
     pub fn owners(&self) -> Vec<Owner> {
         match &self.of {
-            Of::Tier(tier) => {
-                let enforced = tier.policies.iter().filter(|policy| !policy.is_staged());
-                enforced.cloned().map(Owner::Policy).collect()
-            }
+            Of::Policy(id) => vec![Owner::Policy(id.clone())],
+            Of::Tier(tier) => enforced(tier).cloned().map(Owner::Policy).collect(),
             Of::Profiles(names) => names.iter().cloned().map(Owner::Profile).collect(),
         }
     }
@@ -74,11 +93,22 @@ impl Source {
         let sets = Made::beside(have);
         let mut compiler = Compiler { state, direction: self.direction, sets, rules: Vec::new() };
         match &self.of {
+            Of::Policy(id) => compiler.policy(id),
             Of::Tier(tier) => compiler.tier(tier),
             Of::Profiles(names) => compiler.profiles(names),
         }
         (compiler.rules, compiler.sets.made())
     }
+}
+
+/// Whether a policy has a chain of its own, apart from that of its tier.
+pub fn stands_apart(state: &State, id: &PolicyId, direction: Direction) -> bool {
+    let rules = state.policies.get(id).map(|policy| policy.rules(direction));
+    !rules.unwrap_or_default().iter().any(|rule| rule.action == Action::Pass)
+}
+
+fn enforced(tier: &TierPolicies) -> impl Iterator<Item = &PolicyId> {
+    tier.policies.iter().filter(|policy| !policy.is_staged())
 }
 
 /// The name of the chain of these steps.
@@ -101,10 +131,9 @@ fn named(kind: char, direction: Direction, key: &[String]) -> Name {
 
 /// What a tier's chain is of.
 fn tier_key(tier: &TierPolicies) -> Vec<String> {
-    let policies = tier.policies.iter().filter(|policy| !policy.is_staged());
     let end = if tier.default_action == TierAction::Deny { "Deny" } else { "Pass" };
     let own = [tier.tier.clone(), end.to_owned()];
-    own.into_iter().chain(policies.map(ToString::to_string)).collect()
+    own.into_iter().chain(enforced(tier).map(ToString::to_string)).collect()
 }
 
 struct Compiler<'a> {
@@ -118,19 +147,29 @@ struct Compiler<'a> {
 type Ways = Vec<Vec<Expr>>;
 
 impl Compiler<'_> {
-    fn tier(&mut self, tier: &TierPolicies) {
+    fn policy(&mut self, id: &PolicyId) {
         let state = self.state;
-        for id in tier.policies.iter().filter(|policy| !policy.is_staged()) {
-            let policy = state.policies.get(id);
-            let rules = policy.map(|policy| policy.rules(self.direction)).unwrap_or_default();
-            for (index, rule) in rules.iter().enumerate() {
-                let end = match rule.action {
-                    Action::Allow => Some(Verdict::Accept),
-                    Action::Deny => Some(Verdict::Drop),
-                    Action::Pass => Some(Verdict::Return),
-                    Action::Log => None,
-                };
-                self.rule(rule, end, &format!("{id} rule {index}"));
+        let policy = state.policies.get(id);
+        let rules = policy.map(|policy| policy.rules(self.direction)).unwrap_or_default();
+        for (index, rule) in rules.iter().enumerate() {
+            let end = match rule.action {
+                Action::Allow => Some(Verdict::Accept),
+                Action::Deny => Some(Verdict::Drop),
+                Action::Pass => Some(Verdict::Return),
+                Action::Log => None,
+            };
+            self.rule(rule, end, &format!("{id} rule {index}"));
+        }
+    }
+
+    fn tier(&mut self, tier: &TierPolicies) {
+        for id in enforced(tier) {
+            if stands_apart(self.state, id, self.direction) {
+                let chain = Source::policy(id, self.direction).name();
+                let jump = verdict(Verdict::Jump(chain));
+                self.rules.push(Rule::new(jump, Some(&id.to_string())));
+            } else {
+                self.policy(id);
             }
         }
         let passes = tier.default_action == TierAction::Pass;

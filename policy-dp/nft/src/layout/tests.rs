@@ -14,7 +14,7 @@ use crate::{
     expr::{Expr, Reg, Verdict},
     name::Name,
     plan::{Actual, Op, plan},
-    table::{Span, Table, Value},
+    table::{Chain, Span, Table, Value},
 };
 
 fn policy_id(name: &str) -> PolicyId {
@@ -97,6 +97,31 @@ fn first_tier_of(table: &Table, link: &str) -> Name {
     }
 }
 
+/// The chain of the first policy of the first tier of what comes to a link.
+fn first_policy_of(table: &Table, link: &str) -> Name {
+    match ends(table, &first_tier_of(table, link)).first() {
+        Some(Expr::Verdict(Verdict::Jump(chain))) => chain.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_policy_is_one_chain_whatever_lists_have_it_and_an_edit_costs_that_chain() {
+    let mut state = state(vec![rule(Action::Deny)]);
+    workload(&mut state, "x", "cali1", &[tier("default", TierAction::Deny, &["p"])]);
+    workload(&mut state, "y", "cali2", &[tier("default", TierAction::Deny, &["p", "q"])]);
+    let before = table(&state, &Settings::default());
+    assert_ne!(first_tier_of(&before, "cali1"), first_tier_of(&before, "cali2"));
+    let chain = first_policy_of(&before, "cali1");
+    assert_eq!(first_policy_of(&before, "cali2"), chain);
+    let edited = self::state(vec![rule(Action::Allow)]);
+    state.policies = edited.policies;
+    let after = table(&state, &Settings::default());
+    let differ = |(name, chain): &(&Name, &Chain)| before.chains.get(*name) != Some(*chain);
+    let changed: Vec<_> = after.chains.iter().filter(differ).map(|(name, _)| name).collect();
+    assert_eq!(changed, [&chain]);
+}
+
 #[test]
 fn endpoints_with_equal_policies_share_their_chains() {
     let mut state = state(vec![rule(Action::Deny)]);
@@ -166,8 +191,8 @@ fn alternatives_become_rules_and_exclusions_do_not() {
     let tiers = [tier("default", TierAction::Deny, &["p"])];
     workload(&mut state, "x", "cali1", &tiers);
     let table = table(&state, &Settings::default());
-    let chain = table.chains.get(&first_tier_of(&table, "cali1")).expect("there");
-    assert_eq!(chain.rules.len(), 2, "{chain:?}");
+    let chain = table.chains.get(&first_policy_of(&table, "cali1")).expect("there");
+    assert_eq!(chain.rules.len(), 1, "{chain:?}");
     let sets: Vec<&Name> = chain.rules[0].sets().collect();
     assert_eq!(sets.len(), 3);
     assert_eq!(sets[1], sets[2], "the same ports are one set");
@@ -182,7 +207,7 @@ fn a_rule_that_asks_for_ranges_of_the_other_family_is_not_there() {
     let mut state = state(vec![six]);
     workload(&mut state, "x", "cali1", &[tier("default", TierAction::Deny, &["p"])]);
     let table = table(&state, &Settings::default());
-    assert_eq!(ends(&table, &first_tier_of(&table, "cali1")).len(), 2);
+    assert_eq!(ends(&table, &first_policy_of(&table, "cali1")).len(), 1);
 }
 
 #[test]
