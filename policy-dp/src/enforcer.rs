@@ -15,7 +15,7 @@ mod settings;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use margay_model::{Key, ResourceKey};
+use margay_model::{Key, Resource, ResourceKey};
 use margay_proto::v1::{SyncEvent, sync_event::Event};
 use policy_calc::{EndpointId, Graph, State};
 use policy_nft::{
@@ -78,7 +78,7 @@ pub(crate) struct Wanted<'a> {
 /// Something to be said about what was heard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Remark {
-    /// An object cannot be read, and counts as if it were not there.
+    /// An object cannot be read, why, and what counts instead.
     Broken(String),
     /// Of a setting or rule, with why it is not followed.
     Ignored(String),
@@ -162,11 +162,12 @@ impl Enforcer {
                     Ok(told) => self.object(told, revision),
                     Err(object::Broken { key, why }) => {
                         let name = key.as_ref().map_or("an object".to_owned(), object::display);
-                        remarks.push(Remark::Broken(format!("{name}: {why}")));
-                        if let Some(key) = key {
-                            self.gone(&key);
-                            self.broken.insert(key, why);
-                        }
+                        let closed = object::closed(&text);
+                        let instead = match key {
+                            Some(key) => self.unreadable(key, &why, closed, revision),
+                            None => "nothing is known of it",
+                        };
+                        remarks.push(Remark::Broken(format!("{name}: {why}; {instead}")));
                     }
                 },
                 Some(Event::Deleted(name)) => {
@@ -288,6 +289,37 @@ impl Enforcer {
             self.newer.insert(id, Some(revision));
         }
         self.graph.update(&Key::Resource(key), Some(resource));
+    }
+
+    /// What was known of an object stays; nothing was: a policy is closed to whom it selects. Gives
+    /// what counts, in words.
+    fn unreadable(
+        &mut self,
+        key: ResourceKey,
+        why: &str,
+        closed: Option<Resource>,
+        revision: u64,
+    ) -> &'static str {
+        self.inputs.keep(&key);
+        let known = self.graph.keep(&Key::Resource(key.clone()));
+        let instead = match closed {
+            _ if known => {
+                // Not told anew, and not gone.
+                if let Some(id) = EndpointId::of(&key)
+                    && self.newer.get(&id) == Some(&None)
+                {
+                    self.newer.remove(&id);
+                }
+                "it stays as it could be read last"
+            }
+            Some(resource) => {
+                self.object(Told { key: key.clone(), resource }, revision);
+                "it denies everything to those it selects"
+            }
+            None => "nothing of it counts",
+        };
+        self.broken.insert(key, why.to_owned());
+        instead
     }
 
     fn gone(&mut self, key: &ResourceKey) {

@@ -162,10 +162,7 @@ impl Kernel {
                 for remark in enforcer.hear(events) {
                     match remark {
                         Remark::Broken(err) => {
-                            warn!(
-                                err,
-                                "an object cannot be read; it counts as if it were not there"
-                            );
+                            warn!(err, "an object cannot be read");
                         }
                         Remark::Ignored(err) => warn!(err, "not followed"),
                     }

@@ -14,7 +14,7 @@ use std::{
     sync::Arc,
 };
 
-use margay_model::{Key, Resource, ResourceKey, kinds::TierSpec, selector::Index};
+use margay_model::{Key, Kind, Resource, ResourceKey, kinds::TierSpec, selector::Index};
 
 use crate::{Deltas, Endpoint, EndpointId, Owner, Policy, RuleFault, SetId, TierPolicies};
 
@@ -113,12 +113,27 @@ impl Graph {
         self.changed.insert(key.clone(), resource);
     }
 
+    /// A resource is there, and cannot be read: what was known of it stays. False if nothing was.
+    pub fn keep(&mut self, key: &Key) -> bool {
+        let Some(key) = resource_key(key) else { return false };
+        self.stale.remove(key);
+        match self.changed.get(key) {
+            Some(latest) => latest.is_some(),
+            None => {
+                self.item_ids.contains_key(key)
+                    || self.policy_ids.contains_key(key)
+                    || key.kind == Kind::Tier && self.tiers.contains_key(&key.name)
+                    || key.kind == Kind::Profile && self.profiles.exists(&key.name)
+            }
+        }
+    }
+
     /// A snapshot begins anew: what is not told again before [`Graph::in_sync`] is gone then.
     /// Meanwhile nothing is told.
     pub fn restart(&mut self) {
         self.in_sync = false;
         let tier = |name: &String| ResourceKey {
-            kind: margay_model::Kind::Tier,
+            kind: Kind::Tier,
             namespace: String::new(),
             name: name.clone(),
         };

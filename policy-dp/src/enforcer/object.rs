@@ -1,8 +1,9 @@
 //! Events of the stream as resources.
 
-use margay_model::{Kind, Resource, ResourceKey};
+use margay_model::{Item, Kind, Mode, Resource, ResourceKey, decode};
 use margay_proto::v1::ResourceName;
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 /// What the stream is asked for.
 pub(crate) const KINDS: [Kind; 13] = [
@@ -36,7 +37,7 @@ pub(super) struct Broken {
     pub(super) why: String,
 }
 
-/// Reads an object.
+/// Reads an object. Fields that nobody knows here say nothing.
 ///
 /// # Errors
 /// It is not as its kind has to be.
@@ -46,12 +47,59 @@ pub(super) fn read(text: &str) -> Result<Told, Broken> {
     let Some(key) = key(&head.kind, head.metadata.namespace, head.metadata.name) else {
         return Err(Broken { key: None, why: format!("{:?} is no kind known here", head.kind) });
     };
-    match Resource::decode(text.as_bytes()) {
+    match resource(text) {
         Ok(resource) => Ok(Told { key, resource }),
-        Err(faults) => {
-            let all: Vec<String> = faults.0.iter().map(ToString::to_string).collect();
-            Err(Broken { key: Some(key), why: all.join("; ") })
+        Err(why) => Err(Broken { key: Some(key), why }),
+    }
+}
+
+/// What stands for a policy that cannot be read, and of which nothing was known: it denies
+/// everything to whom it selects, in the directions it governs, both unless it says so. None where
+/// it is no policy that is enforced, or where nobody can tell whom it selects.
+pub(super) fn closed(text: &str) -> Option<Resource> {
+    let value: Value = serde_json::from_str(text).ok()?;
+    let kind = value.get("kind")?.as_str()?;
+    if !matches!(Kind::from_name(kind)?, Kind::NetworkPolicy | Kind::GlobalNetworkPolicy) {
+        return None;
+    }
+    let metadata = value.get("metadata")?;
+    let spec = value.get("spec")?.as_object()?;
+    // As much of it as can be read; whom it selects has to be.
+    let place = ["tier", "order", "types", "applyOnForward"];
+    for more in [place.as_slice(), &["tier", "order"], &["tier"], &[]] {
+        let selects = ["selector", "namespaceSelector", "serviceAccountSelector"];
+        let fields = selects.iter().chain(more);
+        let mut kept: serde_json::Map<String, Value> = fields
+            .filter_map(|field| Some(((*field).to_owned(), spec.get(*field)?.clone())))
+            .collect();
+        let types = kept.entry("types").or_insert(json!(["Ingress", "Egress"])).clone();
+        for (word, list) in [("Ingress", "ingress"), ("Egress", "egress")] {
+            if types.as_array().is_some_and(|types| types.iter().any(|found| found == word)) {
+                kept.insert(list.to_owned(), json!([{ "action": "Deny" }]));
+            }
         }
+        let named = ["name", "namespace"]
+            .into_iter()
+            .filter_map(|field| Some((field.to_owned(), metadata.get(field)?.clone())));
+        let stand_in = json!({
+            "apiVersion": value.get("apiVersion"), "kind": kind,
+            "metadata": named.collect::<serde_json::Map<_, _>>(), "spec": kept,
+        });
+        if let Ok(resource) = resource(&stand_in.to_string()) {
+            return Some(resource);
+        }
+    }
+    None
+}
+
+fn resource(text: &str) -> Result<Resource, String> {
+    let manifest = decode(text.as_bytes(), Mode::Lenient).map_err(|faults| {
+        let all: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        all.join("; ")
+    })?;
+    match manifest.documents.into_iter().next().map(|document| document.item) {
+        Some(Item::Resource(resource)) => Ok(resource),
+        Some(Item::Kubernetes(_)) | None => Err("it is no resource".to_owned()),
     }
 }
 

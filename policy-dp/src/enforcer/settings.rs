@@ -40,6 +40,11 @@ impl Inputs {
         }
     }
 
+    /// A resource is there, and cannot be read: what was known of it stays.
+    pub(super) fn keep(&mut self, key: &ResourceKey) {
+        self.stale.remove(&(key.kind, key.name.clone()));
+    }
+
     /// What is not told again before [`Inputs::in_sync`] is gone then.
     pub(super) fn restart(&mut self) {
         let pools = self.pools.keys().map(|name| (Kind::IpPool, name.clone()));

@@ -387,3 +387,77 @@ fn after_a_change_only_what_it_touches_is_looked_at_until_the_kernel_has_it() {
     tell(&mut enforcer, vec![object(8, pool), in_sync(8)]);
     assert_eq!(touched(&mut enforcer), None);
 }
+
+/// A policy of the shop that cannot be read, with what else its spec says.
+fn broken_policy(revision: u64, spec: &str) -> SyncEvent {
+    object(
+        revision,
+        &format!(
+            r#"{{"apiVersion":"projectcalico.org/v3","kind":"NetworkPolicy","metadata":{{"name":"p",
+            "namespace":"shop"}},"spec":{{{spec},"ingress":[{{"action":"Allow","source":{{"nets":
+            ["everywhere"]}}}}]}}}}"#
+        ),
+    )
+}
+
+fn said(remarks: &[Remark]) -> &str {
+    match remarks {
+        [Remark::Broken(text)] => text,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_policy_that_cannot_be_read_any_more_stays_as_it_was_also_in_a_new_snapshot() {
+    let mut enforcer = enforcing();
+    let before = table(&mut enforcer);
+    let broken = || broken_policy(6, r#""selector":"app == 'web'""#);
+    let remarks = enforcer.hear(vec![broken(), in_sync(6)]);
+    assert!(said(&remarks).ends_with("it stays as it could be read last"), "{remarks:?}");
+    assert_eq!(table(&mut enforcer), before);
+    assert_eq!(enforcer.counts().broken, 1);
+    let web = pod(3, "web", "a", "10.0.0.1");
+    enforcer.hear(vec![reset(), web, broken(), in_sync(7)]);
+    assert_eq!(table(&mut enforcer), before);
+    tell(&mut enforcer, vec![deleted("NetworkPolicy", "shop", "p"), in_sync(8)]);
+    assert_ne!(table(&mut enforcer), before);
+    assert_eq!(enforcer.counts().broken, 0);
+}
+
+#[test]
+fn a_policy_that_could_never_be_read_denies_everything_to_those_it_selects() {
+    let denied = |spec: &str| {
+        let mut enforcer = Enforcer::new("a");
+        let web = pod(3, "web", "a", "10.0.0.1");
+        let remarks = enforcer.hear(vec![web, broken_policy(4, spec), in_sync(4)]);
+        let instead = said(&remarks).rsplit("; ").next().expect("a part").to_owned();
+        let state = &enforcer.state;
+        let policy = state
+            .policies
+            .values()
+            .next()
+            .map(|policy| (policy.ingress.len(), policy.egress.len()));
+        (instead, policy)
+    };
+    let closed = "it denies everything to those it selects".to_owned();
+    let web = r#""selector":"app == 'web'""#;
+    assert_eq!(denied(web), (closed.clone(), Some((1, 1))));
+    assert_eq!(denied(&format!(r#"{web},"types":["Ingress"]"#)), (closed.clone(), Some((1, 0))));
+    assert_eq!(denied(&format!(r#"{web},"order":"first""#)), (closed.clone(), Some((1, 1))));
+    assert_eq!(denied(r#""selector":"app == 'other'""#), (closed, None));
+    // Nobody can tell whom it selects.
+    assert_eq!(denied(r#""selector":"app =""#), ("nothing of it counts".to_owned(), None));
+}
+
+#[test]
+fn fields_that_nobody_knows_here_say_nothing() {
+    let mut enforcer = enforcing();
+    let SyncEvent { event, .. } = pod(6, "db", "a", "10.0.0.5");
+    let Some(Event::Object(text)) = event else { panic!("an object") };
+    let newer = text.replace(r#""orchestrator":"#, r#""ofTomorrow":{"x":1},"orchestrator":"#);
+    assert_ne!(newer, text);
+    tell(&mut enforcer, vec![object(6, &newer), in_sync(6)]);
+    table(&mut enforcer);
+    enforcer.done();
+    assert_eq!(in_force(&enforcer), [("a-k8s-db-eth0", 6), ("a-k8s-web-eth0", 3)]);
+}

@@ -39,6 +39,11 @@ impl Profiles {
         })
     }
 
+    /// Whether there is such a resource.
+    pub(super) fn exists(&self, name: &str) -> bool {
+        self.0.get(name).is_some_and(|entry| entry.spec.is_some())
+    }
+
     pub(super) fn get(&self, name: &str) -> Option<&Entry> {
         self.0.get(name)
     }
