@@ -133,7 +133,7 @@ impl Server {
 /// ADD with a server on the link that it makes.
 fn add(node: &Node, runtime: &Runtime, pod: &Container, round: &str) -> Result<(Answer, Server)> {
     thread::scope(|scope| {
-        let answer = scope.spawn(|| runtime.call("ADD", pod, &Value::Null));
+        let answer = scope.spawn(|| runtime.settled("ADD", pod, &Value::Null));
         // Here: it ends with the thread that starts it.
         let server = Server::on_the_link_to_come(node.margay.host(), round);
         let answer = answer.join().map_err(|_| anyhow!("it panicked"))??;
@@ -225,6 +225,13 @@ fn die_in_between(node: &mut Node) -> Result<()> {
     let runtime = node.runtime(&json!({"ipam": {"type": "slow"}, "ipam_needs_interface": true}));
     let pod = Container::new("c1", &node.pod);
     let called = || fs::read_to_string(&calls).unwrap_or_default();
+    // Once as a whole: from now on nothing is put off.
+    fs::write(node.bins.join("go"), "")?;
+    runtime.add(&pod)?;
+    runtime.delete(&pod)?;
+    node.clean()?;
+    fs::remove_file(node.bins.join("go"))?;
+    fs::remove_file(&calls)?;
     let refused = thread::scope(|scope| {
         let add = scope.spawn(|| runtime.call("ADD", &pod, &Value::Null));
         let between = (|| {
