@@ -305,8 +305,8 @@ impl State {
             let mirrored = change.value.and_then(|value| mirrored(&change.key, &value));
             let known = match mirrored {
                 Some(mirrored) => Some(self.put(change.key, mirrored)),
-                // One that cannot be read any more is as good as gone: nothing may go on by what
-                // it said before.
+                // One that cannot be read any more is as good as gone, unless it is a policy: nothing
+                // may go on by what it said before.
                 None => self.resources.remove_entry(&change.key).map(|(key, _)| key),
             };
             if let Some(key) = known {
@@ -457,13 +457,42 @@ fn mirrored(key: &Key, value: &Versioned) -> Option<Mirrored> {
     let mut resource = match Resource::decode(&value.value) {
         Ok(resource) => resource,
         Err(faults) => {
-            warn!(%key, err = %faults, "a resource in the datastore cannot be read; left out");
-            return None;
+            let text = as_written(key, value);
+            match &text {
+                Some(_) => {
+                    warn!(%key, err = %faults, "a policy in the datastore cannot be read; told as it is")
+                }
+                None => {
+                    warn!(%key, err = %faults, "a resource in the datastore cannot be read; left out")
+                }
+            }
+            return text.map(|text| Mirrored { text, revision: value.revision });
         }
     };
     resource.metadata_mut().resource_version = Some(value.revision.0.to_string());
     let text = resource.to_json().to_string().into();
     Some(Mirrored { text, revision: value.revision })
+}
+
+/// A policy that cannot be read, as it stands there: who enforces policies has to know of it, for
+/// left out it would open what it denies.
+fn as_written(key: &Key, value: &Versioned) -> Option<Arc<str>> {
+    let Key::Resource(key) = key else { return None };
+    if !matches!(key.kind, Kind::NetworkPolicy | Kind::GlobalNetworkPolicy) {
+        return None;
+    }
+    let mut object: serde_json::Value = serde_json::from_slice(&value.value).ok()?;
+    let fields = object.as_object_mut()?;
+    fields.insert("apiVersion".into(), margay_model::API_VERSION.into());
+    fields.insert("kind".into(), key.kind.name().into());
+    let metadata = fields.entry("metadata").or_insert_with(|| serde_json::json!({}));
+    let metadata = metadata.as_object_mut()?;
+    metadata.insert("name".into(), key.name.as_str().into());
+    if !key.namespace.is_empty() {
+        metadata.insert("namespace".into(), key.namespace.as_str().into());
+    }
+    metadata.insert("resourceVersion".into(), value.revision.0.to_string().into());
+    Some(object.to_string().into())
 }
 
 #[cfg(test)]

@@ -256,6 +256,22 @@ async fn it_follows_a_datastore() {
 }
 
 #[test]
+fn a_policy_that_cannot_be_read_is_told_as_it_is_under_the_name_it_is_kept_under() {
+    let key = Key::namespaced(Kind::NetworkPolicy, "shop", "p");
+    let told = |text: &str| {
+        let value = Versioned { value: text.to_owned().into(), revision: Revision(7) };
+        mirrored(&key, &value).map(|mirrored| mirrored.text.to_string())
+    };
+    let broken = r#"{"kind":"NetworkPolicy","metadata":{"name":"default.p"},"spec":{"of":1}}"#;
+    let text = told(broken).expect("told");
+    for part in [r#""name":"p""#, r#""namespace":"shop""#, r#""resourceVersion":"7""#, r#""of":1"#]
+    {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert_eq!(told("no JSON"), None);
+}
+
+#[test]
 fn what_was_known_is_shown_in_pages_once_it_is_whole() {
     let key = |name: &str| Key::cluster(Kind::IpPool, name);
     let area = Area::Kind(Kind::IpPool, None);
