@@ -1,0 +1,209 @@
+//! Random sets of policies over the nine pods, in the words of case files: what fails can be read,
+//! and put into a file.
+
+/// A generator of numbers (splitmix64): equal seeds, equal numbers.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((z ^ (z >> 31)) % end as u64).expect("below a usize")
+    }
+
+    fn one<'a>(&mut self, of: &[&'a str]) -> &'a str {
+        of[self.below(of.len())]
+    }
+
+    fn chance(&mut self, percent: usize) -> bool {
+        self.below(100) < percent
+    }
+
+    fn net(&mut self) -> String {
+        let third = self.below(3);
+        match self.below(4) {
+            0 => format!("10.1.{third}.{}/32", 1 + self.below(3)),
+            1 => format!("10.1.{third}.{}/31", 2 * self.below(2)),
+            2 => format!("10.1.{third}.0/{}", self.one(&["30", "24"])),
+            _ => "10.1.0.0/23".to_owned(),
+        }
+    }
+
+    /// One or two different ones.
+    fn nets(&mut self) -> String {
+        let nets = std::collections::BTreeSet::from([self.net(), self.net()]);
+        nets.into_iter().collect::<Vec<_>>().join(", ")
+    }
+
+    fn selector(&mut self) -> &'static str {
+        self.one(&[
+            "all()",
+            "pod == 'a'",
+            "pod != 'b'",
+            "pod in {'a', 'c'}",
+            "tag == 'n'",
+            "has(pod)",
+            "!has(pod)",
+            "pcns.ns == 'x'",
+            "pcsa.trust == 'high'",
+            "pod == 'b' || pcns.ns == 'z'",
+        ])
+    }
+
+    fn side(&mut self, is_calico: bool, ports: bool) -> String {
+        let mut parts = Vec::new();
+        if self.chance(30) {
+            parts.push(format!("nets: [{}]", self.nets()));
+        }
+        if self.chance(15) {
+            parts.push(format!("notNets: [{}]", self.net()));
+        }
+        if self.chance(40) {
+            parts.push(format!("selector: \"{}\"", self.selector()));
+        }
+        if self.chance(15) {
+            parts.push(format!("notSelector: \"{}\"", self.selector()));
+        }
+        if is_calico && self.chance(25) {
+            let what = self.one(&["all()", "ns == 'x'", "ns != 'y'", "ns in {'y', 'z'}"]);
+            parts.push(format!("namespaceSelector: \"{what}\""));
+        }
+        if is_calico && self.chance(8) {
+            parts.push("serviceAccounts: { names: [a, b] }".into());
+        }
+        if ports && self.chance(50) {
+            let what = self.one(&["80", "81", "'80:81'", "'79:80'", "web", "dns", "81, web"]);
+            parts.push(format!("{}: [{what}]", self.one(&["ports", "ports", "notPorts"])));
+        }
+        format!("{{ {} }}", parts.join(", "))
+    }
+
+    fn rule(&mut self) -> String {
+        let action = self.one(&["Allow", "Allow", "Allow", "Deny", "Deny", "Pass", "Log"]);
+        let protocol = self.one(&["", "TCP", "TCP", "UDP", "SCTP", "ICMP"]);
+        let mut text = format!("{{ action: {action}");
+        let mut ports = false;
+        match protocol {
+            "" if self.chance(25) => {
+                text += &format!(", notProtocol: {}", self.one(&["TCP", "UDP", "ICMP"]));
+            }
+            "" => {}
+            "ICMP" => {
+                text += ", protocol: ICMP";
+                let which = self.one(&["", "icmp: { type: 8 }", "notICMP: { type: 13, code: 0 }"]);
+                if !which.is_empty() {
+                    text += &format!(", {which}");
+                }
+            }
+            _ => {
+                text += &format!(", protocol: {protocol}");
+                ports = true;
+            }
+        }
+        if self.chance(60) {
+            text += &format!(", source: {}", self.side(true, false));
+        }
+        if self.chance(60) {
+            text += &format!(", destination: {}", self.side(true, ports));
+        }
+        text + " }"
+    }
+
+    fn rules(&mut self, most: usize) -> String {
+        let count = self.below(most + 1);
+        (0..count).map(|_| self.rule()).collect::<Vec<_>>().join(", ")
+    }
+
+    fn policy(&mut self, number: usize) -> String {
+        let order = ["", "order: 10, ", "order: 20, "][self.below(3)];
+        let tier = ["", "", "tier: first, ", "tier: second, "][self.below(4)];
+        let name = match tier {
+            "" => format!("p{number}"),
+            _ => format!("{}.p{number}", tier.trim_start_matches("tier: ").trim_end_matches(", ")),
+        };
+        let types = self.one(&["[Ingress]", "[Egress]", "[Ingress, Egress]"]);
+        let (ingress, egress) = match types {
+            "[Ingress]" => (self.rules(4), String::new()),
+            "[Egress]" => (String::new(), self.rules(4)),
+            _ => (self.rules(3), self.rules(3)),
+        };
+        let selector = self.selector();
+        let head = match self.chance(50) {
+            true => format!("np {}/{name}", self.one(&["x", "y", "z"])),
+            false => format!("gnp {name}"),
+        };
+        format!(
+            "{head} {{ {tier}{order}selector: \"{selector}\", types: {types}, \
+             ingress: [{ingress}], egress: [{egress}] }}\n"
+        )
+    }
+
+    fn kubernetes(&mut self, number: usize) -> String {
+        let labels = ["{}", "{ pod: a }", "{ pod: b }", "{ tag: n }"];
+        let peer = |dice: &mut Self| {
+            match dice.below(4) {
+            0 => format!("{{ podSelector: {{ matchLabels: {} }} }}", dice.one(&labels)),
+            1 => "{ namespaceSelector: { matchExpressions: [{ key: ns, operator: NotIn, values: [x] }] } }".into(),
+            2 => format!(
+                "{{ namespaceSelector: {{}}, podSelector: {{ matchLabels: {} }} }}",
+                dice.one(&labels)
+            ),
+            _ => "{ ipBlock: { cidr: 10.1.0.0/23, except: [10.1.0.2/32, 10.1.1.0/30] } }".into(),
+        }
+        };
+        let ports = self.one(&[
+            "",
+            ", ports: [{ port: 80 }]",
+            ", ports: [{ protocol: UDP, port: 80, endPort: 81 }]",
+            ", ports: [{ port: web }, { protocol: UDP, port: dns }]",
+            ", ports: [{ protocol: SCTP }]",
+        ]);
+        let (types, list, way) = match self.chance(50) {
+            true => ("[Ingress]", "ingress", "from"),
+            false => ("[Egress]", "egress", "to"),
+        };
+        let peers = [peer(self), peer(self)].join(", ");
+        format!(
+            "knp {}/k{number} {{ podSelector: {{ matchLabels: {} }}, policyTypes: {types}, \
+             {list}: [{{ {way}: [{peers}]{ports} }}] }}\n",
+            self.one(&["x", "y", "z"]),
+            self.one(&labels),
+        )
+    }
+}
+
+/// A set of policies, and one more that comes while it is in force.
+pub fn case(seed: u64) -> String {
+    let mut dice = Dice(seed);
+    let mut text = format!("= seed {seed}\n");
+    for tier in ["first", "second"] {
+        let action = dice.one(&["Deny", "Pass", "Pass"]);
+        text +=
+            &format!("tier {tier} {{ order: {}, defaultAction: {action} }}\n", 1 + dice.below(9));
+    }
+    for pod in ["x/a", "y/b", "z/c"] {
+        if dice.chance(30) {
+            text += &format!("pod {pod} {{ tag: n, pod: {} }}\n", dice.one(&["a", "b", "q"]));
+        }
+    }
+    if dice.chance(40) {
+        text += &format!("gset net {{ nets: [{}] }}\n", dice.nets());
+    }
+    if dice.chance(20) {
+        text += &format!("profile kns.y {{ ingress: [{}], egress: [{}] }}\n", dice.rules(2), {
+            "{ action: Allow }"
+        });
+    }
+    let count = 1 + dice.below(7);
+    for number in 0..count {
+        text += &match dice.chance(25) {
+            true => dice.kubernetes(number),
+            false => dice.policy(number),
+        };
+    }
+    text += &format!("+ seed {seed}, one more\n");
+    text += &dice.policy(9);
+    text
+}
