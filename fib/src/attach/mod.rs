@@ -9,12 +9,14 @@
 //! restarts is for others to say.
 
 mod error;
+mod limit;
 mod mtu;
 mod observed;
 mod spec;
 pub mod steps;
 
 pub use error::{AttachError, Stage};
+pub use limit::{BURST, Bandwidth, Bucket, Filling, Peak};
 pub use mtu::{Overlay, pod_mtu};
 pub use observed::{ContainerSide, Difference, HostLink, Observed};
 pub use spec::{GATEWAY_V4, GATEWAY_V6, HOST_MAC, LinkSpec, SpecError, Sysctl};

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use crate::attach::limit::{Bandwidth, Filling};
 use crate::attach::spec::{GATEWAY_V4, GATEWAY_V6, LinkSpec, mac};
 
 /// A veth link as the host sees it.
@@ -25,6 +26,8 @@ pub struct HostLink {
     pub up: bool,
     /// Index of the other end, in its own namespace.
     pub peer_index: u32,
+    /// The bucket that limits what it sends, if there is one; not in lists.
+    pub limit: Option<Filling>,
 }
 
 /// The container end.
@@ -47,6 +50,8 @@ pub struct ContainerSide {
     pub routes: BTreeSet<(IpNet, Option<IpAddr>)>,
     /// Permanent neighbours.
     pub neighbours: BTreeSet<(IpAddr, [u8; 6])>,
+    /// The bucket that limits what it sends, if there is one.
+    pub limit: Option<Filling>,
 }
 
 /// Both ends, as far as they are there.
@@ -104,6 +109,7 @@ impl Observed {
         found.compare(format!("MAC of {name}"), &mac(&spec.host_mac), &mac(&host.mac));
         found.compare(format!("MTU of {name}"), &spec.mtu, &host.mtu);
         found.compare(format!("interface {name}"), &state(true), &state(host.up));
+        found.compare_limit(name, spec.mtu, spec.ingress.as_ref(), host.limit.as_ref());
     }
 
     fn compare_container(&self, spec: &LinkSpec, found: &mut Differences) {
@@ -123,6 +129,7 @@ impl Observed {
         }
         found.compare(format!("MTU of {name}"), &spec.mtu, &end.mtu);
         found.compare(format!("interface {name}"), &state(true), &state(end.up));
+        found.compare_limit(name, spec.mtu, spec.egress.as_ref(), end.limit.as_ref());
         for address in spec.addresses.iter().copied().map(IpNet::from) {
             if !end.addresses.contains(&address) {
                 found.missing(format!("address {address} on {name}"));
@@ -154,6 +161,26 @@ impl Differences {
         if wanted != found {
             let (wanted, found) = (wanted.to_string(), found.to_string());
             self.0.push(Difference { what, wanted, found });
+        }
+    }
+
+    /// A limit that nobody wished may be that of a plugin chained behind.
+    fn compare_limit(
+        &mut self,
+        name: &str,
+        mtu: u32,
+        wanted: Option<&Bandwidth>,
+        found: Option<&Filling>,
+    ) {
+        let Some(wanted) = wanted.map(|wanted| wanted.bucket(mtu)) else { return };
+        let what = format!("the limit of what {name} sends");
+        match found {
+            None => self.missing(what),
+            Some(found) if wanted.is(found) => {}
+            Some(found) => {
+                let (wanted, found) = (wanted.to_string(), found.to_string());
+                self.0.push(Difference { what, wanted, found });
+            }
         }
     }
 

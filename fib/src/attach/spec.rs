@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
+use crate::attach::limit::Bandwidth;
+
 /// The IPv4 gateway every workload sees; nobody owns it.
 pub const GATEWAY_V4: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
 /// The IPv6 gateway: the link-local address that follows from [`HOST_MAC`].
@@ -39,6 +41,10 @@ pub struct LinkSpec {
     pub forwarding: Option<bool>,
     /// `rp_filter` of the host end; `None` = the host's default for new links.
     pub rp_filter: Option<u8>,
+    /// How much goes to the workload; `None` = as much as there is.
+    pub ingress: Option<Bandwidth>,
+    /// Likewise from the workload.
+    pub egress: Option<Bandwidth>,
     /// Further settings of the container's namespace.
     pub sysctls: Vec<Sysctl>,
 }
@@ -86,6 +92,16 @@ pub enum SpecError {
         "kernel setting {0:?} cannot be: ipv4/… ipv6/… or core/…, without dots between slashes"
     )]
     Sysctl(String),
+    /// Less than an octet a second, or a peak that is no faster than the rate.
+    #[error(
+        "a limit of {rate} bit/s with a peak of {peak:?} cannot be: 8 bit/s at least, the peak faster"
+    )]
+    Bandwidth {
+        /// bit/s.
+        rate: u64,
+        /// bit/s.
+        peak: Option<u64>,
+    },
     /// Not 0, 1 or 2.
     #[error("rp_filter {0} cannot be: 0, 1 or 2")]
     RpFilter(u8),
@@ -114,6 +130,8 @@ impl LinkSpec {
             routes: routes.into_iter().collect(),
             forwarding: None,
             rp_filter: None,
+            ingress: None,
+            egress: None,
             sysctls: Vec::new(),
         }
     }
@@ -152,6 +170,9 @@ impl LinkSpec {
                 return Err(SpecError::Route(*route));
             }
         }
+        for limit in [self.ingress, self.egress].into_iter().flatten() {
+            limit.check()?;
+        }
         if let Some(value @ 3..) = self.rp_filter {
             return Err(SpecError::RpFilter(value));
         }
@@ -159,6 +180,16 @@ impl LinkSpec {
             Some(wrong) => Err(SpecError::Sysctl(wrong.key.clone())),
             None => Ok(()),
         }
+    }
+
+    /// Whether any direction is limited.
+    pub fn is_limited(&self) -> bool {
+        self.ingress.is_some() || self.egress.is_some()
+    }
+
+    /// The same without limits of traffic.
+    pub(crate) fn without_limits(&self) -> Self {
+        Self { ingress: None, egress: None, ..self.clone() }
     }
 
     /// Whether it has an IPv4 address.

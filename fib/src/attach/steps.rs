@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::attach::error::Stage;
+use crate::attach::limit::Bucket;
 use crate::attach::observed::wanted_routes;
 use crate::attach::spec::{GATEWAY_V4, GATEWAY_V6, LinkSpec, Sysctl, mac};
 
@@ -125,6 +126,8 @@ pub enum Step {
     KeepRouters,
     /// Kernel settings, one after the other; those that are as they should be are not written.
     Sysctls(Side, Vec<(Sysctl, Need)>),
+    /// What the end of this index sends is limited, where the kernel can.
+    Limit(Side, u32, Bucket),
     /// Messages, sent together.
     Writes(Side, Vec<Write>),
 }
@@ -135,13 +138,23 @@ pub fn finish(spec: &LinkSpec, ends: &Ends) -> Vec<Step> {
     if spec.has_v6() {
         steps.push(Step::KeepRouters);
     }
-    steps.extend([
-        Step::Sysctls(Side::Host, host_sysctls(spec)),
-        Step::Writes(Side::Host, host_writes(spec, ends)),
-        Step::Sysctls(Side::Container, container_sysctls(spec)),
-        Step::Writes(Side::Container, container_writes(spec, ends)),
-    ]);
+    // Limits are there before a link comes up.
+    steps.push(Step::Sysctls(Side::Host, host_sysctls(spec)));
+    steps.extend(limit(spec, Side::Host, ends.host_index));
+    steps.push(Step::Writes(Side::Host, host_writes(spec, ends)));
+    steps.push(Step::Sysctls(Side::Container, container_sysctls(spec)));
+    steps.extend(limit(spec, Side::Container, ends.container_index));
+    steps.push(Step::Writes(Side::Container, container_writes(spec, ends)));
     steps
+}
+
+/// The limit of what an end sends: from the host's to the workload, from the workload's on.
+pub fn limit(spec: &LinkSpec, side: Side, index: u32) -> Option<Step> {
+    let bandwidth = match side {
+        Side::Host => spec.ingress,
+        Side::Container => spec.egress,
+    };
+    bandwidth.map(|bandwidth| Step::Limit(side, index, bandwidth.bucket(spec.mtu)))
 }
 
 /// What tells a way out from a link to somebody who lives on this host.

@@ -40,7 +40,8 @@ use crate::plan::work::Verb;
 pub use conntrack::forget_connections;
 pub use handle::{FibHandle, Rows};
 pub use veth::{
-    Attached, Detached, Origin, attach, detach, detach_marked, detach_own, fulfil, inspect, list,
+    Attached, Detached, Origin, attach, compare, detach, detach_marked, detach_own, fulfil,
+    inspect, list,
 };
 
 /// The kernel side.

@@ -20,6 +20,7 @@ fn as_wished() -> Observed {
             mtu: 1500,
             up: true,
             peer_index: 2,
+            limit: None,
         }),
         container: Some(ContainerSide {
             index: 2,
@@ -30,6 +31,7 @@ fn as_wished() -> Observed {
             addresses: ["10.65.0.1/32", "fd00::1/128", "192.0.2.1/24"].map(more).into(),
             routes: wanted_routes(&spec).into_iter().map(|(to, via)| (to, Some(via))).collect(),
             neighbours: BTreeSet::new(),
+            limit: None,
         }),
     }
 }
@@ -77,4 +79,30 @@ fn an_end_that_is_not_there_is_one_difference() {
     let told: Vec<String> = seen.differences(&spec()).iter().map(ToString::to_string).collect();
     assert_eq!(told, ["interface eth0 in the container is missing, not there"]);
     assert_eq!(Observed::default().differences(&spec()).len(), 2);
+}
+
+#[test]
+fn a_limit_that_is_missing_or_another_is_named_and_one_that_nobody_wished_is_not() {
+    let limit = Bandwidth { rate: 80_000_000, burst: Some(8_000_000), peak: None };
+    let mut wished = spec();
+    (wished.ingress, wished.egress) = (Some(limit), Some(limit));
+    let bucket = limit.bucket(1500);
+    let right =
+        Filling { rate: bucket.rate, burst: 1_562_500, queue: bucket.queue, ..Filling::default() };
+    let mut seen = as_wished();
+    let mut told = |at_host: Option<Filling>, at_container: Option<Filling>| -> Vec<String> {
+        if let (Some(host), Some(container)) = (&mut seen.host, &mut seen.container) {
+            (host.limit, container.limit) = (at_host, at_container);
+        }
+        assert_eq!(seen.differences(&spec()), [], "nobody wished it");
+        seen.differences(&wished).iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(told(Some(right), Some(right)), [""; 0]);
+    assert_eq!(told(None, Some(right)), ["the limit of what cali1 sends is missing, not there"]);
+    let faster = Filling { rate: 20_000_000, ..right };
+    assert_eq!(
+        told(Some(right), Some(faster)),
+        ["the limit of what eth0 sends is 20000000 octets/s, 2000000 at once, not 10000000 \
+          octets/s, 1000000 at once"]
+    );
 }

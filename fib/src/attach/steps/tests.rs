@@ -63,6 +63,7 @@ fn the_host_is_ready_before_the_container_comes_up() {
         .map(|step| match step {
             Step::Sysctls(side, _) | Step::Writes(side, _) => *side,
             Step::KeepRouters => Side::Host,
+            Step::Limit(side, ..) => *side,
         })
         .collect();
     assert_eq!(sides, [Side::Host, Side::Host, Side::Host, Side::Container, Side::Container]);
@@ -181,4 +182,20 @@ fn links_to_who_lives_on_this_host_do_not_hear_routers_because_of_us() {
     let hearing = hearing(&links, &BTreeSet::from(["eth0"]));
     let hearing: Vec<&str> = hearing.into_iter().collect();
     assert_eq!(hearing, ["bond0", "br0", "eno1", "eno1.7", "eno2", "eth0"]);
+}
+
+#[test]
+fn each_end_is_limited_before_it_comes_up() {
+    let mut spec = spec(&["10.65.0.1"]);
+    let limit = |rate| crate::attach::Bandwidth { rate, burst: None, peak: None };
+    (spec.ingress, spec.egress) = (Some(limit(8_000)), Some(limit(80_000)));
+    let steps = finish(&spec, &ENDS);
+    let at = |wanted: &dyn Fn(&Step) -> bool| steps.iter().position(wanted);
+    for (side, index, rate) in [(Side::Host, 7, 1_000), (Side::Container, 2, 10_000)] {
+        let limited = at(
+            &|step| matches!(step, Step::Limit(s, i, b) if (*s, *i, b.rate) == (side, index, rate)),
+        );
+        let up = at(&|step| matches!(step, Step::Writes(s, _) if *s == side));
+        assert!(limited.is_some() && limited < up, "{steps:?}");
+    }
 }

@@ -5,12 +5,14 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::attach::steps::Kin;
-use crate::attach::{AttachError, ContainerSide, HostLink};
+use crate::attach::{AttachError, ContainerSide, Filling, HostLink};
 use crate::netlink::decode::{self, NEWLINK, NEWROUTE};
 use crate::netlink::veth::channel::Channel;
 use crate::netlink::veth::message::{
     IFF_UP, IFLA_ADDRESS, IFLA_IFALIAS, IFLA_IFNAME, IFLA_INFO_KIND, IFLA_LINK, IFLA_LINKINFO,
-    IFLA_MASTER, IFLA_MTU, IpFamily, NDA_DST, NDA_LLADDR, NUD_PERMANENT, Question, VETH,
+    IFLA_MASTER, IFLA_MTU, IFLA_QDISC, IpFamily, NDA_DST, NDA_LLADDR, NEWQDISC, NUD_PERMANENT,
+    Question, ROOT, TBF, TCA_KIND, TCA_OPTIONS, TCA_TBF_PARMS, TCA_TBF_PRATE64, TCA_TBF_RATE64,
+    VETH,
 };
 use crate::plan::fact::{Fact, Presence, Via};
 use margay_netlink::wire::{Message, Reader, number};
@@ -22,15 +24,37 @@ pub struct Seen {
     pub link: HostLink,
     /// What it is.
     pub is_veth: bool,
+    /// What it sends goes through a bucket.
+    pub is_limited: bool,
 }
 
 /// The host end; an error where the link of this name is none.
 pub fn host_link(channel: &mut Channel, name: &str) -> Result<Option<HostLink>, AttachError> {
     match link(channel, name)? {
-        Some(Seen { link, is_veth: true }) => Ok(Some(link)),
+        Some(Seen { link, is_veth: true, .. }) => Ok(Some(link)),
         Some(_) => Err(AttachError::NameTaken { name: name.to_owned() }),
         None => Ok(None),
     }
+}
+
+/// The host end and its limit; an error where the link of this name is none.
+pub fn host_side(channel: &mut Channel, name: &str) -> Result<Option<HostLink>, AttachError> {
+    match link(channel, name)? {
+        Some(Seen { mut link, is_veth: true, is_limited }) => {
+            if is_limited {
+                link.limit = limit(channel, link.index)?;
+            }
+            Ok(Some(link))
+        }
+        Some(_) => Err(AttachError::NameTaken { name: name.to_owned() }),
+        None => Ok(None),
+    }
+}
+
+/// The bucket of what a link sends. The kernel tells those of all its links.
+fn limit(channel: &mut Channel, index: u32) -> Result<Option<Filling>, AttachError> {
+    let all = channel.all(&Question::Queues, |m| filling(m, index))?;
+    Ok(all.into_iter().next())
 }
 
 /// The link of this name.
@@ -70,8 +94,9 @@ pub fn container_side(
     channel: &mut Channel,
     name: &str,
 ) -> Result<Option<ContainerSide>, AttachError> {
-    let Some(Seen { link, is_veth }) = link(channel, name)? else { return Ok(None) };
+    let Some(Seen { link, is_veth, is_limited }) = link(channel, name)? else { return Ok(None) };
     let index = link.index;
+    let limit = if is_limited { limit(channel, index)? } else { None };
     let addresses = channel.all(&Question::Addresses(index), |m| match decode::fact(m) {
         Some(Fact::Address(at, Presence::Here)) if at.link == index => Some(at.net),
         _ => None,
@@ -91,6 +116,7 @@ pub fn container_side(
         addresses: addresses.into_iter().filter(|net| !link_local(net)).collect(),
         routes: routes.into_iter().collect(),
         neighbours: neighbours.into_iter().collect(),
+        limit,
     }))
 }
 
@@ -113,6 +139,7 @@ pub fn seen(m: &Message<'_>) -> Option<Seen> {
             IFLA_ADDRESS => link.mac = value.try_into().unwrap_or_default(),
             IFLA_MTU => link.mtu = number(value)?,
             IFLA_LINK => link.peer_index = number(value)?,
+            IFLA_QDISC => seen.is_limited = text(value) == TBF,
             IFLA_LINKINFO => {
                 seen.is_veth = info_kind(value).is_some_and(|kind| kind.as_bytes() == VETH);
             }
@@ -137,6 +164,52 @@ fn route(m: &Message<'_>, index: u32) -> Option<(IpNet, Option<IpAddr>)> {
     let own = route.table == MAIN && route.protocol != KERNEL;
     let hop = hops.iter().find(|(hop, _)| hop.oif == index)?;
     own.then_some((route.prefix, hop.0.gateway))
+}
+
+/// The bucket that stands first on this link, of an answer.
+pub fn filling(m: &Message<'_>, index: u32) -> Option<Filling> {
+    if m.kind != NEWQDISC {
+        return None;
+    }
+    let mut r = Reader(m.body);
+    r.u32()?;
+    let on = r.u32()?;
+    r.u32()?;
+    let parent = r.u32()?;
+    r.u32()?;
+    let (mut is_bucket, mut filling, mut rates) = (false, None, (None, None));
+    for (kind, value) in r.attributes() {
+        match kind {
+            TCA_KIND => is_bucket = text(value) == TBF,
+            TCA_OPTIONS => {
+                for (kind, value) in Reader(value).attributes() {
+                    let long = || value.try_into().ok().map(u64::from_ne_bytes);
+                    match kind {
+                        TCA_TBF_PARMS => filling = parameters(value),
+                        TCA_TBF_RATE64 => rates.0 = long(),
+                        TCA_TBF_PRATE64 => rates.1 = long(),
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut filling = filling.filter(|_| is_bucket && on == index && parent == ROOT)?;
+    filling.rate = rates.0.unwrap_or(filling.rate);
+    filling.peak = rates.1.unwrap_or(filling.peak);
+    Some(filling)
+}
+
+/// `struct tc_tbf_qopt`.
+fn parameters(value: &[u8]) -> Option<Filling> {
+    let mut r = Reader(value);
+    r.bytes(8)?;
+    let rate = r.u32()?.into();
+    r.bytes(8)?;
+    let peak = r.u32()?.into();
+    let (queue, burst, peak_burst) = (r.u32()?, r.u32()?, r.u32()?);
+    Some(Filling { rate, burst, peak, peak_burst, queue })
 }
 
 fn neighbour(m: &Message<'_>, index: u32) -> Option<(IpAddr, [u8; 6])> {

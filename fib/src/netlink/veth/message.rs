@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use crate::attach::LinkSpec;
 use crate::attach::steps::Write;
+use crate::attach::{Bucket, LinkSpec};
 use crate::netlink::decode::{
     GETADDR, GETLINK, GETROUTE, NEWLINK, NEWROUTE, ONLINK, RTA_DST, RTA_GATEWAY, RTA_OIF,
     RTA_PRIORITY, UNICAST,
@@ -146,6 +146,64 @@ impl Ask for Write {
     }
 }
 
+/// The bucket of what a link sends; in place of another.
+#[derive(Debug)]
+pub struct Limit<'a> {
+    /// The link.
+    pub index: u32,
+    /// Its name, for an error.
+    pub name: &'a str,
+    /// `None`: the kernel refuses, and by its words it is known whether it has buckets at all.
+    pub bucket: Option<Bucket>,
+}
+
+impl Ask for Limit<'_> {
+    fn encode(&self, e: &mut Encoder, flags: u16, seq: u32) {
+        let how = if self.bucket.is_some() { REPLACE } else { EXCL };
+        let at = e.begin(NEWQDISC, flags | CREATE | how, seq);
+        traffic_header(e, self.index, HANDLE);
+        e.attribute(TCA_KIND, &zero_ended(TBF));
+        if let Some(bucket) = &self.bucket {
+            let options = e.open(TCA_OPTIONS);
+            let (peak, peak_burst) = bucket.peak.unwrap_or_default();
+            let mut parameters =
+                [rate_specification(bucket.rate), rate_specification(peak)].concat();
+            parameters.extend(bucket.queue.to_ne_bytes());
+            // How long both take to fill; not read beside the sizes themselves.
+            parameters.extend([0; 8]);
+            e.attribute(TCA_TBF_PARMS, &parameters);
+            e.attribute(TCA_TBF_BURST, &bucket.burst.to_ne_bytes());
+            if u32::try_from(bucket.rate).is_err() {
+                e.attribute(TCA_TBF_RATE64, &bucket.rate.to_ne_bytes());
+            }
+            if bucket.peak.is_some() {
+                e.attribute(TCA_TBF_PBURST, &peak_burst.to_ne_bytes());
+            }
+            if u32::try_from(peak).is_err() {
+                e.attribute(TCA_TBF_PRATE64, &peak.to_ne_bytes());
+            }
+            e.close(options);
+        }
+        e.end(at);
+    }
+
+    fn describe(&self) -> String {
+        format!("limit what interface {} sends", self.name)
+    }
+}
+
+/// `struct tc_ratespec` of so many octets/s; 0: of nothing. With a link layer that the kernel knows it
+/// reckons itself, without a table of ours.
+fn rate_specification(rate: u64) -> [u8; 12] {
+    let mut octets = [0; 12];
+    if rate > 0 {
+        octets[1] = LINKLAYER_ETHERNET;
+        let rate = u32::try_from(rate).unwrap_or(u32::MAX);
+        octets[8..].copy_from_slice(&rate.to_ne_bytes());
+    }
+    octets
+}
+
 /// A question.
 #[derive(Debug)]
 pub enum Question<'a> {
@@ -159,6 +217,8 @@ pub enum Question<'a> {
     Routes(IpFamily, u32),
     /// Neighbours on this link.
     Neighbours(u32),
+    /// Queues of all links.
+    Queues,
 }
 
 /// IPv4 or IPv6.
@@ -205,6 +265,11 @@ impl Ask for Question<'_> {
                 e.attribute(NDA_IFINDEX, &index.to_ne_bytes());
                 e.end(at);
             }
+            Self::Queues => {
+                let at = e.begin(GETQDISC, flags, seq);
+                traffic_header(e, 0, 0);
+                e.end(at);
+            }
         }
     }
 
@@ -215,6 +280,7 @@ impl Ask for Question<'_> {
             Self::Addresses(_) => "list addresses".to_owned(),
             Self::Routes(..) => "list routes".to_owned(),
             Self::Neighbours(_) => "list neighbours".to_owned(),
+            Self::Queues => "list queues".to_owned(),
         }
     }
 }
@@ -225,6 +291,15 @@ fn header(e: &mut Encoder, index: u32, flags: u32, change: u32) {
     e.put(&index.to_ne_bytes());
     e.put(&flags.to_ne_bytes());
     e.put(&change.to_ne_bytes());
+}
+
+/// `struct tcmsg` of what stands first on a link.
+fn traffic_header(e: &mut Encoder, index: u32, handle: u32) {
+    e.put(&[0; 4]);
+    e.put(&index.to_ne_bytes());
+    e.put(&handle.to_ne_bytes());
+    e.put(&ROOT.to_ne_bytes());
+    e.put(&[0; 4]);
 }
 
 fn zero_ended(name: &str) -> Vec<u8> {
@@ -291,6 +366,30 @@ pub const NDA_LLADDR: u16 = 2;
 const NDA_IFINDEX: u16 = 8;
 /// State of a neighbour: never forgotten.
 pub const NUD_PERMANENT: u16 = 0x80;
+/// Of traffic control.
+pub const NEWQDISC: u16 = 36;
+const GETQDISC: u16 = 38;
+/// What kind of queue.
+pub const TCA_KIND: u16 = 1;
+/// Its own settings.
+pub const TCA_OPTIONS: u16 = 2;
+/// `struct tc_tbf_qopt`: two rates, the queue, how long the bursts take.
+pub const TCA_TBF_PARMS: u16 = 1;
+/// A rate that 32 bits do not hold.
+pub const TCA_TBF_RATE64: u16 = 4;
+/// Likewise the peak rate.
+pub const TCA_TBF_PRATE64: u16 = 5;
+const TCA_TBF_BURST: u16 = 6;
+const TCA_TBF_PBURST: u16 = 7;
+/// The kind of queue that is a bucket.
+pub const TBF: &str = "tbf";
+/// The parent of what stands first.
+pub const ROOT: u32 = u32::MAX;
+/// By which ours is known: a number that nobody gives by hand or by itself.
+const HANDLE: u32 = 0x4d61_0000;
+const LINKLAYER_ETHERNET: u8 = 1;
+/// Which kind of queue stands first on a link.
+pub const IFLA_QDISC: u16 = 6;
 const MAIN: u8 = 254;
 const STATIC: u8 = 4;
 

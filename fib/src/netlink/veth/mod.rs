@@ -16,11 +16,11 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::attach::steps::{Ends, Need, Side, Step, finish};
+use crate::attach::steps::{Ends, Need, Side, Step, finish, limit};
 use crate::attach::{AttachError, Difference, HostLink, LinkSpec, Observed, Stage};
 use channel::Channel;
 use look::Seen;
-use message::{Create, Delete};
+use message::{Create, Delete, Limit};
 use place::Places;
 
 /// A link that is as it was asked for.
@@ -58,9 +58,10 @@ pub enum Detached {
 
 /// Makes a workload's link: both ends, the container's addresses and routes, the host's settings.
 ///
-/// Where it is there already as asked for, it is left alone; where something of its name is there
-/// that differs, that is an error. When it fails, no link is left; settings of the container's
-/// namespace, and forwarding on the host, are not taken back.
+/// Where it is there already as asked for, it is left alone, but for limits of traffic, which are made
+/// as asked; where something of its name is there that differs, that is an error. A kernel that cannot
+/// limit traffic is warned of, and the link is made without. When it fails, no link is left; settings of
+/// the container's namespace, and forwarding on the host, are not taken back.
 ///
 /// The caller's thread says which namespace is the host's. Needs CAP_NET_ADMIN and CAP_SYS_ADMIN.
 /// The host's route to the workload is not made here.
@@ -72,7 +73,7 @@ pub fn attach(netns: &Path, spec: &LinkSpec) -> Result<Attached, AttachError> {
         let seen = work.observe(&spec.host_name, &spec.container_name)?;
         clock.lap(Stage::Look);
         match (&seen.host, &seen.container) {
-            (Some(_), _) => return adopt(spec, &seen, clock),
+            (Some(_), _) => return work.adopt(spec, &seen, clock),
             (None, Some(_)) => {
                 let name = spec.container_name.clone();
                 return Err(AttachError::ContainerNameTaken { name });
@@ -100,10 +101,11 @@ pub fn fulfil(netns: &Path, spec: &LinkSpec) -> Result<Attached, AttachError> {
         if seen.host.is_none() {
             return Err(work.gone());
         }
-        if seen.differences(spec).is_empty() {
-            return adopt(spec, &seen, clock);
+        let unlimited = spec.without_limits();
+        if seen.differences(&unlimited).is_empty() {
+            return work.adopt(spec, &seen, clock);
         }
-        let bare = LinkSpec { addresses: Vec::new(), routes: Vec::new(), ..spec.clone() };
+        let bare = LinkSpec { addresses: Vec::new(), routes: Vec::new(), ..unlimited };
         if let Some(first) = seen.differences(&bare).into_iter().next() {
             return Err(AttachError::Differs { name: spec.host_name.clone(), first });
         }
@@ -162,6 +164,25 @@ pub fn inspect(
     apart(|| Work::open(netns)?.observe(host_name, container_name))
 }
 
+/// Where a link is not as asked for. A limit that the kernel cannot keep is no difference.
+pub fn compare(netns: &Path, spec: &LinkSpec) -> Result<Vec<Difference>, AttachError> {
+    apart(|| {
+        let mut work = Work::open(netns)?;
+        let seen = work.observe(&spec.host_name, &spec.container_name)?;
+        let differences = seen.differences(spec);
+        let unlimited = spec.without_limits();
+        match &seen.host {
+            Some(host) if differences != seen.differences(&unlimited) => {
+                if work.can_limit(host)? {
+                    return Ok(differences);
+                }
+                Ok(seen.differences(&unlimited))
+            }
+            _ => Ok(differences),
+        }
+    })
+}
+
 /// The host's veth links whose name starts with `prefix`, by name. The caller's thread says which
 /// namespace is the host's.
 pub fn list(prefix: &str) -> Result<Vec<HostLink>, AttachError> {
@@ -188,7 +209,7 @@ impl Work {
 
     fn observe(&mut self, host: &str, container: &str) -> Result<Observed, AttachError> {
         Ok(Observed {
-            host: look::host_link(&mut self.host, host)?,
+            host: look::host_side(&mut self.host, host)?,
             container: look::container_side(&mut self.container, container)?,
         })
     }
@@ -223,7 +244,7 @@ impl Work {
             container_mac: container.mac,
         };
         for step in finish(spec, &ends) {
-            let side = self.take(step)?;
+            let side = self.take(spec, step)?;
             clock.lap(side.stage());
         }
         // Other programs change the hardware address of what they see coming.
@@ -244,7 +265,7 @@ impl Work {
     }
 
     /// One step, and on which side.
-    fn take(&mut self, step: Step) -> Result<Side, AttachError> {
+    fn take(&mut self, spec: &LinkSpec, step: Step) -> Result<Side, AttachError> {
         match step {
             Step::KeepRouters => {
                 self.places.go(Side::Host)?;
@@ -273,14 +294,73 @@ impl Work {
                 }
                 Ok(side)
             }
-            Step::Writes(side, writes) => {
-                let channel = match side {
-                    Side::Host => &mut self.host,
-                    Side::Container => &mut self.container,
+            Step::Limit(side, index, bucket) => {
+                let name = match side {
+                    Side::Host => &spec.host_name,
+                    Side::Container => &spec.container_name,
                 };
-                channel.write(side.stage(), &writes)?;
+                let limit = Limit { index, name, bucket: Some(bucket) };
+                match self.channel(side).write(side.stage(), &[limit]) {
+                    Err(AttachError::Kernel { err, .. }) if is_unknown(&err) => tracing::warn!(
+                        link = name,
+                        %bucket,
+                        "traffic is not limited: the kernel has no token buckets (sch_tbf)"
+                    ),
+                    limited => limited?,
+                }
                 Ok(side)
             }
+            Step::Writes(side, writes) => {
+                self.channel(side).write(side.stage(), &writes)?;
+                Ok(side)
+            }
+        }
+    }
+
+    fn channel(&mut self, side: Side) -> &mut Channel {
+        match side {
+            Side::Host => &mut self.host,
+            Side::Container => &mut self.container,
+        }
+    }
+
+    /// A link that is there already.
+    fn adopt(
+        &mut self,
+        spec: &LinkSpec,
+        seen: &Observed,
+        mut clock: Clock,
+    ) -> Result<Attached, AttachError> {
+        if let Some(first) = seen.differences(&spec.without_limits()).into_iter().next() {
+            return Err(AttachError::Differs { name: spec.host_name.clone(), first });
+        }
+        let missing = || AttachError::ContainerNameTaken { name: spec.container_name.clone() };
+        let host = seen.host.as_ref().ok_or_else(missing)?;
+        let container = seen.container.as_ref().ok_or_else(missing)?;
+        if !seen.differences(spec).is_empty() {
+            for (side, index) in [(Side::Host, host.index), (Side::Container, container.index)] {
+                if let Some(step) = limit(spec, side, index) {
+                    let side = self.take(spec, step)?;
+                    clock.lap(side.stage());
+                }
+            }
+        }
+        Ok(Attached {
+            host_index: host.index,
+            container_index: container.index,
+            container_mac: container.mac,
+            origin: Origin::Adopted,
+            took: clock.laps,
+        })
+    }
+
+    /// Whether the kernel has buckets: it is asked for one without size, which it refuses one way or
+    /// the other.
+    fn can_limit(&mut self, host: &HostLink) -> Result<bool, AttachError> {
+        let question = Limit { index: host.index, name: &host.name, bucket: None };
+        match self.host.write(Stage::Look, &[question]) {
+            Err(AttachError::Kernel { err, .. }) => Ok(!is_unknown(&err)),
+            asked => asked.map(|()| true),
         }
     }
 
@@ -305,21 +385,9 @@ impl Work {
     }
 }
 
-/// A link that is there already.
-fn adopt(spec: &LinkSpec, seen: &Observed, clock: Clock) -> Result<Attached, AttachError> {
-    if let Some(first) = seen.differences(spec).into_iter().next() {
-        return Err(AttachError::Differs { name: spec.host_name.clone(), first });
-    }
-    let missing = || AttachError::ContainerNameTaken { name: spec.container_name.clone() };
-    let host = seen.host.as_ref().ok_or_else(missing)?;
-    let container = seen.container.as_ref().ok_or_else(missing)?;
-    Ok(Attached {
-        host_index: host.index,
-        container_index: container.index,
-        container_mac: container.mac,
-        origin: Origin::Adopted,
-        took: clock.laps,
-    })
+/// Whether a kernel refused because it does not know such a thing, or was built without traffic control.
+fn is_unknown(err: &io::Error) -> bool {
+    matches!(err.raw_os_error(), Some(libc::ENOENT | libc::EOPNOTSUPP))
 }
 
 /// Runs on a thread that nobody else gets afterwards, and waits for it.

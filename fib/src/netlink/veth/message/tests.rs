@@ -69,3 +69,32 @@ fn an_ipv6_address_is_not_asked_about_and_an_ipv4_gateway_is_on_link() {
     let (_, body) = only(e.octets());
     assert_eq!(body[8..12], ONLINK.to_ne_bytes());
 }
+
+#[test]
+fn a_bucket_is_read_back_as_it_was_asked_for_also_beyond_32_bits() {
+    let small = Bucket { rate: 10_000_000, burst: 1 << 20, peak: None, queue: 70_000 };
+    let large =
+        Bucket { rate: 1 << 40, burst: u32::MAX, peak: Some((1 << 41, 1522)), queue: u32::MAX };
+    for bucket in [small, large] {
+        let mut e = Encoder::default();
+        Limit { index: 7, name: "cali1", bucket: Some(bucket) }.encode(&mut e, 1, 1);
+        let (kind, body) = only(e.octets());
+        assert_eq!(kind, NEWQDISC);
+        let attributes: Vec<_> = Reader(&body[20..]).attributes().collect();
+        assert_eq!(attributes[0], (TCA_KIND, &b"tbf\0"[..]));
+        let options: Vec<_> = Reader(attributes[1].1).attributes().collect();
+        let number_of = |kind| options.iter().find(|(k, _)| *k == kind).and_then(|o| number(o.1));
+        assert_eq!(number_of(TCA_TBF_BURST), Some(bucket.burst));
+        assert_eq!(number_of(TCA_TBF_PBURST), bucket.peak.map(|(_, burst)| burst));
+        assert_eq!(options[0].1.len(), 36, "struct tc_tbf_qopt");
+        let message = Messages(e.octets()).next().expect("a message");
+        let read = look::filling(&message, 7).expect("a bucket");
+        let peak = bucket.peak.map_or(0, |(rate, _)| rate);
+        assert_eq!((read.rate, read.peak, read.queue), (bucket.rate, peak, bucket.queue));
+        assert_eq!(look::filling(&message, 8), None, "it is on another link");
+    }
+    let mut e = Encoder::default();
+    Limit { index: 7, name: "cali1", bucket: None }.encode(&mut e, 1, 1);
+    let (_, body) = only(e.octets());
+    assert_eq!(Reader(&body[20..]).attributes().count(), 1, "only the kind");
+}
