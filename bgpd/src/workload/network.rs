@@ -78,8 +78,7 @@ impl Network for Kernel {
     }
 
     fn differences(&self, netns: &Path, spec: &LinkSpec) -> Result<Vec<Difference>, AttachError> {
-        let observed = margay_fib::inspect(netns, &spec.host_name, &spec.container_name)?;
-        Ok(observed.differences(spec))
+        margay_fib::compare(netns, spec)
     }
 
     fn route(&self, address: IpAddr, link: Option<&str>) {

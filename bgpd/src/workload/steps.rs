@@ -12,11 +12,14 @@ use std::{
 };
 
 use margay_datastore::{Outcome, Store, StoreError};
-use margay_fib::{AttachError, HostRouteError, LinkSpec};
+use margay_fib::{
+    AttachError, HostRouteError, LinkSpec,
+    attach::{Bandwidth, Peak},
+};
 use margay_ipam::{Answer, Ask, Consequence, Handle, IpamError, Release, Request, Use, Want};
 use margay_model::{Actor, Key, Resource, Revision, Txn, kinds::WorkloadEndpoint};
 use margay_workload::{
-    AttachmentId, Cause, Done, Entry, Failure, Source, Step, Wish, endpoint, name,
+    AttachmentId, Cause, Done, Entry, Failure, Source, Step, Wish, endpoint, name, qos::Limits,
 };
 use tokio::{
     sync::{Semaphore, oneshot},
@@ -353,8 +356,24 @@ pub(super) fn link(entry: &Entry) -> LinkSpec {
         routes: entry.routes(),
         forwarding: entry.spec.forwarding,
         rp_filter: (!entry.spec.spoofed.is_empty()).then_some(0),
+        ingress: bandwidth(&entry.spec.qos.ingress),
+        egress: bandwidth(&entry.spec.qos.egress),
         ..LinkSpec::new(&entry.host_interface, &entry.id.ifname, entry.addresses.clone())
     }
+}
+
+/// What the kernel limits of the octets in a direction.
+fn bandwidth(limits: &Limits) -> Option<Bandwidth> {
+    let number = |value: i64| u64::try_from(value).ok();
+    let peak = |rate| {
+        let burst = limits.minburst.and_then(|octets| u32::try_from(octets).ok());
+        Some(Peak { rate: number(rate)?, burst })
+    };
+    Some(Bandwidth {
+        rate: number(limits.bandwidth?)?,
+        burst: limits.burst.and_then(number),
+        peak: limits.peakrate.and_then(peak),
+    })
 }
 
 /// What the kernel side says, as a runtime is told.

@@ -10,7 +10,7 @@ use margay_fib::{
 };
 use margay_model::{Actor, Area, Kind, Resource, Txn};
 use margay_proto::v1::{Attachment, DeleteWorkloadRequest};
-use margay_workload::{Mode, Pod, Source, State, Wish};
+use margay_workload::{Mode, Pod, Qos, Source, State, Wish};
 use prost::Message;
 use tokio::task::JoinSet;
 
@@ -248,6 +248,7 @@ fn spec() -> Spec {
         forwarding: None,
         floating: Vec::new(),
         spoofed: Vec::new(),
+        qos: Qos::default(),
         policy_wait: 1,
     }
 }

@@ -19,6 +19,17 @@ const PREFIX: &str = "cni.projectcalico.org/";
 /// Limits of traffic begin so.
 const QOS: &str = "qos.projectcalico.org/";
 
+/// Those about packets and connections, which are written into the endpoint.
+const PACKETWISE: [&str; 7] = [
+    "ingressPacketRate",
+    "egressPacketRate",
+    "ingressPacketBurst",
+    "egressPacketBurst",
+    "ingressMaxConnections",
+    "egressMaxConnections",
+    "dscp",
+];
+
 /// What the network configuration lets pods ask for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Allowed {
@@ -96,11 +107,8 @@ pub fn without_effect(annotations: &BTreeMap<String, String>) -> Vec<(&str, &'st
     let why = |name: &str| {
         if name.strip_prefix(PREFIX) == Some("floatingIPs") {
             Some("floating addresses are written into the endpoint and not translated")
-        } else if name.starts_with(QOS) {
-            Some(
-                "traffic is not limited: chain the reference plugin `bandwidth` behind, which reads \
-                 kubernetes.io/ingress-bandwidth and kubernetes.io/egress-bandwidth",
-            )
+        } else if name.strip_prefix(QOS).is_some_and(|what| PACKETWISE.contains(&what)) {
+            Some("packets and connections are not counted, only octets limited")
         } else {
             None
         }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, net::IpAddr};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::failure::Failure;
+use crate::{failure::Failure, qos::Qos};
 
 /// What an attachment is known by. None of the three has a `/` in it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -167,6 +167,9 @@ pub struct Spec {
     pub floating: Vec<IpAddr>,
     /// Sources the container may send from besides its own addresses.
     pub spoofed: Vec<IpNet>,
+    /// Limits of its traffic.
+    #[serde(default, skip_serializing_if = "Qos::is_none")]
+    pub qos: Qos,
     /// How long to wait for the policy dataplane, seconds.
     pub policy_wait: u32,
 }

@@ -50,6 +50,7 @@ pub fn of(entry: &Entry, node: &str) -> Result<WorkloadEndpoint, Failure> {
         interface_name: Some(entry.host_interface.clone()),
         mac: Some(entry.mac().to_string()),
         allow_spoofed_source_prefixes: entry.spec.spoofed.iter().copied().map(Cidr::from).collect(),
+        qos_controls: entry.spec.qos.controls(),
         ..WorkloadEndpointSpec::default()
     };
     let name = spec.endpoint_name().map_err(|error| {

@@ -6,9 +6,10 @@ use ipnet::IpNet;
 use margay_fib::attach::{GATEWAY_V4, GATEWAY_V6, HOST_MAC};
 use margay_proto::v1::{self, AttachmentMode, add_workload_request::Ipam};
 use margay_workload::{
-    AttachmentId, Entry, Failure, Mac, Mode, Pod, Source, Spec, Wish,
+    AttachmentId, Entry, Failure, Mac, Mode, Pod, Qos, Source, Spec, Wish,
     annotation::{self, Allowed},
     endpoint,
+    qos::Ignored,
 };
 use tracing::warn;
 
@@ -69,6 +70,11 @@ pub(super) fn wanted(request: v1::AddWorkloadRequest) -> Result<(AttachmentId, S
         parsed.map_err(|_| Failure::invalid("routes", format!("{text:?} is no CIDR")))
     });
     let routes: Vec<IpNet> = routes.take(MOST).collect::<Result<_, _>>()?;
+    let annotations: BTreeMap<_, _> = request.annotations.into_iter().collect();
+    let (qos, ignored) = Qos::of(&annotations);
+    for Ignored { annotation, why } in ignored {
+        warn!(attachment = %id, annotation, why, "a limit of a pod's traffic is not heeded");
+    }
     let mut spec = Spec {
         mode,
         netns,
@@ -81,9 +87,9 @@ pub(super) fn wanted(request: v1::AddWorkloadRequest) -> Result<(AttachmentId, S
         forwarding: (mode == Mode::Link).then_some(request.allow_ip_forwarding),
         floating: Vec::new(),
         spoofed: Vec::new(),
+        qos,
         policy_wait: request.policy_wait_seconds,
     };
-    let annotations: BTreeMap<_, _> = request.annotations.into_iter().collect();
     let allowed = Allowed {
         without_ipam: request.allow_addresses_without_ipam,
         floating: request.allow_floating_ips,

@@ -1,4 +1,4 @@
-use margay_workload::{Mode, Source, Spec, State};
+use margay_workload::{Mode, Qos, Source, Spec, State};
 
 use super::*;
 
@@ -19,6 +19,7 @@ fn entry(container: &str, state: State) -> Entry {
             forwarding: Some(true),
             floating: Vec::new(),
             spoofed: Vec::new(),
+            qos: Qos::default(),
             policy_wait: 0,
         },
         host_interface: "calic".into(),

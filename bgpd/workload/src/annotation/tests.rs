@@ -1,5 +1,6 @@
 use super::*;
 use crate::attachment::{Mode, Wish};
+use crate::qos::Qos;
 
 fn spec() -> Spec {
     Spec {
@@ -14,6 +15,7 @@ fn spec() -> Spec {
         forwarding: None,
         floating: Vec::new(),
         spoofed: Vec::new(),
+        qos: Qos::default(),
         policy_wait: 0,
     }
 }
@@ -100,12 +102,13 @@ fn what_comes_to_nothing_is_named_with_why() {
         "cni.projectcalico.org/ipAddrs",
         "example.com/qos",
         "qos.projectcalico.org/ingressBandwidth",
+        "qos.projectcalico.org/ingressPacketRate",
     ]
     .map(|name| (name.to_owned(), String::new()))
     .into();
     let found = without_effect(&all);
     let names: Vec<&str> = found.iter().map(|(name, _)| *name).collect();
-    let expected = ["cni.projectcalico.org/floatingIPs", "qos.projectcalico.org/ingressBandwidth"];
+    let expected = ["cni.projectcalico.org/floatingIPs", "qos.projectcalico.org/ingressPacketRate"];
     assert_eq!(names, expected);
-    assert!(found[0].1.contains("not translated") && found[1].1.contains("`bandwidth`"));
+    assert!(found[0].1.contains("not translated") && found[1].1.contains("not counted"));
 }

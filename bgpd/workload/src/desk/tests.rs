@@ -1,5 +1,6 @@
 use super::*;
 use crate::attachment::{Pod, Wish};
+use crate::qos::Qos;
 
 mod sim;
 
@@ -24,6 +25,7 @@ fn spec(pod: Option<&str>) -> Spec {
         forwarding: None,
         floating: Vec::new(),
         spoofed: Vec::new(),
+        qos: Qos::default(),
         policy_wait: 0,
     }
 }

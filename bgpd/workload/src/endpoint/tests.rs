@@ -4,6 +4,7 @@ use margay_model::Resource;
 
 use super::*;
 use crate::attachment::{Mode, Pod, Source, Spec, State, Wish};
+use crate::qos::Qos;
 
 fn entry(container: &str, pod: Option<(&str, &str)>) -> Entry {
     Entry {
@@ -26,6 +27,7 @@ fn entry(container: &str, pod: Option<(&str, &str)>) -> Entry {
             forwarding: None,
             floating: vec!["192.0.2.7".parse().expect("an address")],
             spoofed: vec!["10.1.0.0/16".parse().expect("a CIDR")],
+            qos: Qos::default(),
             policy_wait: 0,
         },
         host_interface: "cali0123".into(),
