@@ -16,19 +16,8 @@ use crate::{
 /// With what they begin.
 const PREFIX: &str = "cni.projectcalico.org/";
 
-/// Limits of traffic begin so.
-const QOS: &str = "qos.projectcalico.org/";
-
-/// Those about packets and connections, which are written into the endpoint.
-const PACKETWISE: [&str; 7] = [
-    "ingressPacketRate",
-    "egressPacketRate",
-    "ingressPacketBurst",
-    "egressPacketBurst",
-    "ingressMaxConnections",
-    "egressMaxConnections",
-    "dscp",
-];
+/// The code point of its packets.
+const DSCP: &str = "qos.projectcalico.org/dscp";
 
 /// What the network configuration lets pods ask for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -107,8 +96,8 @@ pub fn without_effect(annotations: &BTreeMap<String, String>) -> Vec<(&str, &'st
     let why = |name: &str| {
         if name.strip_prefix(PREFIX) == Some("floatingIPs") {
             Some("floating addresses are written into the endpoint and not translated")
-        } else if name.strip_prefix(QOS).is_some_and(|what| PACKETWISE.contains(&what)) {
-            Some("packets and connections are not counted, only octets limited")
+        } else if name == DSCP {
+            Some("packets are not marked with it; it is written into the endpoint")
         } else {
             None
         }

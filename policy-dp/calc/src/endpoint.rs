@@ -3,7 +3,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use ipnet::IpNet;
-use margay_model::kinds::{PolicyType, TierAction};
+use margay_model::kinds::{PolicyType, QosControls, TierAction};
 
 use crate::PolicyId;
 
@@ -56,6 +56,8 @@ pub struct Endpoint {
     pub addresses: Vec<IpAddr>,
     /// Ranges a workload may send from besides its own addresses.
     pub allowed_sources: Vec<IpNet>,
+    /// What of its packets and connections is let through; of workloads only.
+    pub limits: Limits,
     /// The profiles that come after the normal policies, in order.
     pub profiles: Vec<String>,
     /// What ends or begins here.
@@ -67,6 +69,65 @@ pub struct Endpoint {
     /// Before connection tracking; host endpoints only.
     pub untracked: Directions,
 }
+
+/// How much an endpoint may, by direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Towards it.
+    pub ingress: Limit,
+    /// From it.
+    pub egress: Limit,
+}
+
+/// How much an endpoint may in a direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limit {
+    /// Packets of all its connections.
+    pub packets: Option<PacketRate>,
+    /// Connections at a time.
+    pub connections: Option<u32>,
+}
+
+/// A number of packets in a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PacketRate {
+    /// As many.
+    pub per_second: u32,
+    /// So many more at once after a pause.
+    pub burst: u32,
+}
+
+impl Limits {
+    /// What a resource says; of bandwidths the link takes care.
+    pub fn of(controls: &QosControls) -> Self {
+        let number = |value: Option<i64>| value.and_then(|value| u32::try_from(value).ok());
+        let limit = |rate, burst, connections| Limit {
+            packets: number(rate)
+                .map(|per_second| PacketRate { per_second, burst: number(burst).unwrap_or(BURST) }),
+            connections: number(connections),
+        };
+        let c = controls;
+        Self {
+            ingress: limit(
+                c.ingress_packet_rate,
+                c.ingress_packet_burst,
+                c.ingress_max_connections,
+            ),
+            egress: limit(c.egress_packet_rate, c.egress_packet_burst, c.egress_max_connections),
+        }
+    }
+
+    /// Those of a direction.
+    pub fn direction(&self, direction: Direction) -> &Limit {
+        match direction {
+            Direction::Ingress => &self.ingress,
+            Direction::Egress => &self.egress,
+        }
+    }
+}
+
+/// Packets at once where nobody says, as in Calico.
+const BURST: u32 = 5;
 
 /// Where an endpoint's traffic passes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -38,7 +38,9 @@ pub use compile::{
     Changes, ClassId, Compiler, Effect, Entry, Intervals, Piece, Program, ProgramKey, Row,
     SideRows, pieces,
 };
-pub use endpoint::{Class, Direction, Directions, Endpoint, Interface, TierPolicies};
+pub use endpoint::{
+    Class, Direction, Directions, Endpoint, Interface, Limit, Limits, PacketRate, TierPolicies,
+};
 pub use evaluate::Staged;
 pub use graph::Graph;
 pub use id::{EndpointId, Owner, PolicyId, SetId, SetKind};

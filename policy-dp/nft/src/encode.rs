@@ -103,6 +103,17 @@ fn expression(e: &mut Encoder, expr: &Expr) {
             verdict(e, IMMEDIATE_DATA, code);
         }),
         Expr::Counter => named(e, "counter", |_| {}),
+        Expr::Faster { per_second, burst } => named(e, "limit", |e| {
+            e.u64(LIMIT_RATE, (*per_second).into());
+            e.u64(LIMIT_UNIT, 1);
+            e.u32(LIMIT_BURST, *burst);
+            e.u32(LIMIT_TYPE, LIMIT_PACKETS);
+            e.u32(LIMIT_FLAGS, LIMIT_F_INVERTED);
+        }),
+        Expr::MoreConnections { most } => named(e, "connlimit", |e| {
+            e.u32(CONNLIMIT_COUNT, *most);
+            e.u32(CONNLIMIT_FLAGS, CONNLIMIT_F_INVERTED);
+        }),
         Expr::Log(log) => named(e, "log", |e| {
             e.u16(LOG_GROUP, log.group);
             if !log.prefix.is_empty() {

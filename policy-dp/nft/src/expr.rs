@@ -236,6 +236,19 @@ pub enum Expr {
     Verdict(Verdict),
     /// Counts packets and octets.
     Counter,
+    /// Goes on with packets that come faster than so; the others have it for themselves.
+    Faster {
+        /// Packets.
+        per_second: u32,
+        /// Packets more at once after a pause.
+        burst: u32,
+    },
+    /// Goes on with the first packet of a connection if there are more than so many with it. Counts
+    /// those that came by here and are tracked still.
+    MoreConnections {
+        /// As many may be.
+        most: u32,
+    },
     /// Tells somebody.
     Log(Log),
     /// Rewrites the source to the address of the link it leaves by, to a random port.

@@ -23,7 +23,8 @@ use std::{
 
 use ipnet::IpNet;
 use policy_calc::{
-    Deltas, Direction, Endpoint, EndpointId, Interface, Owner, PolicyId, SetDelta, SetId, State,
+    Deltas, Direction, Endpoint, EndpointId, Interface, Limit, Owner, PacketRate, PolicyId,
+    SetDelta, SetId, State,
 };
 
 use self::step::{
@@ -317,8 +318,7 @@ impl Layout {
             [Direction::Egress, Direction::Ingress].into_iter().zip(chains_of(link))
         {
             let policies = self.policies(state, endpoint, direction);
-            let rules = vec![by_state(), Rule::new(verdict(Verdict::Goto(policies)), None)];
-            self.put(own, rules);
+            self.put(own, own_rules(endpoint.limits.direction(direction), policies));
         }
         for (set, span, value) in self.elements(link, endpoint) {
             if let Some(found) = self.table.sets.get_mut(&set) {
@@ -529,6 +529,24 @@ impl Layout {
 /// The chain of a link's own; `map` leads to it.
 fn own_chain(map: &str, link: &str) -> Name {
     Name::of(&format!("{map}/{link}"))
+}
+
+/// What a link's own chain does before it leads on: of packets all are counted, of connections those
+/// that are there. Both are the link's alone; policies are shared.
+fn own_rules(limit: &Limit, policies: Name) -> Vec<Rule> {
+    let over = |what: Expr, remark: &str| {
+        Rule::new(vec![what, Expr::Verdict(Verdict::Drop)], Some(remark))
+    };
+    let mut rules = Vec::new();
+    if let Some(PacketRate { per_second, burst }) = limit.packets {
+        rules.push(over(Expr::Faster { per_second, burst }, "more packets than it may"));
+    }
+    rules.push(by_state());
+    if let Some(most) = limit.connections {
+        rules.push(over(Expr::MoreConnections { most }, "more connections than it may"));
+    }
+    rules.push(Rule::new(verdict(Verdict::Goto(policies)), None));
+    rules
 }
 
 /// A known connection goes on, what tracking can make nothing of is dropped.

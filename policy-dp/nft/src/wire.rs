@@ -49,6 +49,11 @@ pub fn u32_of(value: &[u8]) -> Option<u32> {
     value.try_into().ok().map(u32::from_be_bytes)
 }
 
+/// The value of an attribute of eight octets.
+pub fn u64_of(value: &[u8]) -> Option<u64> {
+    value.try_into().ok().map(u64::from_be_bytes)
+}
+
 /// The value of an attribute that is text ended by NUL.
 pub fn text_of(value: &[u8]) -> Option<&str> {
     let end = value.iter().position(|octet| *octet == 0).unwrap_or(value.len());
@@ -96,6 +101,11 @@ impl Encoder {
 
     /// An attribute of two octets.
     pub fn u16(&mut self, kind: u16, value: u16) {
+        self.attribute(kind, &value.to_be_bytes());
+    }
+
+    /// An attribute of eight octets.
+    pub fn u64(&mut self, kind: u16, value: u64) {
         self.attribute(kind, &value.to_be_bytes());
     }
 

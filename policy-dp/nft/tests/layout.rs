@@ -76,6 +76,7 @@ impl Dice {
                     ", ports: [{ name: http, protocol: TCP, port: 8080 }]",
                     ", ports: [{ name: dns, protocol: UDP, port: 53 }]",
                 ]);
+                let limits = self.one(&["", "", ", qosControls: { egressMaxConnections: 3 }"]);
                 let profiles = self.one(&["[kns.n]", "[kns.n, other]", "[]"]);
                 (
                     "WorkloadEndpoint",
@@ -84,7 +85,7 @@ impl Dice {
                     format!(
                         "labels: {{ app: {app}, kind: {kind} }} }}\nspec: {{ node: {node}, orchestrator: \
                          k8s, pod: {pod}, endpoint: eth0, interfaceName: {link}, ipNetworks: {nets}, \
-                         profiles: {profiles}{spoofed}{ports} }}"
+                         profiles: {profiles}{spoofed}{ports}{limits} }}"
                     ),
                 )
             }

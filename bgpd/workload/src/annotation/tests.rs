@@ -101,14 +101,14 @@ fn what_comes_to_nothing_is_named_with_why() {
         "cni.projectcalico.org/floatingIPs",
         "cni.projectcalico.org/ipAddrs",
         "example.com/qos",
+        "qos.projectcalico.org/dscp",
         "qos.projectcalico.org/ingressBandwidth",
-        "qos.projectcalico.org/ingressPacketRate",
     ]
     .map(|name| (name.to_owned(), String::new()))
     .into();
     let found = without_effect(&all);
     let names: Vec<&str> = found.iter().map(|(name, _)| *name).collect();
-    let expected = ["cni.projectcalico.org/floatingIPs", "qos.projectcalico.org/ingressPacketRate"];
+    let expected = ["cni.projectcalico.org/floatingIPs", "qos.projectcalico.org/dscp"];
     assert_eq!(names, expected);
-    assert!(found[0].1.contains("not translated") && found[1].1.contains("not counted"));
+    assert!(found[0].1.contains("not translated") && found[1].1.contains("not marked"));
 }

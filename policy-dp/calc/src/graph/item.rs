@@ -9,7 +9,7 @@ use margay_model::{
     meta::{NAMESPACE_LABEL, ORCHESTRATOR_LABEL, SERVICE_ACCOUNT_LABEL},
 };
 
-use crate::{EndpointId, Interface, Member, PortMember, resolve::Definition};
+use crate::{EndpointId, Interface, Limits, Member, PortMember, resolve::Definition};
 
 /// Names an item while it lives. Numbers are never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,6 +40,7 @@ pub(super) struct Local {
     pub(super) interface: Interface,
     pub(super) addresses: Vec<IpAddr>,
     pub(super) allowed_sources: Vec<IpNet>,
+    pub(super) limits: Limits,
 }
 
 impl Item {
@@ -69,6 +70,7 @@ impl Item {
                     allowed_sources: (spec.allow_spoofed_source_prefixes.iter())
                         .map(|cidr| cidr.net().trunc())
                         .collect(),
+                    limits: spec.qos_controls.as_ref().map(Limits::of).unwrap_or_default(),
                 });
                 let ports = spec.ports.into_iter();
                 let ports = ports.filter_map(|p| Some((p.name?, p.protocol.number(), p.port)));
@@ -86,6 +88,7 @@ impl Item {
                     },
                     addresses: spec.expected_ips.clone(),
                     allowed_sources: Vec::new(),
+                    limits: Limits::default(),
                 });
                 let ports = spec.ports.into_iter().map(|p| (p.name, p.protocol.number(), p.port));
                 let part = Part {

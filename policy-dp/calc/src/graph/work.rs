@@ -394,6 +394,7 @@ impl Graph {
             interface: local.interface.clone(),
             addresses: local.addresses.clone(),
             allowed_sources: local.allowed_sources.clone(),
+            limits: local.limits,
             profiles: item.profiles.clone(),
             normal: of(Class::Normal),
             forward: of(Class::Forward),

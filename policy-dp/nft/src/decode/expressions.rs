@@ -6,19 +6,21 @@ use crate::{
     decode::by_number,
     encode::{
         BITWISE_DREG, BITWISE_LEN, BITWISE_MASK, BITWISE_OP, BITWISE_SREG, BITWISE_XOR, CMP_DATA,
-        CMP_OP, CMP_SREG, CT_DREG, CT_KEY, CT_STATE, CT_STATUS, DATA_VALUE, DATA_VERDICT, DIFFERS,
-        EQUAL, EXPR_DATA, EXPR_NAME, FIB_DREG, FIB_F_DADDR, FIB_F_IIF, FIB_F_SADDR, FIB_FLAGS,
-        FIB_RESULT, FIB_RESULT_ADDRTYPE, FIB_RESULT_OIF, IMMEDIATE_DATA, IMMEDIATE_DREG, LOG_GROUP,
-        LOG_PREFIX, LOOKUP_DREG, LOOKUP_FLAGS, LOOKUP_INVERTED, LOOKUP_SET, LOOKUP_SREG,
-        MASQ_FLAGS, META_DREG, META_IIFNAME, META_KEY, META_L4PROTO, META_MARK, META_NFPROTO,
-        META_OIFNAME, META_SREG, PAYLOAD_BASE, PAYLOAD_DREG, PAYLOAD_LEN, PAYLOAD_NETWORK,
-        PAYLOAD_OFFSET, PAYLOAD_TRANSPORT, RANDOM_FULLY, RANGE_FROM, RANGE_OP, RANGE_SREG,
-        RANGE_TO, REGISTER_1, REGISTER_32, REGISTER_VERDICT, UDATA_COMMENT, VERDICT_ACCEPT,
-        VERDICT_CHAIN, VERDICT_CODE, VERDICT_DROP, VERDICT_GOTO, VERDICT_JUMP, VERDICT_RETURN,
+        CMP_OP, CMP_SREG, CONNLIMIT_COUNT, CONNLIMIT_F_INVERTED, CONNLIMIT_FLAGS, CT_DREG, CT_KEY,
+        CT_STATE, CT_STATUS, DATA_VALUE, DATA_VERDICT, DIFFERS, EQUAL, EXPR_DATA, EXPR_NAME,
+        FIB_DREG, FIB_F_DADDR, FIB_F_IIF, FIB_F_SADDR, FIB_FLAGS, FIB_RESULT, FIB_RESULT_ADDRTYPE,
+        FIB_RESULT_OIF, IMMEDIATE_DATA, IMMEDIATE_DREG, LIMIT_BURST, LIMIT_F_INVERTED, LIMIT_FLAGS,
+        LIMIT_PACKETS, LIMIT_RATE, LIMIT_TYPE, LIMIT_UNIT, LOG_GROUP, LOG_PREFIX, LOOKUP_DREG,
+        LOOKUP_FLAGS, LOOKUP_INVERTED, LOOKUP_SET, LOOKUP_SREG, MASQ_FLAGS, META_DREG,
+        META_IIFNAME, META_KEY, META_L4PROTO, META_MARK, META_NFPROTO, META_OIFNAME, META_SREG,
+        PAYLOAD_BASE, PAYLOAD_DREG, PAYLOAD_LEN, PAYLOAD_NETWORK, PAYLOAD_OFFSET,
+        PAYLOAD_TRANSPORT, RANDOM_FULLY, RANGE_FROM, RANGE_OP, RANGE_SREG, RANGE_TO, REGISTER_1,
+        REGISTER_32, REGISTER_VERDICT, UDATA_COMMENT, VERDICT_ACCEPT, VERDICT_CHAIN, VERDICT_CODE,
+        VERDICT_DROP, VERDICT_GOTO, VERDICT_JUMP, VERDICT_RETURN,
     },
     expr::{Base, Compare, Ct, Expr, Fib, Log, Meta, Octets, Reg, Rule, Verdict},
     name::Name,
-    wire::{Attributes, text_of, u16_of, u32_of},
+    wire::{Attributes, text_of, u16_of, u32_of, u64_of},
 };
 
 /// A rule from its list of expressions and what it carries for its user; `None` for one that we
@@ -107,6 +109,11 @@ fn expression(value: &[u8]) -> Option<Expr> {
         "bitwise" => bitwise(&p),
         "lookup" => lookup(&p),
         "counter" => Some(Expr::Counter),
+        "limit" => limit(&p),
+        "connlimit" => {
+            let over = p.number(CONNLIMIT_FLAGS)? == CONNLIMIT_F_INVERTED;
+            over.then_some(Expr::MoreConnections { most: p.number(CONNLIMIT_COUNT)? })
+        }
         "log" => log(&p),
         "masq" => {
             let plain = p.0.len() == 1 && p.number(MASQ_FLAGS)? == RANDOM_FULLY;
@@ -188,6 +195,16 @@ fn lookup(p: &Parts<'_>) -> Option<Expr> {
         _ => return None,
     };
     Some(Expr::Lookup { set, from, inverted })
+}
+
+fn limit(p: &Parts<'_>) -> Option<Expr> {
+    let ours = u64_of(p.value(LIMIT_UNIT)?)? == 1
+        && p.number(LIMIT_TYPE)? == LIMIT_PACKETS
+        && p.number(LIMIT_FLAGS)? == LIMIT_F_INVERTED;
+    ours.then_some(Expr::Faster {
+        per_second: u32::try_from(u64_of(p.value(LIMIT_RATE)?)?).ok()?,
+        burst: p.number(LIMIT_BURST)?,
+    })
 }
 
 fn log(p: &Parts<'_>) -> Option<Expr> {

@@ -159,6 +159,18 @@ pub const LOOKUP_DREG: u16 = 3;
 pub const LOOKUP_FLAGS: u16 = 5;
 pub const LOOKUP_INVERTED: u32 = 1;
 
+pub const LIMIT_RATE: u16 = 1;
+pub const LIMIT_UNIT: u16 = 2;
+pub const LIMIT_BURST: u16 = 3;
+pub const LIMIT_TYPE: u16 = 4;
+pub const LIMIT_FLAGS: u16 = 5;
+pub const LIMIT_PACKETS: u32 = 0;
+pub const LIMIT_F_INVERTED: u32 = 1;
+
+pub const CONNLIMIT_COUNT: u16 = 1;
+pub const CONNLIMIT_FLAGS: u16 = 2;
+pub const CONNLIMIT_F_INVERTED: u32 = 1;
+
 pub const LOG_GROUP: u16 = 1;
 pub const LOG_PREFIX: u16 = 2;
 

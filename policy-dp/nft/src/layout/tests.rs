@@ -5,8 +5,8 @@ use margay_model::{
     kinds::{Action, PolicyType, TierAction},
 };
 use policy_calc::{
-    Directions, Endpoint, EndpointId, Families, Interface, Policy, PolicyId, PortMatch, Profile,
-    Rule, Side, State, TierPolicies,
+    Directions, Endpoint, EndpointId, Families, Interface, Limit, Limits, PacketRate, Policy,
+    PolicyId, PortMatch, Profile, Rule, Side, State, TierPolicies,
 };
 
 use super::{Layout, Settings, ToHost, chains_of, closes_without, is_common, table};
@@ -42,6 +42,7 @@ fn workload(state: &mut State, name: &str, link: &str, tiers: &[TierPolicies]) {
         interface: Interface::Named(link.to_owned()),
         addresses: vec!["10.0.0.1".parse().expect("an address")],
         allowed_sources: Vec::new(),
+        limits: Limits::default(),
         profiles: vec!["open".to_owned()],
         normal: Directions { ingress: tiers.into(), egress: Arc::new([]) },
         forward: Directions::default(),
@@ -277,4 +278,27 @@ fn a_workload_whose_link_no_link_can_be_called_has_none() {
     workload(&mut state, "c", "a-name-too-long-for-a-link", &[]);
     workload(&mut state, "d", "", &[]);
     assert_eq!(table(&state, &Settings::default()), table(&State::default(), &Settings::default()));
+}
+
+#[test]
+fn limits_stand_in_the_links_own_chain_packets_before_known_connections_and_new_ones_behind() {
+    let mut state = state(Vec::new());
+    workload(&mut state, "web", "caliweb", &[]);
+    let id = EndpointId::Workload { namespace: "a".to_owned(), name: "web".to_owned() };
+    let plain = table(&state, &Settings::default());
+    let endpoint = state.endpoints.get_mut(&id).expect("just made");
+    let packets = Some(PacketRate { per_second: 100, burst: 5 });
+    Arc::make_mut(endpoint).limits =
+        Limits { ingress: Limit { packets, connections: Some(7) }, egress: Limit::default() };
+    let limited = table(&state, &Settings::default());
+    let [from, to] = chains_of("caliweb");
+    let firsts = |table: &Table, chain: &Name| -> Vec<Expr> {
+        let rules = &table.chains[chain].rules;
+        rules.iter().filter_map(|rule| rule.expressions().first().cloned()).collect()
+    };
+    let [by_state, goto] = <[Expr; 2]>::try_from(firsts(&plain, &to)).expect("two rules");
+    let faster = Expr::Faster { per_second: 100, burst: 5 };
+    let more = Expr::MoreConnections { most: 7 };
+    assert_eq!(firsts(&limited, &to), [faster, by_state, more, goto]);
+    assert_eq!(firsts(&limited, &from), firsts(&plain, &from));
 }

@@ -1,6 +1,10 @@
 //! From resources to packets: what policies say is what becomes of them.
 
-use std::sync::mpsc::channel;
+use std::{
+    net::{SocketAddr, TcpStream, UdpSocket},
+    sync::mpsc::channel,
+    time::{Duration, Instant},
+};
 
 use margay_model::{Item, Mode, decode};
 use policy_calc::{Graph, State};
@@ -194,7 +198,7 @@ fn a_connection_outlives_a_policy_that_ends_it_for_others() {
         let listener = std::net::TcpListener::bind("0.0.0.0:90").expect("a port");
         std::thread::spawn(move || tell.send(listener.accept().expect("a client").0));
     });
-    let client = front.within(|| std::net::TcpStream::connect("10.1.0.2:90").expect("allowed"));
+    let client = front.within(|| TcpStream::connect("10.1.0.2:90").expect("allowed"));
     let server = told.recv().expect("accepted");
     cluster.apply(&POLICIES.replace("'80:90'", "79"));
     cluster.enforce(&mut keeper, &settings);
@@ -202,7 +206,7 @@ fn a_connection_outlives_a_policy_that_ends_it_for_others() {
     front.tcp("10.1.0.2", 79, true);
     std::io::Write::write_all(&mut (&client), b"still here").expect("sent");
     let mut octets = [0; 10];
-    server.set_read_timeout(Some(std::time::Duration::from_secs(30))).expect("set");
+    server.set_read_timeout(Some(Duration::from_secs(30))).expect("set");
     std::io::Read::read_exact(&mut (&server), &mut octets).expect("heard");
     assert_eq!(&octets, b"still here");
 }
@@ -233,4 +237,66 @@ fn pods_of_a_masquerading_pool_reach_others_by_the_hosts_address() {
     // To a pod it is himself: only his address is let in there.
     front.udp("10.1.0.1", "10.1.0.2", 53, true);
     web.tcp("10.1.0.3", 80, true);
+}
+
+/// The endpoint of `web` with these limits.
+fn limited(limits: &str) -> String {
+    format!("{}  qosControls: {{ {limits} }}\n", endpoint("web", "10.1.0.2"))
+}
+
+#[test]
+fn no_more_connections_come_to_a_pod_than_it_may_have_until_one_is_over() {
+    let Some([front, web, _back]) = host() else { return };
+    let mut keeper = Keeper::open(name()).expect("a keeper");
+    let (mut cluster, settings) = (cluster(), Settings::default());
+    cluster.apply(&limited("ingressMaxConnections: 2"));
+    cluster.enforce(&mut keeper, &settings);
+    let at: SocketAddr = "10.1.0.2:80".parse().expect("an address");
+    let held = front.within(move || {
+        [at; 2]
+            .map(|at| TcpStream::connect_timeout(&at, Duration::from_secs(30)).expect("one of two"))
+    });
+    front.tcp("10.1.0.2", 80, false);
+    // Its own connections are others.
+    web.tcp("10.1.0.1", 80, true);
+    drop(held);
+    front.tcp("10.1.0.2", 80, true);
+    // Taken back, none is counted; what is in force stays as it is.
+    cluster.apply(&endpoint("web", "10.1.0.2"));
+    assert!(cluster.enforce(&mut keeper, &settings) > 0);
+    assert_eq!(cluster.enforce(&mut keeper, &settings), 0);
+}
+
+#[test]
+fn packets_that_come_faster_to_or_from_a_pod_than_they_may_are_lost() {
+    let Some([front, _web, _back]) = host() else { return };
+    let mut keeper = Keeper::open(name()).expect("a keeper");
+    let (mut cluster, settings) = (cluster(), Settings::default());
+    let answers = || {
+        front.within(|| {
+            let socket = UdpSocket::bind("10.1.0.1:0").expect("a socket");
+            socket.set_read_timeout(Some(Duration::from_secs(1))).expect("it can");
+            let since = Instant::now();
+            for _ in 0..200 {
+                socket.send_to(b"?", "10.1.0.2:53").expect("sent");
+            }
+            let mut count = 0;
+            while socket.recv_from(&mut [0; 8]).is_ok() {
+                count += 1;
+            }
+            (count, since.elapsed())
+        })
+    };
+    for limits in [
+        "ingressPacketRate: 2, ingressPacketBurst: 10",
+        "egressPacketRate: 2, egressPacketBurst: 10",
+    ] {
+        cluster.apply(&limited(limits));
+        assert!(cluster.enforce(&mut keeper, &settings) > 0);
+        let (count, took) = answers();
+        // Burst and rate at most, however long it took; what was allowed came.
+        let most = 12 + 2 * took.as_secs();
+        assert!((1..=most).contains(&count), "{limits}: {count} answers in {took:?}");
+        assert_eq!(cluster.enforce(&mut keeper, &settings), 0, "read back as it was made");
+    }
 }

@@ -71,6 +71,8 @@ pub fn everything() -> Table {
         ("policy", rule(vec![Expr::Verdict(Verdict::Jump("empty".into()))])),
         ("policy", rule(vec![Expr::Verdict(Verdict::Goto("empty".into()))])),
         ("policy", rule(vec![Expr::Verdict(Verdict::Return)])),
+        ("policy", limited(Expr::Faster { per_second: 10_000, burst: 5 })),
+        ("policy", limited(Expr::MoreConnections { most: u32::MAX })),
         ("empty", nothing()),
     ];
     for (name, rule) in rules {
@@ -78,6 +80,10 @@ pub fn everything() -> Table {
     }
     table.chains.get_mut(&Name::of("empty")).expect("just made").rules.clear();
     table
+}
+
+fn limited(over: Expr) -> Rule {
+    rule(vec![over, Expr::Verdict(Verdict::Drop)])
 }
 
 fn nothing() -> Rule {
