@@ -2,10 +2,11 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     "margay/v1/config.proto",
     "margay/v1/datastore.proto",
     "margay/v1/ipam.proto",
+    "margay/v1/policy.proto",
     "margay/v1/resources.proto",
     "margay/v1/routing.proto",
     "margay/v1/sync.proto",

@@ -13,8 +13,9 @@ use bgp_desired::{Backend, Desired};
 use bgp_speaker::{KernelEvents, Speaker, SpeakerHandle, Stop};
 use margay_fib::{Fib, FibConfig, FibEvent, FibHandle};
 use margay_model::Area;
+use margay_proto::socket::ApiSocket;
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, UnixListener},
     runtime::Builder,
     signal::unix::{SignalKind, signal},
     sync::{Notify, mpsc, watch},
@@ -43,7 +44,6 @@ use crate::{
     resources::Resources,
     restart::Running,
     route_lock::RouteLock,
-    socket::ApiSocket,
     upstream::{Upstream, server_tls},
     workload::{Surroundings, Workloads},
     written::Written,
@@ -88,6 +88,7 @@ pub(crate) fn run(source: config::Source, desired: Desired, logging: Logging) ->
 
 async fn serve(source: config::Source, desired: Desired, mut logging: Logging) -> Result<()> {
     let (_socket, listener) = ApiSocket::bind(&desired.api.socket)?;
+    let listener = UnixListener::from_std(listener).context("cannot wait for calls")?;
     let http_listener = match desired.http.listen {
         Some(address) => Some(
             TcpListener::bind(address)

@@ -28,7 +28,6 @@ mod reload;
 mod resources;
 mod restart;
 mod route_lock;
-mod socket;
 mod upstream;
 mod workload;
 mod written;

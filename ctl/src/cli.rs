@@ -1,6 +1,7 @@
 //! The command line: what can be said, before anything is done.
 
 pub mod ipam;
+pub mod policy;
 pub mod workload;
 
 use std::{convert::Infallible, net::IpAddr, path::PathBuf, str::FromStr};
@@ -166,6 +167,9 @@ pub enum Command {
     /// Containers of this node: addresses, interfaces, what was done for them
     #[command(subcommand, subcommand_required = true, arg_required_else_help = false)]
     Workload(workload::WorkloadCommand),
+    /// Network policy on this node: what is in force, and what it says to a packet
+    #[command(subcommand, subcommand_required = true, arg_required_else_help = false)]
+    Policy(policy::PolicyCommand),
     /// Resources as the datastore has them
     Get(GetArgs),
     /// Create resources, or replace those that exist

@@ -1,10 +1,10 @@
-//! The connection to the daemon.
+//! The connection to a daemon.
 
 use std::{error::Error, io, path::Path, time::Duration};
 
 use margay_proto::v1::{
     config_client::ConfigClient, datastore_client::DatastoreClient, ipam_client::IpamClient,
-    resources_client::ResourcesClient, routing_client::RoutingClient,
+    policy_client::PolicyClient, resources_client::ResourcesClient, routing_client::RoutingClient,
     workloads_client::WorkloadsClient,
 };
 use tonic::transport::{Channel, Endpoint};
@@ -21,15 +21,42 @@ const WINDOW: u32 = 1 << 20;
 /// Largest single answer; lists without bound come as streams of smaller ones.
 const MAX_ANSWER: usize = 256 << 20;
 
-/// The services of the node daemon.
+/// Whom a socket belongs to, and what to do where nobody answers.
+struct Daemon {
+    name: &'static str,
+    start: &'static str,
+    other: &'static str,
+}
+
+const BGPD: Daemon = Daemon {
+    name: "margay-bgpd",
+    start: "start it: margay-bgpd --config /etc/margay/bgpd.toml",
+    other: "a daemon with another socket is named by --socket or MARGAY_SOCKET",
+};
+const POLICY: Daemon = Daemon {
+    name: "margay-policy-dp",
+    start: "start it: margay-policy-dp --config /etc/margay/policy-dp.toml",
+    other: "a daemon with another socket is named by --policy-socket or MARGAY_POLICY_SOCKET",
+};
+
+/// The services of a daemon.
 #[derive(Debug, Clone)]
 pub struct Client {
     channel: Channel,
 }
 
 impl Client {
-    /// Connects to the socket, or says what is wrong with it.
+    /// Connects to the node daemon's socket, or says what is wrong with it.
     pub async fn connect(socket: &Path) -> Result<Self, Failure> {
+        Self::to(&BGPD, socket).await
+    }
+
+    /// Likewise to the policy dataplane's, which has the service `Policy` alone.
+    pub async fn connect_policy(socket: &Path) -> Result<Self, Failure> {
+        Self::to(&POLICY, socket).await
+    }
+
+    async fn to(daemon: &Daemon, socket: &Path) -> Result<Self, Failure> {
         let Some(path) = socket.to_str() else {
             return Err(Failure::usage(format!("{} is not valid UTF-8", socket.display())));
         };
@@ -41,7 +68,7 @@ impl Client {
             .initial_connection_window_size(WINDOW);
         match endpoint.connect().await {
             Ok(channel) => Ok(Self { channel }),
-            Err(error) => Err(refused(socket, &error)),
+            Err(error) => Err(refused(daemon, socket, &error)),
         }
     }
 
@@ -72,6 +99,11 @@ impl Client {
         WorkloadsClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER)
     }
 
+    /// The service `Policy`.
+    pub fn policy(&self) -> PolicyClient<Channel> {
+        PolicyClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER)
+    }
+
     /// The service `Config`.
     pub fn config(&self) -> ConfigClient<Channel> {
         ConfigClient::new(self.channel.clone()).max_decoding_message_size(MAX_ANSWER)
@@ -79,20 +111,19 @@ impl Client {
 }
 
 /// Why there is no connection, in words that lead to a remedy.
-fn refused(socket: &Path, error: &(dyn Error + 'static)) -> Failure {
+fn refused(daemon: &Daemon, socket: &Path, error: &(dyn Error + 'static)) -> Failure {
     let socket = socket.display();
     let cause = std::iter::successors(Some(error), |&error| error.source())
         .find_map(|error| error.downcast_ref::<io::Error>());
-    let start = "start it: margay-bgpd --config /etc/margay/bgpd.toml";
-    let other = "a daemon with another socket is named by --socket or MARGAY_SOCKET";
+    let Daemon { name, start, other } = *daemon;
     match cause.map(io::Error::kind) {
         Some(io::ErrorKind::NotFound) => {
-            Failure::failed(format!("margay-bgpd is not running: there is no socket {socket}"))
+            Failure::failed(format!("{name} is not running: there is no socket {socket}"))
                 .with_help(start)
                 .with_help(other)
         }
         Some(io::ErrorKind::ConnectionRefused) => {
-            Failure::failed(format!("margay-bgpd is not running: nobody listens on {socket}"))
+            Failure::failed(format!("{name} is not running: nobody listens on {socket}"))
                 .with_help(start)
                 .with_help(other)
         }
@@ -101,7 +132,7 @@ fn refused(socket: &Path, error: &(dyn Error + 'static)) -> Failure {
                 .with_help("run as root or as a member of the group `margay`")
         }
         Some(io::ErrorKind::TimedOut) => {
-            Failure::failed(format!("margay-bgpd does not answer on {socket}"))
+            Failure::failed(format!("{name} does not answer on {socket}"))
         }
         _ => {
             let cause = cause.map_or_else(|| error.to_string(), plain);

@@ -6,6 +6,7 @@ mod ipam;
 mod monitor;
 pub mod node;
 mod peers;
+mod policy;
 pub mod resources;
 mod routes;
 mod selector;
@@ -41,6 +42,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Ipam(command) => ipam::run(command, options, out).await,
         Command::Node(command) => node::run(command, options, out).await,
         Command::Workload(command) => workload::run(command, options, out).await,
+        Command::Policy(command) => policy::run(command, options, out).await,
         Command::Get(args) => resources::get(args, options).await,
         Command::Apply(args) => resources::write(args, WriteMode::Apply, options, out).await,
         Command::Create(args) => resources::write(args, WriteMode::Create, options, out).await,

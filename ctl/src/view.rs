@@ -9,6 +9,7 @@ pub mod ipam;
 mod node_status;
 mod peer;
 mod peer_detail;
+pub mod policy;
 mod route;
 mod status;
 pub mod workload;

@@ -45,7 +45,7 @@ fn every_command_prints_what_it_always_printed() {
     let file = scratch("toml");
     fs::write(&file, "[bgp]\n").expect("a file can be written");
     let file_name = file.to_str().expect("UTF-8");
-    let commands: [(&str, &[&str]); 12] = [
+    let commands: [(&str, &[&str]); 14] = [
         ("status", &["status"]),
         ("peers", &["peers"]),
         ("peer-up", &["peers", "tor1"]),
@@ -58,6 +58,8 @@ fn every_command_prints_what_it_always_printed() {
         ("workload-list", &["workload", "list"]),
         ("workload-show", &["workload", "show", "shop/web"]),
         ("workload-trace", &["workload", "trace", "10.10.0.7"]),
+        ("policy-show", &["policy", "show", "shop/web"]),
+        ("policy-trace", POLICY_TRACE),
     ];
     for (name, arguments) in commands {
         for format in ["table", "wide", "json", "yaml"] {
@@ -73,6 +75,42 @@ fn every_command_prints_what_it_always_printed() {
     fs::remove_file(&file).expect("a file can be removed");
 }
 
+const POLICY_TRACE: &[&str] = &[
+    "policy",
+    "trace",
+    "--from",
+    "shop/db",
+    "--to",
+    "shop/web",
+    "--protocol",
+    "tcp",
+    "--port",
+    "80",
+];
+
+#[test]
+fn a_packet_to_be_traced_is_told_as_it_was_said() {
+    let daemon = Daemon::start();
+    let trace = |more: &[&str]| {
+        let ends = ["policy", "trace", "--from", "10.0.0.1", "--to", "shop/web"];
+        daemon.margay(&[&ends, more].concat())
+    };
+    let ping = trace(&["--protocol", "icmp", "--icmp-type", "3", "--icmp-code", "1"]);
+    let parts = ["protocol: 1", "icmp_type: Some(3)", "icmp_code: Some(1)", "port: None"];
+    assert_fails(&ping, 1, &parts);
+    assert_fails(&ping, 1, &["from: \"10.0.0.1\"", "to: \"shop/web\""]);
+    let ports = trace(&["--protocol", "1", "--port", "80", "--source-port", "7"]);
+    assert_fails(&ports, 1, &["port: Some(80)", "source_port: Some(7)", "icmp_type: None"]);
+    assert_fails(&trace(&["--protocol", "0"]), 2, &["UDPLite or a number from 1 to 255"]);
+    assert_fails(&trace(&[]), 2, &["--protocol"]);
+    assert_fails(&daemon.margay(&["policy", "show", "shop/db"]), 1, &["shop/db is no endpoint"]);
+    // Another daemon than that of everything else.
+    let away =
+        margay().args(["--policy-socket", "/nowhere/p.sock", "policy", "show", "a/b"]).output();
+    let away = away.expect("margay runs");
+    assert_fails(&away, 1, &["margay-policy-dp is not running", "MARGAY_POLICY_SOCKET"]);
+}
+
 /// Where the objects of a command are, and every field the contract names for them.
 type Promise = (&'static [&'static str], &'static str, &'static [&'static str]);
 
@@ -83,6 +121,8 @@ const CONTRACT: &[Promise] = &[
         &["node", "version", "router_id", "asn", "uptime_seconds", "peers", "routes", "datastore"],
     ),
     (&["status"], "/peers", &["total", "established"]),
+    (POLICY_TRACE, "", &["verdict", "steps"]),
+    (POLICY_TRACE, "/steps/1", &["tier", "policy", "rule", "action"]),
     (&["status"], "/routes/ipv4-unicast", &["paths", "best", "installed"]),
     (&["status"], "/datastore", &["type", "connected"]),
     (
@@ -289,7 +329,7 @@ fn own_routes_are_added_and_withdrawn() {
 fn mistakes_on_the_command_line_exit_2_and_say_what_is_possible() {
     for (arguments, parts) in [
         (&["frob"][..], &["'frob'"][..]),
-        (&[], &["status, peers, routes, fib, config, ipam, node, workload, get, apply"]),
+        (&[], &["status, peers, routes, fib, config, ipam, node, workload, policy, get, apply"]),
         (&["config"], &["check, diff, show, reload"]),
         (&["statu"], &["help: a similar subcommand exists: 'status'"]),
         (&["-o", "xml", "status"], &["table, wide, json, yaml"]),

@@ -5,6 +5,7 @@ use std::{
     fs,
     io::{Read, Write},
     net::{IpAddr, SocketAddr, TcpListener, TcpStream},
+    path::PathBuf,
     process::Command,
     thread,
     time::{Duration, Instant},
@@ -35,12 +36,26 @@ struct Dataplane {
 impl Dataplane {
     fn new(margay: &Margay) -> Result<Self> {
         let text = format!(
-            "[node]\nname = \"{}\"\n[bgpd]\nsocket = \"{}\"\n[http]\nlisten = \"{HTTP}\"\n",
+            "[node]\nname = \"{}\"\n[bgpd]\nsocket = \"{}\"\n[api]\nsocket = \"{}\"\n[http]\n\
+             listen = \"{HTTP}\"\n",
             margay.host().name(),
-            margay.socket().display()
+            margay.socket().display(),
+            Self::socket(margay.host()).display(),
         );
         fs::write(margay.host().dir().join("policy-dp.toml"), text)?;
         Ok(Self { host: margay.host().clone(), daemon: None })
+    }
+
+    fn socket(host: &Host) -> PathBuf {
+        host.dir().join("policy-dp.sock")
+    }
+
+    /// What `margay policy` says, as JSON.
+    fn said(&self, margay: &Margay, arguments: &[&str]) -> Result<Value> {
+        let socket = Self::socket(&self.host).display().to_string();
+        let mut all = vec!["--policy-socket", socket.as_str(), "policy"];
+        all.extend(arguments);
+        margay.json(&all)
     }
 
     fn command(&self) -> Result<Command> {
@@ -349,6 +364,78 @@ fn enforce(rig: &mut Rig) -> Result<()> {
     echoes(&mut open)?;
     let fifth = add(runtime, &fourth, &Value::Null)?;
     reaches(stranger, fifth).map(drop)
+}
+
+#[test]
+fn what_is_in_force_is_shown_and_a_packet_is_traced_as_it_fares() -> Result<()> {
+    if !have_root("what_is_in_force_is_shown_and_a_packet_is_traced_as_it_fares") {
+        return Ok(());
+    }
+    let mut rig = Rig::start("policysay")?;
+    let result = explain(&mut rig);
+    rig.told(result)
+}
+
+fn explain(rig: &mut Rig) -> Result<()> {
+    let Rig { margay, dataplane, runtime, pods, .. } = rig;
+    let gone = dataplane.said(margay, &["show", "shop/web"]);
+    ensure!(gone.is_err_and(|error| format!("{error:#}").contains("is not running")));
+    margay.apply(DENY)?;
+    margay.apply(&allow("role == 'friend'"))?;
+    // It asks for what is not known here, and would open everything if it were enforced.
+    margay.apply(
+        "apiVersion: projectcalico.org/v3\nkind: NetworkPolicy\nmetadata: {name: odd, namespace: \
+         shop}\nspec:\n  order: 20\n  selector: app == 'web'\n  types: [Ingress]\n  ingress:\n  - \
+         {action: Allow, protocol: TCP, source: {services: {name: s}}}\n---\napiVersion: \
+         projectcalico.org/v3\nkind: StagedNetworkPolicy\nmetadata: {name: open, namespace: shop}\n\
+         spec: {order: 30, selector: app == 'web', types: [Ingress], ingress: [{action: Allow}]}\n",
+    )?;
+    dataplane.start()?;
+    let [web, friend, stranger, _] = pods.as_slice() else { anyhow::bail!("four pods") };
+    let to_web = add(runtime, &Container::new("web", web), &labelled("app", "web"))?;
+    serve(web)?;
+    let friendly = labelled("role", "friend");
+    let to_friend = add(runtime, &Container::new("friend", friend), &friendly)?;
+    serve(friend)?;
+    let to_stranger = add(runtime, &Container::new("stranger", stranger), &Value::Null)?;
+
+    let address = to_web.to_string();
+    let shown = dataplane.said(margay, &["show", &address])?;
+    ensure!(shown["in_force"] == true && shown["reason"].is_null(), "{shown}");
+    ensure!(shown["addresses"][0] == address.as_str(), "{shown}");
+    let tier = &shown["ingress"][0];
+    ensure!(tier["name"] == "default" && tier["default_action"] == "deny", "{shown}");
+    let policies = tier["policies"].as_array().context("policies")?;
+    let named: Vec<_> = policies.iter().filter_map(|policy| policy["name"].as_str()).collect();
+    ensure!(named == ["shop/friends", "shop/odd", "shop/open", "closed"], "{named:?}");
+    ensure!(policies[2]["staged"] == true && policies[0]["staged"] == false, "{shown}");
+    let fault = policies[1]["rules"][0]["fault"].as_str().unwrap_or_default();
+    ensure!(fault.contains("matches nothing"), "{shown}");
+
+    let port = PORT.to_string();
+    let trace = |from: IpAddr, port: &str| {
+        let from = from.to_string();
+        let ends = ["trace", "--from", &from, "--to", &address];
+        dataplane.said(margay, &[&ends[..], &["--protocol", "tcp", "--port", port]].concat())
+    };
+    // As the trace says, so the kernel does.
+    let allowed = trace(to_friend, &port)?;
+    ensure!(allowed["verdict"] == "allow" && allowed["notes"] == json!([]), "{allowed}");
+    let last = allowed["steps"].as_array().and_then(|steps| steps.last()).context("a step")?;
+    ensure!(last["policy"] == "shop/friends" && last["rule"] == 0, "{allowed}");
+    ensure!(last["tier"] == "default" && last["action"] == "allow", "{allowed}");
+    reaches(friend, to_web)?;
+    let denied = trace(to_stranger, &port)?;
+    ensure!(denied["verdict"] == "deny", "{denied}");
+    let last = denied["steps"].as_array().and_then(|steps| steps.last()).context("a step")?;
+    ensure!(last["tier"] == "default" && last["rule"] == "default", "{denied}");
+    ensure!(denied["staged"]["verdict"] == "allow", "{denied}");
+    stays_denied(stranger, to_web, (web, to_friend))?;
+    ensure!(trace(to_friend, "22")?["verdict"] == "deny");
+    let nobody = ["trace", "--from", "192.0.2.7", "--to", "192.0.2.8", "--protocol", "icmp"];
+    let refused = dataplane.said(margay, &nobody);
+    ensure!(refused.is_err_and(|error| format!("{error:#}").contains("neither")));
+    Ok(())
 }
 
 #[test]

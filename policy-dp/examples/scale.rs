@@ -162,8 +162,10 @@ fn start() -> Result<Rig> {
     });
     let config = dir.join("policy-dp.toml");
     let text = format!(
-        "[node]\nname = \"here\"\nlog-level = \"warn\"\n[bgpd]\nsocket = \"{}\"\n[http]\nlisten = \"\"\n",
-        socket.display()
+        "[node]\nname = \"here\"\nlog-level = \"warn\"\n[bgpd]\nsocket = \"{}\"\n[api]\nsocket = \"{}\"\n\
+         [http]\nlisten = \"\"\n",
+        socket.display(),
+        dir.join("policy-dp.sock").display()
     );
     fs::write(&config, text)?;
     let examples = env::current_exe()?;

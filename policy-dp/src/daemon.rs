@@ -4,8 +4,9 @@ use std::{path::Path, process, time::Duration};
 
 use anyhow::{Context as _, Result};
 use bgp_desired::dataplane::Dataplane;
+use margay_proto::socket::ApiSocket;
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, UnixListener},
     runtime::Builder,
     signal::unix::{SignalKind, signal},
     sync::{mpsc, oneshot, watch},
@@ -15,7 +16,7 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use crate::{
-    http,
+    api, http,
     kernel::{self, InForce, Outlets},
     link::Link,
     lock::NamespaceLock,
@@ -24,6 +25,8 @@ use crate::{
 
 /// Messages on their way to the kernel's thread: what it does not take stays with `margay-bgpd`.
 const MESSAGES: usize = 64;
+/// Questions on their way to it.
+const LOOKS: usize = 16;
 /// How long the kernel's thread may take for what it is about.
 const STOP_TIME: Duration = Duration::from_secs(4);
 
@@ -53,15 +56,19 @@ async fn serve(config: &Dataplane, path: &Path, reread: Reread<'_>) -> Result<()
         ),
         None => None,
     };
+    let (_socket, api_listener) = ApiSocket::bind(&config.api)?;
+    let api_listener = UnixListener::from_std(api_listener).context("cannot wait for calls")?;
     let (told, heard) = mpsc::channel(MESSAGES);
+    let (looks, looked) = mpsc::channel(LOOKS);
     let (in_force_sender, in_force) = watch::channel(InForce::default());
     let (status_sender, status) = watch::channel(Status::default());
     let (standing_sender, standing) = watch::channel(Standing::default());
     let outlets = Outlets { in_force: in_force_sender, status: status_sender };
-    let mut kernel = kernel::start(heard, outlets)?;
+    let mut kernel = kernel::start(heard, looked, outlets)?;
     let mut tasks = JoinSet::new();
     let link = Link::new(config.bgpd.clone(), config.name.clone(), told, in_force, standing_sender);
     tasks.spawn(link.run());
+    tasks.spawn(api::serve(api_listener, looks));
     if let Some(listener) = listener {
         tasks.spawn(http::serve(listener, http::Context { status, standing }));
     }

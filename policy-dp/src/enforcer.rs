@@ -12,6 +12,7 @@ mod isolated;
 mod links;
 mod object;
 mod settings;
+mod sight;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -31,6 +31,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::{
     again::Again,
+    api::Look,
     enforcer::{Enforcer, Refusal, Remark, Wanted},
     status::Status,
     sys::watch_readable,
@@ -85,6 +86,7 @@ struct Kernel {
 /// The kernel does not let us keep a table.
 pub(crate) fn start(
     told: mpsc::Receiver<Told>,
+    looks: mpsc::Receiver<Look>,
     outlets: Outlets,
 ) -> Result<oneshot::Receiver<Option<anyhow::Error>>> {
     let keeper = open().context("cannot use nf_tables (this needs CAP_NET_ADMIN)")?;
@@ -99,7 +101,7 @@ pub(crate) fn start(
                 let ear = ear(&keeper)?;
                 let (enforcer, again) = (None, Again::default());
                 let kernel = Kernel { keeper, ear, enforcer, outlets, deaf: false, again };
-                kernel.run(told).await
+                kernel.run(told, looks).await
             })
         })();
         // Who started us may be gone.
@@ -118,7 +120,11 @@ fn ear(keeper: &Keeper) -> io::Result<AsyncFd<OwnedFd>> {
 }
 
 impl Kernel {
-    async fn run(mut self, mut told: mpsc::Receiver<Told>) -> Result<()> {
+    async fn run(
+        mut self,
+        mut told: mpsc::Receiver<Told>,
+        mut looks: mpsc::Receiver<Look>,
+    ) -> Result<()> {
         let mut messages = Vec::new();
         self.close();
         loop {
@@ -133,6 +139,7 @@ impl Kernel {
                     }
                     self.apply();
                 }
+                Some(look) = looks.recv() => look(self.enforcer.as_ref()),
                 ready = self.ear.readable() => {
                     ready.context("cannot wait for the kernel")?.clear_ready();
                     self.listen();

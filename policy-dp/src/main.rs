@@ -1,11 +1,12 @@
 //! The policy dataplane of a node: what `margay-bgpd` tells of policy, in force in the kernel.
 //!
 //! Owns the wiring: [`link`] hears the resources, [`enforcer`] knows what they ask for, [`kernel`]
-//! makes it so, [`http`] tells how it stands. Decides nothing itself.
+//! makes it so, [`http`] tells how it stands, [`api`] what is in force. Decides nothing itself.
 
 #![deny(unsafe_code)]
 
 mod again;
+mod api;
 mod args;
 mod daemon;
 mod enforcer;

@@ -1,12 +1,15 @@
 //! The gRPC interface: messages, clients and servers generated from `proto/margay/v1/*.proto`.
 //!
 //! Owns the shape of the calls, the text names of their enumerations ([`names`]) and how an error
-//! names the field it is about ([`error`]). Leaves to others: what a call does.
+//! names the field it is about ([`error`]); for daemons (feature `serve`) the socket they answer on
+//! ([`socket`]). Leaves to others: what a call does.
 
 #![forbid(unsafe_code)]
 
 pub mod error;
 pub mod names;
+#[cfg(feature = "serve")]
+pub mod socket;
 
 /// Package `margay.v1`.
 #[allow(

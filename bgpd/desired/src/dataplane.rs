@@ -17,6 +17,8 @@ pub struct Dataplane {
     pub name: Option<String>,
     /// How much is logged, unless the command line says so.
     pub log_level: Option<LogLevel>,
+    /// Unix socket of the gRPC services.
+    pub api: PathBuf,
     /// Unix socket of the node's `margay-bgpd`.
     pub bgpd: PathBuf,
     /// Metrics and health; `None` = off.
@@ -40,6 +42,7 @@ impl Default for Dataplane {
         Self {
             name: None,
             log_level: None,
+            api: "/run/margay/policy-dp.sock".into(),
             bgpd: Api::default().socket,
             http: Some(SocketAddr::from(([127, 0, 0, 1], 9178))),
             backend: Enforcement::default(),
@@ -95,7 +98,11 @@ fn read<'a>(source: &'a Source<'a>, document: &'a DeTable<'a>) -> Option<Datapla
             read.bgpd = path;
         }
     });
-    section("api", &mut |section| section.unsupported(&["socket"]));
+    section("api", &mut |section| {
+        if let Some(path) = section.entry("socket").and_then(|entry| path(&entry)) {
+            read.api = path;
+        }
+    });
     section("http", &mut |section| {
         let Some(entry) = section.entry("listen") else { return };
         if entry.as_str() == Some("") {

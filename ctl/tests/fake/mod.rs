@@ -1,6 +1,7 @@
 //! A daemon that knows its answers by heart, on a socket of its own.
 
 pub mod answers;
+mod policy;
 pub mod resources;
 mod workloads;
 
@@ -18,6 +19,7 @@ use margay_proto::{
         self,
         config_server::{Config, ConfigServer},
         list_routes_request::Destination,
+        policy_server::PolicyServer,
         resources_server::ResourcesServer,
         routing_server::{Routing, RoutingServer},
         workloads_server::WorkloadsServer,
@@ -47,6 +49,7 @@ impl Daemon {
                     .add_service(RoutingServer::new(Fake))
                     .add_service(ConfigServer::new(Fake))
                     .add_service(WorkloadsServer::new(workloads::Fake))
+                    .add_service(PolicyServer::new(policy::Fake))
                     .add_service(ResourcesServer::new(resources::Store::default()))
                     .serve_with_incoming(UnixListenerStream::new(listener))
                     .await
@@ -63,7 +66,8 @@ impl Daemon {
     /// `margay ARGUMENTS…` against this daemon.
     pub fn margay(&self, arguments: &[&str]) -> Output {
         let mut command = margay();
-        command.env("MARGAY_SOCKET", &self.socket).args(arguments);
+        command.env("MARGAY_SOCKET", &self.socket).env("MARGAY_POLICY_SOCKET", &self.socket);
+        command.args(arguments);
         command.output().expect("margay runs")
     }
 
@@ -93,7 +97,7 @@ impl Drop for Daemon {
 /// The program, untouched by the environment of whoever runs the test.
 pub fn margay() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_margay"));
-    command.env_remove("MARGAY_SOCKET").env_remove("NO_COLOR");
+    command.env_remove("MARGAY_SOCKET").env_remove("MARGAY_POLICY_SOCKET").env_remove("NO_COLOR");
     command
 }
 

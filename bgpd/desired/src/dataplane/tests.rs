@@ -9,6 +9,7 @@ fn faults(text: &str) -> Vec<String> {
 fn without_a_word_everything_is_at_its_default() {
     let read = parse("", "policy-dp.toml").expect("nothing is wrong").dataplane;
     assert_eq!(read, Dataplane::default());
+    assert_eq!(read.api, PathBuf::from("/run/margay/policy-dp.sock"));
     assert_eq!(read.bgpd, PathBuf::from("/run/margay/bgpd.sock"));
     assert_eq!(read.http, Some("127.0.0.1:9178".parse().expect("an address")));
 }
@@ -16,11 +17,13 @@ fn without_a_word_everything_is_at_its_default() {
 #[test]
 fn every_key_is_read() {
     let text = "[node]\nname = \"a\"\nlog-level = \"debug\"\n[bgpd]\nsocket = \"/tmp/b.sock\"\n\
+                [api]\nsocket = \"/tmp/p.sock\"\n\
                 [http]\nlisten = \"\"\n[policy]\nbackend = \"nftables\"\n";
     let read = parse(text, "policy-dp.toml").expect("nothing is wrong").dataplane;
     let expected = Dataplane {
         name: Some("a".into()),
         log_level: Some(LogLevel::Debug),
+        api: "/tmp/p.sock".into(),
         bgpd: "/tmp/b.sock".into(),
         http: None,
         backend: Enforcement::Nftables,
@@ -30,11 +33,8 @@ fn every_key_is_read() {
 
 #[test]
 fn what_is_not_built_is_refused_by_name() {
-    let text = "[api]\nsocket = \"/run/x.sock\"\n[policy]\nbackend = \"ebpf\"\n";
-    let expected = [
-        "policy-dp.toml:2: api.socket: not supported in this version",
-        "policy-dp.toml:4: policy.backend: ebpf: not supported in this version",
-    ];
+    let text = "[policy]\nbackend = \"ebpf\"\n";
+    let expected = ["policy-dp.toml:2: policy.backend: ebpf: not supported in this version"];
     assert_eq!(faults(text), expected);
 }
 

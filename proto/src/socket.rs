@@ -1,10 +1,10 @@
-//! The Unix socket of the gRPC services.
+//! The Unix socket on which a daemon serves.
 
 use std::{
     fs, io,
     os::unix::{
         fs::{FileTypeExt, PermissionsExt},
-        net::UnixStream as StdStream,
+        net::{UnixListener, UnixStream},
     },
     path::{Path, PathBuf},
 };
@@ -14,7 +14,6 @@ use nix::{
     sys::socket::{getsockopt, sockopt::PeerCredentials},
     unistd::{Group, chown},
 };
-use tokio::net::UnixListener;
 
 /// Group that may use the socket, where it exists.
 const GROUP: &str = "margay";
@@ -22,16 +21,16 @@ const MODE: u32 = 0o660;
 
 /// A listening socket; its file goes with it.
 #[derive(Debug)]
-pub(crate) struct ApiSocket {
+pub struct ApiSocket {
     path: PathBuf,
 }
 
 impl ApiSocket {
-    /// Listens. A file left by a process that is gone is replaced.
+    /// Listens, without blocking whoever accepts. A file left by a process that is gone is replaced.
     ///
     /// # Errors
     /// Another process answers there (says which), or it cannot be made.
-    pub(crate) fn bind(path: &Path) -> Result<(Self, UnixListener)> {
+    pub fn bind(path: &Path) -> Result<(Self, UnixListener)> {
         let name = path.display();
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent)
@@ -40,6 +39,9 @@ impl ApiSocket {
         remove_stale(path)?;
         let listener =
             UnixListener::bind(path).with_context(|| format!("cannot listen on {name}"))?;
+        listener
+            .set_nonblocking(true)
+            .with_context(|| format!("cannot listen on {name} without blocking"))?;
         if let Ok(Some(group)) = Group::from_name(GROUP) {
             chown(path, None, Some(group.gid))
                 .with_context(|| format!("cannot give {name} to group {GROUP}"))?;
@@ -67,7 +69,7 @@ fn remove_stale(path: &Path) -> Result<()> {
         }
         Ok(_) => {}
     }
-    match StdStream::connect(path) {
+    match UnixStream::connect(path) {
         Ok(stream) => {
             let holder = getsockopt(&stream, PeerCredentials)
                 .map(|credentials| format!("pid {}", credentials.pid()))

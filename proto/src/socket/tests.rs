@@ -1,7 +1,7 @@
 use super::*;
 
-#[tokio::test]
-async fn a_living_owner_is_named_and_a_dead_ones_file_replaced() {
+#[test]
+fn a_living_owner_is_named_and_a_dead_ones_file_replaced() {
     let dir = std::env::temp_dir().join(format!("margay-socket-{}", std::process::id()));
     let path = dir.join("bgpd.sock");
     let (socket, listener) = ApiSocket::bind(&path).expect("a new file");
@@ -18,8 +18,8 @@ async fn a_living_owner_is_named_and_a_dead_ones_file_replaced() {
     fs::remove_dir_all(&dir).expect("our own directory");
 }
 
-#[tokio::test]
-async fn a_file_that_is_no_socket_stays() {
+#[test]
+fn a_file_that_is_no_socket_stays() {
     let path = std::env::temp_dir().join(format!("margay-file-{}", std::process::id()));
     fs::write(&path, "mine").expect("a temporary file");
     let error = ApiSocket::bind(&path).expect_err("no socket").to_string();

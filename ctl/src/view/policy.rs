@@ -1,0 +1,328 @@
+//! What `margay policy` prints.
+
+use std::io::{self, Write};
+
+use margay_proto::v1;
+use serde::{Serialize, Serializer};
+
+use super::{Labels, tame};
+use crate::output::{
+    Sheet,
+    table::{Cell, Column, Paint, Table, Tone},
+};
+
+const LABELS: Labels = Labels { indent: 0, width: 11 };
+
+/// What is in force for an endpoint.
+#[derive(Debug, Serialize)]
+pub struct Shown {
+    endpoint: String,
+    /// Of the host.
+    interface: Option<String>,
+    addresses: Vec<String>,
+    in_force: bool,
+    /// Why not.
+    reason: Option<String>,
+    ingress: Vec<Tier>,
+    egress: Vec<Tier>,
+    profiles: Vec<Profile>,
+    /// Objects of the cluster that cannot be read.
+    broken: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Tier {
+    name: String,
+    exists: bool,
+    /// `null` where it does not count.
+    default_action: Option<String>,
+    policies: Vec<Entry>,
+}
+
+#[derive(Debug, Serialize)]
+struct Entry {
+    kind: String,
+    name: String,
+    staged: bool,
+    rules: Vec<Rule>,
+}
+
+#[derive(Debug, Serialize)]
+struct Profile {
+    name: String,
+    exists: bool,
+    ingress: Vec<Rule>,
+    egress: Vec<Rule>,
+}
+
+#[derive(Debug, Serialize)]
+struct Rule {
+    rule: u32,
+    action: String,
+    matches: String,
+    fault: Option<String>,
+}
+
+/// What becomes of a packet.
+#[derive(Debug, Serialize)]
+pub struct Trace {
+    #[serde(flatten)]
+    outcome: Outcome,
+    source: String,
+    destination: String,
+    /// With the staged policies in force; `null` if they change nothing.
+    staged: Option<Outcome>,
+    notes: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Outcome {
+    /// `allow` or `deny`.
+    verdict: &'static str,
+    steps: Vec<Step>,
+}
+
+#[derive(Debug, Serialize)]
+struct Step {
+    endpoint: String,
+    direction: String,
+    /// `null` after the tiers.
+    tier: Option<String>,
+    kind: Option<String>,
+    policy: Option<String>,
+    profile: Option<String>,
+    rule: Place,
+    action: String,
+}
+
+/// The index of a rule, or `default`.
+#[derive(Debug)]
+struct Place(Option<u32>);
+
+impl Serialize for Place {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Some(index) => to.serialize_u32(index),
+            None => to.serialize_str("default"),
+        }
+    }
+}
+
+fn given(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
+fn all<T, U: From<T>>(all: Vec<T>) -> Vec<U> {
+    all.into_iter().map(U::from).collect()
+}
+
+impl From<v1::PolicyRule> for Rule {
+    fn from(one: v1::PolicyRule) -> Self {
+        let v1::PolicyRule { index, action, matches, fault } = one;
+        Self { rule: index, action, matches, fault: given(fault) }
+    }
+}
+
+impl From<v1::PolicyEntry> for Entry {
+    fn from(one: v1::PolicyEntry) -> Self {
+        let v1::PolicyEntry { kind, name, staged, rules } = one;
+        Self { kind, name, staged, rules: all(rules) }
+    }
+}
+
+impl From<v1::PolicyTier> for Tier {
+    fn from(one: v1::PolicyTier) -> Self {
+        let v1::PolicyTier { name, exists, default_action, policies } = one;
+        Self { name, exists, default_action: given(default_action), policies: all(policies) }
+    }
+}
+
+impl From<v1::PolicyProfile> for Profile {
+    fn from(one: v1::PolicyProfile) -> Self {
+        let v1::PolicyProfile { name, exists, ingress, egress } = one;
+        Self { name, exists, ingress: all(ingress), egress: all(egress) }
+    }
+}
+
+impl From<v1::ShowPolicyResponse> for Shown {
+    fn from(answer: v1::ShowPolicyResponse) -> Self {
+        Self {
+            endpoint: answer.endpoint,
+            interface: given(answer.interface),
+            addresses: answer.addresses,
+            in_force: answer.in_force,
+            reason: given(answer.reason),
+            ingress: all(answer.ingress),
+            egress: all(answer.egress),
+            profiles: all(answer.profiles),
+            broken: answer.broken,
+        }
+    }
+}
+
+impl From<v1::PolicyStep> for Step {
+    fn from(one: v1::PolicyStep) -> Self {
+        Self {
+            endpoint: one.endpoint,
+            direction: one.direction,
+            tier: given(one.tier),
+            kind: given(one.kind),
+            policy: given(one.policy),
+            profile: given(one.profile),
+            rule: Place(one.rule),
+            action: one.action,
+        }
+    }
+}
+
+impl From<v1::PolicyOutcome> for Outcome {
+    fn from(one: v1::PolicyOutcome) -> Self {
+        let verdict = match one.verdict() {
+            v1::PolicyVerdict::Allow => "allow",
+            // What is not known is not let through.
+            v1::PolicyVerdict::Deny | v1::PolicyVerdict::Unspecified => "deny",
+        };
+        Self { verdict, steps: all(one.steps) }
+    }
+}
+
+impl From<v1::TracePolicyResponse> for Trace {
+    fn from(answer: v1::TracePolicyResponse) -> Self {
+        Self {
+            outcome: answer.outcome.unwrap_or_default().into(),
+            source: answer.source,
+            destination: answer.destination,
+            staged: answer.staged.map(Outcome::from),
+            notes: answer.notes,
+        }
+    }
+}
+
+impl Sheet for Shown {
+    fn text(&self, _wide: bool, paint: Paint, to: &mut dyn Write) -> io::Result<()> {
+        LABELS.line(to, "Endpoint", tame(&self.endpoint))?;
+        if let Some(interface) = &self.interface {
+            LABELS.line(to, "Interface", tame(interface))?;
+        }
+        LABELS.line(to, "Addresses", tame(&self.addresses.join(", ")))?;
+        let standing = match &self.reason {
+            None if self.in_force => paint.tone(Tone::Good, "yes"),
+            reason => {
+                let reason = reason.as_deref().unwrap_or("unknown why");
+                paint.tone(Tone::Bad, format!("no: {}", tame(reason)))
+            }
+        };
+        LABELS.line(to, "In force", standing)?;
+        for (title, tiers) in [("Ingress", &self.ingress), ("Egress", &self.egress)] {
+            if tiers.is_empty() {
+                continue;
+            }
+            writeln!(to, "\n{title}")?;
+            tiers.iter().try_for_each(|one| tier(one, paint, to))?;
+        }
+        if !self.profiles.is_empty() {
+            writeln!(to, "\nProfiles")?;
+        }
+        for profile in &self.profiles {
+            let missing = if profile.exists { "" } else { "  (missing: denies)" };
+            writeln!(to, "  {}{missing}", tame(&profile.name))?;
+            for (title, listed) in [("ingress", &profile.ingress), ("egress", &profile.egress)] {
+                writeln!(to, "    {title}{}", if listed.is_empty() { ": no rules" } else { "" })?;
+                rules(listed, paint, to)?;
+            }
+        }
+        if !self.broken.is_empty() {
+            writeln!(to, "\nObjects that cannot be read, and so count as they were or close")?;
+        }
+        for one in &self.broken {
+            writeln!(to, "  {}", paint.tone(Tone::Bad, tame(one)))?;
+        }
+        Ok(())
+    }
+}
+
+fn tier(tier: &Tier, paint: Paint, to: &mut dyn Write) -> io::Result<()> {
+    let end = match &tier.default_action {
+        Some(action) => format!("then {}", tame(action)),
+        None => "staged policies only".to_owned(),
+    };
+    let missing = if tier.exists { "" } else { ", missing" };
+    writeln!(to, "  tier {} ({end}{missing})", tame(&tier.name))?;
+    for policy in &tier.policies {
+        let staged = if policy.staged { "  (staged: not enforced)" } else { "" };
+        let none = if policy.rules.is_empty() { ": no rules" } else { "" };
+        writeln!(to, "    {} {}{none}{staged}", tame(&policy.kind), tame(&policy.name))?;
+        rules(&policy.rules, paint, to)?;
+    }
+    Ok(())
+}
+
+fn rules(rules: &[Rule], paint: Paint, to: &mut dyn Write) -> io::Result<()> {
+    for rule in rules {
+        let action = paint.tone(tone(&rule.action), tame(&format!("{:<5}", rule.action)));
+        writeln!(to, "      {:>3}  {action}  {}", rule.rule, tame(&rule.matches))?;
+        if let Some(fault) = &rule.fault {
+            writeln!(to, "           {}", paint.tone(Tone::Bad, tame(fault)))?;
+        }
+    }
+    Ok(())
+}
+
+fn tone(action: &str) -> Tone {
+    match action {
+        "allow" => Tone::Good,
+        "deny" => Tone::Bad,
+        _ => Tone::Warn,
+    }
+}
+
+impl Sheet for Trace {
+    fn text(&self, wide: bool, paint: Paint, to: &mut dyn Write) -> io::Result<()> {
+        let way = format!("{} -> {}", self.source, self.destination);
+        LABELS.line(to, "Packet", tame(&way))?;
+        let verdict = self.outcome.verdict;
+        LABELS.line(to, "Verdict", paint.tone(tone(verdict), verdict))?;
+        for note in &self.notes {
+            LABELS.line(to, "Note", paint.tone(Tone::Warn, tame(note)))?;
+        }
+        writeln!(to)?;
+        steps(&self.outcome.steps, wide, paint, to)?;
+        let Some(staged) = &self.staged else { return Ok(()) };
+        let verdict = paint.tone(tone(staged.verdict), staged.verdict);
+        writeln!(to, "\nWith the staged policies in force: {verdict}\n")?;
+        steps(&staged.steps, wide, paint, to)
+    }
+}
+
+fn steps(steps: &[Step], wide: bool, paint: Paint, to: &mut dyn Write) -> io::Result<()> {
+    let mut table = Table::new(STEPS, wide, paint);
+    for step in steps {
+        let by = step.policy.as_ref().or(step.profile.as_ref());
+        let kind = match (&step.kind, &step.profile) {
+            (Some(kind), _) => Some(kind.clone()),
+            (None, Some(_)) => Some("Profile".to_owned()),
+            (None, None) => None,
+        };
+        let cells = vec![
+            Cell::new(step.direction.clone()),
+            Cell::maybe(step.tier.as_ref()),
+            Cell::maybe(kind),
+            Cell::maybe(by),
+            Cell::new(step.rule.0.map_or_else(|| "default".to_owned(), |rule| rule.to_string())),
+            Cell::new(step.action.clone()).tone(tone(&step.action)),
+            Cell::new(step.endpoint.clone()),
+        ];
+        table.push(cells, to)?;
+    }
+    table.finish(to)
+}
+
+const STEPS: &[Column] = &[
+    Column::left("DIRECTION"),
+    Column::left("TIER"),
+    Column::left("KIND"),
+    Column::left("NAME"),
+    Column::left("RULE"),
+    Column::left("ACTION"),
+    Column::left("ENDPOINT").wide(),
+];

@@ -1,0 +1,109 @@
+//! Network policy of a node, as its dataplane would tell it.
+
+use margay_proto::v1::{self, policy_server::Policy};
+use tonic::{Request, Response, Status};
+
+pub struct Fake;
+
+fn rule(index: u32, action: &str, matches: &str, fault: &str) -> v1::PolicyRule {
+    let (action, matches, fault) = (action.to_owned(), matches.to_owned(), fault.to_owned());
+    v1::PolicyRule { index, action, matches, fault }
+}
+
+fn entry(kind: &str, name: &str, staged: bool, rules: Vec<v1::PolicyRule>) -> v1::PolicyEntry {
+    v1::PolicyEntry { kind: kind.to_owned(), name: name.to_owned(), staged, rules }
+}
+
+fn step(direction: &str, tier: &str, policy: &str, rule: Option<u32>) -> v1::PolicyStep {
+    let kind = if policy.is_empty() { "" } else { "NetworkPolicy" };
+    v1::PolicyStep {
+        endpoint: format!("wep:shop/n1-k8s-{direction}-eth0"),
+        direction: direction.to_owned(),
+        tier: tier.to_owned(),
+        kind: kind.to_owned(),
+        policy: policy.to_owned(),
+        profile: String::new(),
+        rule,
+        action: if rule.is_some() { "allow" } else { "deny" }.to_owned(),
+    }
+}
+
+#[tonic::async_trait]
+impl Policy for Fake {
+    async fn show(
+        &self,
+        request: Request<v1::ShowPolicyRequest>,
+    ) -> Result<Response<v1::ShowPolicyResponse>, Status> {
+        let endpoint = request.into_inner().endpoint;
+        if endpoint != "shop/web" {
+            return Err(Status::not_found(format!("{endpoint} is no endpoint of this node")));
+        }
+        let odd = "ingress rule 0: services are not known here; it matches nothing";
+        let policies = vec![
+            entry(
+                "NetworkPolicy",
+                "shop/friends",
+                false,
+                vec![
+                    rule(0, "log", "TCP", ""),
+                    rule(1, "allow", "TCP, from selected addresses (2 in s:00ff), to ports 80", ""),
+                ],
+            ),
+            entry("GlobalNetworkPolicy", "odd", false, vec![rule(0, "allow", "nothing", odd)]),
+            entry("StagedNetworkPolicy", "shop/none", true, Vec::new()),
+        ];
+        let tier = v1::PolicyTier {
+            name: "default".to_owned(),
+            exists: true,
+            default_action: "deny".to_owned(),
+            policies,
+        };
+        Ok(Response::new(v1::ShowPolicyResponse {
+            endpoint: "wep:shop/n1-k8s-web-eth0".to_owned(),
+            interface: "cali0123456789a".to_owned(),
+            addresses: vec!["10.10.0.7".to_owned(), "fd10::7".to_owned()],
+            in_force: false,
+            reason: "the kernel has not taken it yet".to_owned(),
+            ingress: vec![tier],
+            egress: Vec::new(),
+            profiles: vec![v1::PolicyProfile {
+                name: "kns.shop".to_owned(),
+                exists: true,
+                ingress: Vec::new(),
+                egress: vec![rule(0, "allow", "everything", "")],
+            }],
+            broken: vec!["NetworkPolicy shop/bad: spec.selector: no selector".to_owned()],
+        }))
+    }
+
+    async fn trace(
+        &self,
+        request: Request<v1::TracePolicyRequest>,
+    ) -> Result<Response<v1::TracePolicyResponse>, Status> {
+        let asked = request.into_inner();
+        if asked.protocol == 1 {
+            // What the command line said, as it came.
+            return Err(Status::not_found(format!("{asked:?}")));
+        }
+        let allow = v1::PolicyVerdict::Allow.into();
+        let profile = v1::PolicyStep {
+            tier: String::new(),
+            kind: String::new(),
+            policy: String::new(),
+            profile: "kns.shop".to_owned(),
+            ..step("egress", "", "", Some(0))
+        };
+        let steps = vec![profile.clone(), step("ingress", "default", "shop/friends", Some(1))];
+        let staged = vec![profile, step("ingress", "default", "", None)];
+        Ok(Response::new(v1::TracePolicyResponse {
+            source: "10.10.0.8".to_owned(),
+            destination: "10.10.0.7".to_owned(),
+            outcome: Some(v1::PolicyOutcome { verdict: allow, steps }),
+            staged: Some(v1::PolicyOutcome {
+                verdict: v1::PolicyVerdict::Deny.into(),
+                steps: staged,
+            }),
+            notes: vec!["wep:shop/n1-k8s-ingress-eth0 is not in force: it is new".to_owned()],
+        }))
+    }
+}

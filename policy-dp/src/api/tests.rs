@@ -1,0 +1,196 @@
+use margay_proto::v1::{InSync, SyncEvent, policy_client::PolicyClient, sync_event::Event};
+use tonic::{
+    Code,
+    transport::{Channel, Endpoint},
+};
+
+use super::*;
+
+/// The service over a socket, and a thread's stand-in that has heard this.
+async fn serving(enforcer: Option<Enforcer>) -> (PolicyClient<Channel>, tempfile::TempDir) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("sock");
+    let listener = UnixListener::bind(&path).expect("a socket");
+    let (looks, mut asked) = mpsc::channel::<Look>(4);
+    tokio::spawn(serve(listener, looks));
+    tokio::spawn(async move {
+        while let Some(look) = asked.recv().await {
+            look(enforcer.as_ref());
+        }
+    });
+    let endpoint = Endpoint::try_from(format!("unix:{}", path.display())).expect("a path");
+    let channel = endpoint.connect().await.expect("listening");
+    (PolicyClient::new(channel), dir)
+}
+
+fn pod(name: &str, addresses: &str) -> String {
+    format!(
+        r#"{{"apiVersion":"projectcalico.org/v3","kind":"WorkloadEndpoint","metadata":{{"name":
+        "n-k8s-{name}-eth0","namespace":"shop","labels":{{"app":"{name}"}}}},"spec":{{"node":"n",
+        "orchestrator":"k8s","pod":"{name}","endpoint":"eth0","interfaceName":"cali{name}",
+        "ipNetworks":[{addresses}],"profiles":["kns.shop"]}}}}"#
+    )
+}
+
+fn object(kind: &str, namespace: Option<&str>, name: &str, spec: &str) -> String {
+    let space = namespace.map(|space| format!(",\"namespace\":\"{space}\"")).unwrap_or_default();
+    format!(
+        r#"{{"apiVersion":"projectcalico.org/v3","kind":"{kind}","metadata":{{"name":"{name}"{space}}},
+        "spec":{spec}}}"#
+    )
+}
+
+fn enforcer() -> Enforcer {
+    let open = r#"{"ingress":[{"action":"Allow"}],"egress":[{"action":"Allow"}]}"#;
+    let web = r#"{"selector":"app == 'web'","types":["Ingress"],"ingress":[
+        {"action":"Log","protocol":"TCP"},
+        {"action":"Allow","protocol":"TCP","source":{"selector":"app == 'db'"},
+         "destination":{"ports":[80,"8000:8080"]}},
+        {"action":"Allow","protocol":"TCP","source":{"services":{"name":"s"}}}]}"#;
+    let staged = r#"{"selector":"app == 'db'","types":["Egress"]}"#;
+    let texts = [
+        object("Profile", None, "kns.shop", open),
+        object("Tier", None, "default", r#"{"order":1000000,"defaultAction":"Deny"}"#),
+        object("NetworkPolicy", Some("shop"), "web", web),
+        object("StagedNetworkPolicy", Some("shop"), "none", staged),
+        pod("web", r#""10.0.0.1/32","fd00::1/128""#),
+        pod("db", r#""10.0.0.2/32""#),
+        pod("cat-dog", r#""10.0.0.3/32""#).replace("n-k8s-cat-dog-", "n-k8s-cat--dog-"),
+    ];
+    let mut events: Vec<SyncEvent> = (1..)
+        .zip(texts)
+        .map(|(revision, text)| SyncEvent { event: Some(Event::Object(text)), revision })
+        .collect();
+    events.push(SyncEvent { event: Some(Event::InSync(InSync { revision: 9 })), revision: 9 });
+    let mut enforcer = Enforcer::new("n");
+    enforcer.hear(events);
+    assert!(enforcer.wanted().is_some());
+    enforcer.done();
+    enforcer
+}
+
+fn tcp(from: &str, to: &str, port: u32) -> v1::TracePolicyRequest {
+    let (from, to) = (from.to_owned(), to.to_owned());
+    v1::TracePolicyRequest { from, to, protocol: 6, port: Some(port), ..Default::default() }
+}
+
+/// `deny: egress - - kns.shop 0 allow; ingress default shop/web - 1 deny`
+fn short(outcome: Option<&v1::PolicyOutcome>) -> String {
+    let Some(outcome) = outcome else { return "-".to_owned() };
+    let verdict = match outcome.verdict() {
+        v1::PolicyVerdict::Allow => "allow",
+        v1::PolicyVerdict::Deny => "deny",
+        v1::PolicyVerdict::Unspecified => "?",
+    };
+    let or = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
+    let steps = outcome.steps.iter().map(|step| {
+        let rule = step.rule.map_or("default".to_owned(), |rule| rule.to_string());
+        let (tier, policy, profile) = (or(&step.tier), or(&step.policy), or(&step.profile));
+        format!("{} {tier} {policy} {profile} {rule} {}", step.direction, step.action)
+    });
+    format!("{verdict}: {}", steps.collect::<Vec<_>>().join("; "))
+}
+
+async fn traced(request: v1::TracePolicyRequest) -> Result<v1::TracePolicyResponse, Status> {
+    let (mut client, _dir) = serving(Some(enforcer())).await;
+    client.trace(request).await.map(Response::into_inner)
+}
+
+#[tokio::test]
+async fn a_trace_tells_every_step_and_what_decided() {
+    let answer = traced(tcp("shop/db", "shop/web", 80)).await.expect("both are here");
+    assert_eq!((answer.source.as_str(), answer.destination.as_str()), ("10.0.0.2", "10.0.0.1"));
+    assert_eq!(
+        short(answer.outcome.as_ref()),
+        "allow: egress - - kns.shop 0 allow; ingress default shop/web - 0 log; \
+         ingress default shop/web - 1 allow"
+    );
+    assert_eq!(short(answer.staged.as_ref()), "deny: egress default - - default deny");
+    assert!(answer.notes.is_empty(), "{:?}", answer.notes);
+
+    let answer = traced(tcp("10.9.9.9", "wep:shop/n-k8s-web-eth0", 80)).await.expect("one is");
+    let expected = "deny: ingress default shop/web - 0 log; ingress default - - default deny";
+    assert_eq!(short(answer.outcome.as_ref()), expected);
+    assert_eq!(answer.staged, None, "nothing is staged for it");
+    // By IPv6, of the one that has it.
+    let answer = traced(tcp("fd00::1", "fd00::9", 443)).await.expect("one is");
+    assert_eq!(short(answer.outcome.as_ref()), "allow: egress - - kns.shop 0 allow");
+    // A name with a dash, and no ports.
+    let ping =
+        v1::TracePolicyRequest { protocol: 1, port: None, ..tcp("shop/cat-dog", "10.0.0.1", 0) };
+    let answer = traced(ping).await.expect("both are here");
+    assert_eq!(
+        short(answer.outcome.as_ref()),
+        "deny: egress - - kns.shop 0 allow; ingress default - - default deny"
+    );
+}
+
+#[tokio::test]
+async fn what_cannot_be_traced_is_said() {
+    let refused = [
+        (tcp("10.9.9.9", "10.9.9.8", 1), Code::NotFound, "neither 10.9.9.9 nor 10.9.9.8"),
+        (tcp("shop/cat", "10.0.0.1", 1), Code::NotFound, "shop/cat is no endpoint"),
+        (tcp("cat", "10.0.0.1", 1), Code::InvalidArgument, "expected NAMESPACE/POD"),
+        (tcp("shop/db", "fd00::1", 1), Code::InvalidArgument, "one family"),
+        (tcp("shop/db", "shop/web", 65_536), Code::InvalidArgument, "above 65535"),
+        (
+            v1::TracePolicyRequest { port: None, ..tcp("shop/db", "shop/web", 1) },
+            Code::InvalidArgument,
+            "has ports",
+        ),
+        (
+            v1::TracePolicyRequest { protocol: 1, ..tcp("shop/db", "shop/web", 1) },
+            Code::InvalidArgument,
+            "has none",
+        ),
+        (
+            v1::TracePolicyRequest { protocol: 0, ..tcp("shop/db", "shop/web", 1) },
+            Code::InvalidArgument,
+            "1 to 255",
+        ),
+    ];
+    for (request, code, text) in refused {
+        let status = traced(request).await.expect_err(text);
+        assert_eq!(status.code(), code, "{status}");
+        assert!(status.message().contains(text), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_is_shown_with_its_rules_and_their_faults() {
+    let (mut client, _dir) = serving(Some(enforcer())).await;
+    let ask = |endpoint: &str| v1::ShowPolicyRequest { endpoint: endpoint.to_owned() };
+    let shown = client.show(ask("10.0.0.1")).await.expect("it is here").into_inner();
+    assert_eq!(shown.endpoint, "wep:shop/n-k8s-web-eth0");
+    assert_eq!(shown.interface, "caliweb");
+    assert!(shown.in_force, "{}", shown.reason);
+    let [tier] = shown.ingress.as_slice() else { panic!("{:?}", shown.ingress) };
+    assert_eq!((tier.name.as_str(), tier.default_action.as_str()), ("default", "deny"));
+    let [policy] = tier.policies.as_slice() else { panic!("{tier:?}") };
+    let rules: Vec<_> = policy.rules.iter().map(|rule| rule.matches.as_str()).collect();
+    let [first, second, third] = rules.as_slice() else { panic!("{rules:?}") };
+    assert_eq!((*first, *third), ("TCP", "nothing"));
+    let ends = second.starts_with("TCP, from selected addresses (1 in s:")
+        && second.ends_with("), to ports 80, 8000-8080");
+    assert!(ends, "{second}");
+    assert!(policy.rules[0].fault.is_empty());
+    assert!(policy.rules[2].fault.contains("services are not known"), "{policy:?}");
+    assert!(shown.egress.is_empty(), "{:?}", shown.egress);
+    assert_eq!(shown.profiles.len(), 1);
+    assert_eq!(shown.profiles[0].egress[0].matches, "everything");
+
+    // Staged policies alone do not bring the tier's default action.
+    let shown = client.show(ask("shop/db")).await.expect("it is here").into_inner();
+    let [tier] = shown.egress.as_slice() else { panic!("{:?}", shown.egress) };
+    assert!(tier.default_action.is_empty() && tier.policies[0].staged, "{tier:?}");
+}
+
+#[tokio::test]
+async fn before_everything_was_heard_there_is_no_answer() {
+    for enforcer in [None, Some(Enforcer::new("n"))] {
+        let (mut client, _dir) = serving(enforcer).await;
+        let request = v1::ShowPolicyRequest { endpoint: "shop/web".to_owned() };
+        let status = client.show(request).await.expect_err("nothing is known");
+        assert_eq!(status.code(), Code::Unavailable, "{status}");
+    }
+}
