@@ -45,7 +45,7 @@ fn every_command_prints_what_it_always_printed() {
     let file = scratch("toml");
     fs::write(&file, "[bgp]\n").expect("a file can be written");
     let file_name = file.to_str().expect("UTF-8");
-    let commands: [(&str, &[&str]); 14] = [
+    let commands: [(&str, &[&str]); 15] = [
         ("status", &["status"]),
         ("peers", &["peers"]),
         ("peer-up", &["peers", "tor1"]),
@@ -58,6 +58,7 @@ fn every_command_prints_what_it_always_printed() {
         ("workload-list", &["workload", "list"]),
         ("workload-show", &["workload", "show", "shop/web"]),
         ("workload-trace", &["workload", "trace", "10.10.0.7"]),
+        ("policy-flows", &["policy", "flows"]),
         ("policy-show", &["policy", "show", "shop/web"]),
         ("policy-trace", POLICY_TRACE),
     ];

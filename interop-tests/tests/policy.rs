@@ -290,6 +290,30 @@ fn enforce(rig: &mut Rig) -> Result<()> {
     let mut open = reaches(friend, to_web)?;
     echoes(&mut open)?;
     stays_denied(stranger, to_web, outwards)?;
+    // Who was denied, and by what, is on record; so is who was let in.
+    let recorded = |what: &str, is_it: &dyn Fn(&Value) -> bool| -> Result<Value> {
+        until_some(what, SOON, || {
+            let flows = dataplane.said(margay, &["flows"])?;
+            Ok(flows.as_array().and_then(|all| all.iter().find(|flow| is_it(flow)).cloned()))
+        })
+    };
+    let from = to_stranger.to_string();
+    let denied = recorded("the denied flow is recorded", &|flow| {
+        flow["verdict"] == "deny" && flow["source"]["address"] == from.as_str()
+    })?;
+    let by_tier = "end of tier default (GlobalNetworkPolicy closed";
+    ensure!(
+        denied["by"].as_str().is_some_and(|by| by.starts_with(by_tier))
+            && denied["direction"] == "ingress"
+            && denied["destination"]["endpoint"]
+                .as_str()
+                .is_some_and(|name| name.contains("-web-"))
+            && (&denied["protocol"], &denied["port"]) == (&json!("TCP"), &json!(PORT)),
+        "{denied}"
+    );
+    recorded("the allowed flow is recorded", &|flow| {
+        flow["verdict"] == "allow" && flow["by"] == "NetworkPolicy shop/friends rule 0"
+    })?;
     margay.apply(&allow("role == 'enemy'"))?;
     is_denied(friend, to_web, outwards)?;
     // A known connection goes on.

@@ -2,9 +2,10 @@
 //!
 //! Owns the calls and how endpoints are named in them. The state belongs to the kernel's thread: a
 //! question goes there and is answered between two of its works, so nothing is copied and no lock is
-//! held. Leaves to [`show`] and [`trace`] what is answered.
+//! held. Leaves to [`show`], [`trace`] and [`flows`] what is answered.
 
 mod find;
+mod flows;
 mod show;
 mod trace;
 
@@ -13,18 +14,23 @@ use tokio::{
     net::UnixListener,
     sync::{mpsc, oneshot},
 };
-use tokio_stream::wrappers::UnixListenerStream;
+use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
 use tonic::{Request, Response, Status, transport::Server};
 use tracing::error;
 
-use crate::enforcer::Enforcer;
+use crate::{enforcer::Enforcer, witness::Witness};
 
 /// A look at what is enforced; there is nothing to see before the node's name is known.
 pub(crate) type Look = Box<dyn FnOnce(Option<&Enforcer>) + Send>;
 
+/// Messages about flows that wait for a slow reader; then its stream waits, and what is forgotten before
+/// it has taken it, it misses.
+const WAITING: usize = 4;
+
 /// Answers until it is dropped.
-pub(crate) async fn serve(listener: UnixListener, looks: mpsc::Sender<Look>) {
-    let server = Server::builder().add_service(policy_server::PolicyServer::new(Policy { looks }));
+pub(crate) async fn serve(listener: UnixListener, looks: mpsc::Sender<Look>, witness: Witness) {
+    let policy = policy_server::PolicyServer::new(Policy { looks, witness });
+    let server = Server::builder().add_service(policy);
     if let Err(err) = server.serve_with_incoming(UnixListenerStream::new(listener)).await {
         error!(%err, "the gRPC services ended");
     }
@@ -34,6 +40,7 @@ pub(crate) async fn serve(listener: UnixListener, looks: mpsc::Sender<Look>) {
 #[derive(Debug)]
 struct Policy {
     looks: mpsc::Sender<Look>,
+    witness: Witness,
 }
 
 impl Policy {
@@ -73,6 +80,18 @@ impl policy_server::Policy for Policy {
     ) -> Result<Response<v1::TracePolicyResponse>, Status> {
         let request = call.into_inner();
         self.ask(move |enforcer| trace::trace(enforcer, &request)).await
+    }
+
+    type FlowsStream = ReceiverStream<Result<v1::FlowsResponse, Status>>;
+
+    async fn flows(
+        &self,
+        call: Request<v1::FlowsRequest>,
+    ) -> Result<Response<Self::FlowsStream>, Status> {
+        let v1::FlowsRequest { follow, only_new } = call.into_inner();
+        let (sender, messages) = mpsc::channel(WAITING);
+        tokio::spawn(flows::tell(self.witness.clone(), follow, only_new, sender));
+        Ok(Response::new(ReceiverStream::new(messages)))
     }
 }
 

@@ -16,11 +16,14 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use crate::{
-    api, http,
+    api,
+    flows::Names,
+    http,
     kernel::{self, InForce, Outlets},
     link::Link,
     lock::NamespaceLock,
     status::{Standing, Status},
+    witness::Witness,
 };
 
 /// Messages on their way to the kernel's thread: what it does not take stays with `margay-bgpd`.
@@ -63,14 +66,16 @@ async fn serve(config: &Dataplane, path: &Path, reread: Reread<'_>) -> Result<()
     let (in_force_sender, in_force) = watch::channel(InForce::default());
     let (status_sender, status) = watch::channel(Status::default());
     let (standing_sender, standing) = watch::channel(Standing::default());
-    let outlets = Outlets { in_force: in_force_sender, status: status_sender };
-    let mut kernel = kernel::start(heard, looked, outlets)?;
+    let (names_sender, names) = watch::channel(Names::default());
+    let outlets = Outlets { in_force: in_force_sender, status: status_sender, names: names_sender };
+    let mut kernel = kernel::start(heard, looked, outlets, config.flow_logs)?;
+    let witness = Witness::start(names)?;
     let mut tasks = JoinSet::new();
     let link = Link::new(config.bgpd.clone(), config.name.clone(), told, in_force, standing_sender);
     tasks.spawn(link.run());
-    tasks.spawn(api::serve(api_listener, looks));
+    tasks.spawn(api::serve(api_listener, looks, witness.clone()));
     if let Some(listener) = listener {
-        tasks.spawn(http::serve(listener, http::Context { status, standing }));
+        tasks.spawn(http::serve(listener, http::Context { status, standing, witness }));
     }
     info!(pid = process::id(), bgpd = %config.bgpd.display(), "margay-policy-dp started");
 

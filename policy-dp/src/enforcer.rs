@@ -14,11 +14,14 @@ mod object;
 mod settings;
 mod sight;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use margay_model::{Key, Resource, ResourceKey};
 use margay_proto::v1::{SyncEvent, sync_event::Event};
-use policy_calc::{EndpointId, Graph, State};
+use policy_calc::{Endpoint, EndpointId, Graph, State};
 use policy_nft::{
     layout::{self, Layout, Settings},
     netlink::Refused,
@@ -31,12 +34,15 @@ use links::Links;
 use object::Told;
 use settings::Inputs;
 
+use crate::flows::Names;
+
 pub(crate) use object::KINDS;
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Enforcer {
     node: String,
+    flows: bool,
     graph: Graph,
     /// As of the last moment that was whole.
     state: State,
@@ -65,6 +71,10 @@ pub(crate) struct Enforcer {
     ready: BTreeMap<ResourceKey, u64>,
     isolated: Isolated,
     in_force: BTreeMap<ResourceKey, u64>,
+    /// By the addresses of what is in force.
+    names: Names,
+    /// Endpoints differ from those that have names.
+    renamed: bool,
 }
 
 /// The table that the kernel should have.
@@ -116,10 +126,11 @@ pub(crate) struct Counts {
 }
 
 impl Enforcer {
-    /// For the node of this name, which has heard nothing.
-    pub(crate) fn new(node: &str) -> Self {
+    /// For the node of this name, which has heard nothing; with `flows` each decision is told of.
+    pub(crate) fn new(node: &str, flows: bool) -> Self {
         Self {
             node: node.to_owned(),
+            flows,
             graph: Graph::new(node),
             state: State::default(),
             links: Links::default(),
@@ -136,6 +147,8 @@ impl Enforcer {
             ready: BTreeMap::new(),
             isolated: Isolated::default(),
             in_force: BTreeMap::new(),
+            names: Names::default(),
+            renamed: false,
         }
     }
 
@@ -224,6 +237,13 @@ impl Enforcer {
     pub(crate) fn done(&mut self) {
         self.in_force.clone_from(&self.ready);
         self.missing = Some(Touched::default());
+        if std::mem::take(&mut self.renamed) {
+            let of = |(id, endpoint): (&EndpointId, &Arc<Endpoint>)| {
+                let key = id.key();
+                endpoint.addresses.iter().map(|address| (*address, key.clone())).collect::<Vec<_>>()
+            };
+            self.names = Arc::new(self.state.endpoints.iter().flat_map(of).collect());
+        }
     }
 
     /// The kernel refused these of the table that was wanted last, and did nothing.
@@ -256,6 +276,11 @@ impl Enforcer {
     /// Endpoints in force, each as of which revision.
     pub(crate) fn in_force(&self) -> &BTreeMap<ResourceKey, u64> {
         &self.in_force
+    }
+
+    /// The endpoints in force by their addresses.
+    pub(crate) fn names(&self) -> &Names {
+        &self.names
     }
 
     /// Whether everything there is has been heard once.
@@ -348,6 +373,7 @@ impl Enforcer {
         }
         if self.inputs.in_sync() {
             let (settings, ignored) = self.inputs.settings(&self.node);
+            let settings = Settings { flows: self.flows, ..settings };
             remarks.extend(ignored.into_iter().map(Remark::Ignored));
             if settings != self.settings {
                 (self.settings, self.layout) = (settings, None);
@@ -356,6 +382,7 @@ impl Enforcer {
         self.state.apply(&deltas);
         let told = deltas.endpoints.keys().chain(&deltas.endpoints_removed);
         let mut renewed: BTreeSet<EndpointId> = told.cloned().collect();
+        self.renamed |= !renewed.is_empty();
         for (id, revision) in std::mem::take(&mut self.newer) {
             let before = match revision {
                 Some(revision) => self.generations.insert(id.clone(), revision),

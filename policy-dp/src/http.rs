@@ -12,7 +12,11 @@ use axum::{
 use tokio::{net::TcpListener, sync::watch};
 use tracing::error;
 
-use crate::status::{Standing, Status};
+use crate::{
+    flows::Counts,
+    status::{Standing, Status},
+    witness::Witness,
+};
 
 /// What is asked for.
 #[derive(Debug, Clone)]
@@ -21,6 +25,8 @@ pub(crate) struct Context {
     pub(crate) status: watch::Receiver<Status>,
     /// And with the stream.
     pub(crate) standing: watch::Receiver<Standing>,
+    /// And with packets.
+    pub(crate) witness: Witness,
 }
 
 /// Answers for as long as the daemon runs.
@@ -67,12 +73,13 @@ fn readiness(status: &Status, standing: &Standing) -> (StatusCode, String) {
 }
 
 async fn metrics(State(context): State<Context>) -> impl IntoResponse {
-    let text = exposition(&context.status.borrow(), &context.standing.borrow());
+    let text =
+        exposition(&context.status.borrow(), &context.standing.borrow(), context.witness.counts());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
 }
 
 /// The text format of Prometheus.
-fn exposition(status: &Status, standing: &Standing) -> String {
+fn exposition(status: &Status, standing: &Standing, packets: Counts) -> String {
     let counts = &status.counts;
     let mut out = String::new();
     let gauges = [
@@ -107,6 +114,19 @@ fn exposition(status: &Status, standing: &Standing) -> String {
         ("apply_failures", "Tables the kernel did not take.", status.failures),
         ("repairs", "Times another program changed our table.", status.repairs),
         ("sync_losses", "Times margay-bgpd was not heard any more, or not found.", standing.losses),
+        (
+            "packets_allowed_ingress",
+            "First packets of connections that ingress policies let through.",
+            packets.allowed[0],
+        ),
+        (
+            "packets_allowed_egress",
+            "First packets of connections that egress policies let through.",
+            packets.allowed[1],
+        ),
+        ("packets_denied_ingress", "Packets that ingress policies dropped.", packets.denied[0]),
+        ("packets_denied_egress", "Packets that egress policies dropped.", packets.denied[1]),
+        ("packets_unseen", "Packets told of in vain: they are in no flow record.", packets.lost),
     ];
     for (name, help, value) in counters {
         let _ = write!(

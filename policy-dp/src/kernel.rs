@@ -33,6 +33,7 @@ use crate::{
     again::Again,
     api::Look,
     enforcer::{Enforcer, Refusal, Remark, Wanted},
+    flows::Names,
     status::Status,
     sys::watch_readable,
 };
@@ -66,6 +67,8 @@ pub(crate) struct Outlets {
     pub(crate) in_force: watch::Sender<InForce>,
     /// How it stands.
     pub(crate) status: watch::Sender<Status>,
+    /// Whose which address is.
+    pub(crate) names: watch::Sender<Names>,
 }
 
 #[derive(Debug)]
@@ -74,13 +77,14 @@ struct Kernel {
     ear: AsyncFd<OwnedFd>,
     enforcer: Option<Enforcer>,
     outlets: Outlets,
+    flows: bool,
     /// Others may have changed the ruleset unheard: the ear failed.
     deaf: bool,
     again: Again,
 }
 
 /// Starts the thread in the network namespace of the calling one. It runs until nobody can tell it
-/// anything; `None` comes then, or why it cannot go on.
+/// anything; `None` comes then, or why it cannot go on. With `flows` the table tells of each decision.
 ///
 /// # Errors
 /// The kernel does not let us keep a table.
@@ -88,6 +92,7 @@ pub(crate) fn start(
     told: mpsc::Receiver<Told>,
     looks: mpsc::Receiver<Look>,
     outlets: Outlets,
+    flows: bool,
 ) -> Result<oneshot::Receiver<Option<anyhow::Error>>> {
     let keeper = open().context("cannot use nf_tables (this needs CAP_NET_ADMIN)")?;
     let (ended, end) = oneshot::channel();
@@ -100,7 +105,7 @@ pub(crate) fn start(
             runtime.block_on(async move {
                 let ear = ear(&keeper)?;
                 let (enforcer, again) = (None, Again::default());
-                let kernel = Kernel { keeper, ear, enforcer, outlets, deaf: false, again };
+                let kernel = Kernel { keeper, ear, enforcer, outlets, flows, deaf: false, again };
                 kernel.run(told, looks).await
             })
         })();
@@ -157,7 +162,7 @@ impl Kernel {
                 let same = self.enforcer.as_ref().is_some_and(|known| known.node() == node);
                 if !same {
                     info!(node, "policy is enforced for this node");
-                    self.enforcer = Some(Enforcer::new(&node));
+                    self.enforcer = Some(Enforcer::new(&node, self.flows));
                 }
                 if let Some(enforcer) = self.enforcer.as_mut().filter(|_| anew) {
                     enforcer.begin_anew();
@@ -288,6 +293,12 @@ impl Kernel {
             if changed {
                 *before = Arc::new(in_force.clone());
             }
+            changed
+        });
+        let names = enforcer.names();
+        self.outlets.names.send_if_modified(|before| {
+            let changed = !Arc::ptr_eq(before, names);
+            *before = Arc::clone(names);
             changed
         });
         let (took, deaf) = (begun.elapsed().as_secs_f64(), self.deaf);

@@ -1,7 +1,8 @@
 //! The policy dataplane of a node: what `margay-bgpd` tells of policy, in force in the kernel.
 //!
 //! Owns the wiring: [`link`] hears the resources, [`enforcer`] knows what they ask for, [`kernel`]
-//! makes it so, [`http`] tells how it stands, [`api`] what is in force. Decides nothing itself.
+//! makes it so, [`witness`] hears what becomes of packets, [`http`] tells how it stands, [`api`] what is in
+//! force and what it did. Decides nothing itself.
 
 #![deny(unsafe_code)]
 
@@ -10,6 +11,7 @@ mod api;
 mod args;
 mod daemon;
 mod enforcer;
+mod flows;
 mod http;
 mod kernel;
 mod link;
@@ -17,6 +19,7 @@ mod lock;
 mod status;
 #[allow(unsafe_code, reason = "waiting for a descriptor has no safe wrapper")]
 mod sys;
+mod witness;
 
 use std::{fs, io, path::PathBuf, process::ExitCode};
 

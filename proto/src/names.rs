@@ -1,8 +1,8 @@
 //! The names that enumerations have in configurations, tables and JSON.
 
 use crate::v1::{
-    AdminState, AsSegmentKind, ChangeImpact, ErrorDirection, Family, FibRouteType, Origin, Reason,
-    RouteSource, Rpki, RuleAction, SessionState, StepOutcome,
+    AdminState, AsSegmentKind, ChangeImpact, ErrorDirection, Family, FibRouteType, FlowDirection,
+    FlowVerdict, Origin, Reason, RouteSource, Rpki, RuleAction, SessionState, StepOutcome,
 };
 
 macro_rules! names {
@@ -38,6 +38,8 @@ names! {
         Established = "Established",
     }
     AdminState { Up = "up", Down = "down" }
+    FlowDirection { Ingress = "ingress", Egress = "egress" }
+    FlowVerdict { Allow = "allow", Deny = "deny", Log = "log" }
     ErrorDirection { Sent = "sent", Received = "received", Local = "local" }
     Origin { Igp = "igp", Egp = "egp", Incomplete = "incomplete" }
     Rpki { Valid = "valid", Invalid = "invalid", NotFound = "not-found" }

@@ -25,6 +25,8 @@ pub struct Dataplane {
     pub http: Option<SocketAddr>,
     /// What enforces.
     pub backend: Enforcement,
+    /// Whether each decision about a connection is told of, for flow records.
+    pub flow_logs: bool,
 }
 
 /// What enforces policy in the kernel.
@@ -46,6 +48,7 @@ impl Default for Dataplane {
             bgpd: Api::default().socket,
             http: Some(SocketAddr::from(([127, 0, 0, 1], 9178))),
             backend: Enforcement::default(),
+            flow_logs: true,
         }
     }
 }
@@ -114,6 +117,9 @@ fn read<'a>(source: &'a Source<'a>, document: &'a DeTable<'a>) -> Option<Datapla
         }
     });
     section("policy", &mut |section| {
+        if let Some(told) = section.entry("flow-logs").and_then(|entry| entry.boolean()) {
+            read.flow_logs = told;
+        }
         let Some(entry) = section.entry("backend") else { return };
         if entry.as_str() == Some("ebpf") {
             entry.fault("ebpf: not supported in this version");

@@ -18,6 +18,12 @@ pub enum PolicyCommand {
                       and those of the other end if it is one, too."
     )]
     Trace(TraceArgs),
+    /// Connections that policies decided about: those that are remembered
+    Flows {
+        /// Those that come, one JSON object a line, until interrupted
+        #[arg(short, long)]
+        follow: bool,
+    },
 }
 
 /// `margay policy trace`.

@@ -10,10 +10,10 @@ use crate::{
     client::Client,
     error::Failure,
     output::Out,
-    view::policy::{Shown, Trace},
+    view::policy::{Flow, Shown, Trace},
 };
 
-/// Shows or traces.
+/// Asks the policy dataplane.
 pub async fn run(
     command: PolicyCommand,
     options: &Global,
@@ -28,6 +28,21 @@ pub async fn run(
         PolicyCommand::Trace(args) => {
             let answer = policy.trace(request(args)).await?.into_inner();
             Ok(out.sheet(&Trace::from(answer))?)
+        }
+        PolicyCommand::Flows { follow } => {
+            let request = v1::FlowsRequest { follow, only_new: follow };
+            let mut stream = policy.flows(request).await?.into_inner();
+            if follow {
+                while let Some(some) = stream.message().await? {
+                    some.flows.into_iter().try_for_each(|flow| out.line(&Flow::from(flow)))?;
+                }
+                return Err(Failure::failed("the daemon ended the stream"));
+            }
+            let mut rows = out.rows::<Flow>();
+            while let Some(some) = stream.message().await? {
+                some.flows.into_iter().try_for_each(|flow| rows.push(&Flow::from(flow)))?;
+            }
+            Ok(rows.finish()?)
         }
     }
 }

@@ -6,9 +6,12 @@ use margay_proto::v1;
 use serde::{Serialize, Serializer};
 
 use super::{Labels, tame};
-use crate::output::{
-    Sheet,
-    table::{Cell, Column, Paint, Table, Tone},
+use crate::{
+    output::{
+        self, Sheet,
+        table::{Cell, Column, Paint, Table, Tone},
+    },
+    values::{named, timestamp},
 };
 
 const LABELS: Labels = Labels { indent: 0, width: 11 };
@@ -326,3 +329,120 @@ const STEPS: &[Column] = &[
     Column::left("ACTION"),
     Column::left("ENDPOINT").wide(),
 ];
+
+/// Packets of one second that agree in all but the port they come from.
+#[derive(Debug, Serialize)]
+pub struct Flow {
+    /// Milliseconds since the Unix epoch.
+    start: u64,
+    end: u64,
+    /// `ingress` or `egress`, seen from the endpoint whose policies decided.
+    direction: Option<&'static str>,
+    /// `allow`, `deny` or `log`.
+    verdict: Option<&'static str>,
+    /// What decided.
+    by: String,
+    source: End,
+    destination: End,
+    /// As policies name it, or its number.
+    protocol: String,
+    port: Option<u32>,
+    icmp_type: Option<u32>,
+    icmp_code: Option<u32>,
+    packets: u64,
+}
+
+/// One end of a flow.
+#[derive(Debug, Serialize)]
+struct End {
+    address: String,
+    /// `NAMESPACE/NAME` of a WorkloadEndpoint of the node.
+    endpoint: Option<String>,
+}
+
+impl From<v1::Flow> for Flow {
+    fn from(flow: v1::Flow) -> Self {
+        let (direction, verdict) = (flow.direction().name(), flow.verdict().name());
+        let end = |address, endpoint: String| End {
+            address,
+            endpoint: Some(endpoint).filter(|endpoint| !endpoint.is_empty()),
+        };
+        Self {
+            start: flow.start_millis,
+            end: flow.end_millis,
+            direction: named(direction),
+            verdict: named(verdict),
+            by: flow.by,
+            source: end(flow.source, flow.source_endpoint),
+            destination: end(flow.destination, flow.destination_endpoint),
+            protocol: protocol(flow.protocol),
+            port: flow.port,
+            icmp_type: flow.icmp_type,
+            icmp_code: flow.icmp_code,
+            packets: flow.packets,
+        }
+    }
+}
+
+impl End {
+    fn text(&self) -> String {
+        self.endpoint.as_ref().unwrap_or(&self.address).clone()
+    }
+}
+
+impl output::Row for Flow {
+    const COLUMNS: &'static [Column] = &[
+        Column::left("TIME"),
+        Column::left("VERDICT"),
+        Column::left("DIRECTION"),
+        Column::left("FROM"),
+        Column::left("TO"),
+        Column::left("PROTOCOL"),
+        Column::right("PORT"),
+        Column::right("PACKETS"),
+        Column::left("BY"),
+        Column::left("SOURCE").wide(),
+        Column::left("DESTINATION").wide(),
+        Column::right("ICMP").wide(),
+    ];
+
+    fn cells(&self) -> Vec<Cell> {
+        let tone = match self.verdict {
+            Some("allow") => Tone::Good,
+            Some("deny") => Tone::Bad,
+            _ => Tone::Warn,
+        };
+        let icmp = self.icmp_type.map(|kind| match self.icmp_code {
+            Some(code) => format!("{kind}/{code}"),
+            None => kind.to_string(),
+        });
+        vec![
+            Cell::new(timestamp(self.start / 1000)),
+            Cell::maybe(self.verdict).tone(tone),
+            Cell::maybe(self.direction),
+            Cell::new(self.source.text()),
+            Cell::new(self.destination.text()),
+            Cell::new(self.protocol.clone()),
+            Cell::maybe(self.port),
+            Cell::new(self.packets.to_string()),
+            Cell::new(self.by.clone()),
+            Cell::new(self.source.address.clone()),
+            Cell::new(self.destination.address.clone()),
+            Cell::maybe(icmp),
+        ]
+    }
+}
+
+/// The name that policies have for a protocol.
+fn protocol(number: u32) -> String {
+    let name = match number {
+        1 => "ICMP",
+        6 => "TCP",
+        17 => "UDP",
+        58 => "ICMPv6",
+        132 => "SCTP",
+        136 => "UDPLite",
+        _ => return number.to_string(),
+    };
+    name.to_owned()
+}

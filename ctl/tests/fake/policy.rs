@@ -1,6 +1,6 @@
 //! Network policy of a node, as its dataplane would tell it.
 
-use margay_proto::v1::{self, policy_server::Policy};
+use margay_proto::v1::{self, FlowDirection, FlowVerdict, policy_server::Policy};
 use tonic::{Request, Response, Status};
 
 pub struct Fake;
@@ -25,6 +25,43 @@ fn step(direction: &str, tier: &str, policy: &str, rule: Option<u32>) -> v1::Pol
         profile: String::new(),
         rule,
         action: if rule.is_some() { "allow" } else { "deny" }.to_owned(),
+    }
+}
+
+fn denied() -> v1::Flow {
+    v1::Flow {
+        start_millis: 1_772_355_600_123,
+        end_millis: 1_772_355_600_999,
+        direction: FlowDirection::Ingress.into(),
+        verdict: FlowVerdict::Deny.into(),
+        by: "end of tier default (GlobalNetworkPolicy closed)".to_owned(),
+        source: "192.0.2.9".to_owned(),
+        destination: "10.10.0.7".to_owned(),
+        source_endpoint: String::new(),
+        destination_endpoint: "shop/node1-k8s-web-eth0".to_owned(),
+        protocol: 6,
+        port: Some(8080),
+        icmp_type: None,
+        icmp_code: None,
+        packets: 3,
+    }
+}
+
+fn allowed() -> v1::Flow {
+    v1::Flow {
+        direction: FlowDirection::Egress.into(),
+        verdict: FlowVerdict::Allow.into(),
+        by: "profile kns.shop rule 0".to_owned(),
+        source: "2001:db8::7".to_owned(),
+        source_endpoint: "shop/node1-k8s-web-eth0".to_owned(),
+        destination: "2001:db8::9".to_owned(),
+        destination_endpoint: String::new(),
+        protocol: 58,
+        port: None,
+        icmp_type: Some(128),
+        icmp_code: Some(0),
+        packets: 1,
+        ..denied()
     }
 }
 
@@ -105,5 +142,16 @@ impl Policy for Fake {
             }),
             notes: vec!["wep:shop/n1-k8s-ingress-eth0 is not in force: it is new".to_owned()],
         }))
+    }
+
+    type FlowsStream = tokio_stream::Iter<std::vec::IntoIter<Result<v1::FlowsResponse, Status>>>;
+
+    async fn flows(
+        &self,
+        _: Request<v1::FlowsRequest>,
+    ) -> Result<Response<Self::FlowsStream>, Status> {
+        let some =
+            [denied(), allowed()].map(|flow| Ok(v1::FlowsResponse { flows: vec![flow], lost: 0 }));
+        Ok(Response::new(tokio_stream::iter(Vec::from(some))))
     }
 }

@@ -50,6 +50,8 @@ pub struct Settings {
     pub vxlan_port: Option<u16>,
     /// Ranges of addresses of workloads.
     pub pools: Vec<Pool>,
+    /// Whether each decision about a connection is told of ([`seen`](crate::seen)).
+    pub flows: bool,
 }
 
 impl Default for Settings {
@@ -59,6 +61,7 @@ impl Default for Settings {
             to_host: ToHost::Drop,
             vxlan_port: Some(4789),
             pools: Vec::new(),
+            flows: false,
         }
     }
 }
@@ -245,7 +248,7 @@ impl Layout {
         for part in source.parts(state) {
             self.made(state, &part);
         }
-        let (rules, made) = source.rules(state, &self.table);
+        let (rules, made) = source.rules(state, self.settings.flows, &self.table);
         for owner in source.owners() {
             self.made_of.entry(owner).or_default().insert(name.clone());
         }

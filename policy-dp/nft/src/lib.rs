@@ -15,6 +15,7 @@ pub mod layout;
 pub mod name;
 pub mod netlink;
 pub mod plan;
+pub mod seen;
 pub mod table;
 pub mod wire;
 

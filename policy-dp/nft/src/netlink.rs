@@ -3,12 +3,14 @@
 mod dump;
 mod keeper;
 mod session;
+mod sight;
 mod socket;
 mod watch;
 
 pub use self::{
     keeper::{Keeper, Synced},
     session::{ApplyError, Refused, Session},
+    sight::{Sight, Sighted},
     watch::{Heard, Watch},
 };
 pub use margay_netlink::Wait;

@@ -3,7 +3,7 @@
 
 use margay_netlink::wire::{self, NESTED};
 pub use margay_netlink::wire::{
-    APPEND, Attributes, CREATE, DONE, DUMP, DUMP_INTR, ERROR, EXCL, HEADER, Message, Messages,
+    ACK, APPEND, Attributes, CREATE, DONE, DUMP, DUMP_INTR, ERROR, EXCL, HEADER, Message, Messages,
     REQUEST, Refusal, align, verdict,
 };
 

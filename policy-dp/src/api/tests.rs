@@ -12,7 +12,7 @@ async fn serving(enforcer: Option<Enforcer>) -> (PolicyClient<Channel>, tempfile
     let path = dir.path().join("sock");
     let listener = UnixListener::bind(&path).expect("a socket");
     let (looks, mut asked) = mpsc::channel::<Look>(4);
-    tokio::spawn(serve(listener, looks));
+    tokio::spawn(serve(listener, looks, Witness::silent()));
     tokio::spawn(async move {
         while let Some(look) = asked.recv().await {
             look(enforcer.as_ref());
@@ -62,7 +62,7 @@ fn enforcer() -> Enforcer {
         .map(|(revision, text)| SyncEvent { event: Some(Event::Object(text)), revision })
         .collect();
     events.push(SyncEvent { event: Some(Event::InSync(InSync { revision: 9 })), revision: 9 });
-    let mut enforcer = Enforcer::new("n");
+    let mut enforcer = Enforcer::new("n", false);
     enforcer.hear(events);
     assert!(enforcer.wanted().is_some());
     enforcer.done();
@@ -187,7 +187,7 @@ async fn an_endpoint_is_shown_with_its_rules_and_their_faults() {
 
 #[tokio::test]
 async fn before_everything_was_heard_there_is_no_answer() {
-    for enforcer in [None, Some(Enforcer::new("n"))] {
+    for enforcer in [None, Some(Enforcer::new("n", false))] {
         let (mut client, _dir) = serving(enforcer).await;
         let request = v1::ShowPolicyRequest { endpoint: "shop/web".to_owned() };
         let status = client.show(request).await.expect_err("nothing is known");

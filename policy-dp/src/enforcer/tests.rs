@@ -65,7 +65,7 @@ fn in_force(enforcer: &Enforcer) -> Vec<(&str, u64)> {
 
 /// A node with a web pod, told and in force.
 fn enforcing() -> Enforcer {
-    let mut enforcer = Enforcer::new("a");
+    let mut enforcer = Enforcer::new("a", false);
     let web = pod(3, "web", "a", "10.0.0.1");
     let far = pod(4, "far", "b", "10.0.0.2");
     tell(&mut enforcer, vec![web, far, policy(5, "app == 'web'"), in_sync(5)]);
@@ -76,7 +76,7 @@ fn enforcing() -> Enforcer {
 
 #[test]
 fn nothing_is_wanted_before_everything_was_heard() {
-    let mut enforcer = Enforcer::new("a");
+    let mut enforcer = Enforcer::new("a", false);
     tell(&mut enforcer, vec![reset(), pod(3, "web", "a", "10.0.0.1")]);
     assert!(enforcer.wanted().is_none());
     tell(&mut enforcer, vec![in_sync(3)]);
@@ -85,7 +85,7 @@ fn nothing_is_wanted_before_everything_was_heard() {
 
 #[test]
 fn an_endpoint_counts_once_the_kernel_has_its_table_and_only_on_its_node() {
-    let mut enforcer = Enforcer::new("a");
+    let mut enforcer = Enforcer::new("a", false);
     let pods = vec![pod(3, "web", "a", "10.0.0.1"), pod(4, "far", "b", "10.0.0.2")];
     tell(&mut enforcer, pods);
     tell(&mut enforcer, vec![in_sync(4)]);
@@ -166,7 +166,7 @@ fn an_object_that_cannot_be_read_is_named_and_stops_no_other() {
 
 #[test]
 fn a_rule_that_does_not_mean_what_it_says_is_said_with_its_place() {
-    let mut enforcer = Enforcer::new("a");
+    let mut enforcer = Enforcer::new("a", false);
     let text = r#"{"apiVersion":"projectcalico.org/v3","kind":"GlobalNetworkPolicy","metadata":
         {"name":"odd"},"spec":{"selector":"all()","types":["Egress"],"egress":[{"action":"Allow",
         "destination":{"services":{"name":"db","namespace":"shop"}}},{"action":"Deny","protocol":
@@ -183,7 +183,7 @@ fn a_rule_that_does_not_mean_what_it_says_is_said_with_its_place() {
 
 #[test]
 fn a_host_endpoint_is_said_not_to_be_enforced() {
-    let mut enforcer = Enforcer::new("a");
+    let mut enforcer = Enforcer::new("a", false);
     let text = r#"{"apiVersion":"projectcalico.org/v3","kind":"HostEndpoint","metadata":{"name":
         "uplink"},"spec":{"node":"a","interfaceName":"eth0"}}"#;
     let remarks = enforcer.hear(vec![object(2, text), in_sync(2)]);
@@ -427,7 +427,7 @@ fn a_policy_that_cannot_be_read_any_more_stays_as_it_was_also_in_a_new_snapshot(
 #[test]
 fn a_policy_that_could_never_be_read_denies_everything_to_those_it_selects() {
     let denied = |spec: &str| {
-        let mut enforcer = Enforcer::new("a");
+        let mut enforcer = Enforcer::new("a", false);
         let web = pod(3, "web", "a", "10.0.0.1");
         let remarks = enforcer.hear(vec![web, broken_policy(4, spec), in_sync(4)]);
         let instead = said(&remarks).rsplit("; ").next().expect("a part").to_owned();

@@ -18,7 +18,7 @@ fn ready_is_who_has_enforced_once_and_what_is_wrong_is_said() {
 #[test]
 fn every_metric_has_its_help_its_kind_and_one_sample() {
     let status = Status { steps: 7, seconds: 0.5, ..Status::default() };
-    let text = exposition(&status, &Standing::default());
+    let text = exposition(&status, &Standing::default(), Counts::default());
     assert!(text.contains("\nmargay_policy_steps_applied_total 7\n"), "{text}");
     assert!(text.ends_with("\nmargay_policy_apply_seconds_total 0.5\n"), "{text}");
     let lines: Vec<&str> = text.lines().collect();

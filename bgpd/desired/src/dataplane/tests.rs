@@ -18,7 +18,8 @@ fn without_a_word_everything_is_at_its_default() {
 fn every_key_is_read() {
     let text = "[node]\nname = \"a\"\nlog-level = \"debug\"\n[bgpd]\nsocket = \"/tmp/b.sock\"\n\
                 [api]\nsocket = \"/tmp/p.sock\"\n\
-                [http]\nlisten = \"\"\n[policy]\nbackend = \"nftables\"\n";
+                [http]\nlisten = \"\"\n[policy]\nbackend = \"nftables\"\n\
+                flow-logs = false\n";
     let read = parse(text, "policy-dp.toml").expect("nothing is wrong").dataplane;
     let expected = Dataplane {
         name: Some("a".into()),
@@ -27,6 +28,7 @@ fn every_key_is_read() {
         bgpd: "/tmp/b.sock".into(),
         http: None,
         backend: Enforcement::Nftables,
+        flow_logs: false,
     };
     assert_eq!(read, expected);
 }

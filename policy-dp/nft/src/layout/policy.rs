@@ -17,7 +17,7 @@ use policy_calc::{
 use sha2::{Digest, Sha256};
 
 use crate::{
-    expr::{Expr, Log, Meta, Reg, Rule, Verdict},
+    expr::{Expr, Meta, Reg, Rule, Verdict},
     layout::{
         FAMILIES,
         sets::{Made, of_nets, of_policy, of_ports},
@@ -27,6 +27,7 @@ use crate::{
         },
     },
     name::Name,
+    seen::{self, Fate},
     table::{Field, Set, Table},
 };
 
@@ -88,10 +89,16 @@ impl Source {
         }
     }
 
-    /// Its rules, and the sets they ask that this table has not.
-    pub fn rules(&self, state: &State, have: &Table) -> (Vec<Rule>, BTreeMap<Name, Set>) {
-        let sets = Made::beside(have);
-        let mut compiler = Compiler { state, direction: self.direction, sets, rules: Vec::new() };
+    /// Its rules, and the sets they ask that this table has not. Where they are `told` of, each decision
+    /// says whose it is.
+    pub fn rules(
+        &self,
+        state: &State,
+        told: bool,
+        have: &Table,
+    ) -> (Vec<Rule>, BTreeMap<Name, Set>) {
+        let (direction, sets) = (self.direction, Made::beside(have));
+        let mut compiler = Compiler { state, told, direction, sets, rules: Vec::new() };
         match &self.of {
             Of::Policy(id) => compiler.policy(id),
             Of::Tier(tier) => compiler.tier(tier),
@@ -129,6 +136,16 @@ fn named(kind: char, direction: Direction, key: &[String]) -> Name {
     Name::of(&format!("{kind}{way}-{digest}"))
 }
 
+/// The end of a tier in words, with the policy that leads there: the last of those that count.
+fn end_of(tier: &TierPolicies) -> String {
+    let mut policies = tier.policies.iter().rev().filter(|policy| !policy.is_staged());
+    let last = policies.next().map(ToString::to_string).unwrap_or_default();
+    match policies.count() {
+        0 => format!("end of tier {} ({last})", tier.tier),
+        more => format!("end of tier {} ({last} and {more} more)", tier.tier),
+    }
+}
+
 /// What a tier's chain is of.
 fn tier_key(tier: &TierPolicies) -> Vec<String> {
     let end = if tier.default_action == TierAction::Deny { "Deny" } else { "Pass" };
@@ -138,6 +155,7 @@ fn tier_key(tier: &TierPolicies) -> Vec<String> {
 
 struct Compiler<'a> {
     state: &'a State,
+    told: bool,
     direction: Direction,
     sets: Made<'a>,
     rules: Vec<Rule>,
@@ -174,8 +192,8 @@ impl Compiler<'_> {
         }
         let passes = tier.default_action == TierAction::Pass;
         let end = if passes { Verdict::Return } else { Verdict::Drop };
-        let remark = format!("end of tier {}", tier.tier);
-        self.rules.push(Rule::new(verdict(end), Some(&remark)));
+        let remark = end_of(tier);
+        self.rules.push(Rule::new(self.end(Some(&end), &remark), Some(&remark)));
     }
 
     fn profiles(&mut self, names: &[String]) {
@@ -196,7 +214,8 @@ impl Compiler<'_> {
                 self.rule(rule, end, &format!("profile {name} rule {index}"));
             }
         }
-        self.rules.push(Rule::new(verdict(Verdict::Drop), Some("no profile allowed it")));
+        let remark = "no profile allowed it";
+        self.rules.push(Rule::new(self.end(Some(&Verdict::Drop), remark), Some(remark)));
     }
 
     /// A rule in every family it exists in, once for each way to match; `end` is `None` for one
@@ -214,23 +233,25 @@ impl Compiler<'_> {
             {
                 ways = self.side(ways, side, part, family);
             }
-            let last = match &end {
-                Some(end) => Expr::Verdict(end.clone()),
-                None => Expr::Log(Log { group: self.group(), prefix: "margay-packet".to_owned() }),
-            };
+            let end = self.end(end.as_ref(), remark);
             for mut steps in ways {
-                steps.push(last.clone());
+                steps.extend_from_slice(&end);
                 self.rules.push(Rule::new(steps, Some(remark)));
             }
         }
     }
 
-    /// Of NFLOG: one for what comes to endpoints, one for what leaves them.
-    fn group(&self) -> u16 {
-        match self.direction {
-            Direction::Ingress => 1,
-            Direction::Egress => 2,
-        }
+    /// How a rule ends: with its verdict, before which it is told of if that is a decision; `None` for a
+    /// rule that only tells.
+    fn end(&self, end: Option<&Verdict>, remark: &str) -> Vec<Expr> {
+        let fate = match end {
+            None => Some(Fate::Logged),
+            Some(Verdict::Accept) if self.told => Some(Fate::Allowed),
+            Some(Verdict::Drop) if self.told => Some(Fate::Denied),
+            Some(_) => None,
+        };
+        let log = fate.map(|fate| Expr::Log(seen::log(self.direction, fate, remark)));
+        log.into_iter().chain(end.cloned().map(Expr::Verdict)).collect()
     }
 
     /// The ways that fulfil one side of a rule, too; none if it can never be.

@@ -1,16 +1,19 @@
 //! From resources to packets: what policies say is what becomes of them.
 
 use std::{
+    collections::BTreeSet,
     net::{SocketAddr, TcpStream, UdpSocket},
     sync::mpsc::channel,
     time::{Duration, Instant},
 };
 
 use margay_model::{Item, Mode, decode};
-use policy_calc::{Graph, State};
+use policy_calc::{Direction, Graph, State};
 use policy_nft::{
     Keeper,
     layout::{Pool, Settings, ToHost, table},
+    netlink::{Sight, Wait},
+    seen::{Fate, Seen},
 };
 
 use crate::{
@@ -153,6 +156,41 @@ fn packets_go_where_policies_let_them() {
     assert_eq!(cluster.enforce(&mut keeper, &accept), 1);
     back.tcp("10.1.0.2", 80, true);
     back.tcp("10.1.0.2", 79, false);
+}
+
+#[test]
+fn each_decision_is_told_with_who_made_it() {
+    let Some([front, _web, back]) = host() else { return };
+    let mut keeper = Keeper::open(name()).expect("a keeper");
+    cluster().enforce(&mut keeper, &Settings { flows: true, ..Settings::default() });
+    let mut sight = Sight::open().expect("nobody else listens");
+    assert_eq!(Sight::open().map(drop).map_err(|err| err.raw_os_error()), Err(Some(libc::EPERM)));
+    front.tcp("10.1.0.2", 80, true);
+    back.tcp("10.1.0.2", 80, false);
+    // Told of last: what was told before is there by then.
+    front.ping("10.1.0.2", true);
+    let mut told = BTreeSet::new();
+    let ping = (Direction::Ingress, Fate::Allowed, "NetworkPolicy a/web rule 2".to_owned(), None);
+    sight.give_up_after(30).expect("taken");
+    while !told.contains(&ping) {
+        let sighted = sight.next(Wait::Block).expect("it listens");
+        assert_eq!(sighted.lost, 0);
+        assert!(!sighted.seen.is_empty(), "nothing more is told: {told:?}");
+        let of = |seen: Seen| {
+            let port = seen.packet.ports().map(|(_, port)| port);
+            (seen.direction, seen.fate, seen.by, port)
+        };
+        told.extend(sighted.seen.into_iter().map(of));
+    }
+    let line = |direction, fate, by: &str, port| (direction, fate, by.to_owned(), Some(port));
+    for each in [
+        line(Direction::Egress, Fate::Allowed, "profile kns.a rule 0", 80),
+        line(Direction::Ingress, Fate::Logged, "NetworkPolicy a/web rule 0", 80),
+        line(Direction::Ingress, Fate::Allowed, "NetworkPolicy a/web rule 1", 80),
+        line(Direction::Ingress, Fate::Denied, "end of tier default (NetworkPolicy a/web)", 80),
+    ] {
+        assert!(told.contains(&each), "{each:?} in {told:#?}");
+    }
 }
 
 #[test]

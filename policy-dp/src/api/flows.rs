@@ -1,0 +1,73 @@
+//! What became of packets, for who asks.
+
+use margay_model::ResourceKey;
+use margay_proto::v1::{FlowDirection, FlowVerdict, FlowsResponse};
+use policy_calc::Direction;
+use policy_nft::seen::Fate;
+use tokio::sync::mpsc::Sender;
+use tonic::Status;
+
+use crate::{flows::Record, witness::Witness};
+
+/// Records in one message.
+const TOGETHER: usize = 256;
+
+/// Tells of flows until there are no more, or nobody listens.
+pub(super) async fn tell(
+    mut witness: Witness,
+    follow: bool,
+    only_new: bool,
+    sender: Sender<Result<FlowsResponse, Status>>,
+) {
+    let mut after = if only_new { witness.records(u64::MAX).1 } else { 0 };
+    loop {
+        let (records, until, counts) = witness.records(after);
+        after = until;
+        for some in records.chunks(TOGETHER) {
+            let flows = some.iter().map(|record| flow(record)).collect();
+            let message = FlowsResponse { flows, lost: counts.lost };
+            if sender.send(Ok(message)).await.is_err() {
+                return;
+            }
+        }
+        let more = async { follow && witness.wait(after).await };
+        tokio::select! {
+            more = more => if !more { return },
+            () = sender.closed() => return,
+        }
+    }
+}
+
+fn flow(record: &Record) -> margay_proto::v1::Flow {
+    let Record { flow, ends: [source, destination], seen: [start, end], packets } = record;
+    let direction = match flow.direction {
+        Direction::Ingress => FlowDirection::Ingress,
+        Direction::Egress => FlowDirection::Egress,
+    };
+    let verdict = match flow.fate {
+        Fate::Allowed => FlowVerdict::Allow,
+        Fate::Denied => FlowVerdict::Deny,
+        Fate::Logged => FlowVerdict::Log,
+    };
+    let name = |key: &Option<ResourceKey>| {
+        let name = |key: &ResourceKey| format!("{}/{}", key.namespace, key.name);
+        key.as_ref().map(name).unwrap_or_default()
+    };
+    let (icmp_type, icmp_code) = flow.icmp.unzip();
+    margay_proto::v1::Flow {
+        start_millis: *start,
+        end_millis: *end,
+        direction: direction.into(),
+        verdict: verdict.into(),
+        by: flow.by.clone(),
+        source: flow.source.to_string(),
+        destination: flow.destination.to_string(),
+        source_endpoint: name(source),
+        destination_endpoint: name(destination),
+        protocol: flow.protocol.into(),
+        port: flow.port.map(Into::into),
+        icmp_type: icmp_type.map(Into::into),
+        icmp_code: icmp_code.map(Into::into),
+        packets: *packets,
+    }
+}

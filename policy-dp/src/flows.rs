@@ -1,0 +1,171 @@
+//! Flows: packets that were told of, gathered. No socket, no clock.
+//!
+//! Owns what makes two packets parts of one flow, how long a record gathers, and how many there may
+//! be. Promises that memory is bounded whatever packets come: what finds no room is counted. Leaves
+//! to others who hears of packets, and who is told of flows.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::IpAddr,
+    sync::Arc,
+};
+
+use margay_model::ResourceKey;
+use policy_calc::{Direction, Header};
+use policy_nft::seen::{Fate, Seen};
+
+/// Workload endpoints of this node by their addresses.
+pub(crate) type Names = Arc<BTreeMap<IpAddr, ResourceKey>>;
+
+/// How long a record gathers, in milliseconds.
+pub(crate) const WINDOW: u64 = 1000;
+/// Flows that gather at once.
+const OPEN: usize = 8192;
+/// Records that are kept for who asks later.
+const KEPT: usize = 8192;
+
+/// What makes two packets parts of one flow: all but the port of who asked, and the time.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Flow {
+    /// Seen from which end.
+    pub(crate) direction: Direction,
+    /// What became of it there.
+    pub(crate) fate: Fate,
+    /// By what.
+    pub(crate) by: String,
+    /// Where it comes from.
+    pub(crate) source: IpAddr,
+    /// Where it goes.
+    pub(crate) destination: IpAddr,
+    /// Number of the protocol.
+    pub(crate) protocol: u8,
+    /// Where it goes, for protocols with ports.
+    pub(crate) port: Option<u16>,
+    /// Type and code of ICMP.
+    pub(crate) icmp: Option<(u8, u8)>,
+}
+
+/// A flow in a span of time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Record {
+    /// The flow.
+    pub(crate) flow: Flow,
+    /// Whose the addresses are, of this node's endpoints.
+    pub(crate) ends: [Option<ResourceKey>; 2],
+    /// When it was seen first and last, in milliseconds since 1970.
+    pub(crate) seen: [u64; 2],
+    /// How many packets asked for a decision: of what is let through the first of each connection.
+    pub(crate) packets: u64,
+}
+
+/// What gathers, and what was gathered.
+#[derive(Debug, Default)]
+pub(crate) struct Flows {
+    open: BTreeMap<Flow, ([u64; 2], u64)>,
+    since: Option<u64>,
+    kept: VecDeque<Arc<Record>>,
+    /// How many records there were before those that are kept.
+    before: u64,
+    counts: Counts,
+}
+
+/// Of packets, since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Let through, by direction.
+    pub(crate) allowed: [u64; 2],
+    /// Dropped, by direction.
+    pub(crate) denied: [u64; 2],
+    /// Told of in vain: faster than they could be heard, or of too many flows at once.
+    pub(crate) lost: u64,
+}
+
+impl Flow {
+    fn of(seen: Seen) -> Self {
+        let Seen { direction, fate, by, packet } = seen;
+        let port = match packet.header {
+            Header::Ports { destination, .. } => Some(destination),
+            Header::Icmp { .. } | Header::Other => None,
+        };
+        Self {
+            direction,
+            fate,
+            by,
+            source: packet.source,
+            destination: packet.destination,
+            protocol: packet.protocol,
+            port,
+            icmp: packet.icmp(),
+        }
+    }
+}
+
+impl Flows {
+    /// Takes in a packet; `now` in milliseconds since 1970.
+    pub(crate) fn see(&mut self, now: u64, seen: Seen) {
+        let way = usize::from(seen.direction == Direction::Egress);
+        let counts = match seen.fate {
+            Fate::Allowed => Some(&mut self.counts.allowed),
+            Fate::Denied => Some(&mut self.counts.denied),
+            Fate::Logged => None,
+        };
+        if let Some(count) = counts.and_then(|counts| counts.get_mut(way)) {
+            *count += 1;
+        }
+        let flow = Flow::of(seen);
+        if let Some(([_, last], packets)) = self.open.get_mut(&flow) {
+            (*last, *packets) = (now, *packets + 1);
+        } else if self.open.len() < OPEN {
+            self.open.insert(flow, ([now, now], 1));
+            self.since.get_or_insert(now);
+        } else {
+            self.counts.lost += 1;
+        }
+    }
+
+    /// So many were told of that nobody heard.
+    pub(crate) fn lose(&mut self, packets: u64) {
+        self.counts.lost += packets;
+    }
+
+    /// Whether anything gathers.
+    pub(crate) fn gathers(&self) -> bool {
+        self.since.is_some()
+    }
+
+    /// Ends what has gathered long enough; how many records that made. A clock that went back ends it,
+    /// too.
+    pub(crate) fn close(&mut self, now: u64, names: &BTreeMap<IpAddr, ResourceKey>) -> usize {
+        let due = self.since.is_some_and(|since| now < since || now - since >= WINDOW);
+        if !due {
+            return 0;
+        }
+        self.since = None;
+        let open = std::mem::take(&mut self.open);
+        let made = open.len();
+        for (flow, (seen, packets)) in open {
+            let ends = [flow.source, flow.destination].map(|address| names.get(&address).cloned());
+            self.kept.push_back(Arc::new(Record { flow, ends, seen, packets }));
+        }
+        while self.kept.len() > KEPT {
+            self.kept.pop_front();
+            self.before += 1;
+        }
+        made
+    }
+
+    /// The records behind the first `after`, and how many there were until now.
+    pub(crate) fn records(&self, after: u64) -> (Vec<Arc<Record>>, u64) {
+        let skip = usize::try_from(after.saturating_sub(self.before)).unwrap_or(usize::MAX);
+        let records = self.kept.iter().skip(skip).cloned().collect();
+        (records, self.before + u64::try_from(self.kept.len()).unwrap_or(u64::MAX))
+    }
+
+    /// Of packets, since the start.
+    pub(crate) fn counts(&self) -> Counts {
+        self.counts
+    }
+}
+
+#[cfg(test)]
+mod tests;
