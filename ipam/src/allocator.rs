@@ -30,10 +30,12 @@ use crate::{
 mod cleanup;
 mod flight;
 mod jitter;
+mod proof;
 mod tenure;
 
 use flight::Flight;
 use jitter::Jitter;
+use proof::Proof;
 use tenure::Tenure;
 
 /// A request of a caller, by the caller's number.
@@ -146,6 +148,9 @@ pub enum Input {
         /// What lies there.
         values: Vec<(Key, Option<Versioned>)>,
     },
+    /// The answer to an [`Output::List`], not older than that. News from before it may follow. That it
+    /// cannot be had need not be told.
+    Listed(Snapshot),
     /// Keys could not be read.
     ReadFailed(String),
     /// Time has passed.
@@ -166,6 +171,8 @@ pub enum Output {
     KeepLease,
     /// Read these keys, not from a cache.
     Read(Vec<Key>),
+    /// List all blocks and leases, not from a cache: the watch is silent.
+    List,
     /// An answer to a caller.
     Answer {
         /// Whom.
@@ -274,6 +281,7 @@ pub struct Allocator {
     collector: Collector,
     /// How far the watch has come.
     watched: Revision,
+    proof: Proof,
     in_sync: bool,
     queue: VecDeque<Waiting>,
     flight: Option<Flight>,
@@ -315,6 +323,7 @@ impl Allocator {
             tenure: Tenure::default(),
             collector: Collector::default(),
             watched: Revision::default(),
+            proof: Proof::default(),
             in_sync: false,
             queue: VecDeque::new(),
             flight: None,
@@ -427,6 +436,7 @@ impl Allocator {
             Input::Unwanted(grants) => self.undo(&grants),
             Input::Lease(end) => self.lease_answered(now, end, out),
             Input::Committed { ticket, end } => self.committed(now, ticket, end, out),
+            Input::Listed(list) => self.listed(now, &list, out),
             Input::Read { at, values } => self.read(now, at, values, out),
             Input::ReadFailed(error) => {
                 self.store_error = Some(error);
@@ -445,7 +455,8 @@ impl Allocator {
         let pause = self.pause.filter(|_| !self.queue.is_empty());
         let collection = self.next_look();
         let lease = self.tenure.next_deadline().filter(|_| self.in_sync);
-        let times = [waiting, flying, pause, self.read_again, collection, lease];
+        let list = self.proof.next_deadline();
+        let times = [waiting, flying, pause, self.read_again, collection, lease, list];
         times.into_iter().flatten().min()
     }
 
@@ -456,6 +467,7 @@ impl Allocator {
         self.collect(now);
         self.send_read(now, out);
         self.take_off(now, out);
+        self.look_past_the_watch(now, out);
     }
 
     fn enqueue(&mut self, asker: Asker, ask: Ask, deadline: Option<Duration>) {
@@ -532,6 +544,7 @@ impl Allocator {
         let asked = self.read_sent.take().unwrap_or_default();
         self.read_again = None;
         let mut changed = Vec::new();
+        self.looked_for(now, at, &values.iter().map(|(key, value)| (key, value)).collect());
         for (key, value) in values {
             if asked.contains(&key) {
                 self.reading.remove(&key);

@@ -4,7 +4,7 @@
 //! journal entry or a live link vetoes, and a handle loses all its addresses or none; a live one loses
 //! only what the journal knows it was never told of. What a gone
 //! node left is judged by a node that saw its resource being deleted, and only after its lease has
-//! ended. Promises that every release names the assignment it means (address, handle, serial), so
+//! ended; right before, both are looked for in the store itself, for the news may be old. Promises that every release names the assignment it means (address, handle, serial), so
 //! that a slow collector never frees what was assigned again. Leaves to others how liveness is
 //! found out.
 
@@ -166,16 +166,10 @@ impl Collector {
     /// have ended. The first of the living by name looks at once. It may be too young to know: the
     /// others look once the grace has passed; two that do the same do no harm.
     pub fn departed(&self, scene: Scene<'_>, gone: &BTreeMap<NodeName, Duration>) -> Vec<Ask> {
-        let Scene { host, view, leases, now, grace, .. } = scene;
-        let is_first = leases.alive(now.steady).next() == Some(&host.node);
-        let is_due = |since: &Duration| is_first || now.steady.saturating_sub(*since) >= grace;
-        let is_gone = |node: &NodeName| {
-            *node != host.node
-                && gone.get(node).is_some_and(is_due)
-                && !leases.is_alive(node, now.steady)
-        };
+        let view = scene.view;
+        let is_gone = |node: &NodeName| is_gone(scene, gone, node);
         let mut asks = Vec::new();
-        for node in view.nodes().into_iter().filter(|node| is_gone(node)) {
+        for node in self.leavers(scene, gone) {
             let handles: BTreeSet<Handle> =
                 view.used_on(&node).into_iter().map(|place| place.held.handle.clone()).collect();
             for handle in handles {
@@ -194,11 +188,24 @@ impl Collector {
         asks
     }
 
+    /// The nodes that [`departed`](Self::departed) would clean up behind.
+    pub fn leavers(&self, scene: Scene<'_>, gone: &BTreeMap<NodeName, Duration>) -> Vec<NodeName> {
+        scene.view.nodes().into_iter().filter(|node| is_gone(scene, gone, node)).collect()
+    }
+
     /// Whether blocks wait to become ours: of an earlier life of this node, or of nobody while
     /// addresses in them are used here.
     pub fn has_orphans(scene: Scene<'_>) -> bool {
         orphans(scene.view, scene.host).next().is_some()
     }
+}
+
+/// Whether a node is gone for good, and it is for this one to clean up behind it.
+fn is_gone(scene: Scene<'_>, gone: &BTreeMap<NodeName, Duration>, node: &NodeName) -> bool {
+    let Scene { host, leases, now, grace, .. } = scene;
+    let is_first = leases.alive(now.steady).next() == Some(&host.node);
+    let is_due = |since: &Duration| is_first || now.steady.saturating_sub(*since) >= grace;
+    *node != host.node && gone.get(node).is_some_and(is_due) && !leases.is_alive(node, now.steady)
 }
 
 /// Blocks that belong to this node and do not say so.

@@ -293,9 +293,16 @@ impl View {
         }
     }
 
-    /// Takes in a list of all blocks as of `at`: what is not in it is gone, but for what is known
-    /// to be newer than the list.
+    /// Takes in a list of all blocks as of `at`, behind which all later news are: what is not in it is
+    /// gone, but for what is known to be newer than the list.
     pub fn replace(&mut self, blocks: &[(IpNet, Revision, Bytes)], at: Revision) -> Vec<IpNet> {
+        let changed = self.learn(blocks, at);
+        self.settle(at);
+        changed
+    }
+
+    /// The same of a list that news from before it may still follow.
+    pub fn learn(&mut self, blocks: &[(IpNet, Revision, Bytes)], at: Revision) -> Vec<IpNet> {
         let listed: BTreeSet<IpNet> = blocks.iter().map(|(cidr, ..)| *cidr).collect();
         let missing: Vec<IpNet> =
             self.blocks.keys().filter(|cidr| !listed.contains(*cidr)).copied().collect();
@@ -310,7 +317,6 @@ impl View {
                 changed.push(*cidr);
             }
         }
-        self.gone.retain(|_, since| *since > at);
         self.seen = self.seen.max(at);
         changed
     }

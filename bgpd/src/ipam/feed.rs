@@ -57,7 +57,7 @@ fn with_what_waits(source: &mut dyn Source, first: Batch) -> Result<Batch, Ended
     Ok(all)
 }
 
-fn snapshot(entries: Vec<Entry>, at: Revision) -> Snapshot {
+pub(super) fn snapshot(entries: Vec<Entry>, at: Revision) -> Snapshot {
     let mut snapshot = Snapshot { at, ..Snapshot::default() };
     for Entry { key, value, .. } in entries {
         match key {

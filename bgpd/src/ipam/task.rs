@@ -260,6 +260,21 @@ impl Task {
                     }))
                 });
             }
+            Output::List => {
+                let store = Arc::clone(&self.store);
+                self.work.spawn(async move {
+                    match list_all(store.as_ref(), &Area::Ipam).await {
+                        Ok((entries, at)) => {
+                            Done::Input(Input::Listed(feed::snapshot(entries, at)))
+                        }
+                        // It is asked for again.
+                        Err(error) => {
+                            debug!(err = %error, "blocks cannot be listed");
+                            Done::Nothing
+                        }
+                    }
+                });
+            }
             Output::Read(keys) => {
                 let store = Arc::clone(&self.store);
                 self.work.spawn(async move { Done::Input(read(store.as_ref(), keys).await) });

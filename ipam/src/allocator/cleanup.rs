@@ -60,7 +60,12 @@ impl Allocator {
                 asks.extend(self.collector.leaks(scene, evidence, &spared));
             }
             asks.extend(self.collector.idle_blocks(scene));
-            asks.extend(self.collector.departed(scene, &self.gone));
+            let leavers = self.collector.leavers(scene, &self.gone);
+            if self.proof.has(&leavers, now.steady) {
+                asks.extend(self.collector.departed(scene, &self.gone));
+            } else {
+                self.look_for(leavers);
+            }
         }
         for ask in asks {
             self.enqueue(Asker::Collector, ask, None);

@@ -53,7 +53,8 @@ const LATE: &str = "the datastore did not answer in time";
 enum Fate {
     /// Nothing yet.
     Sent,
-    /// A block was made; whether it overlaps an older one is known once the watch has come so far.
+    /// A block was made; whether it overlaps an older one is known once the watch has come so far, or
+    /// a list was made since.
     Unsure(Revision),
     /// It happened.
     Done,
@@ -84,6 +85,11 @@ impl Flight {
         self.steps
             .get(&cidr)
             .is_some_and(|flown| flown.step.base.is_none() && flown.fate != Fate::Done)
+    }
+
+    /// Whether a claim waits for the watch.
+    pub(super) fn is_unsure(&self) -> bool {
+        self.steps.values().any(|flown| matches!(flown.fate, Fate::Unsure(_)))
     }
 
     /// Whether a wish of the collector is among them.
@@ -213,14 +219,14 @@ impl Allocator {
         }
     }
 
-    /// Looks at claims the watch has caught up with: one that overlaps another block came second,
+    /// Looks at claims the watch, or a list, has caught up with: one that overlaps another block came second,
     /// because the older one had been in the view before. Such a block is not used.
     pub(super) fn confirm(&mut self, now: Now, out: &mut Vec<Output>) {
         let Some(flight) = &mut self.flight else { return };
         let mut confirmed = Vec::new();
         for (cidr, flown) in &mut flight.steps {
             if let Fate::Unsure(revision) = flown.fate
-                && revision <= self.watched
+                && revision <= self.watched.max(self.proof.listed)
             {
                 let contested = self.view.is_contested(*cidr);
                 flown.fate = if contested { Fate::Lost } else { Fate::Done };

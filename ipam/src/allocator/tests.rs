@@ -11,11 +11,11 @@ use crate::{
 };
 
 /// An allocator and the revisions its commits get, one after the other.
-struct Lab {
-    allocator: Allocator,
-    now: Now,
+pub(super) struct Lab {
+    pub(super) allocator: Allocator,
+    pub(super) now: Now,
     revision: u64,
-    out: Vec<Output>,
+    pub(super) out: Vec<Output>,
 }
 
 fn secs(n: u64) -> Duration {
@@ -45,7 +45,7 @@ impl Lab {
     }
 
     /// In sync and with its lease.
-    fn awake() -> Self {
+    pub(super) fn awake() -> Self {
         let mut lab = Self::asleep();
         lab.input(Input::Snapshot(Snapshot { at: Revision(10), ..Snapshot::default() }));
         assert!(lab.is_lease_wanted());
@@ -55,11 +55,11 @@ impl Lab {
         lab
     }
 
-    fn input(&mut self, input: Input) {
+    pub(super) fn input(&mut self, input: Input) {
         self.allocator.handle(self.now, input, &mut self.out);
     }
 
-    fn pass(&mut self, time: Duration) {
+    pub(super) fn pass(&mut self, time: Duration) {
         self.now.steady += time;
         self.input(Input::Tick);
     }
@@ -68,13 +68,13 @@ impl Lab {
         self.input(Input::Ask { id: AskId(id), ask, deadline: None });
     }
 
-    fn assign(&mut self, id: u64) {
+    pub(super) fn assign(&mut self, id: u64) {
         let handle = format!("h{id}").as_str().try_into().unwrap();
         self.ask(id, Ask::Assign(Request::any(handle, 1, 0)));
     }
 
     /// The first commit told and not yet taken.
-    fn commit(&mut self) -> (Ticket, Txn) {
+    pub(super) fn commit(&mut self) -> (Ticket, Txn) {
         let is_commit = |output: &Output| matches!(output, Output::Commit { .. });
         let at = self.out.iter().position(is_commit).expect("a commit is sent");
         match self.out.remove(at) {
@@ -95,7 +95,7 @@ impl Lab {
         self.out.iter().any(|output| matches!(output, Output::Commit { .. }))
     }
 
-    fn done(&mut self, ticket: Ticket) -> Revision {
+    pub(super) fn done(&mut self, ticket: Ticket) -> Revision {
         self.revision += 1;
         let revision = Revision(self.revision);
         self.input(Input::Committed { ticket, end: CommitEnd::Done(revision) });
@@ -122,7 +122,7 @@ impl Lab {
         self.input(Input::Changes(vec![Change { key, value, revision: Revision(at) }]));
     }
 
-    fn answers(&mut self) -> Vec<(u64, Result<Answer, IpamError>)> {
+    pub(super) fn answers(&mut self) -> Vec<(u64, Result<Answer, IpamError>)> {
         let mut answers = Vec::new();
         self.out.retain(|output| match output {
             Output::Answer { id, answer } => {

@@ -210,7 +210,7 @@ fn all_mishaps(run: fn(Option<CrashPoint>, u64) -> World, least: u64) {
 
 #[test]
 fn any_write_may_go_wrong() {
-    all_mishaps(scenario, 25);
+    all_mishaps(scenario, 24);
 }
 
 #[test]

@@ -10,5 +10,6 @@ mod world;
 
 mod chaos;
 mod crash;
+mod deaf;
 mod load;
 mod names;

@@ -8,13 +8,14 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use margay_ipam::{
     Allocator, Answer, Ask, Elsewhere, Handle, Instance, NodeName, Now, Owner, Pools, Release,
     Request, Settings, UnixMillis,
     allocator::{AskId, CommitEnd, Config, Counters, Event, Input, LeaseEnd, Output, Ticket},
     gc::Evidence,
 };
-use margay_model::{Key, Revision, Txn, Write};
+use margay_model::{Key, Revision, Txn, Versioned, Write};
 
 use crate::store::Store;
 
@@ -107,6 +108,7 @@ enum What {
     Deliver { node: usize, life: u64, input: Box<Input> },
     AtStore { node: usize, life: u64, ticket: Ticket, txn: Txn, reply: bool },
     Read { node: usize, life: u64, keys: Vec<Key> },
+    List { node: usize, life: u64 },
     KeepLease { node: usize, life: u64, reply: bool },
     EndLeases,
     Watch { node: usize, life: u64 },
@@ -125,6 +127,8 @@ pub struct Node {
     watch_broken: bool,
     /// A delivery is on its way.
     watch_due: bool,
+    /// No news come, though commits go.
+    pub deaf: bool,
     /// Wall clock minus true time, in milliseconds.
     pub skew: i64,
     pub exists: bool,
@@ -215,6 +219,7 @@ impl World {
             watched: 0,
             watch_broken: false,
             watch_due: false,
+            deaf: false,
             skew: 0,
             exists: true,
             pods: BTreeMap::new(),
@@ -285,6 +290,16 @@ impl World {
         there.owned.clear();
     }
 
+    /// News come again, beginning with a list.
+    pub fn hear_again(&mut self, node: usize) {
+        let known = self.known_nodes();
+        let there = &mut self.nodes[node];
+        (there.deaf, there.watch_broken, there.watch_due) = (false, true, true);
+        let life = there.life;
+        self.input(node, Input::Nodes(known));
+        self.after(ms(1), ms(20), What::Watch { node, life });
+    }
+
     pub fn start_later(&mut self, node: usize, delay: Duration) {
         self.at(self.now + delay, What::Start { node });
     }
@@ -293,10 +308,17 @@ impl World {
         self.nodes.iter().filter(|n| n.exists).map(|n| n.name.clone()).collect()
     }
 
-    /// Tells every daemon which nodes exist.
+    /// The resource of a node, if it exists.
+    fn resource(&self, name: &str) -> Option<Versioned> {
+        let exists = self.nodes.iter().any(|node| node.exists && node.name.as_str() == name);
+        exists.then(|| Versioned { value: Bytes::new(), revision: self.store.revision() })
+    }
+
+    /// Tells every daemon that hears anything which nodes exist.
     pub fn tell_nodes(&mut self) {
         let known = self.known_nodes();
-        for node in 0..self.nodes.len() {
+        for node in (0..self.nodes.len()).filter(|node| !self.nodes[*node].deaf).collect::<Vec<_>>()
+        {
             self.input(node, Input::Nodes(known.clone()));
         }
     }
@@ -391,6 +413,7 @@ impl World {
             Output::Commit { ticket, txn } => self.send_commit(node, ticket, txn),
             Output::KeepLease => self.send_keep_lease(node),
             Output::Read(keys) => self.after(ms(1), ms(15), What::Read { node, life, keys }),
+            Output::List => self.after(ms(1), ms(15), What::List { node, life }),
             Output::Answer { id, answer } => self.answer(node, id, answer),
             Output::Owned { block, ours } => {
                 let owned = &mut self.nodes[node].owned;
@@ -608,9 +631,19 @@ impl World {
                 let at = self.store.revision();
                 let values = keys
                     .into_iter()
-                    .map(|key| (key.clone(), self.store.values.get(&key).cloned()))
+                    .map(|key| {
+                        let value = match &key {
+                            Key::Resource(node) => self.resource(&node.name),
+                            key => self.store.values.get(key).cloned(),
+                        };
+                        (key, value)
+                    })
                     .collect();
                 let input = Box::new(Input::Read { at, values });
+                self.after(ms(1), ms(15), What::Deliver { node, life, input });
+            }
+            What::List { node, life } => {
+                let input = Box::new(Input::Listed(self.store.snapshot()));
                 self.after(ms(1), ms(15), What::Deliver { node, life, input });
             }
             What::KeepLease { node, life, reply } => {
@@ -665,6 +698,10 @@ impl World {
     /// Delivers the next changes in order, late, or breaks.
     fn pump(&mut self, node: usize, life: u64) {
         if !self.lives(node, life) {
+            return;
+        }
+        if self.nodes[node].deaf {
+            // It stays due: nothing wakes it.
             return;
         }
         self.nodes[node].watch_due = false;
