@@ -145,8 +145,9 @@ fn ifname_fault(name: &str) -> Option<&'static str> {
     if name == "." || name == ".." {
         return Some("is no interface name");
     }
-    let refused = |letter: char| letter == '/' || letter == ':' || letter.is_whitespace();
-    name.contains(refused).then_some("has a slash, a colon or a space")
+    // The kernel puts a number where a percent sign is.
+    let refused = |letter: char| "/:%".contains(letter) || letter.is_whitespace();
+    name.contains(refused).then_some("has a slash, a colon, a percent sign or a space")
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use margay_proto::{
     error::with_cni_code,
     v1::{self, workloads_server},
 };
-use margay_workload::{Cause, Failure, Reply, State};
+use margay_workload::{Cause, Failure, Mode, Reply, State};
 use tokio::time::timeout;
 use tonic::{Code, Request, Response, Status};
 
@@ -77,6 +77,13 @@ impl workloads_server::Workloads for Workloads {
             millis => Duration::from_millis(millis.into()),
         };
         let (id, spec) = convert::wanted(request).map_err(failed)?;
+        // Before what is there in the same name makes room for it.
+        if spec.mode == Mode::Link
+            && let Err(error) = tokio::fs::metadata(&spec.netns).await
+        {
+            let text = format!("CNI_NETNS: network namespace {}: {error}", spec.netns);
+            return Err(failed(Failure::new(Cause::Namespace, text)));
+        }
         let of = id.clone();
         // Asked in this order, and not waited for in between.
         let was = move |sight: crate::workload::Sight<'_>| {

@@ -17,7 +17,7 @@ use margay_fib::{
     attach::{Bandwidth, Peak},
 };
 use margay_ipam::{Answer, Ask, Consequence, Handle, IpamError, Release, Request, Use, Want};
-use margay_model::{Actor, Key, Resource, Revision, Txn, kinds::WorkloadEndpoint};
+use margay_model::{Actor, Key, Resource, Revision, Txn};
 use margay_workload::{
     AttachmentId, Cause, Done, Entry, Failure, Source, Step, Wish, endpoint, name, qos::Limits,
 };
@@ -212,22 +212,18 @@ impl Steps {
     async fn retract(&self, entry: &Entry) -> Result<(), Failure> {
         // What cannot be named was never written.
         let Ok(key) = endpoint::key(entry, &self.node) else { return Ok(()) };
-        self.retract_if(&key, |endpoint| endpoint::is_of(endpoint, &entry.id)).await
+        self.retract_of(&key, &entry.id.handle()).await
     }
 
-    /// Deletes an endpoint, if it is as described.
-    pub(super) async fn retract_if(
-        &self,
-        key: &Key,
-        is_meant: impl Fn(&WorkloadEndpoint) -> bool,
-    ) -> Result<(), Failure> {
+    /// Deletes an endpoint, readable or not, if it was written for the attachment with this handle, and
+    /// not for a newer container of its pod.
+    pub(super) async fn retract_of(&self, key: &Key, handle: &str) -> Result<(), Failure> {
         for _ in 0..TRIES {
             let Some(found) = self.store.get(key).await.map_err(|e| store(&e))? else {
                 return Ok(());
             };
-            match Resource::decode(&found.value) {
-                Ok(Resource::WorkloadEndpoint(endpoint)) if is_meant(&endpoint) => {}
-                _ => return Ok(()),
+            if endpoint::handle_of(&found.value).is_none_or(|of| of != handle) {
+                return Ok(());
             }
             let txn = Txn::delete(key.clone(), found.revision);
             match self.store.commit(txn, &self.actor).await.map_err(|e| store(&e))? {

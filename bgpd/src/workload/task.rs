@@ -443,11 +443,7 @@ impl Task {
             };
             let (steps, key) = (Arc::clone(&self.steps), key.clone());
             self.work.spawn(async move {
-                let is_it = |found: &margay_model::kinds::WorkloadEndpoint| {
-                    let of = found.metadata.annotations.get(endpoint::HANDLE);
-                    of == Some(&handle)
-                };
-                match steps.retract_if(&key, is_it).await {
+                match steps.retract_of(&key, &handle).await {
                     Ok(()) => {
                         info!(endpoint = %key, "an endpoint without an attachment is deleted")
                     }

@@ -16,6 +16,8 @@ use crate::{
 /// With what they begin.
 const PREFIX: &str = "cni.projectcalico.org/";
 
+/// The hardware address of the host's end of every link.
+const GATEWAY: [u8; 6] = [0xee; 6];
 /// The code point of its packets.
 const DSCP: &str = "qos.projectcalico.org/dscp";
 
@@ -82,6 +84,12 @@ pub fn apply(
         let mac = Mac::try_from(text.clone()).map_err(|error| wrong("hwAddr", &error.text))?;
         if mac.0.first().is_some_and(|first| first & 1 != 0) || mac.0 == [0; 6] {
             return Err(wrong("hwAddr", "must be the address of a single station"));
+        }
+        if mac.0 == GATEWAY {
+            return Err(wrong(
+                "hwAddr",
+                "is that of the gateway, whom the workload could not reach",
+            ));
         }
         spec.mac = Some(mac);
     }

@@ -37,12 +37,12 @@ impl AttachmentId {
                 return Err(Failure::invalid(field, text));
             }
         }
-        let bad = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
+        let bad = |c: char| "/:%".contains(c) || c.is_whitespace() || c.is_control();
         let length = ifname.len();
         if !(1..=15).contains(&length) || ifname == "." || ifname == ".." || ifname.contains(bad) {
             let text = format!(
-                "{ifname:?} cannot be an interface: 1 to 15 octets without slash, colon or white \
-                 space"
+                "{ifname:?} cannot be an interface: 1 to 15 octets without slash, colon, percent \
+                 sign or white space"
             );
             return Err(Failure::invalid("ifname", text));
         }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use margay_model::{
-    Cidr, Key, Kind,
+    Cidr, Key, Kind, Resource,
     kinds::{IpNat, WorkloadEndpoint, WorkloadEndpointSpec},
     meta::{ObjectMeta, SERVICE_ACCOUNT_LABEL},
 };
@@ -36,9 +36,9 @@ pub fn of(entry: &Entry, node: &str) -> Result<WorkloadEndpoint, Failure> {
     let spec = WorkloadEndpointSpec {
         orchestrator: Some(orchestrator.to_owned()),
         node: Some(node.to_owned()),
-        container_id: Some(container(&entry.id.container)),
+        container_id: Some(part(&entry.id.container)),
         pod: entry.spec.pod.as_ref().map(|pod| pod.name.clone()),
-        endpoint: Some(entry.id.ifname.clone()),
+        endpoint: Some(part(&entry.id.ifname)),
         service_account_name: account.cloned(),
         ip_networks: entry
             .addresses
@@ -62,10 +62,11 @@ pub fn of(entry: &Entry, node: &str) -> Result<WorkloadEndpoint, Failure> {
     Ok(WorkloadEndpoint { metadata, spec, status: None })
 }
 
-/// Whether what is wanted can have an endpoint on this node: to be known before anything is done.
+/// Whether what is wanted can have an endpoint on this node, and one that can be read again: to be known
+/// before anything is done.
 ///
 /// # Errors
-/// As [`of`].
+/// As [`of`], and a label or name that endpoints cannot have.
 pub fn can_be(id: &AttachmentId, spec: &Spec, node: &str) -> Result<(), Failure> {
     if spec.mode != Mode::Link {
         return Ok(());
@@ -75,10 +76,20 @@ pub fn can_be(id: &AttachmentId, spec: &Spec, node: &str) -> Result<(), Failure>
         state: State::Allocating,
         created: 0,
         spec: spec.clone(),
-        host_interface: String::new(),
+        // Any will do.
+        host_interface: "cali0".to_owned(),
         addresses: Vec::new(),
     };
-    of(&entry, node).map(drop)
+    let endpoint = Resource::WorkloadEndpoint(Box::new(of(&entry, node)?));
+    match Resource::decode(&endpoint.encode()) {
+        Ok(_) => Ok(()),
+        Err(faults) => {
+            let faults: Vec<_> =
+                faults.iter().map(|fault| format!("{}: {}", fault.path, fault.problem)).collect();
+            let text = format!("the WorkloadEndpoint is refused: {}", faults.join("; "));
+            Err(Failure::invalid("pod", text))
+        }
+    }
 }
 
 /// What it is stored under.
@@ -90,20 +101,28 @@ pub fn key(entry: &Entry, node: &str) -> Result<Key, Failure> {
     Ok(Key::namespaced(Kind::WorkloadEndpoint, endpoint.namespace(), endpoint.name()))
 }
 
-/// Whether an endpoint was written for this attachment, and not for a newer container of its pod.
-pub fn is_of(endpoint: &WorkloadEndpoint, id: &AttachmentId) -> bool {
-    endpoint.metadata.annotations.get(HANDLE).is_some_and(|handle| *handle == id.handle())
+/// By what is stored under the key of an endpoint, readable or not: the handle of the attachment that it
+/// was written for.
+pub fn handle_of(stored: &[u8]) -> Option<String> {
+    let stored: serde_json::Value = serde_json::from_slice(stored).ok()?;
+    Some(stored.pointer("/metadata/annotations")?.get(HANDLE)?.as_str()?.to_owned())
 }
 
-/// The id of a container as endpoints may have it: letters, digits and `-`. One with other characters
-/// is followed by a part of its digest, so that no two become the same.
-fn container(id: &str) -> String {
-    let fits = |c: char| c.is_ascii_alphanumeric() || c == '-';
-    if id.chars().all(fits) && !id.ends_with('-') {
-        return id.to_owned();
+/// A container's id or an interface's name as a part of an endpoint's name: small letters, digits and
+/// `-`. One with other characters is followed by a part of its digest, so that no two become the same.
+fn part(text: &str) -> String {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let plain: String = text
+        .chars()
+        .map(|c| c.to_ascii_lowercase())
+        .map(|c| if fits(c) { c } else { '-' })
+        .collect();
+    let plain = plain.trim_matches('-');
+    if plain == text {
+        return plain.to_owned();
     }
-    let plain: String = id.chars().map(|c| if fits(c) { c } else { '-' }).collect();
-    format!("{plain}-{}", margay_model::endpoint_name::host_interface("", id, ""))
+    let digest = margay_model::endpoint_name::host_interface("", text, "");
+    if plain.is_empty() { digest } else { format!("{plain}-{digest}") }
 }
 
 /// Each floating address stands for the first address of its family.

@@ -98,9 +98,10 @@ fn an_interface_name_is_one_that_the_kernel_takes() {
     let faults = [
         ("sixteen-letters-", "is longer than 15 characters"),
         ("..", "is no interface name"),
-        ("a/b", "has a slash, a colon or a space"),
-        ("eth0:1", "has a slash, a colon or a space"),
-        ("a b", "has a slash, a colon or a space"),
+        ("a/b", "has a slash, a colon, a percent sign or a space"),
+        ("eth0:1", "has a slash, a colon, a percent sign or a space"),
+        ("eth%d", "has a slash, a colon, a percent sign or a space"),
+        ("a b", "has a slash, a colon, a percent sign or a space"),
     ];
     for (name, fault) in faults {
         let said = refused(&[("CNI_IFNAME", Some(name))]);

@@ -205,7 +205,8 @@ impl LinkSpec {
 
 /// Whether the kernel takes it as the name of an interface.
 pub(crate) fn is_name(name: &str) -> bool {
-    let bad = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
+    // Where a percent sign is it puts a number.
+    let bad = |c: char| "/:%".contains(c) || c.is_whitespace() || c.is_control();
     (1..=NAME_MAX).contains(&name.len()) && name != "." && name != ".." && !name.contains(bad)
 }
 

@@ -87,6 +87,7 @@ fn what_cannot_be_read_or_is_not_allowed_is_refused_by_name() {
         (&[("floatingIPs", "[\"10.0.0.1\"]")], Cause::Forbidden, "floating_ips"),
         (&[("ipFamilies", "[\"IPv5\"]")], Cause::Invalid("annotations"), "ipFamilies"),
         (&[("hwAddr", "01:00:00:00:00:01")], Cause::Invalid("annotations"), "single station"),
+        (&[("hwAddr", "ee:ee:ee:ee:ee:ee")], Cause::Invalid("annotations"), "of the gateway"),
         (&[("allowedSourcePrefixes", "[\"10/8\"]")], Cause::Invalid("annotations"), "10/8"),
     ] {
         let error = applied(annotations, Allowed::default()).expect_err(named);

@@ -470,6 +470,8 @@ fn a_newer_container_that_failed_half_way_can_still_take_the_address_of_the_olde
     rig.until(out, "assign");
     let out = rig.fail("new", Cause::Later);
     rig.until(out, "");
+    let said = rig.desk.problem(&id("old")).expect("it has no link any more");
+    assert!(said.starts_with("its link went for net/new/eth0, whose ADD failed: "), "{said}");
     let mut out = rig.add(3, "newer", Some("web"));
     // There is no link any more that would have to go.
     assert_eq!(steps(&out), ["record"]);

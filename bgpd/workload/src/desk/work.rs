@@ -390,9 +390,19 @@ impl Desk {
                 self.finish(id);
             }
             Aim::Add { call, attempt: Attempt::First, .. } => {
+                let robbed = work.older.take();
+                let why = failure.text.clone();
                 let (aim, todo) = (Aim::Remove(Some((*call, failure))), undo(entry));
                 let askers = std::mem::take(&mut work.askers);
                 *work = Work { askers, ..Work::new(aim, todo, None) };
+                if let Some(older) = robbed.and_then(|older| self.entries.get(&older))
+                    && older.host_interface.is_empty()
+                {
+                    let text = format!(
+                        "its link went for {id}, whose ADD failed: {why}; a repeated ADD makes it anew"
+                    );
+                    self.problems.insert(older.id.clone(), text);
+                }
                 self.advance(id, out);
             }
             Aim::Remove(_) => {

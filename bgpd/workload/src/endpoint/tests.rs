@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use margay_model::Resource;
 
@@ -65,8 +65,11 @@ fn a_pod_becomes_an_endpoint_that_calico_would_know() {
 #[test]
 fn a_container_that_is_no_pod_is_named_by_its_id_whatever_is_in_it() {
     assert_eq!(stored(&entry("c1", None)).name(), "node--1-cni-c1-eth0");
-    let (a, b) = (stored(&entry("c.1", None)), stored(&entry("c_1", None)));
-    assert_ne!(a.name(), b.name());
+    let all = ["c.1", "c_1", "C1", "c1-", "My_Container", "A..b", "X"];
+    let names: BTreeSet<_> =
+        all.iter().map(|id| stored(&entry(id, None)).name().to_owned()).collect();
+    assert_eq!(names.len(), all.len(), "{names:?}");
+    let a = stored(&entry("c.1", None));
     assert_eq!(a.namespace(), "default");
     assert_eq!(a.spec.profiles, ["net"]);
 }
@@ -74,9 +77,30 @@ fn a_container_that_is_no_pod_is_named_by_its_id_whatever_is_in_it() {
 #[test]
 fn an_endpoint_is_of_the_container_it_was_written_for() {
     let (old, new) = (entry("c1", Some(("shop", "web"))), entry("c2", Some(("shop", "web"))));
-    let endpoint = stored(&new);
-    assert!(is_of(&endpoint, &new.id));
-    assert!(!is_of(&endpoint, &old.id));
+    let mut endpoint = of(&new, "node-1").expect("it has a name");
+    let written = |endpoint: &WorkloadEndpoint| {
+        Resource::WorkloadEndpoint(Box::new(endpoint.clone())).encode()
+    };
+    assert_eq!(handle_of(&written(&endpoint)), Some(new.id.handle()));
+    assert_ne!(handle_of(&written(&endpoint)), Some(old.id.handle()));
+    // Nobody could read it, and it can be told all the same.
+    endpoint.metadata.labels.insert("bad key!".to_owned(), "x".to_owned());
+    assert!(Resource::decode(&written(&endpoint)).is_err());
+    assert_eq!(handle_of(&written(&endpoint)), Some(new.id.handle()));
+    assert_eq!(handle_of(b"{}"), None);
+}
+
+#[test]
+fn whatever_an_interface_is_called_its_endpoint_can_be_read() {
+    let mut names = BTreeSet::new();
+    let all = ["eth0", "ETH0", "net_1", "a@b", "-eth0", "é", "_"];
+    for ifname in all {
+        let mut entry = entry("c1", Some(("shop", "web")));
+        entry.id = AttachmentId::new("net", "c1", ifname).expect("it can be one");
+        assert_eq!(can_be(&entry.id, &entry.spec, "node-1"), Ok(()), "{ifname}");
+        names.insert(stored(&entry).name().to_owned());
+    }
+    assert_eq!(names.len(), all.len(), "{names:?}");
 }
 
 #[test]
@@ -90,6 +114,11 @@ fn what_cannot_be_named_is_known_before_anything_is_done() {
     entry.spec.mode = Mode::Link;
     entry.spec.pod = None;
     assert_eq!(can_be(&entry.id, &entry.spec, node), Ok(()));
-    entry.id.ifname = "-eth0".into();
-    assert!(can_be(&entry.id, &entry.spec, node).is_err());
+    entry.spec.labels.insert("bad key!".to_owned(), "x".to_owned());
+    let refused = can_be(&entry.id, &entry.spec, node).expect_err("nobody could read it");
+    assert!(refused.text.contains("bad key!"), "{}", refused.text);
+    entry.spec.labels.clear();
+    entry.spec.pod =
+        Some(Pod { namespace: "Ns_1".into(), name: "Web_X".into(), uid: String::new() });
+    assert_eq!(can_be(&entry.id, &entry.spec, node).map_err(|e| e.cause.cni_code()), Err(7));
 }

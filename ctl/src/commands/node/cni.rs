@@ -160,10 +160,10 @@ fn usual(args: &InstallCni, socket: &Path, portmap: bool) -> String {
         "capabilities": { "io.kubernetes.cri.pod-annotations": true },
     });
     if socket != Path::new(SOCKET) {
-        margay["socket"] = socket.to_string_lossy().into();
+        margay["socket"] = whole(socket);
     }
     if let Some(spool) = &args.spool_dir {
-        margay["spool_dir"] = spool.to_string_lossy().into();
+        margay["spool_dir"] = whole(spool);
     }
     if let Some(mtu) = args.mtu {
         margay["mtu"] = mtu.into();
@@ -233,6 +233,12 @@ fn shadows(folder: &Path, name: &str) -> Result<Vec<PathBuf>, Failure> {
         }
     }
     Ok(before.into_iter().collect())
+}
+
+/// A path as the plugin finds it, wherever it is called.
+fn whole(path: &Path) -> Value {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    path.to_string_lossy().into_owned().into()
 }
 
 #[cfg(test)]

@@ -30,6 +30,15 @@ fn the_usual_configuration_is_short() {
 }
 
 #[test]
+fn paths_are_found_wherever_the_plugin_is_called() {
+    let list = conflist_of(&["--spool-dir", "spool"], "run/b.sock", false);
+    let here = env::current_dir().expect("a directory");
+    let plugin = &list["plugins"][0];
+    assert_eq!(plugin["socket"], here.join("run/b.sock").to_string_lossy().as_ref());
+    assert_eq!(plugin["spool_dir"], here.join("spool").to_string_lossy().as_ref());
+}
+
+#[test]
 fn what_differs_from_the_usual_stands_in_the_configuration() {
     let list = conflist_of(
         &[
