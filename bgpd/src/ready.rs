@@ -172,7 +172,7 @@ impl Ready {
     ) -> Result<Verdict, NotReady> {
         let mut changed = self.shared.changed.subscribe();
         loop {
-            let missing = match self.shared.lock().verdict(endpoint, generation) {
+            let missing = match self.standing(endpoint, generation) {
                 Ok(verdict) => return Ok(verdict),
                 Err(missing) => missing,
             };
@@ -181,6 +181,25 @@ impl Ready {
                 return Err(missing);
             }
         }
+    }
+
+    /// How it stands with an endpoint now.
+    ///
+    /// # Errors
+    /// It is not in force, or nobody is here to say so.
+    pub(crate) fn standing(
+        &self,
+        endpoint: &ResourceKey,
+        generation: Revision,
+    ) -> Result<Verdict, NotReady> {
+        self.shared.lock().verdict(endpoint, generation)
+    }
+
+    /// Whether nobody is here of those who enforce policy on this node: no new endpoint can come into
+    /// force.
+    pub(crate) fn is_away(&self) -> bool {
+        let state = self.shared.lock();
+        state.expected && state.subscribers.is_empty()
     }
 
     /// Who reports, and how many endpoints each has in force.

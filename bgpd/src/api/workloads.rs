@@ -6,7 +6,8 @@ mod look;
 use std::{collections::BTreeSet, time::Duration};
 
 use margay_ipam::{
-    Family,
+    Family, Pools, Use,
+    pool::AssignmentMode,
     show::{UseRow, usage},
 };
 use margay_proto::{
@@ -46,6 +47,10 @@ impl Workloads {
         if let Some(degraded) = kernel.degraded {
             return Err((LIMITED, format!("routes are not written: {degraded}")));
         }
+        if self.0.ready.is_away() {
+            let text = "no policy dataplane is connected, and this node had one";
+            return Err(unavailable(text.to_owned()));
+        }
         // With the addresses of another plugin no pool of ours matters.
         let wanted = wish.map(pools).unwrap_or_default();
         let looked = ipam.look(move |sight| {
@@ -54,7 +59,8 @@ impl Workloads {
                 return Err(refused(&error).text);
             }
             let rows = usage(all.view(), all.pools(), all.reservations(), false);
-            wanted.iter().try_for_each(|(family, named)| has_room(&rows, *family, named))
+            let pools = all.pools();
+            wanted.iter().try_for_each(|(family, named)| has_room(&rows, pools, *family, named))
         });
         match looked.await {
             Some(Ok(())) => Ok(()),
@@ -249,15 +255,29 @@ fn pools(wish: &v1::AssignByUs) -> Vec<(Family, Vec<String>)> {
     }
 }
 
-/// Whether one of the pools of a family, or of those named, has an address left.
-fn has_room(rows: &[UseRow], family: Family, named: &[String]) -> Result<(), String> {
+/// Whether one of the pools of a family that workloads here get addresses of, or of those named, has an
+/// address left.
+fn has_room(
+    rows: &[UseRow],
+    pools: &Pools,
+    family: Family,
+    named: &[String],
+) -> Result<(), String> {
+    // A pool that is named is used whatever it selects.
+    let fits = |row: &&UseRow| {
+        let pool = row.pool.as_ref().and_then(|name| pools.find(name));
+        pool.is_some_and(|pool| {
+            let unasked = pool.mode != AssignmentMode::Manual && pool.selects_node;
+            pool.uses.contains(&Use::Workload) && (unasked || !named.is_empty())
+        })
+    };
     let is_named = |row: &UseRow| {
         let cidr = row.cidr.to_string();
         let is_it = |name: &String| Some(name) == row.pool.as_ref() || *name == cidr;
         named.is_empty() || named.iter().any(is_it)
     };
     let mut of = rows.iter().filter(|row| Family::of_net(row.cidr) == family && is_named(row));
-    if of.any(|row| row.state == "active" && row.free > 0) {
+    if of.any(|row| fits(&row) && row.state == "active" && row.free > 0) {
         return Ok(());
     }
     match named {

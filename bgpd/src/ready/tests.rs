@@ -44,7 +44,13 @@ fn awaited(names: &[&str]) -> Result<Verdict, NotReady> {
 
 #[tokio::test]
 async fn nobody_is_waited_for_where_nobody_ever_enforced() {
-    assert_eq!(Bench::new().now("web", 1).await, Ok(Verdict::NobodyExpected));
+    let bench = Bench::new();
+    assert_eq!(bench.now("web", 1).await, Ok(Verdict::NobodyExpected));
+    assert!(!bench.ready.is_away());
+    let dataplane = bench.join("dataplane").await;
+    assert!(!bench.ready.is_away());
+    drop(dataplane);
+    assert!(bench.ready.is_away(), "one was here");
 }
 
 #[tokio::test]

@@ -1,12 +1,15 @@
 //! Lists, traces, and what is not as it should be.
 
 use margay_ipam::Handle;
-use margay_model::Key;
+use margay_model::{Key, Revision};
 use margay_proto::v1;
 use margay_workload::{AttachmentId, Entry, Failure, Mode, State, endpoint};
 
 use super::{Node, convert};
-use crate::workload::{Endpoint, Sight, Workloads, stopping};
+use crate::{
+    ready::{NotReady, Verdict},
+    workload::{Endpoint, Sight, Workloads, stopping},
+};
 
 /// Every attachment, and every endpoint applied by hand.
 pub(super) fn all(sight: Sight<'_>, node: &str) -> Vec<v1::Workload> {
@@ -174,6 +177,16 @@ pub(super) async fn findings(
         let known = known.ok_or_else(stopping)?;
         let good = known.is_some_and(|known| known.handle == Some(entry.id.handle()));
         find("endpoint", good, key.to_string());
+        if let (Key::Resource(name), true) = (&key, entry.spec.policy_wait > 0) {
+            // What a dataplane that is away had in force stays so.
+            let (good, detail) = match node.ready.standing(name, Revision::default()) {
+                Ok(Verdict::InForce) => (true, "in force".to_owned()),
+                Ok(Verdict::NobodyExpected) => (true, "nobody enforces it here".to_owned()),
+                Err(error @ NotReady::Away) => (true, format!("stays as it was: {error}")),
+                Err(error @ NotReady::Awaited(_)) => (false, error.to_string()),
+            };
+            find("policy", good, detail);
+        }
     }
     Ok(findings)
 }

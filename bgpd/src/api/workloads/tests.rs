@@ -1,5 +1,6 @@
+use margay_ipam::Pool;
 use margay_proto::{error::cni_code, v1::add_workload_request::Ipam};
-use margay_workload::{Mode, Source};
+use margay_workload::Source;
 
 use super::*;
 
@@ -114,13 +115,29 @@ fn a_status_looks_at_the_pools_that_an_add_would_be_bound_to() {
         free,
     };
     let rows = [row("full", "10.1.0.0/24", 0), row("blue", "10.2.0.0/24", 9)];
-    let has = |names: &[&str]| {
+    let pool = |row: &UseRow| {
+        Pool::new(row.pool.as_deref().expect("a pool"), row.cidr, 28).expect("it fits")
+    };
+    let mut all = rows.each_ref().map(pool);
+    let of = |all: &[Pool; 2], names: &[&str]| {
+        let all = Pools::new(all.iter().cloned());
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let (ipv4, ipv4_pools) = (true, names);
         let wish = v1::AssignByUs { ipv4, ipv4_pools, ..v1::AssignByUs::default() };
-        pools(&wish).iter().all(|(family, named)| has_room(&rows, *family, named).is_ok())
+        pools(&wish).iter().all(|(family, named)| has_room(&rows, &all, *family, named).is_ok())
     };
+    let has = |names: &[&str]| of(&all, names);
     assert!(has(&[]) && has(&["blue"]) && has(&["10.2.0.0/24"]) && has(&["full", "blue"]));
     assert!(!has(&["full"]) && !has(&["10.1.0.0/24"]) && !has(&["none-such"]));
-    assert!(has_room(&rows, Family::V6, &[]).is_err());
+    let both = Pools::new(all.iter().cloned());
+    assert!(has_room(&rows, &both, Family::V6, &[]).is_err());
+    // Used where it is named only, or nowhere.
+    all[1].selects_node = false;
+    assert!(!of(&all, &[]) && of(&all, &["blue"]));
+    all[1].selects_node = true;
+    all[1].mode = AssignmentMode::Manual;
+    assert!(!of(&all, &[]) && of(&all, &["blue"]));
+    all[1].mode = AssignmentMode::Automatic;
+    all[1].uses = [Use::Tunnel].into();
+    assert!(!of(&all, &[]) && !of(&all, &["blue"]));
 }
