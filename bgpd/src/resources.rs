@@ -212,7 +212,8 @@ impl Resources {
         Ok(plan)
     }
 
-    /// Removes a resource, and says how it was last.
+    /// Removes a resource, and says how it was last. What is about a node alone goes before its Node: one
+    /// that is made again in its name begins anew.
     ///
     /// # Errors
     /// It does not exist, is not of this revision, is still needed, or the datastore.
@@ -230,6 +231,15 @@ impl Resources {
             }
             rules::may_go(self.store.as_ref(), key).await?;
             let last = last(key, &found);
+            let mut alone = true;
+            for (with_it, revision) in rules::go_with(self.store.as_ref(), key).await? {
+                let gone = self.store.commit(Txn::delete(with_it, revision), actor).await?;
+                alone &= matches!(gone, Outcome::Committed(_));
+            }
+            if !alone {
+                // Somebody changed one of them: it is looked at again.
+                continue;
+            }
             match self.store.commit(Txn::delete(key.clone(), found.revision), actor).await? {
                 Outcome::Committed(_) => return Ok(last),
                 Outcome::Conflict(_) => {}

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 use margay_datastore::{Store, list_all};
-use margay_model::{Area, Key, Kind, Resource, kinds::BUILT_IN_TIERS};
+use margay_model::{Area, Key, Kind, Resource, Revision, kinds::BUILT_IN_TIERS};
 
 use super::ResourceError;
 
@@ -214,6 +214,50 @@ pub(super) async fn may_go(store: &dyn Store, key: &Key) -> Result<(), ResourceE
         _ => Ok(()),
     }
 }
+
+/// What goes with a resource, and before it: of a Node all that is about this node alone. Endpoints of its
+/// workloads stay while its daemon lives, for then they do.
+pub(super) async fn go_with(
+    store: &dyn Store,
+    key: &Key,
+) -> Result<Vec<(Key, Revision)>, ResourceError> {
+    let Key::Resource(name) = key else { return Ok(Vec::new()) };
+    if name.kind != Kind::Node {
+        return Ok(Vec::new());
+    }
+    let is_dead = store.get(&Key::NodeLease(name.name.clone())).await?.is_none();
+    let mut all = Vec::new();
+    for kind in OF_NODES {
+        let (entries, _) = list_all(store, &Area::Kind(*kind, None)).await?;
+        for entry in entries {
+            let own = format!("node.{}", name.name);
+            let is_own = matches!(&entry.key, Key::Resource(key) if key.name == own);
+            let of = match Resource::decode(&entry.value.value) {
+                Ok(Resource::BgpPeer(peer)) => peer.spec.node,
+                Ok(Resource::HostEndpoint(endpoint)) => endpoint.spec.node,
+                Ok(Resource::WorkloadEndpoint(endpoint)) if is_dead => endpoint.spec.node,
+                Ok(Resource::BgpConfiguration(_) | Resource::FelixConfiguration(_)) if is_own => {
+                    Some(name.name.clone())
+                }
+                // What nobody can read is nobody's.
+                Ok(_) | Err(_) => None,
+            };
+            if of.as_deref() == Some(name.name.as_str()) {
+                all.push((entry.key, entry.value.revision));
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// Kinds that may be about one node alone.
+const OF_NODES: &[Kind] = &[
+    Kind::BgpPeer,
+    Kind::BgpConfiguration,
+    Kind::FelixConfiguration,
+    Kind::HostEndpoint,
+    Kind::WorkloadEndpoint,
+];
 
 async fn names(store: &dyn Store, kind: Kind) -> Result<BTreeSet<String>, ResourceError> {
     let (entries, _) = list_all(store, &Area::Kind(kind, None)).await?;

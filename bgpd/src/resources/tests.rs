@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use margay_datastore::{
-    MemStore,
+    Lease, MemStore,
     faults::{Call, Fault},
 };
 use serde_json::{Value, json};
@@ -247,6 +247,65 @@ fn a_policy_needs_its_tier_and_a_tier_its_policies_gone() {
     refused(bench.delete(&security), "not empty");
     bench.delete(&Key::namespaced(Kind::NetworkPolicy, "prod", "db")).expect("deleted");
     bench.delete(&security).expect("deleted");
+}
+
+#[test]
+fn what_is_about_a_node_alone_goes_with_it() {
+    let bench = Bench::new();
+    let cluster = |kind: &str, name: &str, spec: Value| {
+        json!({"apiVersion": "projectcalico.org/v3", "kind": kind,
+               "metadata": {"name": name}, "spec": spec})
+    };
+    let endpoint = |node: &str| {
+        json!({"apiVersion": "projectcalico.org/v3", "kind": "WorkloadEndpoint",
+               "metadata": {"name": format!("{node}-k8s-web-eth0"), "namespace": "prod"},
+               "spec": {"node": node, "orchestrator": "k8s", "pod": "web", "endpoint": "eth0",
+                        "interfaceName": "cali1", "ipNetworks": ["10.0.0.1/32"]}})
+    };
+    let peer = |name: &str, node: &str| {
+        cluster("BGPPeer", name, json!({"peerIP": "192.0.2.1", "asNumber": 64512, "node": node}))
+    };
+    let host = |name: &str, node: &str| {
+        cluster("HostEndpoint", name, json!({"node": node, "interfaceName": "eth0"}))
+    };
+    for node in ["n1", "n2"] {
+        bench
+            .write(
+                WriteMode::Create,
+                &[
+                    cluster("Node", node, json!({})),
+                    peer(&format!("to-{node}"), node),
+                    host(&format!("of-{node}"), node),
+                    cluster(
+                        "BGPConfiguration",
+                        &format!("node.{node}"),
+                        json!({"prefixAdvertisements": []}),
+                    ),
+                    cluster("FelixConfiguration", &format!("node.{node}"), json!({})),
+                    endpoint(node),
+                ],
+            )
+            .expect("written");
+    }
+    let keys = |node: &str| {
+        [
+            Key::cluster(Kind::Node, node),
+            Key::cluster(Kind::BgpPeer, format!("to-{node}")),
+            Key::cluster(Kind::HostEndpoint, format!("of-{node}")),
+            Key::cluster(Kind::BgpConfiguration, format!("node.{node}")),
+            Key::cluster(Kind::FelixConfiguration, format!("node.{node}")),
+            Key::namespaced(Kind::WorkloadEndpoint, "prod", format!("{node}-k8s-web-eth0")),
+        ]
+    };
+    let there = |node: &str| keys(node).map(|key| bench.get(&key).is_ok());
+    bench.delete(&Key::cluster(Kind::Node, "n1")).expect("deleted");
+    assert_eq!((there("n1"), there("n2")), ([false; 6], [true; 6]));
+    // Its daemon lives, and so do its workloads.
+    let ttl = Duration::from_secs(60);
+    let lease = Lease { node: "n2".to_owned(), holder: "first".to_owned(), ttl };
+    bench.runtime.block_on(bench.store.keep_lease(&lease)).expect("its own");
+    bench.delete(&Key::cluster(Kind::Node, "n2")).expect("deleted");
+    assert_eq!(there("n2"), [false, false, false, false, false, true]);
 }
 
 #[test]
