@@ -4,6 +4,7 @@
 //! `testkit`. Everything runs in network namespaces and needs root.
 
 pub mod cri;
+pub mod dataplane;
 pub mod docs;
 pub mod examples;
 pub mod harness;

@@ -2,114 +2,25 @@
 //! that is stopped, killed and started again.
 
 use std::{
-    fs,
     io::{Read, Write},
     net::{IpAddr, SocketAddr, TcpListener, TcpStream},
-    path::PathBuf,
-    process::Command,
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
 use interop_tests::{
+    dataplane::Dataplane,
     pair::SOON,
     runtime::{Answer, Container, Runtime},
 };
 use serde_json::{Value, json};
-use testkit::{Daemon, Host, Lab, Margay, have_root, margay::bin, resources, until, until_some};
+use testkit::{Host, Lab, Margay, have_root, resources, until, until_some};
 
 /// Where servers listen.
 const PORT: u16 = 8080;
-/// Where the dataplane tells how it stands.
-const HTTP: &str = "127.0.0.1:9178";
-
 /// How long is waited for a connection that may not come.
 const VAIN: Duration = Duration::from_secs(1);
-
-/// A `margay-policy-dp` beside a `margay-bgpd`.
-struct Dataplane {
-    host: Host,
-    daemon: Option<Daemon>,
-}
-
-impl Dataplane {
-    fn new(margay: &Margay) -> Result<Self> {
-        let text = format!(
-            "[node]\nname = \"{}\"\n[bgpd]\nsocket = \"{}\"\n[api]\nsocket = \"{}\"\n[http]\n\
-             listen = \"{HTTP}\"\n",
-            margay.host().name(),
-            margay.socket().display(),
-            Self::socket(margay.host()).display(),
-        );
-        fs::write(margay.host().dir().join("policy-dp.toml"), text)?;
-        Ok(Self { host: margay.host().clone(), daemon: None })
-    }
-
-    fn socket(host: &Host) -> PathBuf {
-        host.dir().join("policy-dp.sock")
-    }
-
-    /// What `margay policy` says, as JSON.
-    fn said(&self, margay: &Margay, arguments: &[&str]) -> Result<Value> {
-        let socket = Self::socket(&self.host).display().to_string();
-        let mut all = vec!["--policy-socket", socket.as_str(), "policy"];
-        all.extend(arguments);
-        margay.json(&all)
-    }
-
-    fn command(&self) -> Result<Command> {
-        let mut command = Command::new(bin("margay-policy-dp")?);
-        command.arg("--config").arg(self.host.dir().join("policy-dp.toml"));
-        Ok(command)
-    }
-
-    /// Starts it (again); returns when its thread for the kernel has done its first work.
-    fn spawn(&mut self) -> Result<()> {
-        let log = self.host.dir().join("policy-dp.log");
-        let mut command = self.command()?;
-        command.args(["--log-level", "debug"]);
-        self.daemon = Some(Daemon::spawn(&self.host, &mut command, &log)?);
-        until("it answers", SOON, || {
-            self.daemon()?.check_running()?;
-            Ok(self.ask("/livez").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")))
-        })
-    }
-
-    /// Starts it (again); returns when it enforces.
-    fn start(&mut self) -> Result<()> {
-        self.spawn()?;
-        until("policy is enforced", SOON, || {
-            self.daemon()?.check_running()?;
-            Ok(self.ask("/readyz").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")))
-        })
-    }
-
-    fn daemon(&mut self) -> Result<&mut Daemon> {
-        self.daemon.as_mut().context("margay-policy-dp was not started")
-    }
-
-    /// What it answers over HTTP.
-    fn ask(&self, path: &str) -> Result<String> {
-        let mut stream = self.host.enter(|| Ok(TcpStream::connect(HTTP)?))?;
-        stream.set_read_timeout(Some(SOON))?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
-    }
-
-    /// One of its metrics.
-    fn metric(&self, name: &str) -> Result<u64> {
-        let text = self.ask("/metrics")?;
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line.with_context(|| format!("no {name}"))?.trim().parse().context("a number")
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.host.dir().join("policy-dp.log")).unwrap_or_default()
-    }
-}
 
 /// A node with both daemons, and hosts to be its pods.
 struct Rig {

@@ -1,5 +1,5 @@
-//! `cargo xtask demo`: Margay at work among real routers, in three acts: a router in a fabric, the
-//! nodes of a cluster, and the pods on them. Everything lives in network namespaces and is gone
+//! `cargo xtask demo`: Margay at work among real routers, in four acts: a router in a fabric, the
+//! nodes of a cluster, the pods on them, and what policy lets through between pods. Everything lives in network namespaces and is gone
 //! afterwards. Acts may be named, to see only those: `cargo xtask demo pods`.
 
 use std::{
@@ -14,6 +14,7 @@ use testkit::{Margay, have_root};
 
 mod cluster;
 mod pods;
+mod policy;
 mod router;
 
 /// How long anything may take to settle.
@@ -23,7 +24,12 @@ const SOON: Duration = Duration::from_secs(30);
 type Act = (&'static str, fn() -> Result<()>);
 
 /// Every act, in the order they are played in.
-const ACTS: [Act; 3] = [("router", router::play), ("cluster", cluster::play), ("pods", pods::play)];
+const ACTS: [Act; 4] = [
+    ("router", router::play),
+    ("cluster", cluster::play),
+    ("pods", pods::play),
+    ("policy", policy::play),
+];
 
 fn main() -> ExitCode {
     let wanted: Vec<String> = env::args().skip(1).collect();
