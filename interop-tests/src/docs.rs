@@ -18,6 +18,9 @@ pub const IPAM: Section =
 /// `cargo xtask bench cni`
 pub const CNI: Section = Section { heading: "## Pods", command: "cargo xtask bench cni" };
 
+/// `cargo xtask bench policy`
+pub const POLICY: Section = Section { heading: "## Policy", command: "cargo xtask bench policy" };
+
 /// Processor, memory and kernel, a line each.
 pub fn machine() -> Vec<String> {
     let field = |file: &str, key: &str| -> Option<String> {
@@ -48,7 +51,7 @@ pub fn now() -> String {
 /// What other benchmarks than the first wrote: everything from the first of their headings on, which
 /// are the last of the document. Empty where there is none.
 pub fn later_sections(document: &str) -> &str {
-    let headings = [IPAM, CNI].map(|section| line_of(document, section.heading));
+    let headings = [IPAM, CNI, POLICY].map(|section| line_of(document, section.heading));
     let first = headings.into_iter().flatten().min();
     first.and_then(|at| document.get(at..)).unwrap_or_default()
 }

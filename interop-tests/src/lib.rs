@@ -12,6 +12,7 @@ pub mod inventory;
 pub mod marks;
 pub mod matrix;
 pub mod pair;
+pub mod probe;
 pub mod reflection;
 pub mod runtime;
 pub mod wire;

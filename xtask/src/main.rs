@@ -28,6 +28,8 @@ usage: cargo xtask COMMAND
                       `cargo xtask bench ipam --help`
   bench cni [ARGS]    pods through the CNI plugin, beside the reference plugins, as root; see
                       `cargo xtask bench cni --help`
+  bench policy [ARGS] network policy and packets under it, beside rules in the shape of iptables
+                      chains, as root; see `cargo xtask bench policy --help`
   bench --micro [--update]
                       instructions of small workloads against those on record; needs valgrind
   fuzz [--seconds N]  every fuzz target for N seconds (60)
@@ -71,6 +73,7 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
         ("bench", ["--micro", "--update"]) => micro::run(true),
         ("bench", ["ipam", rest @ ..]) => bench_ipam(rest),
         ("bench", ["cni", rest @ ..]) => bench_cni(rest),
+        ("bench", ["policy", rest @ ..]) => bench_policy(rest),
         ("bench", rest) => bench(rest),
         ("dist", []) => dist::tarball(),
         ("-h" | "--help" | "help", _) => {
@@ -135,6 +138,20 @@ fn bench_cni(arguments: &[&str]) -> Result<ExitCode> {
     suite::build_cni(&profile)?;
     let built = target_dir()?.join(&profile);
     let mut program = std::process::Command::new(built.join("bench-cni"));
+    run_bench(program.args(arguments).env("MARGAY_BIN_DIR", built))
+}
+
+/// The benchmark of policy: what measures is an example of the dataplane.
+fn bench_policy(arguments: &[&str]) -> Result<ExitCode> {
+    let profile = profile(arguments);
+    packages::install(packages::BUILD)?;
+    packages::install(packages::ENFORCEMENT)?;
+    suite::build_examples(&profile)?;
+    let title = format!("cargo build --profile {profile}");
+    let parts = ["-p", "margay-policy-dp", "-p", "interop-tests"];
+    step::run(&title, cargo(&["build", "--bins", "--profile", &profile]).args(parts))?;
+    let built = target_dir()?.join(&profile);
+    let mut program = std::process::Command::new(built.join("bench-policy"));
     run_bench(program.args(arguments).env("MARGAY_BIN_DIR", built))
 }
 

@@ -38,6 +38,9 @@ pub const IPAM: &[&str] = &["etcd-server", "iproute2", "procps", "util-linux"];
 pub const CNI: &[&str] =
     &["busybox-static", "containernetworking-plugins", "iproute2", "procps", "util-linux"];
 
+/// What the benchmark of policy needs, and what it compares with.
+pub const ENFORCEMENT: &[&str] = &["iproute2", "nftables", "procps"];
+
 /// What counts instructions.
 pub const MICRO: &[&str] = &["valgrind"];
 

@@ -82,13 +82,15 @@ pub fn build_cni(profile: &str) -> Result<()> {
     )
 }
 
-/// The programs of `bench ipam` that measure.
+/// The programs of `bench ipam` and `bench policy` that measure.
 ///
 /// # Errors
 /// When they do not build.
 pub fn build_examples(profile: &str) -> Result<()> {
-    let packages = ["margay-bgpd", "margay-ipam", "margay-model", "bgp-desired"];
-    let examples = ["assign", "claims", "commits", "effect", "mesh", "selector_index", "subscribe"];
+    let packages =
+        ["margay-bgpd", "margay-ipam", "margay-model", "bgp-desired", "margay-policy-dp"];
+    let examples =
+        ["assign", "claims", "commits", "effect", "mesh", "policy", "selector_index", "subscribe"];
     step::run(
         &format!("cargo build --profile {profile} of what measures"),
         cargo(&["build", "--profile", profile])

@@ -1,13 +1,13 @@
 //! How soon a node does what a resource says, and what that costs its other sessions.
 
 use anyhow::{Context, Result};
-use interop_tests::marks::Row;
-use testkit::{Lab, Margay, etcd::Cluster, until};
-
-use crate::{
-    part::{SOON, milliseconds},
+use interop_tests::{
+    marks::Row,
     probe::{find, run},
 };
+use testkit::{Lab, Margay, etcd::Cluster, until};
+
+use crate::part::{SOON, milliseconds};
 
 /// Milliseconds a change may take.
 const BOUND: f64 = 100.0;

@@ -6,7 +6,6 @@
 
 mod effect;
 mod part;
-mod probe;
 mod report;
 
 use std::{fs, process::ExitCode};

@@ -3,13 +3,13 @@
 use std::{fs, thread, time::Duration};
 
 use anyhow::{Context, Result};
-use interop_tests::marks::Row;
-use testkit::{Host, Lab, Margay, etcd::Cluster, until};
-
-use crate::{
-    effect,
+use interop_tests::{
+    marks::Row,
     probe::{Line, find, run},
 };
+use testkit::{Host, Lab, Margay, etcd::Cluster, until};
+
+use crate::effect;
 
 /// One of the parts.
 pub struct Part {

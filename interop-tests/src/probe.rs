@@ -1,4 +1,4 @@
-//! The programs that measure, and what they say.
+//! The programs that measure for a benchmark, and what they say.
 //!
 //! Each prints lines of `WHAT: NAME=NUMBER NAME=NUMBER …`, which a person reads as well.
 
@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use testkit::{Host, margay::bin};
 
 /// Seconds after which a program that measures is given up.
-const PATIENCE: &str = "200";
+const PATIENCE: &str = "600";
 
 /// What one line says.
 #[derive(Debug)]
@@ -19,6 +19,11 @@ pub struct Line {
 }
 
 impl Line {
+    /// Whether it has a figure of that name.
+    pub fn has(&self, name: &str) -> bool {
+        self.figures.contains_key(name)
+    }
+
     /// The figure of that name.
     ///
     /// # Errors
@@ -36,7 +41,7 @@ impl Line {
 pub fn run(example: &str, arguments: &[String], host: Option<&Host>) -> Result<Vec<Line>> {
     let program = bin(&format!("examples/{example}"))?;
     if !program.exists() {
-        bail!("{} is missing; `cargo xtask bench ipam` builds it", program.display());
+        bail!("{} is missing; `cargo xtask bench` builds it with what runs it", program.display());
     }
     let mut command = Command::new("timeout");
     command.arg(PATIENCE).arg(program).args(arguments);
