@@ -4,8 +4,9 @@
 //! itself, the watch from there, and what to do when either ends. The other is
 //! [`Heard`](crate::upstream::Heard). Promises that whoever
 //! reads misses nothing: after a watch that cannot be continued (history lost, a store that fails)
-//! everything is listed again; that a store which is away is asked again after pauses that grow,
-//! and soon once it has answered; that its failure is logged once. Leaves to the store how a watch
+//! everything is listed again; that a list under way is not given up for a [`Doubt`], however many
+//! come; that a store which is away is asked again after pauses that grow, and soon once it has
+//! answered; that its failure is logged once. Leaves to the store how a watch
 //! lives through the loss of a member, to its readers what they do with the news.
 
 use std::{
@@ -16,7 +17,10 @@ use std::{
 
 use margay_datastore::{Batch, Entry, Pulse, Store, StoreError, Watch, list_all};
 use margay_model::{Area, Revision};
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep, sleep_until},
+};
 use tonic::async_trait;
 use tracing::warn;
 
@@ -24,6 +28,8 @@ use tracing::warn;
 const PAUSE: Duration = Duration::from_millis(200);
 /// Longest pause.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
+/// Between the end of a list and another that is made for a doubt.
+const DOUBT: Duration = Duration::from_secs(5);
 
 /// What became of the area.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,9 +47,10 @@ pub(crate) struct Ended;
 /// Where news of an area come from.
 #[async_trait]
 pub(crate) trait Source: fmt::Debug + Send {
-    /// The next news, the first of all a list; waits for them however long it takes. Given up, the
-    /// next call may tell of everything again, but nothing is missed.
-    async fn next(&mut self) -> Told;
+    /// The next news, the first of all a list; waits for them however long it takes, and has the
+    /// datastore list everything if there is a doubt by then. Given up, the next call may tell of
+    /// everything again, but nothing is missed.
+    async fn next(&mut self, doubt: &Doubt) -> Told;
 
     /// Changes that wait already.
     ///
@@ -51,10 +58,44 @@ pub(crate) trait Source: fmt::Debug + Send {
     /// When a list comes next: of what came since the last one some may be missing that is older than
     /// the rest.
     fn waiting(&mut self) -> Result<Option<Batch>, Ended>;
+}
 
-    /// Has the datastore list everything, although nothing is known to be missing: somebody knows of
-    /// a later commit, and only a list tells whether it changed anything here.
-    fn again(&mut self);
+/// Somebody knows of a later commit than a source has told of, and only a list tells whether it
+/// changed anything here. Who lists has done so to the end before the next one is looked into, and has
+/// had time to tell what changes.
+#[derive(Debug, Default)]
+pub(crate) struct Doubt {
+    raised: Notify,
+    /// When one was looked into, or a list ended after that.
+    looked: Mutex<Option<Instant>>,
+}
+
+impl Doubt {
+    /// There is one.
+    pub(crate) fn raise(&self) {
+        self.raised.notify_one();
+    }
+
+    /// Waits until there is one, and it is time. Then it is none any more.
+    pub(crate) async fn is_due(&self) {
+        let looked = *self.lock();
+        if let Some(looked) = looked {
+            sleep_until(looked + DOUBT).await;
+        }
+        self.raised.notified().await;
+        *self.lock() = Some(Instant::now());
+    }
+
+    /// A list has ended.
+    pub(crate) fn listed(&self) {
+        if let Some(looked) = self.lock().as_mut() {
+            *looked = Instant::now();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.looked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// When all that a [`Follow`] has told was certainly so.
@@ -135,12 +176,13 @@ impl Follow {
         self.as_of.clone()
     }
 
-    async fn step(&mut self) -> Result<Option<Told>, StoreError> {
+    async fn step(&mut self, doubt: &Doubt) -> Result<Option<Told>, StoreError> {
         match std::mem::replace(&mut self.at, At::Start) {
             At::Start => {
                 self.as_of.ended();
                 let asked = Instant::now();
                 let (entries, revision) = list_all(self.store.as_ref(), &self.area).await?;
+                doubt.listed();
                 self.at = At::Listed(revision);
                 self.as_of.listed(asked);
                 Ok(Some(Told::Listed(entries, revision)))
@@ -153,7 +195,10 @@ impl Follow {
                 Ok(None)
             }
             At::Watching(mut watch) => {
-                let batch = watch.next().await?;
+                let batch = tokio::select! {
+                    batch = watch.next() => batch?,
+                    () = doubt.is_due() => return Ok(None),
+                };
                 self.at = At::Watching(watch);
                 Ok(Some(Told::Changed(batch)))
             }
@@ -179,9 +224,9 @@ impl Follow {
 
 #[async_trait]
 impl Source for Follow {
-    async fn next(&mut self) -> Told {
+    async fn next(&mut self, doubt: &Doubt) -> Told {
         loop {
-            match self.step().await {
+            match self.step(doubt).await {
                 Ok(Some(told)) => return told,
                 Ok(None) => {}
                 Err(error) => self.rest(&error).await,
@@ -199,10 +244,6 @@ impl Source for Follow {
                 Err(Ended)
             }
         }
-    }
-
-    fn again(&mut self) {
-        self.at = At::Start;
     }
 }
 

@@ -13,36 +13,23 @@ use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     ops::Bound,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-    time::Duration,
 };
 
 use margay_model::{Area, Change, Key, Kind, Resource, Revision, Versioned};
-use tokio::{
-    sync::Notify,
-    time::{Instant, sleep_until},
-};
+use tokio::sync::Notify;
 use tracing::{info, warn};
 
-use crate::follow::{Source, Told};
+use crate::follow::{Doubt, Source, Told};
 
 /// Changes remembered for readers that come back.
 const HISTORY: usize = 16_384;
-/// Between two lists that were made because a reader came from a later commit.
-const DOUBT: Duration = Duration::from_secs(5);
 
 /// The copy.
 #[derive(Debug, Clone)]
 pub(crate) struct Mirror {
     state: Arc<Mutex<State>>,
+    /// Somebody came from a later commit than the copy has heard of.
     doubt: Arc<Doubt>,
-}
-
-/// Somebody came from a later commit than the copy has heard of.
-#[derive(Debug)]
-struct Doubt {
-    raised: Notify,
-    /// Not to be looked into before.
-    due: Mutex<Instant>,
 }
 
 /// A value of the copy.
@@ -144,8 +131,7 @@ const STRIDE: usize = 4096;
 impl Mirror {
     /// An empty copy.
     pub(crate) fn new() -> Self {
-        let doubt = Doubt { raised: Notify::new(), due: Mutex::new(Instant::now()) };
-        Self { state: Arc::default(), doubt: Arc::new(doubt) }
+        Self { state: Arc::default(), doubt: Arc::default() }
     }
 
     /// Follows a source for as long as the daemon runs.
@@ -162,12 +148,7 @@ impl Mirror {
     /// The next news of its source. Who comes from a later commit than the copy has heard of may know
     /// more, or come from a copy that was only listed later: a list tells.
     pub(crate) async fn hear(&self, source: &mut dyn Source) -> Told {
-        loop {
-            tokio::select! {
-                told = source.next() => return told,
-                () = self.doubt.looked_into() => source.again(),
-            }
-        }
+        source.next(&self.doubt).await
     }
 
     /// Takes over what a source has told.
@@ -234,7 +215,7 @@ impl Mirror {
                 owed.reset = true;
                 owed.walk = Some(Walk::default());
                 if after.is_some_and(|after| state.synced && after > state.revision) {
-                    self.doubt.raised.notify_one();
+                    self.doubt.raise();
                 }
             }
         }
@@ -283,16 +264,6 @@ impl Mirror {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Doubt {
-    /// Waits until there is one, and it is time.
-    async fn looked_into(&self) {
-        let due = *self.due.lock().unwrap_or_else(PoisonError::into_inner);
-        sleep_until(due).await;
-        self.raised.notified().await;
-        *self.due.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now() + DOUBT;
     }
 }
 

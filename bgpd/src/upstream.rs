@@ -32,7 +32,7 @@ use tokio::{
 use tonic::async_trait;
 use tracing::{info, warn};
 
-use crate::follow::{Ended, Source, Told};
+use crate::follow::{Doubt, Ended, Source, Told};
 use choice::{Choice, Turn};
 use link::{Link, Lost, Streams};
 use stage::{Heard as InSync, Stage};
@@ -113,8 +113,6 @@ pub(crate) struct Heard {
     area: Area,
     part: Arc<Part>,
     store: Arc<dyn Store>,
-    /// The datastore is to be listed.
-    again: bool,
 }
 
 /// The ways into and out of the task.
@@ -159,7 +157,7 @@ impl Upstream {
         let (standing, heard) = watch::channel(Standing { upstreams, ..Standing::default() });
         let [resources, ipam] = std::array::from_fn(|at| {
             let (area, part) = (AREAS[at].clone(), Arc::clone(&parts[at]));
-            Heard { area, part, store: Arc::clone(store), again: false }
+            Heard { area, part, store: Arc::clone(store) }
         });
         let task = Self {
             name: Arc::clone(name),
@@ -406,20 +404,23 @@ impl Session {
 
 #[async_trait]
 impl Source for Heard {
-    async fn next(&mut self) -> Told {
+    async fn next(&mut self, doubt: &Doubt) -> Told {
         loop {
-            if self.again {
-                // As long as the datastore is away nobody knows better.
-                if let Ok((entries, revision)) = list_all(self.store.as_ref(), &self.area).await {
-                    self.part.lock().listed(entries, revision);
-                }
-                self.again = false;
-            }
             let ready = self.part.ready.notified();
             if let Some(told) = self.part.lock().take() {
                 return told;
             }
-            ready.await;
+            tokio::select! {
+                () = ready => {}
+                () = doubt.is_due() => {
+                    // As long as the datastore is away nobody knows better.
+                    if let Ok((entries, revision)) = list_all(self.store.as_ref(), &self.area).await
+                    {
+                        self.part.lock().listed(entries, revision);
+                    }
+                    doubt.listed();
+                }
+            }
         }
     }
 
@@ -434,10 +435,6 @@ impl Source for Heard {
             Some(Told::Changed(batch)) => Ok(Some(batch)),
             Some(Told::Listed(..)) | None => Ok(None),
         }
-    }
-
-    fn again(&mut self) {
-        self.again = true;
     }
 }
 

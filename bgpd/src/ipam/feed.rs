@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tracing::warn;
 
 use crate::{
-    follow::{Ended, Source, Told},
+    follow::{Doubt, Ended, Source, Told},
     mirror::Mirror,
 };
 
@@ -21,10 +21,12 @@ pub(super) async fn follow(
     copy: Option<Mirror>,
     to: mpsc::Sender<Input>,
 ) {
+    // Without readers nobody has one.
+    let no_doubt = Doubt::default();
     loop {
         let told = match &copy {
             Some(copy) => copy.hear(source.as_mut()).await,
-            None => source.next().await,
+            None => source.next(&no_doubt).await,
         };
         let told = match told {
             Told::Changed(batch) => match with_what_waits(source.as_mut(), batch) {

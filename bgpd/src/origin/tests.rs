@@ -3,7 +3,7 @@ use margay_model::{Actor, Area, Key, Kind, Txn};
 use tokio::{task::JoinSet, time::sleep};
 
 use super::*;
-use crate::follow::{Follow, Source};
+use crate::follow::{Doubt, Follow, Source};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -24,7 +24,7 @@ impl Bench {
             parts.push(follow.as_of());
             tasks.spawn(async move {
                 loop {
-                    follow.next().await;
+                    follow.next(&Doubt::default()).await;
                 }
             });
         }

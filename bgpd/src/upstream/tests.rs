@@ -1,13 +1,21 @@
 use std::{
     pin::Pin,
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
 };
 
 use futures::Stream;
-use margay_datastore::MemStore;
+use margay_datastore::{
+    MemStore,
+    faults::{Call, Fault},
+};
 use margay_model::{Actor, Key, Kind, Txn};
 use margay_proto::v1::sync_server::{Sync, SyncServer};
-use tokio::{net::UnixListener, sync::mpsc, task::JoinSet};
+use tokio::{
+    net::UnixListener,
+    sync::mpsc,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 use tokio_stream::{
     StreamExt,
     wrappers::{UnboundedReceiverStream, UnixListenerStream},
@@ -166,7 +174,7 @@ async fn next(heard: &mut Heard) -> String {
         Key::Resource(key) => key.name.clone(),
         other => other.to_string(),
     };
-    match heard.next().await {
+    match heard.next(&Doubt::default()).await {
         Told::Listed(entries, revision) => {
             let each = entries.iter().map(|entry| format!(" {}", name(&entry.key)));
             format!("list@{}{}", revision.0, each.collect::<String>())
@@ -271,9 +279,39 @@ async fn a_list_of_the_datastore_answers_who_knows_of_a_later_commit() {
     let actor = Actor { component: "test".into(), node: "n".into(), user: None };
     let txn = Txn::create(Key::cluster(Kind::IpPool, "p"), b"{}".to_vec().into(), Vec::new());
     bench.store.commit(txn, &actor).await.expect("it is written");
-    let heard = &mut bench.heard.resources;
-    heard.again();
-    assert_eq!(next(heard).await, "list@1 p");
+    let doubt = Doubt::default();
+    doubt.raise();
+    let told = bench.heard.resources.next(&doubt).await;
+    assert!(matches!(told, Told::Listed(entries, Revision(1)) if entries.len() == 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_under_way_is_ended_however_many_doubts_come() {
+    let store = MemStore::new();
+    let (doubt, begun) = (Doubt::default(), Arc::new(AtomicUsize::new(0)));
+    let lists = Arc::clone(&begun);
+    store.set_script(move |call| {
+        lists.fetch_add(usize::from(matches!(call, Call::List(_))), Relaxed);
+        Some(Fault::Delay(6 * PATIENCE))
+    });
+    let shared: Arc<dyn Store> = Arc::new(store);
+    let mut heard = Heard { area: Area::Resources, part: Arc::default(), store: shared };
+    let doubts = async {
+        loop {
+            doubt.raise();
+            sleep(PATIENCE / 10).await;
+        }
+    };
+    let told = async {
+        for list in 1..=2 {
+            assert!(matches!(heard.next(&doubt).await, Told::Listed(..)));
+            assert_eq!(begun.load(Relaxed), list);
+        }
+    };
+    tokio::select! {
+        () = doubts => {}
+        told = timeout(1000 * PATIENCE, told) => told.expect("a list that ends"),
+    }
 }
 
 #[tokio::test]

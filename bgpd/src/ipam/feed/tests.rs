@@ -18,14 +18,18 @@ async fn half_of_what_waited_is_not_told_when_the_watch_ends() {
     let store = MemStore::new();
     // Any area will do.
     let mut follow = Follow::new(Arc::new(store.clone()), Area::Resources);
-    follow.next().await;
+    follow.next(&Doubt::default()).await;
     write(&store, "a").await;
-    let Told::Changed(first) = follow.next().await else { panic!("it is watched") };
+    let Told::Changed(first) = follow.next(&Doubt::default()).await else {
+        panic!("it is watched")
+    };
     write(&store, "b").await;
     let all = with_what_waits(&mut follow, first.clone()).map(|all| all.changes.len());
     assert_eq!(all, Ok(2));
     let endpoint = "m".to_owned();
     store.break_watches(&StoreError::Unavailable { endpoint, cause: "test".into() });
     assert_eq!(with_what_waits(&mut follow, first), Err(Ended));
-    assert!(matches!(follow.next().await, Told::Listed(entries, _) if entries.len() == 2));
+    assert!(
+        matches!(follow.next(&Doubt::default()).await, Told::Listed(entries, _) if entries.len() == 2)
+    );
 }
