@@ -163,9 +163,9 @@ impl Sight<'_> {
     }
 
     /// A node that exists, as addresses are taken for it; `Err` while that is not known.
-    pub(crate) fn elsewhere(&self, node: NodeName) -> Result<Option<Elsewhere>, IpamError> {
-        match self.cluster.pools_of(&node) {
-            Some(pools) => Ok(Some(Elsewhere::new(node, pools))),
+    pub(crate) fn elsewhere(&self, node: &NodeName) -> Result<Option<Elsewhere>, IpamError> {
+        match self.cluster.elsewhere(node) {
+            Some(there) => Ok(Some(there)),
             None if self.nodes_known => Ok(None),
             None => Err(IpamError::NotInSync),
         }

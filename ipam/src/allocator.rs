@@ -9,6 +9,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     net::IpAddr,
+    sync::Arc,
     time::Duration,
 };
 
@@ -21,7 +22,7 @@ use crate::{
     error::IpamError,
     gc::{Collector, Evidence, Scene},
     lease::Leases,
-    plan::{Answer, Ask, Grant, unknown},
+    plan::{Answer, Ask, Elsewhere, Grant, unknown},
     pool::{Pools, Reservations, Settings},
     time::Now,
     view::View,
@@ -108,6 +109,9 @@ pub enum Input {
     /// The pools, selectors evaluated for this node. To be told before the first snapshot: without
     /// its pool an empty block of ours is given up.
     Pools(Pools),
+    /// Other nodes with the pools as they are for them now: what waits for one is planned with these.
+    /// To be told before [`Input::Pools`], with which what waits may be planned.
+    Elsewhere(Vec<Elsewhere>),
     /// The reservations.
     Reservations(Reservations),
     /// The settings.
@@ -377,6 +381,13 @@ impl Allocator {
         self.counters
     }
 
+    /// The other nodes for which something waits or is in flight.
+    pub fn elsewhere(&self) -> BTreeSet<NodeName> {
+        let flying = self.flight.iter().flat_map(Flight::asks);
+        let asks = self.queue.iter().map(|waiting| &waiting.ask).chain(flying);
+        asks.filter_map(Ask::elsewhere).map(|there| there.node().clone()).collect()
+    }
+
     /// How many handles look leaked and wait for their grace to pass.
     pub fn suspects(&self) -> usize {
         self.collector.suspects()
@@ -414,6 +425,7 @@ impl Allocator {
                 self.pools = pools;
                 self.look_soon(now);
             }
+            Input::Elsewhere(nodes) => self.elsewhere_changed(nodes),
             Input::Reservations(reservations) => self.reservations = reservations,
             Input::Settings(settings) => self.settings = settings,
             Input::Nodes(nodes) => {
@@ -480,6 +492,19 @@ impl Allocator {
             released: BTreeSet::new(),
             doubtful: BTreeSet::new(),
         });
+    }
+
+    /// What waits, and what is tried again, is planned with other pools.
+    fn elsewhere_changed(&mut self, nodes: Vec<Elsewhere>) {
+        let name = |there: Elsewhere| (there.node().clone(), Arc::new(there));
+        let nodes: BTreeMap<NodeName, Arc<Elsewhere>> = nodes.into_iter().map(name).collect();
+        let flying = self.flight.iter_mut().flat_map(Flight::asks_mut);
+        let asks = self.queue.iter_mut().map(|waiting| &mut waiting.ask).chain(flying);
+        for known in asks.filter_map(Ask::elsewhere_mut) {
+            if let Some(there) = nodes.get(known.node()) {
+                *known = Arc::clone(there);
+            }
+        }
     }
 
     /// What a caller wants. One who gives back an address that is not held as told may know of an

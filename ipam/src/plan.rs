@@ -53,11 +53,9 @@ pub struct World<'a> {
 impl<'a> World<'a> {
     /// As it is for the node that a wish is about.
     fn of(self, ask: &'a Ask) -> Self {
-        match ask {
-            Ask::Assign(Request { elsewhere: Some(there), .. }) => {
-                Self { host: &there.owner, pools: &there.pools, ..self }
-            }
-            _ => self,
+        match ask.elsewhere() {
+            Some(there) => Self { host: &there.owner, pools: &there.pools, ..self },
+            None => self,
         }
     }
 }
@@ -184,6 +182,24 @@ pub enum Ask {
     ReleaseNode(NodeName),
     /// Blocks of an earlier instance of this node become ours.
     Adopt,
+}
+
+impl Ask {
+    /// The other node that it is about, if it is.
+    pub fn elsewhere(&self) -> Option<&Elsewhere> {
+        match self {
+            Self::Assign(request) => request.elsewhere.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Likewise, to be told anew how it is there.
+    pub fn elsewhere_mut(&mut self) -> Option<&mut Arc<Elsewhere>> {
+        match self {
+            Self::Assign(request) => request.elsewhere.as_mut(),
+            _ => None,
+        }
+    }
 }
 
 /// An address assigned.

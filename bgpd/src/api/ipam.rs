@@ -64,7 +64,7 @@ impl Ipam {
         }
         let name = NodeName::try_from(node)
             .map_err(|error| invalid_argument("node", error.to_string()))?;
-        let there = ipam.look(move |sight| sight.elsewhere(name)).await.ok_or_else(unavailable)?;
+        let there = ipam.look(move |sight| sight.elsewhere(&name)).await.ok_or_else(unavailable)?;
         let there = there.map_err(|error| refused(&error))?.ok_or_else(|| {
             Status::not_found(format!(
                 "there is no Node named {node}\n\

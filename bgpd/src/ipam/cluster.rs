@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use margay_ipam::{
-    NodeName, Pools, Reservations, Settings,
+    Elsewhere, NodeName, Pools, Reservations, Settings,
     resources::{self, Labels},
 };
 use margay_model::{
@@ -45,6 +45,8 @@ pub(super) struct Cluster {
 pub(super) struct Changed {
     /// The pools, or the labels that their selectors look at.
     pub(super) pools: bool,
+    /// Labels of another node.
+    pub(super) labels: bool,
     /// The reservations.
     pub(super) reservations: bool,
     /// The settings.
@@ -102,9 +104,10 @@ impl Cluster {
         resources::pools(self.pools.values(), labels)
     }
 
-    /// The pools as they are for a node that exists; `None` for any other.
-    pub(super) fn pools_of(&self, node: &NodeName) -> Option<Pools> {
-        Some(resources::pools(self.pools.values(), self.nodes.get(node)?))
+    /// Another node that exists, with the pools as they are for it; `None` for any that does not.
+    pub(super) fn elsewhere(&self, node: &NodeName) -> Option<Elsewhere> {
+        let pools = resources::pools(self.pools.values(), self.nodes.get(node)?);
+        Some(Elsewhere::new(node.clone(), pools))
     }
 
     /// The pools that a namespace may not use; one that is not known has no labels.
@@ -151,7 +154,9 @@ impl Picture for Cluster {
                 let Ok(name) = NodeName::try_from(node.name()) else { return };
                 self.doubtful.remove(&name);
                 let labels = node.metadata.labels.clone();
-                changed.pools |= name == self.node && self.nodes.get(&name) != Some(&labels);
+                let others = self.nodes.get(&name) != Some(&labels);
+                changed.pools |= name == self.node && others;
+                changed.labels |= name != self.node && others;
                 changed.nodes |= self.nodes.insert(name, labels).is_none();
             }
             Resource::Profile(profile) => {

@@ -150,7 +150,13 @@ impl Task {
 
     fn request(&mut self, request: Request) {
         match request {
-            Request::Ask(ask, reply) => {
+            Request::Ask(mut ask, reply) => {
+                // The pools may have changed since it was asked.
+                if let Some(there) = ask.elsewhere_mut()
+                    && let Some(present) = self.cluster.elsewhere(there.node())
+                {
+                    *there = Arc::new(present);
+                }
                 self.next_ask += 1;
                 let id = AskId(self.next_ask);
                 self.waiting.insert(id, reply);
@@ -186,6 +192,11 @@ impl Task {
         }
         if changed.in_sync {
             self.work.spawn(nodes(Arc::clone(&self.store)));
+        }
+        if changed.pools || changed.labels || changed.in_sync {
+            let waited_for = self.allocator.elsewhere();
+            let present = waited_for.iter().filter_map(|node| self.cluster.elsewhere(node));
+            self.act(Input::Elsewhere(present.collect()));
         }
         if changed.pools || changed.in_sync {
             let pools = self.cluster.pools();

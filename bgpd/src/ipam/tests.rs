@@ -1,10 +1,13 @@
 use std::{
     future::{Future, poll_fn},
-    pin::Pin,
+    pin::{Pin, pin},
     task::Poll,
 };
 
-use margay_datastore::{MemStore, faults::Fault};
+use margay_datastore::{
+    MemStore,
+    faults::{Call, Fault},
+};
 use margay_ipam::{Handle, Release, Request as Wish};
 use margay_model::{Actor, Area, Key, Kind, Txn};
 use tokio::task::JoinSet;
@@ -229,5 +232,50 @@ fn an_answer_that_came_and_was_not_taken_is_taken_back() {
         // One that was taken stays.
         bench.assign("kept").await.expect("an address");
         assert!(bench.holds("kept").await);
+    });
+}
+
+#[test]
+fn addresses_for_another_node_come_from_the_pools_as_they_are_when_it_is_planned() {
+    run(async {
+        let bench = Bench::new("elsewhere").await;
+        let node = "{\"apiVersion\":\"projectcalico.org/v3\",\"kind\":\"Node\",\"metadata\":\
+                    {\"name\":\"n2\"},\"spec\":{}}";
+        let txn = Txn::create(Key::cluster(Kind::Node, "n2"), node.into(), vec![]);
+        bench.store.commit(txn, &actor()).await.expect("it is written");
+        let n2 = NodeName::try_from("n2").expect("a name");
+        let there = loop {
+            let (n2, ipam) = (n2.clone(), &bench.ipam);
+            match ipam.look(move |sight| sight.elsewhere(&n2)).await.expect("it runs") {
+                Ok(Some(there)) => break Arc::new(there),
+                _ => tokio::task::yield_now().await,
+            }
+        };
+        let wish = |handle: &str| {
+            let wish = Wish::any(Handle::try_from(handle).expect("a handle"), 1, 0);
+            Ask::Assign(Wish { elsewhere: Some(Arc::clone(&there)), ..wish })
+        };
+        // As long as blocks cannot be written it is tried again.
+        let (tried, mut tries) = mpsc::unbounded_channel();
+        bench.store.set_script(move |call| match call {
+            Call::Commit(txn, _) if matches!(txn.writes[0].key(), Key::Block(_)) => {
+                let _ = tried.send(());
+                Some(Fault::FailBefore)
+            }
+            _ => None,
+        });
+        let mut waiting = pin!(bench.ipam.ask(wish("waiting")));
+        begin(waiting.as_mut()).await;
+        tries.recv().await.expect("a try");
+        let key = Key::cluster(Kind::IpPool, "a");
+        let pool = bench.store.get(&key).await.expect("it answers").expect("it is there");
+        let text = String::from_utf8_lossy(&pool.value).replace("26}", "26,\"disabled\":true}");
+        let txn = Txn::update(key, pool.revision, text.into_bytes().into(), vec![]);
+        bench.store.commit(txn, &actor()).await.expect("it is written");
+        let answer = waiting.await;
+        assert!(matches!(answer, Err(IpamError::NoPool { .. })), "{answer:?}");
+        // Likewise for who has looked at the pools before.
+        let answer = bench.ipam.ask(wish("later")).await;
+        assert!(matches!(answer, Err(IpamError::NoPool { .. })), "{answer:?}");
     });
 }

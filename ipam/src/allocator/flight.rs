@@ -75,6 +75,10 @@ impl Flight {
         self.flyers.iter().map(|flyer| &flyer.waiting.ask)
     }
 
+    pub(super) fn asks_mut(&mut self) -> impl Iterator<Item = &mut Ask> {
+        self.flyers.iter_mut().map(|flyer| &mut flyer.waiting.ask)
+    }
+
     pub(super) fn next_deadline(&self) -> Option<Duration> {
         let waiting = self.flyers.iter().filter(|flyer| !flyer.abandoned);
         waiting.filter_map(|flyer| flyer.waiting.deadline).min()

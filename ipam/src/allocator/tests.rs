@@ -471,3 +471,47 @@ fn a_block_that_another_node_claimed_for_this_one_is_adopted_soon() {
     assert!(block.is_owned_by(&owner("n1", "one")));
     assert_eq!(block.held_len(), 1, "with what is held in it");
 }
+
+/// The one pool of the lab as it is for another node.
+fn at(node: &str, disabled: bool) -> Elsewhere {
+    let pool = Pool::new("a", "10.0.0.0/29".parse().unwrap(), 30).unwrap();
+    Elsewhere::new(node.try_into().unwrap(), Pools::new([Pool { disabled, ..pool }]))
+}
+
+#[test]
+fn what_waits_for_another_node_is_planned_with_its_pools_as_they_are_by_then() {
+    let mut lab = Lab::awake();
+    let for_node = |node: &str| {
+        let request = Request::any(node.try_into().unwrap(), 1, 0);
+        Ask::Assign(Request { elsewhere: Some(Arc::new(at(node, false))), ..request })
+    };
+    lab.ask(1, for_node("n2"));
+    let (ticket, _) = lab.commit();
+    // These come while that is under way.
+    lab.ask(2, for_node("n2"));
+    lab.ask(3, for_node("n3"));
+    let names = ["n2", "n3"].map(|name| name.try_into().unwrap());
+    assert_eq!(lab.allocator.elsewhere(), names.into());
+    lab.input(Input::Elsewhere(vec![at("n2", true), at("n4", true)]));
+    // Somebody else was first: it is planned again, with the others.
+    lab.input(Input::Committed { ticket, end: CommitEnd::Lost });
+    let keys = lab.out.iter().find_map(|output| match output {
+        Output::Read(keys) => Some(keys.clone()),
+        _ => None,
+    });
+    let values = keys.expect("it is read").into_iter().map(|key| (key, None)).collect();
+    lab.input(Input::Read { at: Revision(11), values });
+    let (ticket, txn) = lab.commit();
+    let revision = lab.done(ticket);
+    lab.watch(&txn, revision);
+    let answers = lab.answers();
+    assert_eq!(answers.len(), 3, "{answers:?}");
+    for (id, answer) in answers {
+        match answer {
+            Ok(Answer::Assigned(grants)) => assert_eq!((id, grants[0].node.as_str()), (3, "n3")),
+            Err(IpamError::NoPool { .. }) => assert!(id < 3, "{id}"),
+            other => panic!("{id}: {other:?}"),
+        }
+    }
+    assert!(lab.allocator.elsewhere().is_empty());
+}

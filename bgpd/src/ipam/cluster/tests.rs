@@ -57,7 +57,9 @@ fn a_pool_selects_this_node_by_its_labels_and_a_node_without_a_resource_has_none
     assert_eq!(selected(&cluster), ["all", "rack"]);
     // Another node, and a change that is not of the labels, are no news for the pools.
     let changed = cluster.apply(vec![node("n2", json!({"rack": "a"}))]);
-    assert_eq!(changed, Changed { nodes: true, ..Changed::default() });
+    assert_eq!(changed, Changed { nodes: true, labels: true, ..Changed::default() });
+    assert_eq!(cluster.apply(vec![node("n2", json!({"rack": "a"}))]), Changed::default());
+    assert!(cluster.apply(vec![node("n2", json!({"rack": "b"}))]).labels);
     assert_eq!(cluster.apply(vec![node("n1", json!({"rack": "a"}))]), Changed::default());
     assert!(cluster.apply(vec![gone(Kind::IpPool, "rack")]).pools);
     assert_eq!(selected(&cluster), ["all"]);
