@@ -18,7 +18,7 @@ use crate::{
     block::{Block, BlockError, BlockState, Fault, Handle, Held, Holder, NodeName, Slot},
     net,
     plan::Step,
-    pool::{Pools, Settings},
+    pool::{PoolError, Pools, Settings},
     time::UnixMillis,
     view::{Stored, View},
 };
@@ -59,6 +59,8 @@ pub struct Facts<'a> {
 /// What can be wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
+    /// Two pools share addresses.
+    PoolsOverlap,
     /// A block cannot be read.
     BlockUnreadable,
     /// An ordinal of a block is lost, doubled or outside.
@@ -86,6 +88,7 @@ pub enum Kind {
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::PoolsOverlap => "pools-overlap",
             Self::BlockUnreadable => "block-unreadable",
             Self::BlockOrdinals => "block-ordinals",
             Self::BlocksOverlap => "blocks-overlap",
@@ -119,7 +122,7 @@ pub struct Problem {
 /// What a check found, and the commits that mend it: one for each block, independent of each other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// What is wrong, by block and address.
+    /// What is wrong: between pools, then by block and address.
     pub problems: Vec<Problem>,
     /// What to write.
     pub steps: Vec<Step>,
@@ -128,6 +131,7 @@ pub struct Report {
 /// Looks at everything.
 pub fn check(facts: Facts<'_>) -> Report {
     let mut checker = Checker { facts, problems: Vec::new(), edits: BTreeMap::new() };
+    checker.pools();
     for (cidr, entry) in facts.view.entries() {
         match &entry.stored {
             Stored::Damaged(error) => checker.damaged(cidr, entry.revision, error),
@@ -185,6 +189,24 @@ impl Checker<'_> {
         match self.edits.get(&cidr) {
             Some(edit) => edit.block.as_ref(),
             None => self.facts.view.block(cidr).map(|(_, block)| block.as_ref()),
+        }
+    }
+
+    /// What is written through the API never overlaps; what was imported or was there before may.
+    fn pools(&mut self) {
+        for fault in self.facts.pools.faults() {
+            if matches!(fault, PoolError::Overlap { .. }) {
+                self.problems.push(Problem {
+                    kind: Kind::PoolsOverlap,
+                    address: None,
+                    block: None,
+                    detail: fault.to_string(),
+                    by_hand: Some(
+                        "disable one of them, and delete it once its addresses are released"
+                            .to_owned(),
+                    ),
+                });
+            }
         }
     }
 

@@ -329,11 +329,11 @@ impl Sheet for Check {
     fn text(&self, _wide: bool, paint: Paint, to: &mut dyn Write) -> io::Result<()> {
         for problem in &self.problems {
             let place = problem.address.as_ref().or(problem.block.as_ref());
-            let place = place.map_or("", String::as_str);
+            let place = place.map(|place| format!(" {place}")).unwrap_or_default();
             let (word, tone) =
                 if problem.fixed { ("fixed: ", Tone::Good) } else { ("", Tone::Bad) };
             let kind = paint.tone(tone, problem.kind.clone());
-            writeln!(to, "{word}{kind} {place}: {}", problem.detail)?;
+            writeln!(to, "{word}{kind}{place}: {}", problem.detail)?;
             if let Some(remedy) = &problem.by_hand {
                 writeln!(to, "  {remedy}")?;
             }

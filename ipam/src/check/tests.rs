@@ -168,6 +168,20 @@ fn of_two_blocks_that_overlap_the_emptier_gives_way() {
 }
 
 #[test]
+fn pools_that_overlap_are_for_a_person_to_part() {
+    let mut lab = Lab::new();
+    let pool = |name, cidr: &str| Pool::new(name, cidr.parse().unwrap(), 30).unwrap();
+    let disabled = Pool { disabled: true, ..pool("b", "10.0.0.8/29") };
+    lab.pools = Pools::new([pool("a", "10.0.0.0/28"), disabled, pool("c", "10.0.1.0/28")]);
+    lab.block("10.0.0.0/30", "n1", &["h"], |_| {});
+    let report = lab.check();
+    let [problem] = &report.problems[..] else { panic!("{report:?}") };
+    assert_eq!(problem.kind, Kind::PoolsOverlap);
+    assert_eq!(problem.detail, "pool b (10.0.0.8/29) overlaps pool a (10.0.0.0/28)");
+    assert!(problem.by_hand.is_some() && report.steps.is_empty(), "{report:?}");
+}
+
+#[test]
 fn a_block_outside_all_pools_is_emptied() {
     let mut lab = Lab::new();
     lab.block("10.9.0.0/30", "n1", &["h"], |_| {});

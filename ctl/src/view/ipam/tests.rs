@@ -79,6 +79,22 @@ fn a_check_is_clean_when_everything_found_is_fixed() {
 }
 
 #[test]
+fn a_problem_between_pools_is_at_no_address() {
+    let problem = v1::IpamProblem {
+        kind: "pools-overlap".into(),
+        detail: "pool b (10.0.0.0/24) overlaps pool a (10.0.0.0/16)".into(),
+        by_hand: Some("disable one of them".into()),
+        ..v1::IpamProblem::default()
+    };
+    let answer = v1::CheckIpamResponse { problems: vec![problem], failures: vec![] };
+    let mut text = Vec::new();
+    Check::from(answer).text(false, Paint(false), &mut text).expect("a vector takes it");
+    let wanted = "pools-overlap: pool b (10.0.0.0/24) overlaps pool a (10.0.0.0/16)\n  \
+                  disable one of them\nCheck complete; found 1 problems.\n";
+    assert_eq!(String::from_utf8(text).expect("text"), wanted);
+}
+
+#[test]
 fn a_mending_that_failed_half_way_tells_both_halves() {
     let problem = |block: &str, fixed| v1::IpamProblem {
         kind: "block-of-gone-node".into(),
