@@ -17,9 +17,10 @@ use tracing::{error, info, warn};
 
 use crate::{
     api,
+    enforcer::Revisions,
     flows::Names,
     http,
-    kernel::{self, InForce, Outlets},
+    kernel::{self, Outlets},
     link::Link,
     lock::NamespaceLock,
     status::{Standing, Status},
@@ -63,7 +64,7 @@ async fn serve(config: &Dataplane, path: &Path, reread: Reread<'_>) -> Result<()
     let api_listener = UnixListener::from_std(api_listener).context("cannot wait for calls")?;
     let (told, heard) = mpsc::channel(MESSAGES);
     let (looks, looked) = mpsc::channel(LOOKS);
-    let (in_force_sender, in_force) = watch::channel(InForce::default());
+    let (in_force_sender, in_force) = watch::channel(Revisions::default());
     let (status_sender, status) = watch::channel(Status::default());
     let (standing_sender, standing) = watch::channel(Standing::default());
     let (names_sender, names) = watch::channel(Names::default());

@@ -67,15 +67,20 @@ pub(crate) struct Enforcer {
     cut: Option<Table>,
     /// What of the wanted table the kernel may not have yet; `None`: any of it.
     missing: Option<Touched>,
-    /// What is in force once the kernel has the wanted table.
-    ready: BTreeMap<ResourceKey, u64>,
+    /// Endpoints with a link of their own, each as of which revision, as of the last moment that was whole.
+    linked: Revisions,
+    /// What is in force once the kernel has the wanted table: all of them that nothing is cut off.
+    ready: Revisions,
     isolated: Isolated,
-    in_force: BTreeMap<ResourceKey, u64>,
+    in_force: Revisions,
     /// By the addresses of what is in force.
     names: Names,
     /// Endpoints differ from those that have names.
     renamed: bool,
 }
+
+/// Endpoints, each as of which revision.
+pub(crate) type Revisions = Arc<BTreeMap<ResourceKey, u64>>;
 
 /// The table that the kernel should have.
 #[derive(Debug, Clone, Copy)]
@@ -144,9 +149,10 @@ impl Enforcer {
             layout: None,
             cut: None,
             missing: None,
-            ready: BTreeMap::new(),
+            linked: Revisions::default(),
+            ready: Revisions::default(),
             isolated: Isolated::default(),
-            in_force: BTreeMap::new(),
+            in_force: Revisions::default(),
             names: Names::default(),
             renamed: false,
         }
@@ -214,16 +220,16 @@ impl Enforcer {
         }
         if std::mem::take(&mut self.changed) {
             self.cut = None;
-            let mut owners: Vec<_> = self.links.owners().collect();
+            self.ready = Arc::clone(&self.linked);
             if let Some(layout) = self.layout.as_ref().filter(|_| !self.isolated.is_empty()) {
                 let mut table = layout.table().clone();
                 let cut = self.isolated.apply(&mut table);
-                owners.retain(|(link, _)| !cut.reaches(link));
+                let ready = Arc::make_mut(&mut self.ready);
+                for (_, id) in self.links.owners().filter(|(link, _)| cut.reaches(link)) {
+                    ready.remove(&id.key());
+                }
                 (self.cut, self.missing) = (Some(table), None);
             }
-            let owners = owners.into_iter();
-            self.ready =
-                owners.filter_map(|(_, id)| Some((id.key(), *self.generations.get(id)?))).collect();
         }
         self.table().map(|table| Wanted { table, touched: self.missing.as_ref() })
     }
@@ -235,7 +241,7 @@ impl Enforcer {
 
     /// The kernel has the table that was wanted last.
     pub(crate) fn done(&mut self) {
-        self.in_force.clone_from(&self.ready);
+        self.in_force = Arc::clone(&self.ready);
         self.missing = Some(Touched::default());
         if std::mem::take(&mut self.renamed) {
             let of = |(id, endpoint): (&EndpointId, &Arc<Endpoint>)| {
@@ -274,7 +280,7 @@ impl Enforcer {
     }
 
     /// Endpoints in force, each as of which revision.
-    pub(crate) fn in_force(&self) -> &BTreeMap<ResourceKey, u64> {
+    pub(crate) fn in_force(&self) -> &Revisions {
         &self.in_force
     }
 
@@ -291,13 +297,15 @@ impl Enforcer {
     /// How many of what there are.
     pub(crate) fn counts(&self) -> Counts {
         let workload = |id: &&EndpointId| matches!(id, EndpointId::Workload { .. });
-        let current = |(key, generation): &(&ResourceKey, &u64)| {
-            let known = EndpointId::of(key).and_then(|id| self.generations.get(&id));
-            known == Some(*generation)
+        let current =
+            |(key, revision): &(&ResourceKey, &u64)| self.linked.get(*key) == Some(*revision);
+        let in_force = match Arc::ptr_eq(&self.in_force, &self.linked) {
+            true => self.in_force.len(),
+            false => self.in_force.iter().filter(current).count(),
         };
         Counts {
             endpoints: self.state.endpoints.keys().filter(workload).count(),
-            in_force: self.in_force.iter().filter(current).count(),
+            in_force,
             linkless: self.links.without(),
             policies: self.state.policies.len(),
             sets: self.state.sets.len(),
@@ -384,14 +392,14 @@ impl Enforcer {
         let mut renewed: BTreeSet<EndpointId> = told.cloned().collect();
         self.renamed |= !renewed.is_empty();
         for (id, revision) in std::mem::take(&mut self.newer) {
-            let before = match revision {
+            match revision {
                 Some(revision) => self.generations.insert(id.clone(), revision),
                 None => self.generations.remove(&id),
             };
-            self.changed |= before != revision;
             renewed.insert(id);
         }
-        let mut links = self.claim(renewed, remarks);
+        let mut links = self.claim(&renewed, remarks);
+        self.link(renewed, &links);
         links.extend(
             deltas
                 .endpoints
@@ -416,7 +424,7 @@ impl Enforcer {
     /// Brings up to date who has which link; the links that may have another endpoint now.
     fn claim(
         &mut self,
-        renewed: BTreeSet<EndpointId>,
+        renewed: &BTreeSet<EndpointId>,
         remarks: &mut Vec<Remark>,
     ) -> BTreeSet<String> {
         let mut touched = BTreeSet::new();
@@ -444,6 +452,29 @@ impl Enforcer {
             }));
         }
         touched
+    }
+
+    /// Brings up to date which endpoints have a link of their own, after changes of these endpoints and
+    /// of who has these links.
+    fn link(&mut self, renewed: BTreeSet<EndpointId>, links: &BTreeSet<String>) {
+        let mut concerned = renewed;
+        for link in links {
+            concerned.extend(self.links.owner(link).cloned());
+            concerned.extend(self.links.losers(link).cloned());
+        }
+        for id in concerned {
+            let revision = self.generations.get(&id).copied().filter(|_| self.links.is_owner(&id));
+            let key = id.key();
+            if self.linked.get(&key).copied() == revision {
+                continue;
+            }
+            let linked = Arc::make_mut(&mut self.linked);
+            match revision {
+                Some(revision) => linked.insert(key, revision),
+                None => linked.remove(&key),
+            };
+            self.changed = true;
+        }
     }
 }
 

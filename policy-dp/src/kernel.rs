@@ -3,7 +3,6 @@
 //! starts, as after a boot, there is one at once in which workloads' links carry nothing.
 
 use std::{
-    collections::BTreeMap,
     io,
     os::fd::{AsFd, OwnedFd},
     sync::Arc,
@@ -12,7 +11,6 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use margay_model::ResourceKey;
 use margay_proto::v1::SyncEvent;
 use policy_calc::State;
 use policy_nft::{
@@ -32,7 +30,7 @@ use tracing::{debug, error, info, warn};
 use crate::{
     again::Again,
     api::Look,
-    enforcer::{Enforcer, Refusal, Remark, Wanted},
+    enforcer::{Enforcer, Refusal, Remark, Revisions, Wanted},
     flows::Names,
     status::Status,
     sys::watch_readable,
@@ -57,14 +55,11 @@ pub(crate) enum Told {
     Events(Vec<SyncEvent>),
 }
 
-/// Endpoints in force, each as of which revision.
-pub(crate) type InForce = Arc<BTreeMap<ResourceKey, u64>>;
-
 /// The ways out of the thread.
 #[derive(Debug)]
 pub(crate) struct Outlets {
     /// What is in force.
-    pub(crate) in_force: watch::Sender<InForce>,
+    pub(crate) in_force: watch::Sender<Revisions>,
     /// How it stands.
     pub(crate) status: watch::Sender<Status>,
     /// Whose which address is.
@@ -289,9 +284,9 @@ impl Kernel {
         let (counts, isolating) = (enforcer.counts(), enforcer.is_isolating());
         let in_force = enforcer.in_force();
         self.outlets.in_force.send_if_modified(|before| {
-            let changed = **before != *in_force;
+            let changed = !Arc::ptr_eq(before, in_force) && before != in_force;
             if changed {
-                *before = Arc::new(in_force.clone());
+                *before = Arc::clone(in_force);
             }
             changed
         });

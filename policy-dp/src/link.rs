@@ -19,8 +19,8 @@ use tonic::{Status, transport::Endpoint};
 use tracing::{info, warn};
 
 use crate::{
-    enforcer::KINDS,
-    kernel::{InForce, Told},
+    enforcer::{KINDS, Revisions},
+    kernel::Told,
     status::Standing,
 };
 
@@ -48,7 +48,7 @@ pub(crate) struct Link {
     /// Where the stream was whole last.
     after: Option<u64>,
     told: mpsc::Sender<Told>,
-    in_force: watch::Receiver<InForce>,
+    in_force: watch::Receiver<Revisions>,
     standing: watch::Sender<Standing>,
 }
 
@@ -75,7 +75,7 @@ impl Link {
         socket: PathBuf,
         name: Option<String>,
         told: mpsc::Sender<Told>,
-        in_force: watch::Receiver<InForce>,
+        in_force: watch::Receiver<Revisions>,
         standing: watch::Sender<Standing>,
     ) -> Self {
         Self { socket, name, node: None, after: None, told, in_force, standing }
@@ -141,7 +141,7 @@ impl Link {
         let (sender, reports) = mpsc::channel(1);
         let mut report = pin!(client.report_ready(ReceiverStream::new(reports)));
         // The first report says who reports, though nothing is in force yet.
-        let (mut due, mut reported) = (true, BTreeMap::new());
+        let (mut due, mut reported) = (true, Revisions::default());
         let mut heard = Instant::now();
         loop {
             tokio::select! {
@@ -166,7 +166,7 @@ impl Link {
                     let now = self.in_force.borrow_and_update().clone();
                     let endpoints = news(&reported, &now);
                     permit.send(ReportReadyRequest { subscriber: SUBSCRIBER.to_owned(), endpoints });
-                    (reported, due) = ((*now).clone(), false);
+                    (reported, due) = (now, false);
                 }
                 changed = self.in_force.changed(), if !due => {
                     changed.map_err(|_| Lost::Deaf)?;

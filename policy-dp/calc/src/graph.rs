@@ -21,7 +21,7 @@ use crate::{Deltas, Endpoint, EndpointId, Owner, Policy, RuleFault, SetId, TierP
 use item::{Item, ItemId};
 use policy::{Wanted, resource_key};
 use profiles::Profiles;
-use sets::Sets;
+use sets::{Definitions, Sets};
 
 /// What policy means for one node.
 #[derive(Debug)]
@@ -44,6 +44,7 @@ pub struct Graph {
     /// Which policies select which local endpoints.
     applied: Index<PolicyNumber, ItemId>,
     sets: Sets,
+    definitions: Definitions,
     /// Whether places among all policies are to be counted anew.
     unsorted: bool,
     lists: BTreeSet<Arc<[TierPolicies]>>,
@@ -97,6 +98,7 @@ impl Graph {
             next: 0,
             applied: Index::new(),
             sets: Sets::default(),
+            definitions: Definitions::default(),
             unsorted: false,
             lists: BTreeSet::new(),
             endpoints: BTreeMap::new(),

@@ -8,7 +8,9 @@ use margay_model::{
 };
 use sha2::{Digest, Sha256};
 
-use crate::{Families, IcmpMatch, PortMatch, Problem, Rule, SetId, SetKind, Side};
+use crate::{
+    Direction, Families, IcmpMatch, PortMatch, Problem, Rule, RuleFault, SetId, SetKind, Side,
+};
 
 /// What a set is of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +82,32 @@ pub(crate) fn resolve(namespace: Option<&str>, written: &Written) -> Resolved {
         rule.destination = side(namespace, &written.destination, rule.protocol, &mut sets);
     }
     Resolved { rule, sets }
+}
+
+/// Rules as they are enforced, and the sets they need.
+pub(crate) fn resolved(
+    namespace: Option<&str>,
+    rules: &[Written],
+) -> (Vec<Rule>, Vec<(SetId, Definition)>) {
+    let mut sets = Vec::new();
+    let rules = rules.iter().map(|rule| {
+        let resolved = resolve(namespace, rule);
+        sets.extend(resolved.sets);
+        resolved.rule
+    });
+    (rules.collect(), sets)
+}
+
+/// Rules that do not mean what they say.
+pub(crate) fn faults(ingress: &[Written], egress: &[Written]) -> Vec<RuleFault> {
+    let lists = [(Direction::Ingress, ingress), (Direction::Egress, egress)];
+    let all = lists.into_iter().flat_map(|(direction, rules)| {
+        rules.iter().enumerate().filter_map(move |(rule, written)| {
+            let (action, problem) = (written.action, problem(written)?);
+            Some(RuleFault { direction, rule, action, problem })
+        })
+    });
+    all.collect()
 }
 
 /// What keeps a rule from meaning what it says. Services come last: what else is wrong with a rule

@@ -280,7 +280,7 @@ impl fmt::Debug for Digest {
 /// A row of expressions, with a remark for who lists the table.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Rule {
-    expressions: Vec<Expr>,
+    expressions: Box<[Expr]>,
     remark: Option<String>,
     digest: Digest,
 }
@@ -294,6 +294,8 @@ impl Rule {
         hash.update(encode::remark(remark.as_deref()));
         let mut digest = [0; 16];
         digest.iter_mut().zip(hash.finalize()).for_each(|(to, from)| *to = from);
+        // There are tens of thousands of them, and none grows.
+        let expressions = expressions.into_boxed_slice();
         Self { expressions, remark, digest: Digest(digest) }
     }
 

@@ -62,6 +62,12 @@ impl Links {
         self.claims.get(link)?.last().map(|(_, id)| id)
     }
 
+    /// Whether a workload has the link that it names.
+    pub(super) fn is_owner(&self, id: &EndpointId) -> bool {
+        let link = self.named.get(id).and_then(|claim| claim.link.as_deref());
+        link.and_then(|link| self.owner(link)) == Some(id)
+    }
+
     /// Every link that somebody has, and who.
     pub(super) fn owners(&self) -> impl Iterator<Item = (&str, &EndpointId)> {
         let owners = self.claims.iter();

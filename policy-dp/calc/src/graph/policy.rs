@@ -1,5 +1,7 @@
 //! Policies of all kinds in one form.
 
+use std::sync::Arc;
+
 use margay_model::{
     Key, ObjectMeta, Order, Resource, ResourceKey,
     kinds::{
@@ -10,9 +12,13 @@ use margay_model::{
     selector::{Expression, scope},
 };
 
-use crate::{Class, Direction, PolicyId};
+use crate::{
+    Class, Direction, Policy, PolicyId, RuleFault, SetId,
+    resolve::{Definition, faults, resolved},
+};
 
-/// A policy as it is wanted.
+/// A policy as it is wanted. Its rules are kept as they are enforced, which takes a third of the room of
+/// those that were written; most policies of a cluster apply to nobody here, and all are kept.
 #[derive(Debug, PartialEq)]
 pub(super) struct Wanted {
     pub(super) id: PolicyId,
@@ -20,8 +26,11 @@ pub(super) struct Wanted {
     pub(super) selects: Expression,
     /// Whether it is computed though no local endpoint has it.
     pub(super) everywhere: bool,
-    pub(super) ingress: Vec<Rule>,
-    pub(super) egress: Vec<Rule>,
+    pub(super) policy: Arc<Policy>,
+    /// The sets its rules need, each as often as they name it.
+    pub(super) sets: Box<[(SetId, Arc<Definition>)]>,
+    /// Rules that do not mean what they say.
+    pub(super) faults: Vec<RuleFault>,
 }
 
 /// All that decides where among the policies of an endpoint it stands.
@@ -101,20 +110,6 @@ impl Wanted {
             _ => return None,
         })
     }
-
-    /// The namespace its rules are read in.
-    pub(super) fn namespace(&self) -> Option<&str> {
-        (!self.place.global).then(|| self.id.namespace())
-    }
-
-    /// Its rules of a direction, unless it does not govern that.
-    pub(super) fn rules(&self, direction: Direction) -> &[Rule] {
-        match direction {
-            _ if !self.place.governs(direction) => &[],
-            Direction::Ingress => &self.ingress,
-            Direction::Egress => &self.egress,
-        }
-    }
 }
 
 impl Place {
@@ -164,7 +159,22 @@ fn rules(
     egress: Vec<Rule>,
 ) -> Wanted {
     let everywhere = hints.contains(&PerformanceHint::AssumeNeededOnEveryNode);
-    Wanted { id, place, selects, everywhere, ingress, egress }
+    let faults = faults(&ingress, &egress);
+    let namespace = (!place.global).then(|| id.namespace());
+    // Those of a direction it does not govern do not count.
+    let governed = |direction, rules| if place.governs(direction) { rules } else { Vec::new() };
+    let (ingress, mut sets) = resolved(namespace, &governed(Direction::Ingress, ingress));
+    let (egress, more) = resolved(namespace, &governed(Direction::Egress, egress));
+    sets.extend(more);
+    let types = Direction::BOTH.into_iter().filter(|direction| place.governs(*direction));
+    let policy = Policy {
+        tier: place.tier.clone(),
+        types: types.map(Direction::policy_type).collect(),
+        ingress,
+        egress,
+    };
+    let sets = sets.into_iter().map(|(id, definition)| (id, Arc::new(definition))).collect();
+    Wanted { id, place, selects, everywhere, policy: Arc::new(policy), sets, faults }
 }
 
 fn is_computed(action: Option<StagedAction>) -> Option<()> {

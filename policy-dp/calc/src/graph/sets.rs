@@ -3,7 +3,10 @@
 //! Every member is counted: two endpoints may share an address for a while. Of ranges that overlap
 //! only the outermost are shown, so that a set is one of ranges side by side.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use ipnet::IpNet;
 use margay_model::selector::{Event, Index};
@@ -18,6 +21,32 @@ pub(super) struct Sets {
     sets: BTreeMap<SetId, Set>,
     /// Sets to be looked at in the next flush.
     touched: BTreeSet<SetId>,
+}
+
+/// What the sets of policies are of, each kept once.
+#[derive(Debug, Default)]
+pub(super) struct Definitions(BTreeMap<SetId, (usize, Arc<Definition>)>);
+
+impl Definitions {
+    /// Rules need these: what is known already is shared.
+    pub(super) fn share(&mut self, sets: &mut [(SetId, Arc<Definition>)]) {
+        for (id, definition) in sets {
+            let (users, known) = self.0.entry(*id).or_insert_with(|| (0, definition.clone()));
+            *users += 1;
+            definition.clone_from(known);
+        }
+    }
+
+    /// They do not any more.
+    pub(super) fn give_back(&mut self, sets: &[(SetId, Arc<Definition>)]) {
+        for (id, _) in sets {
+            let Some((users, _)) = self.0.get_mut(id) else { continue };
+            *users -= 1;
+            if *users == 0 {
+                self.0.remove(id);
+            }
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -44,7 +73,7 @@ impl Sets {
     pub(super) fn acquire(
         &mut self,
         id: SetId,
-        definition: Definition,
+        definition: &Definition,
         items: &BTreeMap<ItemId, Item>,
     ) {
         if let Some(set) = self.sets.get_mut(&id) {
@@ -55,9 +84,10 @@ impl Sets {
         let mut members = Counted::default();
         for event in self.index.set_selector(id, definition.expression().clone()) {
             let Event::Started(_, item) = event else { continue };
-            let part = items.get(&item).map(|item| item.part.members(&definition));
+            let part = items.get(&item).map(|item| item.part.members(definition));
             part.into_iter().flatten().for_each(|member| members.add(member));
         }
+        let definition = definition.clone();
         let set = Set { definition, users: 1, members, told: false, before: BTreeMap::new() };
         self.sets.insert(id, set);
     }

@@ -7,7 +7,7 @@ use std::{
 
 use margay_model::{
     Kind, Order, Resource, ResourceKey,
-    kinds::{BUILT_IN_TIERS, Rule as Written, TierAction, TierSpec},
+    kinds::{BUILT_IN_TIERS, TierAction, TierSpec},
     selector::Event,
 };
 
@@ -17,9 +17,8 @@ use super::{
     policy::Wanted,
 };
 use crate::{
-    Class, Direction, Directions, Endpoint, Owner, Policy, Profile, Rule, RuleFault, SetId,
-    TierPolicies,
-    resolve::{Definition, problem, resolve},
+    Class, Direction, Directions, Endpoint, Owner, Profile, RuleFault, TierPolicies,
+    resolve::{faults, resolved},
 };
 
 impl Graph {
@@ -165,8 +164,8 @@ impl Graph {
     fn take_policy(&mut self, key: &ResourceKey, wanted: Option<Wanted>) {
         let known = self.policy_ids.get(key).copied();
         let old = known.and_then(|number| self.policies.get(&number));
-        let before = old.map(|old| faults(&old.wanted.ingress, &old.wanted.egress));
-        let Some(wanted) = wanted else {
+        let before = old.map(|old| old.wanted.faults.clone()).unwrap_or_default();
+        let Some(mut wanted) = wanted else {
             let Some(number) = known else { return };
             self.policy_ids.remove(key);
             self.mark(number);
@@ -176,15 +175,16 @@ impl Graph {
                     self.deltas.policies_removed.insert(wanted.id.clone());
                     sets.into_iter().for_each(|id| self.sets.release(id));
                 }
-                self.report(Owner::Policy(wanted.id), Vec::new(), &before.unwrap_or_default());
+                self.definitions.give_back(&wanted.sets);
+                self.report(Owner::Policy(wanted.id), Vec::new(), &before);
             }
             return;
         };
         if old.is_some_and(|old| old.wanted == wanted) {
             return;
         }
-        let now = faults(&wanted.ingress, &wanted.egress);
-        self.report(Owner::Policy(wanted.id.clone()), now, &before.unwrap_or_default());
+        self.report(Owner::Policy(wanted.id.clone()), wanted.faults.clone(), &before);
+        self.definitions.share(&mut wanted.sets);
         let number = known.unwrap_or_else(|| PolicyNumber(self.number()));
         self.dirty.policies.insert(number);
         let selects = match self.policies.get_mut(&number) {
@@ -192,7 +192,8 @@ impl Graph {
                 let replaced = entry.wanted.place != wanted.place;
                 let selects =
                     (entry.wanted.selects != wanted.selects).then(|| wanted.selects.clone());
-                entry.wanted = wanted;
+                let old = std::mem::replace(&mut entry.wanted, wanted);
+                self.definitions.give_back(&old.sets);
                 entry.changed = true;
                 if replaced {
                     self.unsorted = true;
@@ -257,20 +258,10 @@ impl Graph {
         }
         let old = entry.told.take();
         if in_use {
-            let namespace = wanted.namespace();
-            let (ingress, mut sets) = resolved(namespace, wanted.rules(Direction::Ingress));
-            let (egress, more) = resolved(namespace, wanted.rules(Direction::Egress));
-            sets.extend(more);
-            let types = Direction::BOTH.into_iter().filter(|d| wanted.place.governs(*d));
-            let policy = Arc::new(Policy {
-                tier: wanted.place.tier.clone(),
-                types: types.map(Direction::policy_type).collect(),
-                ingress,
-                egress,
-            });
-            let ids = sets.iter().map(|(id, _)| *id).collect();
-            for (id, definition) in sets {
-                self.sets.acquire(id, definition, &self.items);
+            let policy = wanted.policy.clone();
+            let ids = wanted.sets.iter().map(|(id, _)| *id).collect();
+            for (id, definition) in &wanted.sets {
+                self.sets.acquire(*id, definition, &self.items);
             }
             if old.as_ref().is_none_or(|(told, _)| *told != policy) {
                 self.deltas.policies.insert(wanted.id.clone(), policy.clone());
@@ -294,8 +285,8 @@ impl Graph {
             let (egress, more) = resolved(None, &egress);
             sets.extend(more);
             let ids = sets.iter().map(|(id, _)| *id).collect();
-            for (id, definition) in sets {
-                self.sets.acquire(id, definition, &self.items);
+            for (id, definition) in &sets {
+                self.sets.acquire(*id, definition, &self.items);
             }
             told = Some((Arc::new(Profile { exists, ingress, egress }), ids));
         }
@@ -435,27 +426,6 @@ fn tier_lists(
     here.chunk_by(|a, b| a.place.tier == b.place.tier).filter_map(tier).collect()
 }
 
-fn resolved(namespace: Option<&str>, rules: &[Written]) -> (Vec<Rule>, Vec<(SetId, Definition)>) {
-    let mut sets = Vec::new();
-    let rules = rules.iter().map(|rule| {
-        let resolved = resolve(namespace, rule);
-        sets.extend(resolved.sets);
-        resolved.rule
-    });
-    (rules.collect(), sets)
-}
-
 fn faults_of(spec: &margay_model::kinds::ProfileSpec) -> Vec<RuleFault> {
     faults(&spec.ingress, &spec.egress)
-}
-
-fn faults(ingress: &[Written], egress: &[Written]) -> Vec<RuleFault> {
-    let lists = [(Direction::Ingress, ingress), (Direction::Egress, egress)];
-    let all = lists.into_iter().flat_map(|(direction, rules)| {
-        rules.iter().enumerate().filter_map(move |(rule, written)| {
-            let (action, problem) = (written.action, problem(written)?);
-            Some(RuleFault { direction, rule, action, problem })
-        })
-    });
-    all.collect()
 }

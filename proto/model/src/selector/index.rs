@@ -89,7 +89,7 @@ impl<S: Ord + Clone, L: Ord + Clone> Index<S, L> {
     /// Adds a selector or puts another in its place. Stops are told before starts, each in order.
     pub fn set_selector(&mut self, name: S, expression: Expression) -> Vec<Event<S, L>> {
         let before = self.unfile(&name);
-        let conditions = conditions(&expression);
+        let conditions = conditions(&expression, &|one| self.cost(one));
         let mut after = BTreeSet::new();
         match &conditions {
             None => {
@@ -216,6 +216,18 @@ impl<S: Ord + Clone, L: Ord + Clone> Index<S, L> {
         filed.matches
     }
 
+    /// What it costs to file one more under a condition: how many are filed there already, as all of them
+    /// are asked of a label set that has it. A label says less than a value, so more sets have it.
+    fn cost(&self, condition: &Condition) -> usize {
+        let filed = |found: Option<&BTreeSet<S>>| found.map_or(1, |found| found.len() + 1);
+        match condition {
+            Condition::Value(label, value) => {
+                filed(self.by_value.get(&(label.clone(), value.clone())))
+            }
+            Condition::Label(label) => filed(self.by_label.get(label)) * 16,
+        }
+    }
+
     /// The selectors that may match these labels; some may come twice.
     fn candidates<'a>(
         &'a self,
@@ -260,8 +272,12 @@ fn remove<K: Ord, V: Ord>(map: &mut BTreeMap<K, BTreeSet<V>>, key: &K, value: &V
     }
 }
 
-/// Conditions one of which holds wherever the expression matches; `None` if there are none such.
-fn conditions(expression: &Expression) -> Option<Vec<Condition>> {
+/// Conditions one of which holds wherever the expression matches, the cheapest of those there are;
+/// `None` if there are none such.
+fn conditions(
+    expression: &Expression,
+    cost: &impl Fn(&Condition) -> usize,
+) -> Option<Vec<Condition>> {
     match expression {
         Expression::Equal(label, value) => {
             Some(vec![Condition::Value(label.clone(), value.clone())])
@@ -274,11 +290,14 @@ fn conditions(expression: &Expression) -> Option<Vec<Condition>> {
         | Expression::Contains(label, _)
         | Expression::StartsWith(label, _)
         | Expression::EndsWith(label, _) => Some(vec![Condition::Label(label.clone())]),
-        // Whatever is asked of one member must hold for all of them: the narrowest is best.
-        Expression::And(members) => members.iter().filter_map(conditions).min_by_key(cost),
+        // Whatever is asked of one member must hold for all of them.
+        Expression::And(members) => {
+            let all = members.iter().filter_map(|member| conditions(member, cost));
+            all.min_by_key(|conditions| conditions.iter().map(cost).sum::<usize>())
+        }
         Expression::Or(members) => {
-            let mut all: Vec<_> =
-                members.iter().map(conditions).collect::<Option<Vec<_>>>()?.concat();
+            let each = members.iter().map(|member| conditions(member, cost));
+            let mut all: Vec<_> = each.collect::<Option<Vec<_>>>()?.concat();
             all.sort();
             all.dedup();
             Some(all)
@@ -289,17 +308,6 @@ fn conditions(expression: &Expression) -> Option<Vec<Condition>> {
         | Expression::NotIn(..)
         | Expression::Not(_) => None,
     }
-}
-
-/// How many label sets are likely to be looked at: a label says less than a value.
-fn cost(conditions: &Vec<Condition>) -> usize {
-    conditions
-        .iter()
-        .map(|condition| match condition {
-            Condition::Value(..) => 1,
-            Condition::Label(_) => 16,
-        })
-        .sum()
 }
 
 #[cfg(test)]

@@ -244,6 +244,8 @@ fn one_or(mut members: Vec<Expression>, group: fn(Vec<Expression>) -> Expression
         (1, Some(only)) => only,
         (_, last) => {
             members.extend(last);
+            // Clusters have hundreds of thousands of them, mostly of two members.
+            members.shrink_to_fit();
             group(members)
         }
     }

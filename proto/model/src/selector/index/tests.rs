@@ -30,7 +30,8 @@ fn matches_start_and_stop_as_labels_and_selectors_come_and_go() {
 
 #[test]
 fn a_selector_is_filed_under_what_is_rarest() {
-    let found = |text: &str| conditions(&parsed(text));
+    let index = Index::<u8, u8>::new();
+    let found = |text: &str| conditions(&parsed(text), &|one| index.cost(one));
     let value = |label: &str, value: &str| Condition::Value(label.into(), value.into());
     assert_eq!(found("has(a) && b == 'c' && !has(d)"), Some(vec![value("b", "c")]));
     assert_eq!(
@@ -39,6 +40,20 @@ fn a_selector_is_filed_under_what_is_rarest() {
     );
     assert_eq!(found("a == 'b' || !has(c)"), None);
     assert_eq!(found("a in {}"), Some(vec![]));
+}
+
+#[test]
+fn selectors_spread_over_what_they_can_be_filed_under() {
+    let mut index = Index::new();
+    for namespace in 0..50 {
+        for app in 0..5 {
+            let text = format!("app == 'a{app}' && namespace == 'n{namespace}'");
+            index.set_selector((namespace, app), parsed(&text));
+        }
+    }
+    assert_eq!(index.set_labels(1, labels(&[("app", "a3"), ("namespace", "n7")])).len(), 1);
+    let asked = index.candidates(&labels(&[("app", "a3"), ("namespace", "n7")])).count();
+    assert!(asked < 20, "{asked} of 250 were asked");
 }
 
 /// An expression over few labels and values, so that matches are not rare.
