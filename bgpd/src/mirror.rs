@@ -15,7 +15,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
-use margay_model::{Area, Change, Key, Kind, Resource, Revision, Versioned};
+use margay_model::{Area, Change, Key, Kind, Resource, ResourceKey, Revision, Versioned};
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
@@ -99,7 +99,9 @@ impl News {
     fn of(key: &Arc<Key>, value: &Mirrored) -> Self {
         match key.as_ref() {
             Key::Resource(_) => Self::Resource(value.clone()),
-            Key::Block(_) | Key::NodeLease(_) => Self::Stored(Arc::clone(key), value.clone()),
+            Key::Block(_) | Key::NodeLease(_) | Key::Guard(_) => {
+                Self::Stored(Arc::clone(key), value.clone())
+            }
         }
     }
 }
@@ -330,10 +332,8 @@ impl Walk {
 
 impl Subscriber {
     fn wants(&self, key: &Key) -> bool {
-        match key {
-            Key::Resource(key) => self.kinds.is_empty() || self.kinds.contains(&key.kind),
-            Key::Block(_) | Key::NodeLease(_) => self.kinds.is_empty(),
-        }
+        let is_wanted = |key: &ResourceKey| self.kinds.contains(&key.kind);
+        self.kinds.is_empty() || key.resource().is_some_and(is_wanted)
     }
 
     fn lock(&self) -> MutexGuard<'_, Owed> {

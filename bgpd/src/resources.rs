@@ -2,11 +2,13 @@
 //!
 //! Owns: create, replace and delete as users know them; what one resource asks of others (a tier
 //! that exists, pools that do not overlap). Promises: every resource of a request is checked before
-//! the first is written, what one transaction takes is written whole or not at all, and what others
-//! wrote meanwhile is never overwritten unseen. Leaves to
+//! the first is written, what one transaction takes is written whole or not at all, what others
+//! wrote meanwhile is never overwritten unseen, and a rule that was asked still holds when it is
+//! written: whoever could break it in between makes the transaction fail, and it is planned again. Leaves to
 //! `margay-model` what a single resource may say, and to the store what is durable.
 
 mod error;
+mod guards;
 mod ipam;
 mod rules;
 
@@ -24,6 +26,7 @@ use margay_model::{
 use serde_json::{Map, Value};
 
 pub(crate) use error::{ResourceError, store as store_status};
+use guards::Guards;
 pub(crate) use ipam::Configure;
 use rules::Cluster;
 
@@ -96,8 +99,8 @@ impl Resources {
         shown(key, &found)
     }
 
-    /// Writes all resources, or none of them, as far as one transaction goes: 16 resources and
-    /// 1.25 MiB. More are written in several, in the order of the request. Once begun it goes on,
+    /// Writes all resources, or none of them, as far as one transaction goes: at least 42 resources
+    /// and 1.25 MiB. More are written in several, in the order of the request. Once begun it goes on,
     /// though the caller goes away.
     ///
     /// # Errors
@@ -156,30 +159,31 @@ impl Resources {
         actor: &Actor,
         answers: &mut Vec<(WriteOutcome, String)>,
     ) -> Result<bool, ResourceError> {
-        let plan = self.plan(rest, options).await?;
+        let (plan, mut guards) = self.plan(rest, options).await?;
         if options.dry_run {
             answers.extend(plan.iter().map(answer));
             return Ok(true);
         }
         for mut part in parts(plan) {
-            let mut txn = Txn::default();
-            for planned in part.iter().filter(|planned| planned.changes()) {
-                let key = planned.resource.key();
-                txn.compares.push(Compare { key, expect: planned.expect });
-                txn.writes.push(planned.write());
-            }
-            if !txn.writes.is_empty() {
+            let written: Vec<_> = changed(&part).map(|planned| &planned.resource).collect();
+            if !written.is_empty() {
+                let mut txn = guards.of(written.iter().copied());
+                changed(&part).for_each(|planned| txn.join(planned.txn()));
                 match self.store.commit(txn, actor).await? {
                     Outcome::Committed(committed) => {
+                        guards.written(written.into_iter(), committed.revision);
                         for planned in part.iter_mut().filter(|planned| planned.changes()) {
                             planned.revision = committed.revision;
                         }
                     }
                     Outcome::Conflict(conflict) => {
                         let lost = conflict.compare.key;
-                        let pinned = part.iter().any(|p| p.pinned && p.resource.key() == lost);
+                        let Some(planned) = part.iter().find(|p| p.resource.key() == lost) else {
+                            // A rule may not hold any more.
+                            return Ok(false);
+                        };
                         return match options.mode {
-                            _ if pinned => Err(ResourceError::Changed(lost)),
+                            _ if planned.pinned => Err(ResourceError::Changed(lost)),
                             WriteMode::Create => Err(ResourceError::AlreadyExists(lost)),
                             WriteMode::Replace | WriteMode::Apply => Ok(false),
                         };
@@ -191,12 +195,12 @@ impl Resources {
         Ok(true)
     }
 
-    /// What is to be written, every rule and limit asked.
+    /// What is to be written, every rule and limit asked, and what makes the rules hold.
     async fn plan(
         &self,
         resources: &[Resource],
         options: &WriteOptions,
-    ) -> Result<Vec<Planned>, ResourceError> {
+    ) -> Result<(Vec<Planned>, Guards), ResourceError> {
         let mut plan = Vec::with_capacity(resources.len());
         for resource in resources {
             let key = resource.key();
@@ -208,11 +212,15 @@ impl Resources {
             plan.push(planned);
         }
         let written: Vec<_> = plan.iter().map(|planned| &planned.resource).collect();
-        Cluster::load(self.store.as_ref(), &written).await?.check(&written)?;
-        Ok(plan)
+        let mut guards = Guards::read(self.store.as_ref(), &written).await?;
+        let cluster = Cluster::load(self.store.as_ref(), &written).await?;
+        guards.know(cluster.tiers().cloned());
+        cluster.check(&written)?;
+        Ok((plan, guards))
     }
 
-    /// Removes a resource, and says how it was last. What is about a node alone goes before its Node: one
+    /// Removes a resource, and says how it was last. What is about a node alone goes with its Node, or
+    /// before it where there is too much for one transaction, as long as the Node stays as it was: one
     /// that is made again in its name begins anew.
     ///
     /// # Errors
@@ -229,24 +237,48 @@ impl Resources {
             if revision.is_some_and(|revision| revision != found.revision) {
                 return Err(ResourceError::Changed(key.clone()));
             }
-            rules::may_go(self.store.as_ref(), key).await?;
-            let last = last(key, &found);
-            let mut alone = true;
-            for (with_it, revision) in rules::go_with(self.store.as_ref(), key).await? {
-                let gone = self.store.commit(Txn::delete(with_it, revision), actor).await?;
-                alone &= matches!(gone, Outcome::Committed(_));
+            let own = Txn::delete(key.clone(), found.revision);
+            let needs = rules::may_go(self.store.as_ref(), key).await?;
+            let mut whole = true;
+            for txn in goes(own, needs, rules::go_with(self.store.as_ref(), key).await?) {
+                // Of what somebody changed meanwhile nothing goes: it is looked at again.
+                whole = matches!(self.store.commit(txn, actor).await?, Outcome::Committed(_));
+                if !whole {
+                    break;
+                }
             }
-            if !alone {
-                // Somebody changed one of them: it is looked at again.
-                continue;
-            }
-            match self.store.commit(Txn::delete(key.clone(), found.revision), actor).await? {
-                Outcome::Committed(_) => return Ok(last),
-                Outcome::Conflict(_) => {}
+            if whole {
+                return Ok(last(key, &found));
             }
         }
         Err(ResourceError::Contended)
     }
+}
+
+/// What removes a resource under these conditions, and others with it: it goes last, and none goes
+/// when it is another by then.
+fn goes(own: Txn, needs: Vec<Compare>, with_it: Vec<Txn>) -> Vec<Txn> {
+    let last = Txn { compares: [own.compares, needs].concat(), writes: own.writes };
+    let mut room = Room::beside(&last);
+    let mut all = vec![Txn::default()];
+    for more in with_it {
+        let fits = room.take(&more);
+        if !fits {
+            room = Room::beside(&last);
+            // The first always fits.
+            let _ = room.take(&more);
+        }
+        match all.last_mut() {
+            Some(txn) if fits => txn.join(more),
+            _ => all.push(more),
+        }
+    }
+    let conditions = Txn { compares: last.compares, writes: Vec::new() };
+    all.iter_mut().for_each(|txn| txn.join(conditions.clone()));
+    if let Some(txn) = all.last_mut() {
+        txn.writes.extend(last.writes);
+    }
+    all
 }
 
 /// What a resource becomes, given what is stored.
@@ -323,21 +355,42 @@ impl Planned {
         let (key, value) = (self.resource.key(), self.octets.clone());
         Write::Put { key, value, index: Vec::new() }
     }
+
+    fn txn(&self) -> Txn {
+        let compare = Compare { key: self.resource.key(), expect: self.expect };
+        Txn { compares: vec![compare], writes: vec![self.write()] }
+    }
+
+    /// All that it may need of a transaction, but for what all of them share.
+    fn needs(&self) -> Txn {
+        let mut txn = self.txn();
+        if let Some(tier) = rules::tier(&self.resource) {
+            let key = Key::cluster(Kind::Tier, tier);
+            txn.compares.push(Compare { key, expect: Expect::Present });
+        }
+        txn
+    }
+}
+
+/// Those that are not just so already.
+fn changed(part: &[Planned]) -> impl Iterator<Item = &Planned> {
+    part.iter().filter(|planned| planned.changes())
 }
 
 /// What goes into each transaction, in the order of the request.
 fn parts(plan: Vec<Planned>) -> Vec<Vec<Planned>> {
     let mut parts: Vec<Vec<Planned>> = Vec::new();
-    let mut room = Room::default();
+    let shared = Guards::most();
+    let mut room = Room::beside(&shared);
     for planned in plan {
-        let fits = !planned.changes() || room.take(&planned.write());
+        let fits = !planned.changes() || room.take(&planned.needs());
         match parts.last_mut() {
             Some(part) if fits => part.push(planned),
             _ => {
                 if !fits {
-                    room = Room::default();
+                    room = Room::beside(&shared);
                     // The first write always fits.
-                    let _ = room.take(&planned.write());
+                    let _ = room.take(&planned.needs());
                 }
                 parts.push(vec![planned]);
             }

@@ -549,7 +549,7 @@ impl Allocator {
                         self.look_at_ends(now);
                     }
                 }
-                Key::Resource(_) => {}
+                Key::Resource(_) | Key::Guard(_) => {}
             }
             self.watched = self.watched.max(change.revision);
         }
@@ -581,7 +581,7 @@ impl Allocator {
                         changed.push(*cidr);
                     }
                 }
-                Key::NodeLease(_) | Key::Resource(_) => {}
+                Key::NodeLease(_) | Key::Resource(_) | Key::Guard(_) => {}
             }
         }
         self.announce(&changed, out);

@@ -3,17 +3,16 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use margay_model::{IndexEntry, Key, Txn, Write};
+use margay_model::{Compare, Expect, IndexEntry, Key, Txn, Write};
 
 use crate::{error::StoreError, octets};
 
 /// Octets of one value. etcd takes requests of 1.5 MiB.
 pub const MAX_VALUE: usize = 1024 * 1024;
-/// Octets of all values of a transaction.
+/// Octets of all values and paths of a transaction.
 pub const MAX_TXN: usize = 1280 * 1024;
-/// Writes, and likewise compares, of a transaction. With [`MAX_INDEX`] this keeps to the 128
-/// operations that etcd takes: the value, its list of index entries, new and old entries.
-pub const MAX_WRITES: usize = 16;
+/// Operations of a transaction, and likewise conditions: what etcd takes where nobody raised it.
+pub const MAX_OPERATIONS: usize = 128;
 /// Index entries of a value.
 pub const MAX_INDEX: usize = 3;
 /// Octets of a key's path, or of an index entry.
@@ -24,25 +23,72 @@ pub const MAX_PAGE: usize = 10_000;
 /// How full a transaction is, for those who cut many writes into several.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Room {
-    writes: usize,
+    conditions: usize,
+    operations: usize,
     octets: usize,
+    /// Whether anything was taken in.
+    begun: bool,
 }
 
 impl Room {
-    /// Takes a write in, or says that another transaction has to begin with it. The first fits.
+    /// What is left beside this.
+    pub fn beside(other: &Txn) -> Self {
+        Self::needed(other)
+    }
+
+    /// Takes in what goes together, or says that another transaction has to begin with it. The first
+    /// fits.
     #[must_use]
-    pub fn take(&mut self, write: &Write) -> bool {
-        let more = match write {
-            Write::Put { value, .. } => value.len(),
-            Write::Delete { .. } => 0,
+    pub fn take(&mut self, more: &Txn) -> bool {
+        let more = Self::needed(more);
+        let next = Self {
+            conditions: self.conditions + more.conditions,
+            operations: self.operations + more.operations,
+            octets: self.octets + more.octets,
+            begun: true,
         };
-        let next = Self { writes: self.writes + 1, octets: self.octets + more };
-        let fits = next.writes <= MAX_WRITES && next.octets <= MAX_TXN;
-        let taken = fits || self.writes == 0;
+        let taken = next.check().is_ok() || !self.begun;
         if taken {
             *self = next;
         }
         taken
+    }
+
+    /// What etcd would do for it: at most.
+    fn needed(txn: &Txn) -> Self {
+        let mut needed = Self::default();
+        for compare in &txn.compares {
+            needed.conditions += match compare.expect {
+                Expect::Absent | Expect::Present => 1,
+                // What was never written has a revision, too.
+                Expect::At(_) => 2,
+            };
+            needed.octets += compare.key.path().len();
+        }
+        for write in &txn.writes {
+            let (index, value) = match write {
+                Write::Put { value, index, .. } => (index.len(), value.len()),
+                Write::Delete { .. } => (0, 0),
+            };
+            needed.operations += 1;
+            if has_index(write.key()) {
+                // The list of the value's entries, the new ones and those it had.
+                needed.operations += 1 + index + MAX_INDEX;
+                // That the list is still the same, where no compare tells.
+                let compared = |compare: &Compare| {
+                    compare.key == *write.key() && compare.expect != Expect::Present
+                };
+                needed.conditions += usize::from(!txn.compares.iter().any(compared));
+            }
+            needed.octets += write.key().path().len() + value;
+        }
+        needed
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        bound("conditions of a transaction", self.conditions, MAX_OPERATIONS)?;
+        bound("operations of a transaction", self.operations, MAX_OPERATIONS)?;
+        bound("octets of a transaction", self.octets, MAX_TXN)
     }
 }
 
@@ -59,13 +105,10 @@ pub fn check_write(write: &Write) -> Result<(), StoreError> {
 /// # Errors
 /// [`StoreError::TooLarge`] and [`StoreError::Invalid`].
 pub(crate) fn check(mut txn: Txn) -> Result<Txn, StoreError> {
-    bound("compares of a transaction", txn.compares.len(), MAX_WRITES)?;
-    bound("writes of a transaction", txn.writes.len(), MAX_WRITES)?;
     for compare in &txn.compares {
         bound("octets of a key", compare.key.path().len(), MAX_KEY)?;
     }
     let mut keys = BTreeSet::new();
-    let mut total = 0;
     for write in &mut txn.writes {
         if matches!(write.key(), Key::NodeLease(_)) {
             return Err(StoreError::invalid("a lease is kept and given back, not written"));
@@ -81,13 +124,12 @@ pub(crate) fn check(mut txn: Txn) -> Result<Txn, StoreError> {
         if let Write::Put { key, value, index } = write {
             bound("octets of a value", value.len(), MAX_VALUE)?;
             *value = octets::for_store(key, value)?;
-            total += value.len();
-            check_index(index)?;
+            check_index(key, index)?;
             index.sort();
             index.dedup();
         }
     }
-    bound("octets of a transaction", total, MAX_TXN)?;
+    Room::needed(&txn).check()?;
     Ok(txn)
 }
 
@@ -96,7 +138,15 @@ pub(crate) fn page(wanted: usize) -> usize {
     if wanted == 0 { MAX_PAGE } else { wanted.min(MAX_PAGE) }
 }
 
-fn check_index(index: &[IndexEntry]) -> Result<(), StoreError> {
+/// Whether values of this key may be found by something else: resources need not be.
+pub(crate) fn has_index(key: &Key) -> bool {
+    matches!(key, Key::Block(_))
+}
+
+fn check_index(key: &Key, index: &[IndexEntry]) -> Result<(), StoreError> {
+    if !index.is_empty() && !has_index(key) {
+        return Err(StoreError::invalid(format!("{key} has an index; only blocks have")));
+    }
     bound("index entries of a value", index.len(), MAX_INDEX)?;
     for entry in index {
         bound("octets of an index entry", entry.value.len(), MAX_KEY)?;

@@ -212,14 +212,14 @@ impl Backup {
         let mut batch = Txn::default();
         let mut room = Room::default();
         for (compare, write) in writes {
-            if !room.take(&write) {
+            let more = Txn { compares: vec![compare], writes: vec![write] };
+            if !room.take(&more) {
                 flush(store, std::mem::take(&mut batch), actor).await?;
                 room = Room::default();
                 // The first write always fits.
-                let _ = room.take(&write);
+                let _ = room.take(&more);
             }
-            batch.compares.push(compare);
-            batch.writes.push(write);
+            batch.join(more);
         }
         if !batch.writes.is_empty() {
             flush(store, batch, actor).await?;
@@ -397,7 +397,7 @@ fn row(entry: Entry) -> Option<(Row, Revision)> {
     // value that is no object stays what it is.
     let value = etcd::octets::to_etcd(&key, &value).unwrap_or(value);
     // A lease says who lives now.
-    let lasts = !matches!(key, Key::NodeLease(_));
+    let lasts = !matches!(key, Key::NodeLease(_) | Key::Guard(_));
     lasts.then_some((Row { key, value, index }, revision))
 }
 
@@ -424,8 +424,8 @@ fn form(row: &Row) -> RowForm {
 fn parse(text: &[u8]) -> Result<Row, String> {
     let form: RowForm = serde_json::from_slice(text).map_err(|e| e.to_string())?;
     let key = Key::from_path(&form.key).map_err(|e| e.to_string())?;
-    if matches!(key, Key::NodeLease(_)) {
-        return Err("a lease is not part of a backup".into());
+    if matches!(key, Key::NodeLease(_) | Key::Guard(_)) {
+        return Err(format!("the {key} is not part of a backup"));
     }
     let value = match (form.value, form.octets) {
         (Some(value), None) => Bytes::from(value.to_string()),

@@ -18,10 +18,7 @@ pub(super) async fn list(ipam: Option<&Ipam>) -> Result<(Vec<String>, Revision),
 
 /// One by its name.
 pub(super) async fn get(ipam: Option<&Ipam>, key: Key) -> Result<String, Status> {
-    let name = match &key {
-        Key::Resource(key) => key.name.as_str(),
-        Key::Block(_) | Key::NodeLease(_) => "",
-    };
+    let name = key.resource().map_or("", |key| key.name.as_str());
     let (rows, _) = rows(ipam).await?;
     let found = rows.into_iter().find(|row| row.name == name).map(text);
     found.ok_or_else(|| ResourceError::NotFound(key).into())

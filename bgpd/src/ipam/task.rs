@@ -348,11 +348,8 @@ async fn nodes(store: Arc<dyn Store>) -> Done {
     loop {
         match list_all(store.as_ref(), &Area::Kind(Kind::Node, None)).await {
             Ok((entries, _)) => {
-                let name = |key| match key {
-                    Key::Resource(key) => NodeName::try_from(key.name.as_str()).ok(),
-                    Key::Block(_) | Key::NodeLease(_) => None,
-                };
-                return Done::Nodes(entries.into_iter().filter_map(|e| name(e.key)).collect());
+                let name = |key: &Key| NodeName::try_from(key.resource()?.name.as_str()).ok();
+                return Done::Nodes(entries.iter().filter_map(|e| name(&e.key)).collect());
             }
             Err(_) => sleep(PAUSE).await,
         }

@@ -10,14 +10,14 @@ use margay_ipam::{
     split::split,
 };
 use margay_model::{
-    Actor, Area, Compare, Expect, Key, Kind, Resource, Txn, Write,
+    Actor, Area, Compare, Expect, Guard, Key, Kind, Resource, Txn, Write,
     kinds::{IpPool, IpamConfiguration, IpamConfigurationSpec},
 };
 
-use super::{ResourceError, Resources, TRIES, WriteMode, WriteOptions};
+use super::{ResourceError, Resources, TRIES, WriteMode, WriteOptions, guards};
 
 /// Most parts of one split: they are made, and the pool goes, in one transaction.
-const MOST_PARTS: u32 = 8;
+const MOST_PARTS: u32 = 64;
 /// The one `IPAMConfiguration`.
 const CONFIGURATION: &str = "default";
 
@@ -88,6 +88,23 @@ impl Resources {
         now: SystemTime,
         actor: &Actor,
     ) -> Result<Vec<(String, IpNet)>, ResourceError> {
+        for _ in 0..TRIES {
+            if let Some(parts) = self.try_split(name_or_cidr, parts, now, actor).await? {
+                return Ok(parts);
+            }
+        }
+        Err(ResourceError::Contended)
+    }
+
+    /// The same; none if other pools were written meanwhile.
+    async fn try_split(
+        &self,
+        name_or_cidr: &str,
+        parts: u32,
+        now: SystemTime,
+        actor: &Actor,
+    ) -> Result<Option<Vec<(String, IpNet)>>, ResourceError> {
+        let others = guards::seen(self.store.as_ref(), Guard::Pools).await?;
         let (entries, _) = list_all(self.store.as_ref(), &Area::Kind(Kind::IpPool, None)).await?;
         let cidr: Option<IpNet> = name_or_cidr.parse().ok();
         let found =
@@ -109,8 +126,11 @@ impl Resources {
             )));
         }
         let mut txn = Txn {
-            compares: vec![Compare { key: pool.key(), expect: Expect::At(revision) }],
-            writes: vec![Write::Delete { key: pool.key() }],
+            compares: vec![
+                Compare { key: pool.key(), expect: Expect::At(revision) },
+                guards::compare(Guard::Pools, others),
+            ],
+            writes: vec![Write::Delete { key: pool.key() }, guards::mark(Guard::Pools)],
         };
         for part in &cut {
             let resource =
@@ -121,8 +141,9 @@ impl Resources {
         }
         match self.store.commit(txn, actor).await? {
             Outcome::Committed(_) => {
-                Ok(cut.into_iter().map(|part| (part.name, part.cidr)).collect())
+                Ok(Some(cut.into_iter().map(|part| (part.name, part.cidr)).collect()))
             }
+            Outcome::Conflict(conflict) if conflict.compare.key.resource().is_none() => Ok(None),
             Outcome::Conflict(conflict) if conflict.compare.expect == Expect::Absent => {
                 Err(ResourceError::AlreadyExists(conflict.compare.key))
             }

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 use margay_datastore::{Store, list_all};
-use margay_model::{Area, Key, Kind, Resource, Revision, kinds::BUILT_IN_TIERS};
+use margay_model::{Area, Compare, Expect, Guard, Key, Kind, Resource, Txn, kinds::BUILT_IN_TIERS};
 
-use super::ResourceError;
+use super::{ResourceError, guards};
 
 /// What is stored of the kinds that others refer to.
 #[derive(Debug, Default)]
@@ -55,6 +55,11 @@ impl Cluster {
             }
         }
         Ok(cluster)
+    }
+
+    /// Stored tiers, but for those that nobody can delete.
+    pub(super) fn tiers(&self) -> impl Iterator<Item = &String> {
+        self.tiers.iter().filter(|tier| !is_built_in(tier))
     }
 
     /// Asks every rule of every resource.
@@ -141,8 +146,12 @@ const POLICIES: &[Kind] = &[
     Kind::StagedGlobalNetworkPolicy,
 ];
 
+fn is_built_in(tier: &str) -> bool {
+    BUILT_IN_TIERS.iter().any(|(name, ..)| *name == tier)
+}
+
 /// The tier of a policy.
-fn tier(resource: &Resource) -> Option<&str> {
+pub(super) fn tier(resource: &Resource) -> Option<&str> {
     let tier = match resource {
         Resource::NetworkPolicy(policy) => policy.spec.tier.as_deref(),
         Resource::GlobalNetworkPolicy(policy) => policy.spec.tier.as_deref(),
@@ -182,21 +191,22 @@ pub(super) fn may_become(before: &Resource, after: &Resource) -> Result<(), Reso
     Ok(())
 }
 
-/// Whether a resource may be deleted.
+/// Whether a resource may be deleted, and what has to hold when it is.
 ///
 /// # Errors
 /// What still needs it.
-pub(super) async fn may_go(store: &dyn Store, key: &Key) -> Result<(), ResourceError> {
-    let Key::Resource(name) = key else { return Ok(()) };
+pub(super) async fn may_go(store: &dyn Store, key: &Key) -> Result<Vec<Compare>, ResourceError> {
+    let Some(name) = key.resource() else { return Ok(Vec::new()) };
     match name.kind {
         Kind::BlockAffinity => {
             let cause = "is a view of IPAM blocks and is not deleted";
             Err(ResourceError::forbidden(key, cause))
         }
-        Kind::Tier if BUILT_IN_TIERS.iter().any(|(built_in, ..)| *built_in == name.name) => {
+        Kind::Tier if is_built_in(&name.name) => {
             Err(ResourceError::forbidden(key, "this tier always exists"))
         }
         Kind::Tier => {
+            let policies = guards::seen(store, Guard::Tiers).await?;
             for kind in POLICIES {
                 let (entries, _) = list_all(store, &Area::Kind(*kind, None)).await?;
                 let policy = entries.iter().find(|entry| {
@@ -209,23 +219,20 @@ pub(super) async fn may_go(store: &dyn Store, key: &Key) -> Result<(), ResourceE
                     return Err(ResourceError::forbidden(key, cause));
                 }
             }
-            Ok(())
+            Ok(vec![guards::compare(Guard::Tiers, policies)])
         }
-        _ => Ok(()),
+        _ => Ok(Vec::new()),
     }
 }
 
-/// What goes with a resource, and before it: of a Node all that is about this node alone. Endpoints of its
-/// workloads stay while its daemon lives, for then they do.
-pub(super) async fn go_with(
-    store: &dyn Store,
-    key: &Key,
-) -> Result<Vec<(Key, Revision)>, ResourceError> {
-    let Key::Resource(name) = key else { return Ok(Vec::new()) };
-    if name.kind != Kind::Node {
+/// What goes with a resource, one transaction each: of a Node all that is about this node alone. Endpoints
+/// of its workloads stay while its daemon lives, for then they do.
+pub(super) async fn go_with(store: &dyn Store, key: &Key) -> Result<Vec<Txn>, ResourceError> {
+    let Some(name) = key.resource().filter(|name| name.kind == Kind::Node) else {
         return Ok(Vec::new());
-    }
-    let is_dead = store.get(&Key::NodeLease(name.name.clone())).await?.is_none();
+    };
+    let lease = Key::NodeLease(name.name.clone());
+    let is_dead = store.get(&lease).await?.is_none();
     let mut all = Vec::new();
     for kind in OF_NODES {
         let (entries, _) = list_all(store, &Area::Kind(*kind, None)).await?;
@@ -243,7 +250,11 @@ pub(super) async fn go_with(
                 Ok(_) | Err(_) => None,
             };
             if of.as_deref() == Some(name.name.as_str()) {
-                all.push((entry.key, entry.value.revision));
+                let mut txn = Txn::delete(entry.key, entry.value.revision);
+                if *kind == Kind::WorkloadEndpoint {
+                    txn.compares.push(Compare { key: lease.clone(), expect: Expect::Absent });
+                }
+                all.push(txn);
             }
         }
     }
@@ -261,9 +272,6 @@ const OF_NODES: &[Kind] = &[
 
 async fn names(store: &dyn Store, kind: Kind) -> Result<BTreeSet<String>, ResourceError> {
     let (entries, _) = list_all(store, &Area::Kind(kind, None)).await?;
-    let name = |key: Key| match key {
-        Key::Resource(key) => Some(key.name),
-        _ => None,
-    };
-    Ok(entries.into_iter().filter_map(|entry| name(entry.key)).collect())
+    let name = |key: &Key| key.resource().map(|key| key.name.clone());
+    Ok(entries.iter().filter_map(|entry| name(&entry.key)).collect())
 }

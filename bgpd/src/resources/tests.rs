@@ -337,12 +337,10 @@ fn a_peer_names_filters_that_exist() {
 }
 
 #[test]
-fn a_hundred_resources_are_written_though_a_transaction_takes_fewer() {
+fn two_hundred_resources_are_written_though_a_transaction_takes_fewer() {
     let bench = Bench::new();
-    let pools: Vec<_> =
-        (0..100).map(|i| pool(&format!("p{i}"), &format!("10.{i}.0.0/16"))).collect();
-    let written = bench.write(WriteMode::Create, &pools).expect("written");
-    assert_eq!(written.len(), 100);
+    let written = bench.write(WriteMode::Create, &pools(200)).expect("written");
+    assert_eq!((written.len(), bench.store.revision()), (200, Revision(2)));
     assert!(written.iter().all(|(outcome, _)| *outcome == WriteOutcome::Created));
 }
 
@@ -426,10 +424,14 @@ fn pools(count: usize) -> Vec<Value> {
 }
 
 #[test]
-fn sixteen_resources_are_one_transaction() {
+fn as_many_resources_as_a_transaction_takes_are_one() {
     let bench = Bench::new();
-    bench.write(WriteMode::Create, &pools(16)).expect("written");
+    bench.write(WriteMode::Create, &pools(126)).expect("written");
     assert_eq!(bench.store.revision(), Revision(1));
+    let policies: Vec<_> = (0..42).map(|n| policy(&format!("security.p{n}"), "security")).collect();
+    bench.write(WriteMode::Create, &[tier("security")]).expect("written");
+    bench.write(WriteMode::Create, &policies).expect("written");
+    assert_eq!(bench.store.revision(), Revision(3));
 }
 
 #[test]
@@ -464,9 +466,9 @@ fn what_was_written_before_a_failure_is_told() {
             commits += usize::from(call.is_commit());
             (commits == 2).then(|| fault.clone())
         });
-        let result = bench.write(WriteMode::Create, &pools(100));
+        let result = bench.write(WriteMode::Create, &pools(200));
         let told = format!(
-            "16 of 100 resources are written, the last is IPPool(p15); from IPPool(p16) on {told}"
+            "126 of 200 resources are written, the last is IPPool(p125); from IPPool(p126) on {told}"
         );
         refused(result, &told);
     }
@@ -501,10 +503,10 @@ fn against_another(
     let somebody = async move {
         while times > 0 && due.recv().await.is_some() {
             times -= 1;
-            let mut theirs = pool("p20", "10.20.0.0/16");
+            let mut theirs = pool("p130", "10.130.0.0/16");
             theirs["metadata"]["labels"] = json!({ "round": format!("r{times}") });
             let value = theirs.to_string().into();
-            let key = Key::cluster(Kind::IpPool, "p20");
+            let key = Key::cluster(Kind::IpPool, "p130");
             let write = Write::Put { key, value, index: Vec::new() };
             let by = Actor { component: "other".into(), ..actor() };
             let txn = Txn { compares: Vec::new(), writes: vec![write] };
@@ -528,44 +530,44 @@ fn against_another(
 fn a_compare_lost_in_a_later_transaction_tells_what_is_written_and_what_is_not() {
     let is_there = |bench: &Bench, name: &str| bench.get(&Key::cluster(Kind::IpPool, name)).is_ok();
     let pinned = |mut objects: Vec<Value>| {
-        objects[20]["metadata"]["resourceVersion"] = "1".into();
-        objects[20]["spec"]["disabled"] = true.into();
+        objects[130]["metadata"]["resourceVersion"] = "1".into();
+        objects[130]["spec"]["disabled"] = true.into();
         objects
     };
-    let there = [pool("p20", "10.20.0.0/16")];
-    let written = "16 of 40 resources are written, the last is IPPool(p15); from IPPool(p16) on \
-                   none is: ";
+    let there = [pool("p130", "10.130.0.0/16")];
+    let written = "126 of 160 resources are written, the last is IPPool(p125); from \
+                   IPPool(p126) on none is: ";
     for (mode, objects, there, cause) in [
-        (WriteMode::Create, pools(40), &[][..], "resource already exists: IPPool(p20)"),
+        (WriteMode::Create, pools(160), &[][..], "resource already exists: IPPool(p130)"),
         (
             WriteMode::Apply,
-            pinned(pools(40)),
+            pinned(pools(160)),
             &there,
-            "update conflict: IPPool(p20) was changed by somebody else",
+            "update conflict: IPPool(p130) was changed by somebody else",
         ),
     ] {
         let (result, bench) = against_another(mode, &objects, there, 1);
         assert_eq!(result.expect_err("a lost compare").to_string(), format!("{written}{cause}"));
-        assert!(is_there(&bench, "p15"), "{mode:?}");
-        assert!(!is_there(&bench, "p16") && !is_there(&bench, "p39"), "{mode:?}");
-        let theirs = bench.get(&Key::cluster(Kind::IpPool, "p20")).expect("it is there");
+        assert!(is_there(&bench, "p125"), "{mode:?}");
+        assert!(!is_there(&bench, "p126") && !is_there(&bench, "p159"), "{mode:?}");
+        let theirs = bench.get(&Key::cluster(Kind::IpPool, "p130")).expect("it is there");
         assert_eq!(theirs["metadata"]["labels"]["round"], "r0", "{mode:?}");
     }
 }
 
 #[test]
 fn a_compare_lost_in_a_later_transaction_is_tried_again_where_nobody_named_a_revision() {
-    let (result, bench) = against_another(WriteMode::Apply, &pools(40), &[], 1);
-    assert_eq!(result.expect("written in the end"), 40);
-    let ours = bench.get(&Key::cluster(Kind::IpPool, "p20")).expect("it is there");
+    let (result, bench) = against_another(WriteMode::Apply, &pools(160), &[], 1);
+    assert_eq!(result.expect("written in the end"), 160);
+    let ours = bench.get(&Key::cluster(Kind::IpPool, "p130")).expect("it is there");
     assert!(ours["metadata"].get("labels").is_none(), "{ours}");
-    let (result, bench) = against_another(WriteMode::Apply, &pools(40), &[], usize::MAX);
+    let (result, bench) = against_another(WriteMode::Apply, &pools(160), &[], usize::MAX);
     refused(
         result,
-        "16 of 40 resources are written, the last is IPPool(p15); from IPPool(p16) on none is: \
+        "126 of 160 resources are written, the last is IPPool(p125); from IPPool(p126) on none is: \
          update conflict: others keep changing the same resources; try again",
     );
-    assert!(bench.get(&Key::cluster(Kind::IpPool, "p16")).is_err());
+    assert!(bench.get(&Key::cluster(Kind::IpPool, "p126")).is_err());
 }
 
 #[test]
@@ -573,7 +575,7 @@ fn a_write_goes_on_though_nobody_waits_for_it() {
     let store = MemStore::new();
     let resources = Resources::new(Arc::new(store.clone()));
     store.inject(|call| call.is_commit(), Fault::Delay(Duration::from_millis(50)));
-    let objects = pools(100).iter().map(|o| read(&o.to_string(), false).expect("one")).collect();
+    let objects = pools(200).iter().map(|o| read(&o.to_string(), false).expect("one")).collect();
     let options =
         WriteOptions { mode: WriteMode::Apply, dry_run: false, now: SystemTime::UNIX_EPOCH };
     let runtime =
@@ -584,10 +586,12 @@ fn a_write_goes_on_though_nobody_waits_for_it() {
         let write = resources.write(objects, &options, &actor);
         tokio::time::timeout(Duration::from_millis(1), write).await.expect_err("gone");
         let whole = async {
-            while store.revision() < Revision(7) {
+            while store.revision() < Revision(2) {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
         tokio::time::timeout(Duration::from_secs(10), whole).await.expect("written to the end");
     });
 }
+
+mod racing;

@@ -19,7 +19,7 @@ use margay_model::{Key, Kind, Resource, ResourceKey, kinds::TierSpec, selector::
 use crate::{Deltas, Endpoint, EndpointId, Owner, Policy, RuleFault, SetId, TierPolicies};
 
 use item::{Item, ItemId};
-use policy::{Wanted, resource_key};
+use policy::Wanted;
 use profiles::Profiles;
 use sets::{Definitions, Sets};
 
@@ -110,14 +110,14 @@ impl Graph {
     /// A resource as it is now; `None` if it is gone, or cannot be read. Kinds that policy does not
     /// look at are ignored.
     pub fn update(&mut self, key: &Key, resource: Option<Resource>) {
-        let Some(key) = resource_key(key) else { return };
+        let Some(key) = key.resource() else { return };
         self.stale.remove(key);
         self.changed.insert(key.clone(), resource);
     }
 
     /// A resource is there, and cannot be read: what was known of it stays. False if nothing was.
     pub fn keep(&mut self, key: &Key) -> bool {
-        let Some(key) = resource_key(key) else { return false };
+        let Some(key) = key.resource() else { return false };
         self.stale.remove(key);
         match self.changed.get(key) {
             Some(latest) => latest.is_some(),

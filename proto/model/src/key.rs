@@ -15,6 +15,28 @@ pub enum Key {
     Block(IpNet),
     /// The lease by which a running daemon proves that its node lives, by node name.
     NodeLease(String),
+    /// What rules between resources hold on to.
+    Guard(Guard),
+}
+
+/// A family of rules between resources, each with one value of no meaning: whoever writes what could
+/// break such a rule writes it anew in the same transaction, and whoever has asked the rule before
+/// compares it in his. It lies in no [`Area`]: nobody lists, watches or backs it up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Guard {
+    /// Pools do not overlap.
+    Pools,
+    /// A tier that policies lie in does not go.
+    Tiers,
+}
+
+impl Guard {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Pools => "pools",
+            Self::Tiers => "tiers",
+        }
+    }
 }
 
 /// Names a v3 resource.
@@ -31,7 +53,7 @@ pub struct ResourceKey {
 /// What a list or a watch covers.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Area {
-    /// Everything.
+    /// Everything but [`Key::Guard`]s.
     All,
     /// Every resource of every kind.
     Resources,
@@ -49,7 +71,7 @@ impl Area {
     /// Whether `key` lies in it.
     pub fn contains(&self, key: &Key) -> bool {
         match (self, key) {
-            (Self::All, _)
+            (Self::All, Key::Resource(_) | Key::Block(_) | Key::NodeLease(_))
             | (Self::Resources, Key::Resource(_))
             | (Self::Blocks, Key::Block(_))
             | (Self::NodeLeases, Key::NodeLease(_))
@@ -107,6 +129,14 @@ impl Key {
         Self::Resource(ResourceKey { kind, namespace: namespace.into(), name: name.into() })
     }
 
+    /// The name of the resource that it names, if it does.
+    pub fn resource(&self) -> Option<&ResourceKey> {
+        match self {
+            Self::Resource(key) => Some(key),
+            Self::Block(_) | Self::NodeLease(_) | Self::Guard(_) => None,
+        }
+    }
+
     /// Its path under the datastore's root, without the configured prefix in front of resources:
     /// `resources/v3/projectcalico.org/ippools/pool1`, and `/margay/…` for what is ours alone.
     pub fn path(&self) -> String {
@@ -119,6 +149,7 @@ impl Key {
             }
             Self::Block(cidr) => format!("{BLOCKS}{}-{}", cidr.addr(), cidr.prefix_len()),
             Self::NodeLease(node) => format!("{LEASES}{node}"),
+            Self::Guard(guard) => format!("{GUARDS}{}", guard.name()),
         }
     }
 
@@ -132,6 +163,10 @@ impl Key {
         }
         if let Some(node) = path.strip_prefix(LEASES) {
             return if node.is_empty() { Err(unknown()) } else { Ok(Self::NodeLease(node.into())) };
+        }
+        if let Some(name) = path.strip_prefix(GUARDS) {
+            let guard = [Guard::Pools, Guard::Tiers].into_iter().find(|guard| guard.name() == name);
+            return guard.map(Self::Guard).ok_or_else(unknown);
         }
         let rest = path.strip_prefix(RESOURCES).ok_or_else(unknown)?;
         let (plural, rest) = rest.split_once('/').ok_or_else(unknown)?;
@@ -160,6 +195,7 @@ impl fmt::Display for Key {
             Self::Resource(key) => write!(f, "{}({}/{})", key.kind, key.namespace, key.name),
             Self::Block(cidr) => write!(f, "block {cidr}"),
             Self::NodeLease(node) => write!(f, "lease of node {node}"),
+            Self::Guard(guard) => write!(f, "guard of {}", guard.name()),
         }
     }
 }
@@ -170,6 +206,8 @@ const RESOURCES: &str = "resources/v3/projectcalico.org/";
 const BLOCKS: &str = "/margay/ipam/v1/blocks/";
 /// Where node leases lie.
 const LEASES: &str = "/margay/nodes/v1/leases/";
+/// Where guards lie.
+const GUARDS: &str = "/margay/guards/v1/";
 
 #[cfg(test)]
 mod tests;

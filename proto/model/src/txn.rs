@@ -109,6 +109,12 @@ impl Txn {
         Self::one(Expect::At(revision), Write::Delete { key })
     }
 
+    /// Both in one.
+    pub fn join(&mut self, more: Self) {
+        self.compares.extend(more.compares);
+        self.writes.extend(more.writes);
+    }
+
     fn one(expect: Expect, write: Write) -> Self {
         let compare = Compare { key: write.key().clone(), expect };
         Self { compares: vec![compare], writes: vec![write] }

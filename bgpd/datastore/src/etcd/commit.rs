@@ -23,6 +23,7 @@ use super::{
 use crate::{
     error::StoreError,
     image::holds,
+    limits,
     store::{Committed, Conflict, Outcome},
 };
 
@@ -108,6 +109,7 @@ impl EtcdStore {
             let before = revision_if_made(&txn.compares, write.key());
             let path = write.key().path();
             let index = match before {
+                _ if !limits::has_index(write.key()) => Some(Vec::new()),
                 Some(None) => Some(Vec::new()),
                 Some(Some(revision)) => self.index.known(&path, revision),
                 None => None,

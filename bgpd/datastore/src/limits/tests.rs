@@ -38,8 +38,13 @@ fn a_value_a_transaction_and_their_parts_have_bounds() {
         index: vec![],
     });
     assert!(refusal(two.into()).starts_with("octets of a transaction"));
-    let many = (0..17).map(|n| put(block(n), b"", vec![])).collect();
-    assert_eq!(refusal(many), "writes of a transaction: 17 is more than 16");
+    // Eight operations each: the value, the list of its entries, three new ones, three old ones.
+    let index = || ["a", "b", "c"].map(entry).to_vec();
+    let blocks = |count| (0..count).map(|n| put(block(n), b"", index())).collect();
+    assert!(check(Txn { compares: Vec::new(), writes: blocks(16) }).is_ok());
+    assert_eq!(refusal(blocks(17)), "operations of a transaction: 136 is more than 128");
+    let sets = (0..129).map(|n| put(Key::cluster(Kind::IpPool, format!("p{n}")), b"{}", vec![]));
+    assert_eq!(refusal(sets.collect()), "operations of a transaction: 129 is more than 128");
     let index = ["a", "b", "c", "d"].map(entry).to_vec();
     assert!(refusal(vec![put(block(1), b"", index)]).starts_with("index entries"));
 }
@@ -65,9 +70,14 @@ fn what_passes_has_its_index_sorted_and_its_resource_version_taken_out() {
     let pool = Key::cluster(Kind::IpPool, "a");
     let value = br#"{"metadata":{"name":"a","resourceVersion":"7"}}"#;
     let index = vec![entry("b"), entry("a"), entry("b")];
-    let txn = Txn::update(pool.clone(), Revision(7), Bytes::from_static(value), index);
+    let refused = Txn::update(pool.clone(), Revision(7), Bytes::from_static(value), index.clone());
+    assert_eq!(check(refused).unwrap_err().to_string(), "IPPool(a) has an index; only blocks have");
+    let mut txn = Txn::update(pool, Revision(7), Bytes::from_static(value), Vec::new());
+    txn.writes.push(put(block(1), b"", index));
     let checked = check(txn).unwrap();
-    let Some(Write::Put { value, index, .. }) = checked.writes.first() else { panic!() };
+    let [Write::Put { value, .. }, Write::Put { index, .. }] = &checked.writes[..] else {
+        panic!()
+    };
     assert_eq!(value.as_ref(), br#"{"metadata":{"name":"a"}}"#);
     assert_eq!(index, &[entry("a"), entry("b")]);
 }
@@ -76,9 +86,11 @@ fn what_passes_has_its_index_sorted_and_its_resource_version_taken_out() {
 fn a_transaction_has_room_for_what_the_check_lets_pass() {
     let full = |writes: &mut dyn Iterator<Item = Write>| {
         let mut room = Room::default();
-        writes.take_while(|write| room.take(write)).count()
+        let alone = |write: &Write| Txn { compares: Vec::new(), writes: vec![write.clone()] };
+        writes.take_while(|write| room.take(&alone(write))).count()
     };
-    assert_eq!(full(&mut (0..255).map(|n| put(block(n), b"", vec![]))), 16);
+    // Without entries of their own they may have had some.
+    assert_eq!(full(&mut (0..255).map(|n| put(block(n), b"", vec![]))), 25);
     let large = |n: u8| {
         let key = Key::cluster(Kind::IpPool, format!("p{n}"));
         Write::Put { key, value: Bytes::from(vec![0; 150 * 1024]), index: vec![] }

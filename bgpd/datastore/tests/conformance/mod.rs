@@ -77,7 +77,7 @@ pub async fn run(rig: &dyn Rig) {
 
 async fn wipe(store: &dyn Store) {
     let (entries, _) = list_all(store, &Area::All).await.unwrap();
-    for chunk in entries.chunks(limits::MAX_WRITES) {
+    for chunk in entries.chunks(16) {
         let writes = chunk
             .iter()
             .filter(|entry| !matches!(entry.key, Key::NodeLease(_)))

@@ -56,7 +56,10 @@ async fn transact(dice: &mut Dice, round: u64, store: &dyn Store, model: &MemSto
                 Write::Put { key, value: octets(&format!("{{\"round\":{round}}}")), index: vec![] }
             }
             _ => {
-                let index = vec![dice.node(), dice.node()];
+                let mut index = vec![dice.node(), dice.node()];
+                if !matches!(key, Key::Block(_)) {
+                    index.clear();
+                }
                 Write::Put { key, value: octets(&format!("{{\"round\":{round}}}")), index }
             }
         };

@@ -135,6 +135,22 @@ pub async fn what_is_too_large_is_refused_and_the_largest_is_kept(rig: &dyn Rig)
     commit(store, Txn { compares: vec![], ..writes("two") }).await;
     let found = store.find(&owner("atwo7"), &Page::default()).await.unwrap();
     assert_eq!(names(&found.entries), [block(107).path()]);
+    // Resources have no index: there may be more of them, made and replaced.
+    let named = |n: usize| Key::cluster(Kind::IpPool, format!("p{n}"));
+    let pools = |count: usize, expect: Expect| Txn {
+        compares: (0..count).map(|n| Compare { key: named(n), expect }).collect(),
+        writes: (0..count)
+            .map(|n| Write::Put { key: named(n), value: octets("{}"), index: vec![] })
+            .collect(),
+    };
+    let most = limits::MAX_OPERATIONS;
+    let made = commit(store, pools(most, Expect::Absent)).await.revision;
+    commit(store, pools(most / 2, Expect::At(made))).await;
+    for beyond in [pools(most + 1, Expect::Absent), pools(most / 2 + 1, Expect::At(made))] {
+        let refused = store.commit(beyond, &actor()).await.unwrap_err();
+        assert!(matches!(refused, StoreError::TooLarge { .. }), "{refused}");
+    }
+    assert!(value(store, &named(most)).await.is_none());
 }
 
 pub async fn a_resource_version_is_not_stored(rig: &dyn Rig) {

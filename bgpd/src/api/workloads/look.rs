@@ -50,10 +50,8 @@ fn of_entry(entry: &Entry, node: &str, problem: Option<&str>) -> v1::Workload {
 }
 
 fn of_endpoint(key: &Key, endpoint: &Endpoint) -> v1::Workload {
-    let (namespace, name) = match key {
-        Key::Resource(key) => (key.namespace.clone(), key.name.clone()),
-        Key::Block(_) | Key::NodeLease(_) => Default::default(),
-    };
+    let name = key.resource().map(|key| (key.namespace.clone(), key.name.clone()));
+    let (namespace, name) = name.unwrap_or_default();
     v1::Workload {
         pod: endpoint.pod.as_ref().map(|pod| v1::PodIdentity {
             namespace: namespace.clone(),

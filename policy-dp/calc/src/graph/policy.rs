@@ -207,11 +207,3 @@ fn converted(
         _ => None,
     }
 }
-
-/// The name of a resource that is no block and no lease.
-pub(super) fn resource_key(key: &Key) -> Option<&ResourceKey> {
-    match key {
-        Key::Resource(key) => Some(key),
-        Key::Block(_) | Key::NodeLease(_) => None,
-    }
-}

@@ -17,7 +17,8 @@ fn keys() -> Vec<Key> {
 
 #[test]
 fn every_key_reads_back_from_its_path() {
-    for key in keys() {
+    let guards = [Guard::Pools, Guard::Tiers].map(Key::Guard);
+    for key in keys().into_iter().chain(guards) {
         assert_eq!(Key::from_path(&key.path()), Ok(key));
     }
 }
@@ -40,6 +41,7 @@ fn a_path_that_is_no_key_is_refused() {
         "/margay/ipam/v1/blocks/10.1.2.1-26",
         "/margay/ipam/v1/blocks/10.1.2.0",
         "/margay/nodes/v1/leases/",
+        "/margay/guards/v1/others",
         "resources/v3/projectcalico.org/nothings/a",
         "resources/v3/projectcalico.org/ippools/",
         "resources/v3/projectcalico.org/ippools/a/b",
@@ -55,6 +57,7 @@ fn a_path_that_is_no_key_is_refused() {
 fn an_area_holds_its_own_keys_only() {
     let all = keys();
     assert!(all.iter().all(|key| Area::All.contains(key)));
+    assert!(!Area::All.contains(&Key::Guard(Guard::Pools)));
     let resources = all.iter().filter(|key| Area::Resources.contains(key)).count();
     assert_eq!(resources, Kind::ALL.len());
     assert_eq!(all.iter().filter(|key| Area::Blocks.contains(key)).count(), 2);
@@ -73,6 +76,7 @@ fn the_paths_of_an_area_begin_as_it_says_and_those_of_others_do_not() {
         Key::namespaced(Kind::NetworkPolicy, "ns2", "a"),
         Key::Block("10.0.0.0/26".parse().unwrap()),
         Key::NodeLease("node1".into()),
+        Key::Guard(Guard::Tiers),
     ];
     let areas = [
         Area::All,
