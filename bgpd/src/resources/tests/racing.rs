@@ -78,7 +78,8 @@ fn pools_that_do_not_overlap_are_both_written() {
         write(&bench, WriteMode::Create, &[pool("a", "10.0.0.0/16")]),
         write(&bench, WriteMode::Create, &[pool("b", "10.1.0.0/16")]),
     );
-    (first.expect("after another look"), second.expect("at once"));
+    first.expect("after another look");
+    second.expect("at once");
     assert!(kept(&bench, Kind::IpPool, "a") && kept(&bench, Kind::IpPool, "b"));
 }
 
@@ -157,7 +158,8 @@ fn policies_that_come_at_the_same_time_and_a_tier_that_changes_do_not_hinder_a_p
             write(&bench, WriteMode::Apply, &[policy(&format!("security.p{before}"), "security")]),
             write(&bench, WriteMode::Apply, &[other]),
         );
-        (first.expect("written"), second.expect("written"));
+        first.expect("written");
+        second.expect("written");
         assert_eq!(bench.store.revision().0, before + 2, "nobody had to do it again");
     }
 }
@@ -189,7 +191,8 @@ fn what_is_about_a_node_stays_with_a_node_that_changes_meanwhile() {
     let before = bench.store.revision().0;
     let (gone, changed) =
         between(&bench, delete(&bench, key.clone()), write(&bench, WriteMode::Apply, &[node("c")]));
-    (gone.expect("deleted"), changed.expect("written"));
+    gone.expect("deleted");
+    changed.expect("written");
     assert!(!kept(&bench, Kind::BgpPeer, "tor") && !kept(&bench, Kind::Node, "n1"));
     assert_eq!(bench.store.revision().0, before + 2);
 }
