@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use margay_model::{
-    Key, ObjectMeta, Order, Resource, ResourceKey,
+    ObjectMeta, Order, Resource, ResourceKey,
     kinds::{
         DEFAULT_TIER, PerformanceHint, PolicyType, Rule, StagedAction,
         StagedKubernetesNetworkPolicySpec,
