@@ -203,8 +203,8 @@ impl Collector {
 /// Whether a node is gone for good, and it is for this one to clean up behind it.
 fn is_gone(scene: Scene<'_>, gone: &BTreeMap<NodeName, Duration>, node: &NodeName) -> bool {
     let Scene { host, leases, now, grace, .. } = scene;
-    let is_first = leases.alive(now.steady).next() == Some(&host.node);
-    let is_due = |since: &Duration| is_first || now.steady.saturating_sub(*since) >= grace;
+    let is_first = || leases.first_alive(now.steady) == Some(&host.node);
+    let is_due = |since: &Duration| now.steady.saturating_sub(*since) >= grace || is_first();
     *node != host.node && gone.get(node).is_some_and(is_due) && !leases.is_alive(node, now.steady)
 }
 

@@ -104,6 +104,12 @@ impl Leases {
         all.into_iter()
     }
 
+    /// The first of [`alive`](Self::alive).
+    pub fn first_alive(&self, now: Duration) -> Option<&NodeName> {
+        let ended = self.ended.keys().find(|node| self.is_alive(node, now));
+        self.held.keys().next().into_iter().chain(ended).min()
+    }
+
     /// When the next node stops counting as alive, if nothing is heard of it before.
     pub fn next_end(&self, now: Duration) -> Option<Duration> {
         let since = self.ended.values().map(|ended| ended.since).chain(self.known_since);

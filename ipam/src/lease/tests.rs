@@ -46,11 +46,14 @@ fn after_all_leases_ended_together_everybody_has_time_to_come_back() {
     let (mut leases, n1, n2) = (none(), node("n1"), node("n2"));
     let held = [(n1.clone(), Revision(1)), (n2.clone(), Revision(2))];
     leases.replace(&held, Revision(2), secs(100));
+    assert_eq!(leases.first_alive(secs(100)), Some(&n1));
     // The datastore was away for an hour and comes back without any.
     leases.replace(&[], Revision(9), secs(3700));
     assert_eq!(leases.alive(secs(3709)).count(), 2);
     leases.apply(&n2, Some(Revision(10)), Revision(10), secs(3705));
+    assert_eq!(leases.first_alive(secs(3709)), Some(&n1), "its lease ended a moment ago");
     assert_eq!(leases.alive(secs(3710)).collect::<Vec<_>>(), [&n2]);
+    assert_eq!(leases.first_alive(secs(3710)), Some(&n2));
     assert!(!leases.is_alive(&n1, secs(3710)));
 }
 

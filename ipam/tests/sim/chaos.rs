@@ -7,7 +7,8 @@ use crate::{
     world::{Rng, Wire, World, ms, secs},
 };
 
-fn cases(default: u64) -> u64 {
+/// How many runs: so many, unless the environment says otherwise.
+pub fn cases(default: u64) -> u64 {
     std::env::var("MARGAY_SIM_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
@@ -38,6 +39,7 @@ fn one(seed: u64) {
         commit_late: dice.below(60),
         watch_breaks: dice.below(30),
         watch_late: dice.below(60),
+        mishaps: 0,
     };
     world.run(secs(1));
     for step in 0..60 {

@@ -10,6 +10,7 @@ mod world;
 
 mod chaos;
 mod crash;
+mod crowd;
 mod deaf;
 mod load;
 mod names;

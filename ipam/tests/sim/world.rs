@@ -66,6 +66,8 @@ pub struct Wire {
     pub watch_breaks: u64,
     /// A delivery of the watch is much too late.
     pub watch_late: u64,
+    /// One of [`Mishap::ALL`] strikes a commit; who dies of it starts again.
+    pub mishaps: u64,
 }
 
 /// What goes wrong with the n-th commit of a run.
@@ -76,7 +78,7 @@ pub struct CrashPoint {
 }
 
 /// All that can go wrong with one commit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mishap {
     /// The daemon dies before the store has it.
     DiesBefore,
@@ -161,6 +163,8 @@ pub struct World {
     pub commits: u64,
     /// What the commits sent were about, with their numbers.
     pub kinds: BTreeMap<&'static str, u64>,
+    /// Which of them met which mishap by chance.
+    pub struck: BTreeSet<(&'static str, Mishap)>,
     pub crash: Option<CrashPoint>,
     pub crashed: Option<usize>,
     pub answered: u64,
@@ -195,6 +199,7 @@ impl World {
             elsewhere: BTreeMap::new(),
             commits: 0,
             kinds: BTreeMap::new(),
+            struck: BTreeSet::new(),
             crash: None,
             crashed: None,
             answered: 0,
@@ -428,13 +433,17 @@ impl World {
     fn send_commit(&mut self, node: usize, ticket: Ticket, txn: Txn) {
         let life = self.nodes[node].life;
         self.commits += 1;
-        for kind in self.kinds_of(node, &txn) {
+        let kinds = self.kinds_of(node, &txn);
+        for kind in &kinds {
             *self.kinds.entry(kind).or_default() += 1;
         }
         if let Some(point) = self.crash
             && point.commit == self.commits
         {
             return self.mishap(node, ticket, txn, point.mishap);
+        }
+        if self.wire.mishaps > 0 && self.rng.chance(self.wire.mishaps) {
+            return self.strike(node, ticket, txn, kinds);
         }
         let unknown = Input::Committed { ticket, end: CommitEnd::Unknown("timeout".into()) };
         let give_up = What::Deliver { node, life, input: Box::new(unknown) };
@@ -450,6 +459,18 @@ impl World {
             self.after(ms(1), ms(9), What::AtStore { node, life, ticket, txn, reply: false });
         } else {
             self.after(ms(1), ms(9), What::AtStore { node, life, ticket, txn, reply: true });
+        }
+    }
+
+    /// Something goes wrong by chance, and whoever died of it comes back.
+    fn strike(&mut self, node: usize, ticket: Ticket, txn: Txn, kinds: Vec<&'static str>) {
+        let which = usize::try_from(self.rng.below(6)).unwrap();
+        let mishap = Mishap::ALL[which];
+        self.struck.extend(kinds.into_iter().map(|kind| (kind, mishap)));
+        self.mishap(node, ticket, txn, mishap);
+        if let Some(node) = self.crashed.take() {
+            let delay = self.rng.between(ms(50), secs(3));
+            self.start_later(node, delay);
         }
     }
 
@@ -558,9 +579,14 @@ impl World {
 
     /// Never an address that is not committed.
     fn assert_stored(&self, handle: &Handle, addresses: &[IpAddr]) {
-        let blocks = self.blocks();
         for address in addresses {
-            let stored = blocks.iter().any(|(_, block)| {
+            let mut around = self.store.values.iter().filter_map(|(key, there)| match key {
+                Key::Block(cidr) if cidr.contains(address) => {
+                    Some(margay_ipam::Block::from_json(&there.value).expect("a block"))
+                }
+                _ => None,
+            });
+            let stored = around.any(|block| {
                 let at = block.ordinal(*address);
                 at.is_some_and(|at| {
                     matches!(block.slot(at),
