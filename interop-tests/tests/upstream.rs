@@ -95,6 +95,12 @@ fn address(assigned: &Value) -> Result<String> {
     Ok(assigned[0]["address"].as_str().context("an address")?.to_owned())
 }
 
+/// What stands there in every row, each once.
+fn column(rows: &Value, name: &str) -> Result<BTreeSet<String>> {
+    let rows = rows.as_array().context("an array")?.iter();
+    rows.map(|row| Ok(row[name].as_str().context("a text")?.to_owned())).collect()
+}
+
 #[test]
 fn followers_have_no_watch_and_lose_nothing_when_their_upstream_is_killed() -> Result<()> {
     if !have_root("followers_have_no_watch_and_lose_nothing_when_their_upstream_is_killed") {
@@ -179,6 +185,17 @@ fn followers_have_no_watch_and_lose_nothing_when_their_upstream_is_killed() -> R
     let more = address(&a.json(&["ipam", "assign", "--v4", "1", "--handle", "z"])?)?;
     ensure!(more != of_a && more != of_c, "{more}");
     ensure!(peers(&a)? == set(&["10.99.0.202"]), "nobody told it yet");
+    // And new blocks: what nobody tells is read from the datastore, so none is claimed twice.
+    let had = [&of_a, &of_c, &more].map(String::clone);
+    let mut all: BTreeSet<String> = had.into();
+    for node in [&a, &b, &c] {
+        let many = node.json(&["ipam", "assign", "--v4", "100", "--handle", "many"])?;
+        let (addresses, blocks) = (column(&many, "address")?, column(&many, "block")?);
+        ensure!(addresses.len() == 100 && blocks.len() >= 2, "more than a block has: {many}");
+        for address in addresses {
+            ensure!(all.insert(address.clone()), "{address} is given out twice");
+        }
+    }
 
     // The first comes back; what happened meanwhile, a deletion among it, is heard of.
     first.start()?;
@@ -195,6 +212,10 @@ fn followers_have_no_watch_and_lose_nothing_when_their_upstream_is_killed() -> R
         for address in [&of_a, &of_c, &more] {
             one(address)?;
         }
+        let shown = node.json(&["ipam", "show"])?;
+        let in_use = shown.as_array().context("an array")?.iter().map(|pool| &pool["in_use"]);
+        let in_use: u64 = in_use.filter_map(Value::as_u64).sum();
+        ensure!(in_use == 303, "what was assigned meanwhile is heard of: {shown}");
     }
     let written = first.json(&["get", "bgppeers"])?.to_string();
     ensure!(written.contains("10.99.0.203") && !written.contains("10.99.0.202"), "{written}");
