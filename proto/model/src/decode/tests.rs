@@ -212,8 +212,70 @@ fn assert_kept(given: &serde_json::Value, found: &serde_json::Value, path: &str)
                 assert_kept(given, found, &format!("{path}[{index}]"));
             }
         }
+        // A number in a field of strings: its digits, however many.
+        (Json::Number(given), Json::String(digits)) => {
+            assert_eq!(Some(given.as_f64()), digits.parse().ok().map(Some), "{path}");
+        }
         _ => assert_eq!(given, found, "{path}"),
     }
+}
+
+#[test]
+fn a_scalar_in_a_field_of_strings_is_its_text_where_that_is_clear() {
+    let set = |value: &str| {
+        let text = format!(
+            "apiVersion: projectcalico.org/v3\nkind: GlobalNetworkSet\nmetadata: {{name: a, labels: \
+             {{rack: {value}}}}}\n"
+        );
+        decode(text.as_bytes(), Mode::Strict)
+    };
+    for value in ["5", "0", "true", "false", "1.5", "1337495556942031415926535"] {
+        let manifest = set(value).unwrap_or_else(|faults| panic!("{faults}"));
+        let Item::Resource(found) = &manifest.documents[0].item else { panic!("{manifest:?}") };
+        assert_eq!(found.metadata().labels["rack"], value);
+        assert_eq!(found.to_json()["metadata"]["labels"]["rack"], value);
+    }
+    for value in ["1.10", "010", "0x10", "1e3", "+5", "True", ".5", "5."] {
+        let faults = set(value).expect_err(value).to_string();
+        assert!(faults.contains("line 3, column 36: metadata.labels.rack"), "{faults}");
+        assert!(faults.contains("expected a string, in quotes"), "{faults}");
+    }
+    let json =
+        br#"{"apiVersion": "projectcalico.org/v3", "kind": "Tier", "metadata": {"name": 5}}"#;
+    assert!(decode(json, Mode::Strict).is_ok());
+}
+
+#[test]
+fn a_name_that_differs_in_case_only_is_the_field_where_no_other_is() {
+    let pool = |spec: &str| {
+        let text = format!(
+            "apiversion: projectcalico.org/v3\nKind: IPPool\nmetadata: {{Name: a}}\nspec:\n{spec}"
+        );
+        let manifest =
+            decode(text.as_bytes(), Mode::Strict).map_err(|faults| faults.to_string())?;
+        match &manifest.documents[0].item {
+            Item::Resource(Resource::IpPool(pool)) => Ok(pool.clone()),
+            other => Err(format!("{other:?}")),
+        }
+    };
+    let found = pool("  CIDR: 10.0.0.0/16\n  natoutgoing: true\n").unwrap();
+    assert_eq!(found.spec.nat_outgoing, Some(true));
+    assert_eq!((found.name(), found.spec.cidr.net().to_string()), ("a", "10.0.0.0/16".into()));
+    // The one that is written right counts; the other is none.
+    let twice = pool("  cidr: 10.0.0.0/16\n  Cidr: 10.1.0.0/16\n").unwrap_err();
+    assert!(twice.contains("line 6, column 3: spec.Cidr: field is not recognized"), "{twice}");
+    assert!(!twice.contains("10.0.0.0"), "{twice}");
+    let twice = pool("  CIDR: 10.0.0.0/16\n  Cidr: 10.1.0.0/16\n").unwrap_err();
+    assert!(twice.contains("line 6, column 3: spec.Cidr: field is not recognized"), "{twice}");
+    // A fault is told with the name that the field has, at its place.
+    let wrong = pool("  CIDR: 10.0.0.0/16\n  BLOCKSIZE: 33\n").unwrap_err();
+    assert!(wrong.contains("line 6, column 14: spec.blockSize: found number 33"), "{wrong}");
+    // Names of labels are values: their case counts.
+    let text = "apiVersion: projectcalico.org/v3\nkind: GlobalNetworkSet\nmetadata: {name: a, labels: \
+                {Rack: x, rack: y}}\n";
+    let manifest = decode(text.as_bytes(), Mode::Strict).unwrap();
+    let Item::Resource(set) = &manifest.documents[0].item else { panic!("{manifest:?}") };
+    assert_eq!(set.metadata().labels.len(), 2);
 }
 
 #[test]

@@ -51,6 +51,17 @@ impl<'a> Node<'a> {
         }
     }
 
+    /// What a field of strings takes: a string, or a scalar of another type that is written as
+    /// everybody would print it. So `5432` and `true` stand for themselves, as they do for
+    /// calicoctl, and `1.10` has to be quoted: it would be `1.1` there.
+    pub fn as_string(&self) -> Option<&str> {
+        let is_plain = |text: &&str| match &self.value {
+            Value::Number(_) | Value::Plain(_) => prints_as_written(text),
+            _ => true,
+        };
+        self.as_text().or_else(|| self.as_scalar().filter(is_plain))
+    }
+
     /// A boolean; of plain scalars also the words of YAML 1.1.
     pub fn as_bool(&self) -> Option<bool> {
         match &self.value {
@@ -123,14 +134,14 @@ impl<'a> Node<'a> {
         matches!(self.value, Value::Null)
     }
 
-    /// The value of a field, the first one if it stands twice.
+    /// The value of a field, the first one if it stands twice; without any, of the first whose name
+    /// differs in case only.
     pub fn field(&self, name: &str) -> Option<&Node<'a>> {
-        match &self.value {
-            Value::Map(entries) => {
-                entries.iter().find(|(key, _)| key.name == name).map(|(_, node)| node)
-            }
-            _ => None,
-        }
+        let Value::Map(entries) = &self.value else { return None };
+        let named = |is: &dyn Fn(&str) -> bool| entries.iter().find(|(key, _)| is(&key.name));
+        named(&|key| key == name)
+            .or_else(|| named(&|key| key.eq_ignore_ascii_case(name)))
+            .map(|(_, node)| node)
     }
 
     /// An item of a list.
@@ -173,6 +184,17 @@ fn whole(text: &str) -> Option<i64> {
     let exact = value.fract() == 0.0 && value.abs() < 9.0e15;
     // A float without a fraction prints as an integer.
     exact.then(|| format!("{value:.0}").parse().ok()).flatten()
+}
+
+/// Whether what is no string by the rules of YAML is printed just so: `true`, decimal numbers without
+/// anything to spare.
+fn prints_as_written(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    if digits.bytes().all(|c| c.is_ascii_digit()) {
+        return digits == "0" || !digits.is_empty() && !digits.starts_with('0');
+    }
+    let value = text.parse().ok().filter(|value: &f64| (1e-4..1e15).contains(&value.abs()));
+    matches!(text, "true" | "false") || value.is_some_and(|value| value.to_string() == text)
 }
 
 fn is_core_bool(text: &str) -> bool {

@@ -28,7 +28,8 @@ impl<'n> Fields<'n> {
         }
     }
 
-    /// Takes the value of a field as it stands.
+    /// Takes the value of a field as it stands. One whose name differs in case only is the field
+    /// where no other is, as for calicoctl.
     pub fn take(&mut self, name: &'static str) -> Option<&'n Node<'n>> {
         self.known.push(name);
         let mut found = None;
@@ -39,7 +40,13 @@ impl<'n> Fields<'n> {
                 found = found.or(Some(node));
             }
         }
-        found
+        found.or_else(|| {
+            let mut entries = self.entries.iter().zip(&mut self.taken);
+            let (entry, taken) = entries
+                .find(|((key, _), taken)| !**taken && key.name.eq_ignore_ascii_case(name))?;
+            *taken = true;
+            Some(&entry.1)
+        })
     }
 
     /// Reads a field and asks its own rule.

@@ -15,8 +15,9 @@ use crate::{
 
 impl Wire for String {
     fn read(node: &Node<'_>, reader: &mut Reader) -> Option<Self> {
-        match node.as_text() {
+        match node.as_string() {
             Some(text) => Some(text.to_owned()),
+            None if node.as_scalar().is_some() => reader.refuse(node, "a string, in quotes"),
             None => reader.refuse(node, Self::expected()),
         }
     }
