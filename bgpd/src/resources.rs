@@ -21,7 +21,7 @@ use margay_datastore::{
 };
 use margay_model::{
     Actor, Compare, Expect, Item, Key, Kind, Mode, Resource, Revision, Txn, Versioned, Write,
-    decode,
+    decode, kinds,
 };
 use serde_json::{Map, Value};
 
@@ -94,9 +94,24 @@ impl Resources {
     /// # Errors
     /// It does not exist, or the datastore.
     pub(crate) async fn get(&self, key: &Key) -> Result<String, ResourceError> {
-        let found = self.store.get(key).await?;
-        let found = found.ok_or_else(|| ResourceError::NotFound(key.clone()))?;
-        shown(key, &found)
+        match self.store.get(key).await? {
+            Some(found) => shown(key, &found),
+            None => built_in(key).ok_or_else(|| ResourceError::NotFound(key.clone())),
+        }
+    }
+
+    /// What always exists of a kind and is not stored, as JSON without a revision.
+    ///
+    /// # Errors
+    /// The datastore.
+    pub(crate) async fn not_stored(&self, kind: Kind) -> Result<Vec<String>, ResourceError> {
+        let mut objects = Vec::new();
+        for resource in kinds::built_in(kind) {
+            if self.store.get(&resource.key()).await?.is_none() {
+                objects.push(resource.to_json().to_string());
+            }
+        }
+        Ok(objects)
     }
 
     /// Writes all resources, or none of them, as far as one transaction goes: at least 42 resources
@@ -233,7 +248,12 @@ impl Resources {
     ) -> Result<String, ResourceError> {
         for _ in 0..TRIES {
             let found = self.store.get(key).await?;
-            let found = found.ok_or_else(|| ResourceError::NotFound(key.clone()))?;
+            let Some(found) = found else {
+                return Err(match built_in(key) {
+                    Some(_) => ResourceError::forbidden(key, "it always exists"),
+                    None => ResourceError::NotFound(key.clone()),
+                });
+            };
             if revision.is_some_and(|revision| revision != found.revision) {
                 return Err(ResourceError::Changed(key.clone()));
             }
@@ -295,7 +315,7 @@ fn planned(
     let pinned = given.is_some();
     let Some(current) = current else {
         return match options.mode {
-            WriteMode::Replace => Err(ResourceError::NotFound(key)),
+            WriteMode::Replace if built_in(&key).is_none() => Err(ResourceError::NotFound(key)),
             _ if pinned => {
                 let fault = "metadata.resourceVersion must be empty: there is no such resource yet";
                 Err(ResourceError::invalid(&key, fault))
@@ -436,6 +456,12 @@ pub(crate) fn shown(key: &Key, stored: &Versioned) -> Result<String, ResourceErr
         .map_err(|faults| ResourceError::Unreadable { key: key.clone(), faults })?;
     resource.metadata_mut().resource_version = Some(stored.revision.0.to_string());
     Ok(resource.to_json().to_string())
+}
+
+/// The resource of this name that exists though it is not stored.
+fn built_in(key: &Key) -> Option<String> {
+    let all = kinds::built_in(key.resource()?.kind);
+    all.into_iter().find(|resource| resource.key() == *key).map(|found| found.to_json().to_string())
 }
 
 /// Stored resources as users see them, and what is to be said of those that cannot be read: they

@@ -10,7 +10,7 @@ use std::{
 
 use futures::{Stream, StreamExt};
 use margay_datastore::{Cursor, Page, Store, StoreError, list_all};
-use margay_model::{Area, Change, Key, Kind, Revision, Scope, Versioned};
+use margay_model::{Area, Change, Key, Kind, Revision, Scope, Versioned, kinds};
 use margay_proto::{
     error::invalid_argument,
     v1::{self, resources_server, watch_resources_response::Event},
@@ -125,7 +125,10 @@ impl resources_server::Resources for Resources {
             }
             listing => listing.map_err(ResourceError::from)?,
         };
-        let (objects, warnings) = listed(&listing.entries);
+        let (mut objects, warnings) = listed(&listing.entries);
+        if page.after.is_none() {
+            objects.splice(..0, self.cluster()?.not_stored(kind).await?);
+        }
         for text in &warnings {
             warn!(%text, "a list is not whole");
         }
@@ -198,6 +201,7 @@ impl resources_server::Resources for Resources {
         let name = Some(request.name).filter(|name| !name.is_empty());
         let watcher = Watcher {
             store: Arc::clone(self.store()?),
+            kind,
             area: area(kind, request.namespace)?,
             name,
         };
@@ -231,6 +235,7 @@ impl resources_server::Resources for Resources {
 /// Tells one subscriber what is and what changes.
 struct Watcher {
     store: Arc<dyn Store>,
+    kind: Kind,
     area: Area,
     name: Option<String>,
 }
@@ -254,6 +259,12 @@ impl Watcher {
             let here = entries.iter().filter_map(|entry| object(&entry.key, &entry.value));
             let mut events: Vec<_> = gone.chain(here).collect();
             if !told {
+                let built_in = kinds::built_in(self.kind).into_iter();
+                let wanted = built_in.filter(|resource| {
+                    let key = resource.key();
+                    self.wants(&key) && !now.contains(&key)
+                });
+                events.extend(wanted.map(|resource| Event::Object(resource.to_json().to_string())));
                 events.push(Event::InSync(v1::InSync { revision: revision.0 }));
                 told = true;
             }

@@ -203,7 +203,7 @@ pub(super) async fn may_go(store: &dyn Store, key: &Key) -> Result<Vec<Compare>,
             Err(ResourceError::forbidden(key, cause))
         }
         Kind::Tier if is_built_in(&name.name) => {
-            Err(ResourceError::forbidden(key, "this tier always exists"))
+            Err(ResourceError::forbidden(key, "it always exists"))
         }
         Kind::Tier => {
             let policies = guards::seen(store, Guard::Tiers).await?;

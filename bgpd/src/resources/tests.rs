@@ -318,6 +318,27 @@ fn built_in_tiers_stay() {
 }
 
 #[test]
+fn what_always_exists_is_there_though_it_is_not_stored() {
+    let bench = Bench::new();
+    let tier = Key::cluster(Kind::Tier, "kube-admin");
+    let profile = Key::cluster(Kind::Profile, "projectcalico-default-allow");
+    assert_eq!(bench.get(&tier).expect("built in")["spec"]["order"], 1000);
+    assert_eq!(bench.get(&profile).expect("built in")["spec"]["egress"][0]["action"], "Allow");
+    refused(bench.delete(&tier), "always exists");
+    refused(bench.delete(&profile), "always exists");
+    refused(bench.delete(&Key::cluster(Kind::Tier, "other")), "does not exist");
+    let listed = |kind| bench.runtime.block_on(bench.resources.not_stored(kind)).expect("a list");
+    assert_eq!((listed(Kind::Tier).len(), listed(Kind::Profile).len()), (3, 1));
+    assert!(listed(Kind::IpPool).is_empty());
+    // One that is read, changed and written back is stored from then on.
+    let mut own = bench.get(&tier).expect("built in");
+    own["metadata"]["labels"] = json!({"by": "us"});
+    bench.write(WriteMode::Replace, &[own]).expect("it exists");
+    assert_eq!(bench.get(&tier).expect("stored")["metadata"]["labels"]["by"], "us");
+    assert_eq!(listed(Kind::Tier).len(), 2);
+}
+
+#[test]
 fn a_peer_names_filters_that_exist() {
     let bench = Bench::new();
     let peer = json!({

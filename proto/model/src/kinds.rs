@@ -49,3 +49,14 @@ pub use rule::*;
 pub use staged_policy::*;
 pub use tier::*;
 pub use workload_endpoint::*;
+
+use crate::{kind::Kind, resource::Resource};
+
+/// What always exists of a kind, stored or not. A stored one of the name counts in its place.
+pub fn built_in(kind: Kind) -> Vec<Resource> {
+    match kind {
+        Kind::Tier => tier::built_in().map(|tier| Resource::Tier(Box::new(tier))).collect(),
+        Kind::Profile => vec![Resource::Profile(Box::new(profile::built_in()))],
+        _ => Vec::new(),
+    }
+}

@@ -9,7 +9,7 @@ use crate::{
     wire::{At, rules},
 };
 
-use super::Rule;
+use super::{Action, Rule};
 
 /// The profile that always exists, allows everything, and cannot be written.
 pub const DEFAULT_ALLOW_PROFILE: &str = "projectcalico-default-allow";
@@ -32,6 +32,13 @@ spec!(ProfileSpec, Profile, check check_name);
 
 /// A `Profile`.
 pub type Profile = Object<ProfileSpec>;
+
+/// The profile that always exists, as an object.
+pub(super) fn built_in() -> Profile {
+    let allow = || vec![Rule::new(Action::Allow)];
+    let spec = ProfileSpec { ingress: allow(), egress: allow(), ..ProfileSpec::default() };
+    Object::new(DEFAULT_ALLOW_PROFILE, spec)
+}
 
 impl ProfileSpec {
     fn check(&self, at: &mut At<'_, '_>) {

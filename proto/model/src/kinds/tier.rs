@@ -38,12 +38,12 @@ pub const BUILT_IN_TIERS: &[(&str, i32, TierAction)] = &[
 ];
 
 /// The tiers that always exist, as objects.
-pub fn built_in_tiers() -> Vec<Tier> {
+pub(super) fn built_in() -> impl Iterator<Item = Tier> {
     let tier = |(name, order, action): &(&str, i32, TierAction)| {
         let spec = TierSpec { order: Some((*order).into()), default_action: Some(*action) };
         Object::new(*name, spec)
     };
-    BUILT_IN_TIERS.iter().map(tier).collect()
+    BUILT_IN_TIERS.iter().map(tier)
 }
 
 fn defaults(tier: &mut Tier) {
