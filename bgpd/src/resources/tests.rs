@@ -11,7 +11,7 @@ use super::*;
 /// The cluster of a test, asked synchronously.
 pub(super) struct Bench {
     pub(super) resources: Resources,
-    store: MemStore,
+    pub(super) store: MemStore,
     pub(super) runtime: tokio::runtime::Runtime,
 }
 

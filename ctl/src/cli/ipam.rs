@@ -101,7 +101,7 @@ pub struct ConfigureArgs {
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("which").required(true).args(["name", "cidr"]))]
 pub struct SplitArgs {
-    /// Into so many: 2, 4 or 8
+    /// Into so many: 2, 4, 8, 16, 32 or 64
     #[arg(value_name = "NUMBER")]
     pub parts: u32,
     /// The pool by its name

@@ -11,7 +11,7 @@ use margay_datastore::{
     Watch, limits, list_all,
 };
 use margay_model::{
-    Actor, Area, Change, Compare, Expect, IndexEntry, Key, Kind, Revision, Txn, Write,
+    Actor, Area, Change, Compare, Expect, Guard, IndexEntry, Key, Kind, Revision, Txn, Write,
 };
 
 mod index;
@@ -56,6 +56,7 @@ pub async fn run(rig: &dyn Rig) {
         transactions::of_many_who_count_up_none_is_lost,
         transactions::what_is_too_large_is_refused_and_the_largest_is_kept,
         transactions::a_resource_version_is_not_stored,
+        transactions::a_guard_is_compared_and_lies_in_no_area,
         lists::an_area_lists_its_keys_in_order,
         lists::a_namespace_is_not_the_beginning_of_another,
         lists::pages_are_of_one_moment,

@@ -169,3 +169,35 @@ pub async fn a_resource_version_is_not_stored(rig: &dyn Rig) {
     let refused = store.commit(put(pool("b"), "no JSON"), &actor()).await.unwrap_err();
     assert!(matches!(refused, StoreError::Invalid { .. }), "{refused}");
 }
+
+pub async fn a_guard_is_compared_and_lies_in_no_area(rig: &dyn Rig) {
+    let store = &*rig.store();
+    let guard = Key::Guard(Guard::Pools);
+    let first = commit(store, Txn::create(guard.clone(), octets("a"), Vec::new())).await.revision;
+    let areas = [
+        Area::All,
+        Area::Resources,
+        Area::Blocks,
+        Area::NodeLeases,
+        Area::Ipam,
+        Area::Kind(Kind::IpPool, None),
+    ];
+    let mut watch = store.watch(&Area::All, first).await.unwrap();
+    let again = || Txn::update(guard.clone(), first, octets("b"), Vec::new());
+    let mut with_a_pool = put(pool("a"), "{}");
+    with_a_pool.join(again());
+    let second = commit(store, with_a_pool).await.revision;
+    assert_eq!(value(store, &guard).await, Some(("b".into(), second)));
+    assert_eq!(conflict(store, again()).await.compare.key, guard);
+    for area in &areas {
+        let (entries, _) = list_all(store, area).await.unwrap();
+        assert!(entries.iter().all(|entry| entry.key == pool("a")), "{area:?}: {entries:?}");
+    }
+    let told = changes(&mut watch, 1).await;
+    assert_eq!((&told[0].key, told[0].revision), (&pool("a"), second));
+    commit(store, delete(guard)).await;
+    // What comes later is told, and the guard was not before it.
+    let last = commit(store, put(pool("b"), "{}")).await.revision;
+    let told = changes(&mut watch, 1).await;
+    assert_eq!((&told[0].key, told[0].revision), (&pool("b"), last));
+}

@@ -78,3 +78,21 @@ fn only_the_fields_named_are_configured_and_contradictions_are_refused() {
     let stored = bench.get(&Key::cluster(Kind::IpamConfiguration, "default")).expect("it is there");
     assert_eq!(stored["spec"]["strictAffinity"], true);
 }
+
+#[test]
+fn the_most_parts_are_made_in_one_transaction_and_more_are_refused() {
+    let bench = Bench::new();
+    let pool = json!({
+        "apiVersion": "projectcalico.org/v3",
+        "kind": "IPPool",
+        "metadata": {"name": "wide"},
+        "spec": {"cidr": "10.0.0.0/8", "blockSize": 26},
+    });
+    bench.write(WriteMode::Create, &[pool]).expect("a pool");
+    let before = bench.store.revision();
+    let said = split(&bench, "wide", 2 * MOST_PARTS).expect_err("refused").to_string();
+    assert!(said.contains("128 parts are more than 64"), "{said}");
+    assert_eq!(bench.store.revision(), before);
+    assert_eq!(split(&bench, "wide", MOST_PARTS).expect("split").len(), 64);
+    assert_eq!(bench.store.revision().0, before.0 + 1);
+}
