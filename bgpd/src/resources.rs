@@ -25,7 +25,7 @@ use margay_model::{
 };
 use serde_json::{Map, Value};
 
-pub(crate) use error::{ResourceError, store as store_status};
+pub(crate) use error::{Broken, ResourceError, store as store_status};
 use guards::Guards;
 pub(crate) use ipam::Configure;
 use rules::Cluster;
@@ -145,11 +145,12 @@ impl Resources {
         actor: &Actor,
     ) -> Result<Vec<(WriteOutcome, String)>, ResourceError> {
         let mut keys = BTreeSet::new();
-        for resource in &mut resources {
+        for (at, resource) in resources.iter_mut().enumerate() {
             resource.apply_defaults();
             let key = resource.key();
             if keys.contains(&key) {
-                return Err(ResourceError::invalid(&key, "stands twice in the request"));
+                let fault = "stands twice in the request";
+                return Err(ResourceError::invalid(&key, "", fault).behind(at));
             }
             keys.insert(key);
         }
@@ -160,7 +161,10 @@ impl Resources {
                 Ok(true) => return Ok(answers),
                 // Somebody else was faster: look again.
                 Ok(false) => {}
-                Err(error) => return Err(partly(&resources, &answers, error)),
+                Err(error) => {
+                    let error = error.behind(answers.len());
+                    return Err(partly(&resources, &answers, error));
+                }
             }
         }
         Err(partly(&resources, &answers, ResourceError::Contended))
@@ -216,22 +220,27 @@ impl Resources {
         resources: &[Resource],
         options: &WriteOptions,
     ) -> Result<(Vec<Planned>, Guards), ResourceError> {
-        let mut plan = Vec::with_capacity(resources.len());
-        for resource in resources {
-            let key = resource.key();
-            let current = self.store.get(&key).await?;
-            let planned = planned(resource.clone(), current, options)?;
-            limits::check_write(&planned.write()).map_err(|error| {
-                ResourceError::invalid(&key, format!("cannot be stored: {error}"))
-            })?;
-            plan.push(planned);
+        let (mut plan, mut broken) = (Vec::with_capacity(resources.len()), Vec::new());
+        for (at, resource) in resources.iter().enumerate() {
+            let current = self.store.get(&resource.key()).await?;
+            match planned(resource.clone(), current, options) {
+                Ok(planned) => plan.push(planned),
+                Err(error) => match error.behind(at) {
+                    ResourceError::Invalid(faults) => broken.extend(faults),
+                    other => return Err(other),
+                },
+            }
         }
-        let written: Vec<_> = plan.iter().map(|planned| &planned.resource).collect();
-        let mut guards = Guards::read(self.store.as_ref(), &written).await?;
-        let cluster = Cluster::load(self.store.as_ref(), &written).await?;
+        let all: Vec<_> = resources.iter().collect();
+        let mut guards = Guards::read(self.store.as_ref(), &all).await?;
+        let cluster = Cluster::load(self.store.as_ref(), &all).await?;
         guards.know(cluster.tiers().cloned());
-        cluster.check(&written)?;
-        Ok((plan, guards))
+        broken.extend(cluster.check(&all));
+        if broken.is_empty() {
+            return Ok((plan, guards));
+        }
+        broken.sort_by_key(|fault| fault.at);
+        Err(ResourceError::Invalid(broken))
     }
 
     /// Removes a resource, and says how it was last. What is about a node alone goes with its Node, or
@@ -309,7 +318,11 @@ fn planned(
 ) -> Result<Planned, ResourceError> {
     let key = resource.key();
     if resource.kind() == Kind::BlockAffinity {
-        return Err(ResourceError::invalid(&key, "is a view of IPAM blocks and is not written"));
+        return Err(ResourceError::invalid(
+            &key,
+            "",
+            "is a view of IPAM blocks and is not written",
+        ));
     }
     let given = resource.metadata_mut().resource_version.take();
     let pinned = given.is_some();
@@ -318,14 +331,14 @@ fn planned(
             WriteMode::Replace if built_in(&key).is_none() => Err(ResourceError::NotFound(key)),
             _ if pinned => {
                 let fault = "metadata.resourceVersion must be empty: there is no such resource yet";
-                Err(ResourceError::invalid(&key, fault))
+                Err(ResourceError::invalid(&key, "metadata.resourceVersion", fault))
             }
             _ => {
                 begin(&mut resource, options.now);
                 let octets = resource.encode();
                 let (expect, outcome) = (Expect::Absent, WriteOutcome::Created);
                 let revision = Revision::default();
-                Ok(Planned { resource, octets, expect, pinned: false, outcome, revision })
+                Planned { resource, octets, expect, pinned: false, outcome, revision }.stored()
             }
         };
     };
@@ -340,7 +353,7 @@ fn planned(
         // What nobody can read has nothing to keep.
         begin(&mut resource, options.now);
         let (octets, outcome) = (resource.encode(), WriteOutcome::Replaced);
-        return Ok(Planned { resource, octets, expect, pinned, outcome, revision });
+        return Planned { resource, octets, expect, pinned, outcome, revision }.stored();
     };
     // All but labels and annotations is the store's to say.
     let (labels, annotations) = {
@@ -354,7 +367,7 @@ fn planned(
     let octets = resource.encode();
     let outcome =
         if octets == before.encode() { WriteOutcome::Unchanged } else { WriteOutcome::Replaced };
-    Ok(Planned { resource, octets, expect, pinned, outcome, revision })
+    Planned { resource, octets, expect, pinned, outcome, revision }.stored()
 }
 
 /// Gives a resource that was not there, or not as one, what it keeps from then on.
@@ -367,6 +380,15 @@ fn begin(resource: &mut Resource, now: SystemTime) {
 }
 
 impl Planned {
+    /// This, if the store takes it.
+    fn stored(self) -> Result<Self, ResourceError> {
+        limits::check_write(&self.write()).map_err(|error| {
+            let fault = format!("cannot be stored: {error}");
+            ResourceError::invalid(&self.resource.key(), "", fault)
+        })?;
+        Ok(self)
+    }
+
     fn changes(&self) -> bool {
         self.outcome != WriteOutcome::Unchanged
     }

@@ -79,6 +79,21 @@ fn fails(daemon: &Daemon, arguments: &[&str], code: i32, part: &str) {
 }
 
 #[test]
+fn what_the_daemon_finds_wrong_is_told_with_its_place() {
+    let daemon = Daemon::start();
+    let wrong = POOLS.replace("10.1.0.0", "10.99.0.0").replace("10.2.0.0", "10.99.0.0");
+    let (file, first) = (File::new(&wrong), File::new(POLICY));
+    let output = daemon.margay(&["apply", "-f", first.path(), "-f", file.path()]);
+    assert_eq!(output.status.code(), Some(2));
+    let path = file.path();
+    let told = format!(
+        "error: {path}: document 2, line 14, column 9: IPPool 2 overlaps\n\
+         error: {path}: document 3, line 22, column 9: IPPool 3 overlaps\n"
+    );
+    assert_eq!(String::from_utf8_lossy(&output.stderr), told);
+}
+
+#[test]
 fn apply_says_what_became_of_each_resource() {
     let daemon = Daemon::start();
     let file = File::new(POOLS);

@@ -22,6 +22,13 @@ pub fn invalid_arguments(
     Status::with_error_details(Code::InvalidArgument, message, details)
 }
 
+/// The fields an error is about, and what is wrong with each.
+pub fn violations(status: &Status) -> Vec<(String, String)> {
+    let violations = status.get_details_bad_request().map(|found| found.field_violations);
+    let violations = violations.unwrap_or_default().into_iter();
+    violations.map(|violation| (violation.field, violation.description)).collect()
+}
+
 /// The field an error is about, if it says so.
 pub fn field(status: &Status) -> Option<String> {
     let bad_request = status.get_details_bad_request()?;

@@ -17,14 +17,9 @@ pub(crate) enum ResourceError {
     /// An object of Kubernetes that stands for no resource.
     #[error("the object stands for no resource: its tier or subject is missing")]
     Nothing,
-    /// One fault that shows only beside other resources, or beside what is stored.
-    #[error("{key} {fault}")]
-    Invalid {
-        /// Which resource.
-        key: Key,
-        /// What is wrong with it, and what is allowed.
-        fault: String,
-    },
+    /// What shows only beside other resources, or beside what is stored: all of it.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Invalid(Vec<Broken>),
     /// There is none.
     #[error("resource does not exist: {0}")]
     NotFound(Key),
@@ -84,10 +79,32 @@ pub(crate) enum ResourceError {
     Store(#[from] StoreError),
 }
 
+/// A rule between resources that does not hold.
+#[derive(Debug, thiserror::Error)]
+#[error("{key} {fault}")]
+pub(crate) struct Broken {
+    /// Which resource of the request, from 0.
+    pub(super) at: usize,
+    /// Its name.
+    pub(super) key: Key,
+    /// Which field of it: `spec.cidr`; empty for the whole.
+    pub(super) path: &'static str,
+    /// What is wrong with it, and what is allowed.
+    pub(super) fault: String,
+}
+
 impl ResourceError {
-    /// A fault of a resource beside others.
-    pub(crate) fn invalid(key: &Key, fault: impl Into<String>) -> Self {
-        Self::Invalid { key: key.clone(), fault: fault.into() }
+    /// A fault of a field of a resource beside others.
+    pub(crate) fn invalid(key: &Key, path: &'static str, fault: impl Into<String>) -> Self {
+        Self::Invalid(vec![Broken { at: 0, key: key.clone(), path, fault: fault.into() }])
+    }
+
+    /// Of a resource that stands so far behind in the request.
+    pub(super) fn behind(mut self, more: usize) -> Self {
+        if let Self::Invalid(faults) = &mut self {
+            faults.iter_mut().for_each(|fault| fault.at += more);
+        }
+        self
     }
 
     /// What became of those that were to follow.
@@ -114,8 +131,14 @@ impl From<ResourceError> for Status {
                 let faults = faults.iter().map(|f| (f.path.to_string(), f.problem.to_string()));
                 invalid_arguments(text, faults)
             }
-            ResourceError::NotOne | ResourceError::Nothing | ResourceError::Invalid { .. } => {
-                invalid_argument("objects", text)
+            ResourceError::NotOne | ResourceError::Nothing => invalid_argument("objects", text),
+            ResourceError::Invalid(faults) => {
+                let field = |fault: &Broken| match fault.path {
+                    "" => format!("objects[{}]", fault.at),
+                    path => format!("objects[{}].{path}", fault.at),
+                };
+                let faults = faults.iter().map(|fault| (field(fault), fault.to_string()));
+                invalid_arguments(text, faults)
             }
             ResourceError::Settings(_) => invalid_argument("settings", text),
             ResourceError::Split(_) => invalid_argument("parts", text),

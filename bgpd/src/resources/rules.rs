@@ -4,9 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 use margay_datastore::{Store, list_all};
-use margay_model::{Area, Compare, Expect, Guard, Key, Kind, Resource, Txn, kinds::BUILT_IN_TIERS};
+use margay_model::{
+    Area, Compare, Expect, Guard, Key, Kind, Resource, Txn,
+    kinds::{BUILT_IN_TIERS, IpPool},
+};
 
-use super::{ResourceError, guards};
+use super::{Broken, ResourceError, guards};
 
 /// What is stored of the kinds that others refer to.
 #[derive(Debug, Default)]
@@ -62,11 +65,8 @@ impl Cluster {
         self.tiers.iter().filter(|tier| !is_built_in(tier))
     }
 
-    /// Asks every rule of every resource.
-    ///
-    /// # Errors
-    /// The first that does not hold.
-    pub(super) fn check(mut self, written: &[&Resource]) -> Result<(), ResourceError> {
+    /// Asks every rule of every resource; gives all that do not hold.
+    pub(super) fn check(mut self, written: &[&Resource]) -> Vec<Broken> {
         for resource in written {
             self.unreadable.remove(&resource.key());
             let name = resource.name().to_owned();
@@ -80,61 +80,71 @@ impl Cluster {
                 _ => {}
             }
         }
-        for resource in written {
-            self.check_one(resource)?;
+        let mut broken = Vec::new();
+        for (at, resource) in written.iter().enumerate() {
+            let key = resource.key();
+            let faults = self.faults(resource).into_iter();
+            broken.extend(faults.map(|(path, fault)| Broken { at, key: key.clone(), path, fault }));
         }
-        Ok(())
+        broken
     }
 
-    fn check_one(&mut self, resource: &Resource) -> Result<(), ResourceError> {
-        let key = resource.key();
+    /// What is wrong with one, by field.
+    fn faults(&mut self, resource: &Resource) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
         if let Some(tier) = tier(resource)
             && !self.tiers.contains(tier)
         {
             let fault = format!("names tier {tier:?} in spec.tier, which does not exist");
-            return Err(ResourceError::invalid(&key, fault));
+            faults.push(("spec.tier", fault));
         }
         match resource {
             Resource::BgpPeer(peer) => {
-                let missing = peer.spec.filters.iter().find(|name| !self.filters.contains(*name));
-                if let Some(name) = missing {
+                let missing = peer.spec.filters.iter().filter(|name| !self.filters.contains(*name));
+                faults.extend(missing.map(|name| {
                     let fault =
                         format!("names BGPFilter {name:?} in spec.filters, which does not exist");
-                    return Err(ResourceError::invalid(&key, fault));
-                }
+                    ("spec.filters", fault)
+                }));
             }
             Resource::IpPool(pool) => {
-                if let Some(unreadable) = self.unreadable.first() {
-                    let fault = format!(
-                        "may overlap with {unreadable}, which is in the datastore and cannot be \
-                         read; delete that one first"
-                    );
-                    return Err(ResourceError::invalid(&key, fault));
-                }
-                let cidr = pool.spec.cidr.net();
-                let other = self.pools.iter().find(|(name, other)| {
-                    name.as_str() != pool.name() && (other.contains(&cidr) || cidr.contains(*other))
-                });
-                if let Some((name, other)) = other {
-                    let fault = format!("overlaps in spec.cidr with {other} of the pool {name:?}");
-                    return Err(ResourceError::invalid(&key, fault));
-                }
-                let size = pool.spec.block_size();
-                let is_new = !self.pools.contains_key(pool.name());
-                let block = self.blocks.iter().find(|block| {
-                    (cidr.contains(*block) || block.contains(&cidr)) && block.prefix_len() != size
-                });
-                if let Some(block) = block.filter(|_| is_new) {
-                    let fault = format!(
-                        "has blocks of /{size} in spec.blockSize, but {block} is in its range already"
-                    );
-                    return Err(ResourceError::invalid(&key, fault));
-                }
-                self.pools.insert(pool.name().to_owned(), cidr);
+                faults.extend(self.pool_faults(pool));
+                self.pools.insert(pool.name().to_owned(), pool.spec.cidr.net());
             }
             _ => {}
         }
-        Ok(())
+        faults
+    }
+
+    fn pool_faults(&self, pool: &IpPool) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
+        if let Some(unreadable) = self.unreadable.first() {
+            let fault = format!(
+                "may overlap with {unreadable}, which is in the datastore and cannot be read; \
+                 delete that one first"
+            );
+            faults.push(("spec.cidr", fault));
+        }
+        let cidr = pool.spec.cidr.net();
+        let other = self.pools.iter().find(|(name, other)| {
+            name.as_str() != pool.name() && (other.contains(&cidr) || cidr.contains(*other))
+        });
+        if let Some((name, other)) = other {
+            let fault = format!("overlaps in spec.cidr with {other} of the pool {name:?}");
+            faults.push(("spec.cidr", fault));
+        }
+        let size = pool.spec.block_size();
+        let is_new = !self.pools.contains_key(pool.name());
+        let block = self.blocks.iter().find(|block| {
+            (cidr.contains(*block) || block.contains(&cidr)) && block.prefix_len() != size
+        });
+        if let Some(block) = block.filter(|_| is_new) {
+            let fault = format!(
+                "has blocks of /{size} in spec.blockSize, but {block} is in its range already"
+            );
+            faults.push(("spec.blockSize", fault));
+        }
+        faults
     }
 }
 
@@ -165,30 +175,34 @@ pub(super) fn tier(resource: &Resource) -> Option<&str> {
 /// Whether a resource may change so.
 ///
 /// # Errors
-/// A field that is fixed once written.
+/// All fields that are fixed once written.
 pub(super) fn may_become(before: &Resource, after: &Resource) -> Result<(), ResourceError> {
     let (Resource::IpPool(before), Resource::IpPool(new)) = (before, after) else {
         return Ok(());
     };
     let key = after.key();
+    let mut broken = Vec::new();
+    let mut fixed = |path, fault| {
+        broken.push(Broken { at: 0, key: key.clone(), path, fault });
+    };
     let (old_cidr, cidr) = (before.spec.cidr.net(), new.spec.cidr.net());
     if old_cidr != cidr {
         let fault =
             format!("has {cidr} in spec.cidr, which is fixed: it was created with {old_cidr}");
-        return Err(ResourceError::invalid(&key, fault));
+        fixed("spec.cidr", fault);
     }
     let (old_size, size) = (before.spec.block_size(), new.spec.block_size());
     if old_size != size {
         let fault =
             format!("has {size} in spec.blockSize, which is fixed: it was created with {old_size}");
-        return Err(ResourceError::invalid(&key, fault));
+        fixed("spec.blockSize", fault);
     }
     use margay_model::kinds::AllowedUse::LoadBalancer;
     if before.spec.allows(LoadBalancer) && !new.spec.allows(LoadBalancer) {
         let fault = "drops LoadBalancer from spec.allowedUses, which is fixed: create another pool";
-        return Err(ResourceError::invalid(&key, fault));
+        fixed("spec.allowedUses", fault.to_owned());
     }
-    Ok(())
+    if broken.is_empty() { Ok(()) } else { Err(ResourceError::Invalid(broken)) }
 }
 
 /// Whether a resource may be deleted, and what has to hold when it is.

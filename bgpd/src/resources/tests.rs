@@ -199,6 +199,41 @@ fn pools_do_not_overlap_not_even_within_one_request() {
 }
 
 #[test]
+fn all_rules_that_do_not_hold_are_told_with_their_fields() {
+    let bench = Bench::new();
+    bench.write(WriteMode::Create, &[pool("a", "10.0.0.0/16")]).expect("written");
+    let mut fixed = pool("a", "10.1.0.0/16");
+    fixed["spec"]["blockSize"] = 28.into();
+    let peer = json!({
+        "apiVersion": "projectcalico.org/v3", "kind": "BGPPeer", "metadata": {"name": "tor"},
+        "spec": {"peerIP": "10.0.0.1", "asNumber": 65000, "filters": ["one", "two"]},
+    });
+    let objects = [tier("fine"), policy("web", "gone"), peer, pool("b", "10.0.0.0/8"), fixed];
+    let error = bench.write(WriteMode::Apply, &objects).expect_err("refused");
+    let told = margay_proto::error::violations(&error.into());
+    let told: Vec<_> = told.iter().map(|(field, text)| format!("{field}: {text}")).collect();
+    assert_eq!(
+        told,
+        [
+            "objects[1].spec.tier: NetworkPolicy(prod/web) names tier \"gone\" in spec.tier, which \
+             does not exist",
+            "objects[2].spec.filters: BGPPeer(tor) names BGPFilter \"one\" in spec.filters, which \
+             does not exist",
+            "objects[2].spec.filters: BGPPeer(tor) names BGPFilter \"two\" in spec.filters, which \
+             does not exist",
+            "objects[3].spec.cidr: IPPool(b) overlaps in spec.cidr with 10.0.0.0/16 of the pool \
+             \"a\"",
+            "objects[4].spec.cidr: IPPool(a) has 10.1.0.0/16 in spec.cidr, which is fixed: it was \
+             created with 10.0.0.0/16",
+            "objects[4].spec.blockSize: IPPool(a) has 28 in spec.blockSize, which is fixed: it was \
+             created with 26",
+            "objects[4].spec.cidr: IPPool(a) overlaps in spec.cidr with 10.0.0.0/8 of the pool \"b\"",
+        ]
+    );
+    assert!(bench.get(&Key::cluster(Kind::Tier, "fine")).is_err(), "nothing is written");
+}
+
+#[test]
 fn no_pool_is_written_beside_one_that_cannot_be_read() {
     let bench = Bench::new();
     bench.write(WriteMode::Apply, &[pool("a", "10.0.0.0/16")]).expect("written");

@@ -202,7 +202,7 @@ impl Steps {
                 "labels",
                 format!("the WorkloadEndpoint is refused: {faults}"),
             )),
-            Err(error @ ResourceError::Invalid { .. }) => {
+            Err(error @ ResourceError::Invalid(_)) => {
                 Err(Failure::invalid("labels", error.to_string()))
             }
             Err(error) => Err(Failure::new(Cause::Later, error.to_string())),

@@ -170,9 +170,10 @@ pub fn validate(args: &FileArgs) -> Result<(), Refused> {
 /// # Errors
 /// What is wrong with them, in this tool's words.
 pub fn read(files: &Files, space: &Space) -> Result<Vec<Resource>, Refused> {
-    let read = documents::read_as(files, space, &fault_in_its_words).map_err(|failure| {
+    let read = documents::placed(files, space, &fault_in_its_words).map_err(|failure| {
         Refused::new(format!("failed to execute command: {}", failure.message()))
     })?;
+    let read: Vec<_> = read.into_iter().map(|placed| placed.resource).collect();
     for resource in &read {
         reachable(resource.kind()).map_err(|error| {
             Refused::new(format!("failed to execute command: {}", error.into_text()))

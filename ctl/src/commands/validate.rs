@@ -51,7 +51,7 @@ pub fn run(files: &Files, out: &mut Out<'_>) -> Result<(), Failure> {
         .map(|Found { file, document }| Valid {
             file,
             document: document.number,
-            line: document.position.line,
+            line: document.place.start.line,
             ..described(&document.item)
         })
         .collect();

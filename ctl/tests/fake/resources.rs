@@ -96,6 +96,15 @@ impl Resources for Store {
     ) -> Result<Response<v1::WriteResourcesResponse>, Status> {
         let request = request.into_inner();
         let mode = request.mode();
+        // As a daemon tells of rules between resources.
+        let overlaps = |(at, object): (usize, &String)| {
+            let pool = object.contains("10.99.").then(|| format!("IPPool {at} overlaps"))?;
+            Some((format!("objects[{at}].spec.cidr"), pool))
+        };
+        let faults: Vec<_> = request.objects.iter().enumerate().filter_map(overlaps).collect();
+        if !faults.is_empty() {
+            return Err(margay_proto::error::invalid_arguments("pools overlap", faults));
+        }
         let (revision, objects) = &mut *self.0.lock().expect("nobody panics");
         let mut written = Vec::new();
         for object in &request.objects {

@@ -33,10 +33,38 @@ pub enum Item {
 pub struct Document {
     /// The document of the text, from 1. A list has one document for all its items.
     pub number: usize,
-    /// Where the object starts.
-    pub position: Position,
+    /// Where the object stands.
+    pub place: Place,
     /// The object.
     pub item: Item,
+}
+
+/// Where an object stands in a text, for who finds a fault in it later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Its first character.
+    pub start: Position,
+    /// The values in its metadata and its spec.
+    fields: Vec<(String, Position)>,
+}
+
+impl Place {
+    fn of(node: &Node<'_>) -> Self {
+        let mut fields = Vec::new();
+        for part in ["metadata", "spec"] {
+            let Some(Node { value: Value::Map(entries), .. }) = node.field(part) else { continue };
+            let named =
+                entries.iter().map(|(key, value)| (format!("{part}.{}", key.name), value.at));
+            fields.extend(named);
+        }
+        Self { start: node.at, fields }
+    }
+
+    /// Where the value of a field (`spec.cidr`) starts; else the object.
+    pub fn field(&self, path: &str) -> Position {
+        let found = self.fields.iter().find(|(field, _)| field.eq_ignore_ascii_case(path));
+        found.map_or(self.start, |(_, at)| *at)
+    }
 }
 
 /// A text without faults.
@@ -236,8 +264,8 @@ impl Objects {
                 }
             },
         };
-        let (number, position) = (self.number, node.at);
-        self.found.extend(item.map(|item| Document { number, position, item }));
+        let number = self.number;
+        self.found.extend(item.map(|item| Document { number, place: Place::of(node), item }));
     }
 
     fn read_list(&mut self, node: &Node<'_>, within: Within<'_>, reader: &mut Reader) {

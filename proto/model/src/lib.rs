@@ -38,7 +38,7 @@ pub mod selector;
 mod text;
 pub mod txn;
 
-pub use decode::{Document, Item, Manifest, decode, decode_json};
+pub use decode::{Document, Item, Manifest, Place, decode, decode_json};
 pub use fault::{Fault, Faults};
 pub use key::{Area, Guard, Key, KeyError, ResourceKey};
 pub use kind::{Kind, Scope};

@@ -1,6 +1,8 @@
-//! Resources out of files, each in its namespace.
+//! Resources out of files, each in its namespace, and where what is wrong with one stands.
 
-use margay_model::{Item, Resource, Scope};
+use margay_model::{Document, Item, Place, Resource, Scope};
+use margay_proto::error::violations;
+use tonic::Status;
 
 use crate::{
     cli::{Files, Space},
@@ -8,24 +10,51 @@ use crate::{
     manifests::{self, Found, Told},
 };
 
+/// A resource and where it stands.
+pub struct Placed {
+    /// The resource.
+    pub resource: Resource,
+    file: String,
+    document: usize,
+    place: Place,
+}
+
 /// Every resource of the files, in their order. All faults are told at once, and then nothing was
 /// read.
 pub fn read(files: &Files, space: &Space) -> Result<Vec<Resource>, Failure> {
-    read_as(files, space, &manifests::plainly)
+    let placed = placed(files, space, &manifests::plainly)?;
+    Ok(placed.into_iter().map(|placed| placed.resource).collect())
 }
 
-/// The same, with faults told in other words.
-pub fn read_as(files: &Files, space: &Space, told: Told<'_>) -> Result<Vec<Resource>, Failure> {
+/// The same with their places, and with faults told in other words.
+pub fn placed(files: &Files, space: &Space, told: Told<'_>) -> Result<Vec<Placed>, Failure> {
     let mut resources = Vec::new();
     let mut faults = Vec::new();
     for Found { file, document } in manifests::read(files, told)? {
-        let place = format!("{file}: line {}", document.position.line);
-        match in_namespace(document.item, &place, space) {
-            Ok(resource) => resources.push(resource),
-            Err(fault) => faults.push(format!("{place}: {fault}")),
+        let Document { number, place, item } = document;
+        let line = format!("{file}: line {}", place.start.line);
+        match in_namespace(item, &line, space) {
+            Ok(resource) => resources.push(Placed { resource, file, document: number, place }),
+            Err(fault) => faults.push(format!("{line}: {fault}")),
         }
     }
     if faults.is_empty() { Ok(resources) } else { Err(Failure::usage(faults.join("\n"))) }
+}
+
+/// An answer to a request with these objects: what is wrong with one is told with its place.
+pub fn located(status: Status, sent: &[Placed]) -> Failure {
+    let found = violations(&status);
+    let told = found.iter().map(|(field, text)| {
+        let (object, path) = field.strip_prefix("objects[")?.split_once(']')?;
+        let placed = sent.get(object.parse::<usize>().ok()?)?;
+        let at = placed.place.field(path.trim_start_matches('.'));
+        let (file, document) = (&placed.file, placed.document);
+        Some(format!("{file}: document {document}, line {}, column {}: {text}", at.line, at.column))
+    });
+    match told.collect::<Option<Vec<_>>>() {
+        Some(told) if !told.is_empty() => Failure::usage(told.join("\n")),
+        _ => status.into(),
+    }
 }
 
 fn in_namespace(item: Item, place: &str, space: &Space) -> Result<Resource, String> {

@@ -10,6 +10,7 @@ use crate::{
     cli::{FileArgs, Global},
     commands::connect,
     error::Failure,
+    manifests,
     output::{
         Out, Row,
         table::{Cell, Column},
@@ -23,10 +24,12 @@ pub async fn write(
     options: &Global,
     out: &mut Out<'_>,
 ) -> Result<(), Failure> {
-    let resources = documents::read(&args.files, &args.space)?;
-    let objects = resources.iter().map(|resource| resource.to_json().to_string()).collect();
+    let placed = documents::placed(&args.files, &args.space, &manifests::plainly)?;
+    let objects = placed.iter().map(|placed| placed.resource.to_json().to_string()).collect();
     let mut client = connect(options).await?.resources();
-    let written = send(mode, objects, args.files.lenient, args.dry_run, &mut client).await?;
+    let written = send(mode, objects, args.files.lenient, args.dry_run, &mut client)
+        .await
+        .map_err(|status| documents::located(status, &placed))?;
     let rows = written.iter().map(Written::read).collect::<Result<Vec<_>, _>>()?;
     Ok(out.all(&rows)?)
 }
