@@ -9,6 +9,7 @@ mod boxed;
 mod cli;
 mod config;
 mod convert;
+mod datastore;
 mod ipam;
 mod node;
 mod refused;
@@ -36,6 +37,8 @@ use self::{
     tally::Action,
 };
 use crate::cli::usage_failure;
+
+pub use version::VERSION;
 
 /// Under this name the program is this tool.
 pub const NAME: &str = "calicoctl";
@@ -85,7 +88,7 @@ async fn run(cli: Cli) -> Result<(), Refused> {
         Command::Ipam(command) => ipam::run(command, &session).await,
         Command::Node(command) => node::run(command, &session).await,
         Command::Cluster(args) => Err(unsupported::cluster(&args.words)),
-        Command::Datastore(args) => Err(unsupported::datastore(&args.words)),
+        Command::Datastore(command) => datastore::run(command, &session).await,
     }
 }
 

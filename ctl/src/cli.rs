@@ -527,6 +527,10 @@ pub enum DatastoreCommand {
                       same command."
     )]
     Import(ImportArgs),
+    /// Let no node register and no address be assigned until `unlock`; releases go on
+    Lock,
+    /// Let everybody write again
+    Unlock,
     /// Copy everything to another, empty datastore (both daemons stopped)
     #[command(
         after_help = "Afterwards the daemon is started with the other configuration. A migration \

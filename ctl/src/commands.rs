@@ -1,8 +1,8 @@
 //! One function a command: ask, and show the answer.
 
 mod config;
-mod datastore;
-mod ipam;
+pub mod datastore;
+pub mod ipam;
 mod monitor;
 pub mod node;
 mod peers;

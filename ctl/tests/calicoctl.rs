@@ -220,7 +220,9 @@ fn what_is_asked_for_wrongly_is_refused_with_exit_code_1() {
     let (code, _, said) = all(&run(&daemon, &["get", "ippool", "--bogus"]));
     assert_eq!(code, Some(1));
     assert!(said.starts_with("Invalid option: 'calicoctl get ippool --bogus'. "), "{said}");
-    for words in [&["cluster", "diags"][..], &["node", "run"], &["datastore", "migrate", "lock"]] {
+    for words in
+        [&["cluster", "diags"][..], &["node", "run"], &["datastore", "migrate-policy-names"]]
+    {
         let (code, out, said) = all(&run(&daemon, words));
         assert_eq!((code, out.as_str()), (Some(1), ""));
         let named = format!("operation {} is not supported", words.join(" "));
@@ -238,6 +240,30 @@ fn what_is_asked_for_wrongly_is_refused_with_exit_code_1() {
     assert_eq!(code, Some(0));
     assert!(out.starts_with("Client Version:    v3."), "{out}");
     assert!(out.contains("\nCluster Version:   v3.20.1\nCluster Type:      unknown\n"), "{out}");
+}
+
+#[test]
+fn a_datastore_is_locked_and_unlocked_under_both_names() {
+    let daemon = Daemon::start();
+    let ready = || {
+        let (_, text, _) = all(&run(&daemon, &["get", "clusterinfo", "default", "-o", "json"]));
+        let object: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let guid = object["spec"]["clusterGUID"].as_str().expect("an id").to_owned();
+        (object["spec"]["datastoreReady"] == true, guid)
+    };
+    // One that says nothing of itself is given an id, and keeps it.
+    says(&daemon, &["datastore", "migrate", "lock"], 0, "Datastore locked.\n", "");
+    let (locked, guid) = ready();
+    assert!(!locked && guid.len() == 32, "{guid}");
+    says(&daemon, &["datastore", "migrate", "unlock"], 0, "Datastore unlocked.\n", "");
+    assert_eq!(ready(), (true, guid.clone()));
+    daemon.margay(&["datastore", "lock"]);
+    assert_eq!(ready(), (false, guid.clone()));
+    daemon.margay(&["datastore", "unlock"]);
+    assert_eq!(ready(), (true, guid));
+    let refused = "Datastore is not locked. Run the `calicoctl datastore migrate lock` command in \
+                   order to begin migration.\n";
+    says(&daemon, &["datastore", "migrate", "export"], 1, "", refused);
 }
 
 #[test]

@@ -232,7 +232,7 @@ fn addresses(tool: &Tool<'_>) -> Result<()> {
         &format!("IP address {address} is not assigned"),
     )?;
     tool.refuses(&["ipam", "configure"], "Invalid option: 'calicoctl ipam configure'")?;
-    tool.refuses(&["ipam", "release", "--from-report=x"], "--from-report is not supported")
+    tool.refuses(&["ipam", "release", "--from-report=/nowhere"], "cannot read /nowhere: ")
 }
 
 /// What the documentation has of each kind is applied, shown as YAML, and is what it was.

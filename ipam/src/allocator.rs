@@ -116,6 +116,9 @@ pub enum Input {
     Reservations(Reservations),
     /// The settings.
     Settings(Settings),
+    /// Whether nobody may write for now (`datastoreReady`). Then nothing is assigned and nothing is
+    /// collected; what is released is, so that nobody who leaves has to wait.
+    Locked(bool),
     /// The nodes that exist. Only one that was told of once and is not any more counts as gone: one
     /// that never was may have no resource by its own will. Told of none, nothing changes.
     Nodes(BTreeSet<NodeName>),
@@ -275,6 +278,7 @@ pub struct Allocator {
     pools: Pools,
     reservations: Reservations,
     settings: Settings,
+    locked: bool,
     busy: BTreeSet<IpAddr>,
     nodes: BTreeSet<NodeName>,
     /// Nodes that existed and do not any more, and since when that is known.
@@ -319,6 +323,7 @@ impl Allocator {
             pools: Pools::default(),
             reservations: Reservations::default(),
             settings: Settings::default(),
+            locked: false,
             busy: BTreeSet::new(),
             nodes: BTreeSet::new(),
             gone: BTreeMap::new(),
@@ -438,8 +443,15 @@ impl Allocator {
                 }
                 self.look_soon(now);
             }
+            Input::Locked(locked) => {
+                self.locked = locked;
+                self.look_soon(now);
+            }
             Input::Busy(busy) => self.busy = busy,
             Input::Evidence(evidence) => self.evidence = Some(evidence),
+            Input::Ask { id, ask: Ask::Assign(_), .. } if self.locked => {
+                out.push(Output::Answer { id, answer: Err(IpamError::Locked) });
+            }
             Input::Ask { id, ask, deadline } => {
                 let deadline = deadline.unwrap_or(now.steady.saturating_add(self.config.patience));
                 self.ask(id, ask, deadline);

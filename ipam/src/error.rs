@@ -156,6 +156,9 @@ pub enum IpamError {
         /// Who has it.
         handle: Handle,
     },
+    /// Nobody may write for now.
+    #[error("the datastore is locked: datastoreReady of ClusterInformation default is false")]
+    Locked,
     /// The view is not complete yet.
     #[error("the list of blocks is not loaded yet")]
     NotInSync,
@@ -191,6 +194,7 @@ impl IpamError {
             }
             Self::Stale { .. } => Consequence::Aborted,
             Self::Block { .. }
+            | Self::Locked
             | Self::NotInSync
             | Self::Displaced(_)
             | Self::NoLease(_)
@@ -233,6 +237,7 @@ impl IpamError {
                 "assign it for the node that owns the block, or set `strictAffinity: false`".into()
             }
             Self::Block { .. } => "run `margay ipam check --fix`".into(),
+            Self::Locked => "`margay datastore unlock` lets everybody write again".into(),
             Self::Stale { .. } => "look again, then release it by its present handle".into(),
             Self::Displaced(node) => format!(
                 "stop the other daemon named {node}, or give this one another `[node] name`; a \

@@ -1,5 +1,6 @@
 //! `margay.v1.Ipam`.
 
+mod held;
 mod mend;
 
 use std::{net::IpAddr, sync::Arc, time::SystemTime};
@@ -17,11 +18,14 @@ use margay_proto::{
 };
 use tonic::{Code, Request as Call, Response, Status};
 
-use self::mend::{Mended, mend};
+use self::{
+    held::Endpoints,
+    mend::{Mended, mend},
+};
 use super::{Node, actor, no_datastore, unavailable};
 use crate::{
     ipam::{Ipam as Allocator, wall},
-    resources::{Configure, Resources},
+    resources::{Configure, ResourceError, Resources},
 };
 
 /// Most addresses or pools named in one request.
@@ -178,25 +182,37 @@ impl ipam_server::Ipam for Ipam {
         call: Call<v1::CheckIpamRequest>,
     ) -> Result<Response<v1::CheckIpamResponse>, Status> {
         let actor = actor("ipam", &self.node, &call);
-        let fix = call.into_inner().fix;
-        let report = self.ipam()?.look(|sight| {
+        let v1::CheckIpamRequest { fix, addresses } = call.into_inner();
+        let endpoints = match addresses && !fix {
+            true => {
+                Some(Endpoints::list(self.store()?.as_ref()).await.map_err(ResourceError::from)?)
+            }
+            // What looks leaked in one moment is not mended.
+            false => None,
+        };
+        let report = self.ipam()?.look(move |sight| {
             let all = sight.allocator();
             let (gone, nodes) = (sight.gone(), sight.nodes());
             all.is_in_sync().then(|| {
-                check(Facts {
+                let used = endpoints.map(|endpoints| endpoints.used(all.view()));
+                let report = check(Facts {
                     view: all.view(),
                     pools: all.pools(),
                     settings: all.settings(),
                     gone: &gone,
                     nodes: nodes.as_ref(),
-                    // Nobody knows yet what lives where.
-                    used: None,
+                    used: used.as_deref(),
                     now: wall(),
-                })
+                });
+                let held = match addresses {
+                    true => held::addresses(all.view(), &report),
+                    false => Vec::new(),
+                };
+                (report, held)
             })
         });
         let report = report.await.ok_or_else(unavailable)?;
-        let report = report.ok_or_else(|| refused(&IpamError::NotInSync))?;
+        let (report, addresses) = report.ok_or_else(|| refused(&IpamError::NotInSync))?;
         let mended = match fix {
             true => mend(self.store()?.as_ref(), &report.steps, &actor).await,
             false => Mended::default(),
@@ -210,7 +226,7 @@ impl ipam_server::Ipam for Ipam {
             by_hand: problem.by_hand,
         };
         let problems = report.problems.into_iter().map(problem).collect();
-        Ok(Response::new(v1::CheckIpamResponse { problems, failures: mended.failures }))
+        Ok(Response::new(v1::CheckIpamResponse { problems, failures: mended.failures, addresses }))
     }
 
     async fn split_pool(
@@ -288,7 +304,17 @@ fn want(request: &v1::AssignAddressesRequest) -> Result<Want, Status> {
 }
 
 fn releases(request: v1::ReleaseAddressesRequest) -> Result<Vec<Release>, Status> {
-    let v1::ReleaseAddressesRequest { addresses: named, handle, owner } = request;
+    let v1::ReleaseAddressesRequest { addresses: named, handle, owner, assignments } = request;
+    if !assignments.is_empty() {
+        if !named.is_empty() || !handle.is_empty() || !owner.is_empty() {
+            let text = "are given, so addresses, handle and owner must not be";
+            return Err(invalid_argument("assignments", text));
+        }
+        if assignments.len() > MOST {
+            return Err(invalid_argument("assignments", format!("more than {MOST}")));
+        }
+        return assignments.into_iter().map(assignment).collect();
+    }
     if !owner.is_empty() {
         if !named.is_empty() || !handle.is_empty() {
             let text = "is given, so addresses and handle must not be";
@@ -312,6 +338,13 @@ fn releases(request: v1::ReleaseAddressesRequest) -> Result<Vec<Release>, Status
         invalid_argument("addresses", "missing: name addresses, a handle or an owner")
     })?;
     Ok(vec![Release::Handle(handle)])
+}
+
+fn assignment(named: v1::Assignment) -> Result<Release, Status> {
+    let handle = Handle::try_from(named.handle.as_str())
+        .map_err(|error| invalid_argument("assignments", error.to_string()))?;
+    let address = address("assignments", &named.address)?;
+    Ok(Release::Address { address, handle: Some(handle), serial: Some(named.serial) })
 }
 
 fn addresses(texts: &[String]) -> Result<Vec<IpAddr>, Status> {

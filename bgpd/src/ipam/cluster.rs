@@ -17,13 +17,19 @@ use margay_model::{
 use crate::picture::Picture;
 
 /// The kinds it is made from.
-pub(super) const KINDS: [Kind; 5] =
-    [Kind::IpPool, Kind::IpReservation, Kind::IpamConfiguration, Kind::Node, Kind::Profile];
+pub(super) const KINDS: [Kind; 6] = [
+    Kind::IpPool,
+    Kind::IpReservation,
+    Kind::IpamConfiguration,
+    Kind::Node,
+    Kind::Profile,
+    Kind::ClusterInformation,
+];
 
 /// The profile that carries the labels of a namespace is named so, and its labels begin so.
 const NAMESPACE_PROFILE: &str = "kns.";
 const NAMESPACE_LABEL: &str = "pcns.";
-/// The one object that counts.
+/// The one object that counts, of the kinds that have one.
 const CONFIGURATION: &str = "default";
 
 /// The resources that matter for addresses.
@@ -33,6 +39,8 @@ pub(super) struct Cluster {
     pools: BTreeMap<String, IpPool>,
     reservations: BTreeMap<String, IpReservation>,
     configuration: Option<IpamConfiguration>,
+    /// `datastoreReady` is false.
+    locked: bool,
     nodes: BTreeMap<NodeName, Labels>,
     /// Of these, those the mirror does not have any more: the datastore is asked.
     doubtful: BTreeSet<NodeName>,
@@ -51,6 +59,8 @@ pub(super) struct Changed {
     pub(super) reservations: bool,
     /// The settings.
     pub(super) settings: bool,
+    /// Whether nobody may write for now.
+    pub(super) locked: bool,
     /// Which nodes there are.
     pub(super) nodes: bool,
     /// Everything that there was has been told, just now.
@@ -67,6 +77,7 @@ impl Cluster {
             pools: BTreeMap::new(),
             reservations: BTreeMap::new(),
             configuration: None,
+            locked: false,
             nodes: BTreeMap::new(),
             doubtful: BTreeSet::new(),
             namespaces: BTreeMap::new(),
@@ -127,6 +138,11 @@ impl Cluster {
         resources::settings(self.configuration.as_ref())
     }
 
+    /// Whether nobody may write for now.
+    pub(super) fn is_locked(&self) -> bool {
+        self.locked
+    }
+
     /// The nodes that exist.
     pub(super) fn nodes(&self) -> BTreeSet<NodeName> {
         self.nodes.keys().cloned().collect()
@@ -149,6 +165,10 @@ impl Picture for Cluster {
             Resource::IpamConfiguration(configuration) if configuration.name() == CONFIGURATION => {
                 self.configuration = Some(*configuration);
                 changed.settings = true;
+            }
+            Resource::ClusterInformation(information) if information.name() == CONFIGURATION => {
+                let locked = information.spec.datastore_ready == Some(false);
+                changed.locked |= std::mem::replace(&mut self.locked, locked) != locked;
             }
             Resource::Node(node) => {
                 let Ok(name) = NodeName::try_from(node.name()) else { return };
@@ -182,6 +202,9 @@ impl Picture for Cluster {
             }
             Kind::IpamConfiguration if key.name == CONFIGURATION => {
                 changed.settings |= self.configuration.take().is_some();
+            }
+            Kind::ClusterInformation if key.name == CONFIGURATION => {
+                changed.locked |= std::mem::replace(&mut self.locked, false);
             }
             Kind::Node => {
                 if let Ok(name) = NodeName::try_from(key.name.as_str()) {

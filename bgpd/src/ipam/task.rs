@@ -211,6 +211,10 @@ impl Task {
         if changed.settings || changed.in_sync {
             self.act(Input::Settings(self.cluster.settings()));
         }
+        if changed.locked || (changed.in_sync && self.cluster.is_locked()) {
+            info!(locked = self.cluster.is_locked(), "whether the datastore is locked changed");
+            self.act(Input::Locked(self.cluster.is_locked()));
+        }
         if changed.nodes && self.nodes_known {
             self.act(Input::Nodes(self.cluster.nodes()));
         }

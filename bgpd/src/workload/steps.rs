@@ -19,7 +19,8 @@ use margay_fib::{
 use margay_ipam::{Answer, Ask, Consequence, Handle, IpamError, Release, Request, Use, Want};
 use margay_model::{Actor, Key, Resource, Revision, Txn};
 use margay_workload::{
-    AttachmentId, Cause, Done, Entry, Failure, Source, Step, Wish, endpoint, name, qos::Limits,
+    AttachmentId, Cause, Done, Entry, Failure, Mode, Source, Step, Wish, endpoint, name,
+    qos::Limits,
 };
 use tokio::{
     sync::{Semaphore, oneshot},
@@ -331,6 +332,9 @@ fn wants(wish: &Wish) -> Vec<(Want, Vec<String>)> {
 /// Who has an address, in Calico's words.
 fn attributes(entry: &Entry, node: &str) -> BTreeMap<String, String> {
     let mut attributes = BTreeMap::from([("node".to_owned(), node.to_owned())]);
+    if entry.spec.mode == Mode::Link {
+        attributes.insert(endpoint::ATTRIBUTE.to_owned(), entry.id.ifname.clone());
+    }
     match &entry.spec.pod {
         Some(pod) => {
             attributes.insert("namespace".to_owned(), pod.namespace.clone());

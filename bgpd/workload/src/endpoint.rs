@@ -18,6 +18,9 @@ use crate::{
 /// was applied by hand.
 pub const HANDLE: &str = "margay/attachment";
 
+/// The attribute of addresses whose holder has an endpoint: the interface in the container.
+pub const ATTRIBUTE: &str = "endpoint";
+
 /// The endpoint of an attachment on this node.
 ///
 /// # Errors

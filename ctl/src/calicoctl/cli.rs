@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::ipam::IpamCommand;
+use super::{datastore::DatastoreCommand, ipam::IpamCommand};
 use crate::cli::{DeleteArgs, Files, Space};
 
 /// Margay's command line under the name and with the arguments of calicoctl.
@@ -97,8 +97,8 @@ pub enum Command {
     #[command(disable_help_flag = true)]
     Cluster(Words),
     /// The datastore
-    #[command(disable_help_flag = true)]
-    Datastore(Words),
+    #[command(subcommand, subcommand_required = true, arg_required_else_help = false)]
+    Datastore(DatastoreCommand),
     /// Versions of this tool and of the cluster
     Version(VersionArgs),
 }

@@ -1,12 +1,18 @@
 //! `calicoctl ipam`: what that tool asks about addresses, asked of the daemon.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, path::PathBuf};
 
 use clap::{ArgGroup, Args, Subcommand};
 use margay_proto::v1;
 
-use super::{boxed, print, refused::Refused, session::Session};
-use crate::{cli::ipam::SplitArgs, error::Failure, output::Row, view::ipam as view};
+use super::{boxed, print, refused::Refused, session::Session, version};
+use crate::{
+    cli::ipam::SplitArgs,
+    commands::ipam::report::{self, Care, Cluster, Report},
+    error::Failure,
+    output::Row,
+    view::ipam::{self as view, Shown},
+};
 
 /// What can be asked.
 #[derive(Debug, Subcommand)]
@@ -43,15 +49,15 @@ pub struct ShowArgs {
 /// `ipam check`.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
-    /// Every address: not supported
+    /// Every address that is held
     #[arg(long)]
     pub show_all_ips: bool,
-    /// What is wrong with addresses: always shown
+    /// Every address that looks leaked; problems are always shown
     #[arg(long)]
     pub show_problem_ips: bool,
-    /// A report for `release --from-report`: not supported
+    /// Write a report for `release --from-report`
     #[arg(short, long, value_name = "FILE")]
-    pub output: Option<String>,
+    pub output: Option<PathBuf>,
     /// Where a Kubernetes API is: not supported
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<String>,
@@ -64,10 +70,10 @@ pub struct ReleaseArgs {
     /// This address
     #[arg(long, value_name = "IP")]
     pub ip: Option<String>,
-    /// What a report of `check` calls leaked: not supported
+    /// What this report of `check` calls leaked; of several only what all of them do
     #[arg(long, value_name = "FILE")]
-    pub from_report: Vec<String>,
-    /// Without some checks of reports: not supported
+    pub from_report: Vec<PathBuf>,
+    /// Although the datastore is not locked, or another version made the reports
     #[arg(long)]
     pub force: bool,
 }
@@ -164,21 +170,36 @@ fn who(answer: &v1::ShowAddressResponse) -> String {
 async fn check(args: &CheckArgs, session: &Session) -> Result<(), Refused> {
     unsupported(
         "ipam check",
-        &[
-            (args.show_all_ips, "--show-all-ips"),
-            (args.output.is_some(), "--output"),
-            (args.kubeconfig.is_some(), "--kubeconfig"),
-        ],
-        "see margay ipam check --fix and margay ipam show",
+        &[(args.kubeconfig.is_some(), "--kubeconfig")],
+        "the cluster is that of margay-bgpd, which asks no Kubernetes API",
     )?;
-    let request = v1::CheckIpamRequest { fix: false };
+    let request = v1::CheckIpamRequest { fix: false, addresses: true };
     let answer = session.ipam().await?.check_ipam(request).await.map_err(Failure::from)?;
-    print(&found(&answer.into_inner()))
+    let answer = answer.into_inner();
+    if let Some(path) = &args.output {
+        let cluster = Cluster::ask(&mut session.resources().await?).await?;
+        Report::of(version::VERSION, cluster, answer.addresses.clone())?.write(path)?;
+    }
+    let shown = match (args.show_all_ips, args.show_problem_ips) {
+        (true, _) => Shown::All,
+        (false, true) => Shown::Leaked,
+        (false, false) => Shown::None,
+    };
+    print(&found(&answer, shown))
 }
 
 /// What a check found; finding something is no error.
-fn found(answer: &v1::CheckIpamResponse) -> String {
+fn found(answer: &v1::CheckIpamResponse, shown: Shown) -> String {
     let mut text = "Checking IPAM for inconsistencies...\n\n".to_owned();
+    let wanted = |held: &&v1::HeldAddress| match shown {
+        Shown::None => false,
+        Shown::Leaked => held.leaked.is_some(),
+        Shown::All => true,
+    };
+    for held in answer.addresses.iter().filter(wanted) {
+        let state = if held.leaked.is_some() { "leaked" } else { "in use" };
+        text += &format!("  {} {state}; {}:{}\n", held.address, held.node, held.handle);
+    }
     for problem in &answer.problems {
         let place = problem.address.as_ref().or(problem.block.as_ref());
         let place = place.map(|place| format!("{place}: ")).unwrap_or_default();
@@ -191,11 +212,14 @@ fn found(answer: &v1::CheckIpamResponse) -> String {
 }
 
 async fn release(args: &ReleaseArgs, session: &Session) -> Result<(), Refused> {
-    unsupported(
-        "ipam release",
-        &[(!args.from_report.is_empty(), "--from-report"), (args.force, "--force")],
-        "leaked addresses are found and released by margay ipam check --fix",
-    )?;
+    if !args.from_report.is_empty() {
+        let care = if args.force { Care::Forced } else { Care::Full };
+        let (mut resources, mut ipam) = (session.resources().await?, session.ipam().await?);
+        let paths = &args.from_report;
+        let done =
+            report::release(paths, version::VERSION, care, &mut resources, &mut ipam).await?;
+        return print(&by_report(&done));
+    }
     let address = address(args.ip.as_deref().unwrap_or_default())?.to_string();
     let request = v1::ReleaseAddressesRequest {
         addresses: vec![address.clone()],
@@ -206,6 +230,18 @@ async fn release(args: &ReleaseArgs, session: &Session) -> Result<(), Refused> {
         return Err(Refused::new(format!("IP address {address} is not assigned")));
     }
     print(&format!("Successfully released IP address {address}\n"))
+}
+
+/// What a release by reports came to.
+fn by_report(done: &report::Outcome) -> String {
+    let mut text = String::new();
+    for address in &done.released {
+        text += &format!("Successfully released IP address {address}\n");
+    }
+    for address in done.not_assigned.iter().chain(&done.changed) {
+        text += &format!("IP address {address} is not leaked any more\n");
+    }
+    text + &format!("Released {} leaked IP addresses.\n", done.released.len())
 }
 
 async fn configure(args: &ConfigureArgs, session: &Session) -> Result<(), Refused> {

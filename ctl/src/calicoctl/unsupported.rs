@@ -27,25 +27,13 @@ pub fn cluster(words: &[String]) -> Refused {
 
 /// `calicoctl datastore`.
 pub fn datastore(words: &[String]) -> Refused {
-    let migrate = words.first().is_some_and(|word| word == "migrate");
-    match words.get(1).map(String::as_str) {
-        Some("export" | "import") if migrate => refused(
-            "datastore",
-            words,
-            "it prepares a move to a Kubernetes datastore; margay datastore export and import keep \
-             everything, margay datastore migrate moves it",
-        ),
-        Some("lock" | "unlock") if migrate => refused(
-            "datastore",
-            words,
-            "not all of margay-bgpd waits while the datastore is locked; to keep everybody out, stop \
-             it and use margay datastore --offline",
-        ),
-        _ => refused(
+    match words.first().map(String::as_str) {
+        Some("migrate-policy-names") => refused(
             "datastore",
             words,
             "names of policies are stored without their tier already, and read in both forms",
         ),
+        _ => refused("datastore", words, "there is no such command in this version"),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{commands::resources, error::Failure};
 /// The releases whose resources this tool takes, by their minor number; all have major 3.
 const KNOWN: std::ops::RangeInclusive<u32> = 28..=33;
 /// What this tool is like; behind the dash, what it is.
-const VERSION: &str = concat!("v3.33.0-margay.", env!("CARGO_PKG_VERSION"));
+pub const VERSION: &str = concat!("v3.33.0-margay.", env!("CARGO_PKG_VERSION"));
 
 /// What a cluster says about itself.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! `margay ipam`: what can be said.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, path::PathBuf};
 
 use clap::{ArgGroup, Args, Subcommand};
 
@@ -12,11 +12,7 @@ pub enum IpamCommand {
     /// Pools and blocks, how full they are; who has an address
     Show(ShowArgs),
     /// Everything that should not be so; exit code 1 if there is anything
-    Check {
-        /// Mend what can be mended
-        #[arg(long)]
-        fix: bool,
-    },
+    Check(CheckArgs),
     /// Give addresses back
     Release(ReleaseArgs),
     /// Change how addresses are given out in the whole cluster
@@ -65,9 +61,26 @@ pub struct ShowArgs {
     pub show_configuration: bool,
 }
 
+/// `margay ipam check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Mend what can be mended
+    #[arg(long, conflicts_with_all = ["show_all_ips", "show_problem_ips", "report"])]
+    pub fix: bool,
+    /// Also show every address that is held
+    #[arg(long)]
+    pub show_all_ips: bool,
+    /// Also show addresses that look leaked: no endpoint in the datastore has them
+    #[arg(long)]
+    pub show_problem_ips: bool,
+    /// Also write all of this into a file, for `release --from-report`
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+}
+
 /// `margay ipam release`.
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("what").required(true).multiple(true).args(["ip", "handle"]))]
+#[command(group = ArgGroup::new("what").required(true).multiple(true).args(["ip", "handle", "from_report"]))]
 pub struct ReleaseArgs {
     /// This address; may be repeated
     #[arg(long, value_name = "ADDRESS")]
@@ -75,6 +88,12 @@ pub struct ReleaseArgs {
     /// All addresses of this handle; with --ip only if this handle has it
     #[arg(long, value_name = "HANDLE")]
     pub handle: Option<String>,
+    /// What this report of `check` calls leaked; of several only what all of them do
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["ip", "handle"])]
+    pub from_report: Vec<PathBuf>,
+    /// Although the datastore is not locked, or another version made the reports
+    #[arg(long, requires = "from_report")]
+    pub force: bool,
 }
 
 /// `margay ipam configure`.

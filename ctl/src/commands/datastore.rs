@@ -1,7 +1,11 @@
-//! `margay datastore`: everything at once.
+//! `margay datastore`: everything at once, and whether anybody may write.
 //!
 //! Asks the running daemon, or, with `--offline`, has the daemon's own program do the work while no
 //! daemon runs. Never opens a datastore itself.
+
+mod lock;
+
+pub use lock::set_ready;
 
 use std::{
     env,
@@ -12,10 +16,10 @@ use std::{
     process::Stdio,
 };
 
-use margay_proto::v1::{self, import_datastore_request::Part};
+use margay_proto::v1::{self, datastore_client::DatastoreClient, import_datastore_request::Part};
 use serde::{Deserialize, Serialize};
 use tokio::{io::AsyncReadExt, process::Command};
-use tonic::Code;
+use tonic::{Code, transport::Channel};
 
 use super::{
     config::{DAEMON, DEFAULT_FILE, daemon, unlabelled},
@@ -42,7 +46,7 @@ pub async fn run(
             if offline.offline {
                 export_offline(&offline, &mut sink).await?;
             } else {
-                export(options, &mut sink).await?;
+                export(client(options).await?, &mut sink).await?;
             }
             match sink.finish()? {
                 // The backup itself is the output.
@@ -62,7 +66,7 @@ pub async fn run(
                 }
                 counted(command).await.map_err(|failure| remedy(failure, args.replace))?
             } else {
-                import(&args, options).await?
+                import(&args, client(options).await?).await?
             };
             Ok(out.sheet(&Filled { dry_run: args.dry_run, ..done })?)
         }
@@ -74,20 +78,56 @@ pub async fn run(
             })?;
             Ok(out.sheet(&done)?)
         }
+        DatastoreCommand::Lock => ready(false, options, out).await,
+        DatastoreCommand::Unlock => ready(true, options, out).await,
     }
 }
 
-async fn client(
-    options: &Global,
-) -> Result<v1::datastore_client::DatastoreClient<tonic::transport::Channel>, Failure> {
+async fn ready(ready: bool, options: &Global, out: &mut Out<'_>) -> Result<(), Failure> {
+    set_ready(ready, &mut connect(options).await?.resources()).await?;
+    Ok(out.sheet(&Ready { datastore_ready: ready })?)
+}
+
+/// Whether anybody may write.
+#[derive(Serialize)]
+struct Ready {
+    datastore_ready: bool,
+}
+
+impl Sheet for Ready {
+    fn text(&self, _: bool, _: Paint, to: &mut dyn Write) -> io::Result<()> {
+        writeln!(to, "Datastore {}.", if self.datastore_ready { "unlocked" } else { "locked" })
+    }
+}
+
+async fn client(options: &Global) -> Result<DatastoreClient<Channel>, Failure> {
     let client = connect(options).await.map_err(|failure| {
         failure.with_help("the datastore of a stopped daemon: --offline [--config FILE]")
     })?;
     Ok(client.datastore())
 }
 
-async fn export(options: &Global, sink: &mut Sink) -> Result<(), Failure> {
-    let mut client = client(options).await?;
+/// Prints a backup.
+///
+/// # Errors
+/// The daemon, or whoever reads it.
+pub async fn print_backup(client: DatastoreClient<Channel>) -> Result<(), Failure> {
+    let mut sink = Sink::create(Path::new("-"))?;
+    export(client, &mut sink).await?;
+    sink.finish().map(drop)
+}
+
+/// Fills an empty datastore with a backup; how many values it has.
+///
+/// # Errors
+/// The file, or the daemon.
+pub async fn fill(client: DatastoreClient<Channel>, file: &Path) -> Result<u64, Failure> {
+    let offline = Offline { offline: false, config: None };
+    let args = ImportArgs { file: file.to_owned(), replace: false, dry_run: false, offline };
+    Ok(import(&args, client).await?.values)
+}
+
+async fn export(mut client: DatastoreClient<Channel>, sink: &mut Sink) -> Result<(), Failure> {
     let mut pieces = client.export_datastore(v1::ExportDatastoreRequest {}).await?.into_inner();
     while let Some(piece) = pieces.message().await? {
         sink.write(&piece.octets)?;
@@ -123,13 +163,15 @@ async fn export_offline(offline: &Offline, sink: &mut Sink) -> Result<(), Failur
     if status.success() { Ok(()) } else { Err(failed(status, &told)) }
 }
 
-async fn import(args: &ImportArgs, options: &Global) -> Result<Filled, Failure> {
+async fn import(
+    args: &ImportArgs,
+    mut client: DatastoreClient<Channel>,
+) -> Result<Filled, Failure> {
     let mut from: Box<dyn Read + Send> = if is_standard(&args.file) {
         Box::new(io::stdin())
     } else {
         Box::new(File::open(&args.file).map_err(|error| Failure::reading(&args.file, &error))?)
     };
-    let mut client = client(options).await?;
     let (sender, receiver) = tokio::sync::mpsc::channel(4);
     let begin = v1::ImportOptions { replace: args.replace, dry_run: args.dry_run };
     // A thread of its own: a file, a pipe and a terminal are read alike. It ends with the file, or

@@ -1,16 +1,25 @@
 //! `margay ipam`.
 
+pub mod report;
+
 use margay_proto::v1;
 
+use self::report::{Care, Cluster, Report};
 use super::connect;
+use crate::calicoctl::VERSION;
 use crate::{
     cli::{
         Global,
-        ipam::{AssignArgs, ConfigureArgs, IpamCommand, ReleaseArgs, ShowArgs, SplitArgs},
+        ipam::{
+            AssignArgs, CheckArgs, ConfigureArgs, IpamCommand, ReleaseArgs, ShowArgs, SplitArgs,
+        },
     },
     error::Failure,
     output::Out,
-    view::ipam::{Address, Assigned, Borrowed, Check, Released, Setting, Settings, Split, Use},
+    view::ipam::{
+        Address, Assigned, Borrowed, ByReport, Check, Released, Setting, Settings, Shown, Split,
+        Use,
+    },
 };
 
 /// Assigns, releases, shows, checks, configures or splits.
@@ -18,7 +27,7 @@ pub async fn run(command: IpamCommand, options: &Global, out: &mut Out<'_>) -> R
     match command {
         IpamCommand::Assign(args) => assign(args, options, out).await,
         IpamCommand::Show(args) => show(args, options, out).await,
-        IpamCommand::Check { fix } => check(fix, options, out).await,
+        IpamCommand::Check(args) => check(args, options, out).await,
         IpamCommand::Release(args) => release(args, options, out).await,
         IpamCommand::Configure(args) => configure(&args, options, out).await,
         IpamCommand::Split(args) => split(args, options, out).await,
@@ -62,15 +71,34 @@ async fn show(args: ShowArgs, options: &Global, out: &mut Out<'_>) -> Result<(),
     Ok(out.all(&rows)?)
 }
 
-async fn check(fix: bool, options: &Global, out: &mut Out<'_>) -> Result<(), Failure> {
-    let mut ipam = connect(options).await?.ipam();
-    let answer = ipam.check_ipam(v1::CheckIpamRequest { fix }).await?.into_inner();
-    let check = Check::from(answer);
+async fn check(args: CheckArgs, options: &Global, out: &mut Out<'_>) -> Result<(), Failure> {
+    let client = connect(options).await?;
+    let addresses = args.show_all_ips || args.show_problem_ips || args.report.is_some();
+    let request = v1::CheckIpamRequest { fix: args.fix, addresses };
+    let answer = client.ipam().check_ipam(request).await?.into_inner();
+    if let Some(path) = &args.report {
+        let cluster = Cluster::ask(&mut client.resources()).await?;
+        Report::of(VERSION, cluster, answer.addresses.clone())?.write(path)?;
+    }
+    let shown = match (args.show_all_ips, args.show_problem_ips) {
+        (true, _) => Shown::All,
+        (false, true) => Shown::Leaked,
+        (false, false) => Shown::None,
+    };
+    let check = Check::of(answer, shown);
     out.sheet(&check)?;
     if check.is_clean() { Ok(()) } else { Err(Failure::Silent { exit: 1 }) }
 }
 
 async fn release(args: ReleaseArgs, options: &Global, out: &mut Out<'_>) -> Result<(), Failure> {
+    if !args.from_report.is_empty() {
+        let care = if args.force { Care::Forced } else { Care::Full };
+        let client = connect(options).await?;
+        let (mut resources, mut ipam) = (client.resources(), client.ipam());
+        let outcome =
+            report::release(&args.from_report, VERSION, care, &mut resources, &mut ipam).await?;
+        return Ok(out.sheet(&ByReport(outcome))?);
+    }
     let request = v1::ReleaseAddressesRequest {
         addresses: args.ip.iter().map(ToString::to_string).collect(),
         handle: args.handle.unwrap_or_default(),

@@ -8,9 +8,12 @@ use std::{
 use margay_proto::v1;
 use serde::Serialize;
 
-use crate::output::{
-    Row, Sheet,
-    table::{Cell, Column, Paint, Tone},
+use crate::{
+    commands::ipam::report,
+    output::{
+        Row, Sheet,
+        table::{Cell, Column, Paint, Tone},
+    },
 };
 
 /// An address that was assigned.
@@ -295,6 +298,30 @@ pub struct Check {
     problems: Vec<Problem>,
     /// What was in the way of mending.
     failures: Vec<String>,
+    /// Where they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    addresses: Option<Vec<Held>>,
+}
+
+/// Which addresses a check shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    /// None of them.
+    None,
+    /// Those that look leaked.
+    Leaked,
+    /// Every one that is held.
+    All,
+}
+
+/// An address that somebody has.
+#[derive(Debug, Serialize)]
+struct Held {
+    address: String,
+    block: String,
+    handle: String,
+    node: String,
+    leaked: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -307,18 +334,24 @@ struct Problem {
     by_hand: Option<String>,
 }
 
-impl From<v1::CheckIpamResponse> for Check {
-    fn from(answer: v1::CheckIpamResponse) -> Self {
+impl Check {
+    /// With these of the addresses.
+    pub fn of(answer: v1::CheckIpamResponse, shown: Shown) -> Self {
         let problem = |problem| {
             let v1::IpamProblem { kind, address, block, detail, fixed, by_hand } = problem;
             Problem { kind, address, block, detail, fixed, by_hand }
         };
         let problems = answer.problems.into_iter().map(problem).collect();
-        Self { problems, failures: answer.failures }
+        let held = |held| {
+            let v1::HeldAddress { address, block, handle, node, leaked, .. } = held;
+            Held { address, block, handle, node, leaked }
+        };
+        let wanted = |held: &v1::HeldAddress| shown == Shown::All || held.leaked.is_some();
+        let addresses = (shown != Shown::None)
+            .then(|| answer.addresses.into_iter().filter(wanted).map(held).collect());
+        Self { problems, failures: answer.failures, addresses }
     }
-}
 
-impl Check {
     /// Whether nothing is wrong any more.
     pub fn is_clean(&self) -> bool {
         self.failures.is_empty() && self.problems.iter().all(|problem| problem.fixed)
@@ -327,6 +360,13 @@ impl Check {
 
 impl Sheet for Check {
     fn text(&self, _wide: bool, paint: Paint, to: &mut dyn Write) -> io::Result<()> {
+        for held in self.addresses.iter().flatten() {
+            let state = match held.leaked {
+                None => "in use".into(),
+                Some(_) => paint.tone(Tone::Bad, "leaked".to_owned()),
+            };
+            writeln!(to, "{} {state}, held by {} on {}", held.address, held.handle, held.node)?;
+        }
         for problem in &self.problems {
             let place = problem.address.as_ref().or(problem.block.as_ref());
             let place = place.map(|place| format!(" {place}")).unwrap_or_default();
@@ -375,6 +415,27 @@ impl Sheet for Released {
             writeln!(to, "nothing is assigned to it")?;
         }
         Ok(())
+    }
+}
+
+/// What a release by reports came to.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub struct ByReport(pub report::Outcome);
+
+impl Sheet for ByReport {
+    fn text(&self, _wide: bool, _paint: Paint, to: &mut dyn Write) -> io::Result<()> {
+        let report::Outcome { released, not_assigned, changed } = &self.0;
+        for address in released {
+            writeln!(to, "Successfully released IP address {address}")?;
+        }
+        for address in not_assigned {
+            writeln!(to, "{address} is not assigned")?;
+        }
+        for address in changed {
+            writeln!(to, "{address} was assigned anew since and stays")?;
+        }
+        writeln!(to, "Released {} addresses.", released.len())
     }
 }
 

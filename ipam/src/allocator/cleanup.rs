@@ -34,7 +34,7 @@ impl Allocator {
     /// Asks for what the collector finds, twice in each grace and when a node stops counting as
     /// alive, once the last findings are worked off.
     pub(super) fn collect(&mut self, now: Now) {
-        if !self.is_ready() || now.steady < self.next_collection || self.is_collecting() {
+        if self.next_look().is_none_or(|at| now.steady < at) {
             return;
         }
         let grace = self.config.grace;
@@ -81,7 +81,8 @@ impl Allocator {
 
     /// When the collector looks next; `None` while it cannot.
     pub(super) fn next_look(&self) -> Option<Duration> {
-        (self.is_ready() && !self.is_collecting()).then_some(self.next_collection)
+        let may = self.is_ready() && !self.locked && !self.is_collecting();
+        may.then_some(self.next_collection)
     }
 
     fn is_collecting(&self) -> bool {

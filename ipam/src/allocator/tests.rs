@@ -145,6 +145,32 @@ fn written(txn: &Txn, revision: Revision) -> (Key, Option<Versioned>) {
 }
 
 #[test]
+fn in_a_locked_datastore_nothing_is_assigned_and_what_goes_may_go() {
+    let mut lab = Lab::awake();
+    lab.assign(1);
+    let (ticket, txn) = lab.commit();
+    let revision = lab.done(ticket);
+    lab.watch(&txn, revision);
+    assert!(matches!(lab.answers()[..], [(1, Ok(Answer::Assigned(_)))]));
+    lab.input(Input::Locked(true));
+    lab.assign(2);
+    assert_eq!(lab.answers(), [(2, Err(IpamError::Locked))]);
+    lab.input(Input::Evidence(Evidence { taken: lab.now.steady, ..Evidence::default() }));
+    lab.pass(secs(600));
+    lab.input(Input::Evidence(Evidence { taken: lab.now.steady, ..Evidence::default() }));
+    let after = lab.now.steady;
+    assert!(!lab.has_commit(), "nothing is collected");
+    assert!(lab.allocator.next_deadline().is_none_or(|at| at >= after), "and nothing spins");
+    lab.ask(3, Ask::Release(vec![Release::Handle("h1".try_into().unwrap())]));
+    let (ticket, _) = lab.commit();
+    lab.done(ticket);
+    assert!(matches!(lab.answers()[..], [(3, Ok(Answer::Released { .. }))]));
+    lab.input(Input::Locked(false));
+    lab.assign(4);
+    assert!(lab.has_commit());
+}
+
+#[test]
 fn nothing_is_planned_before_the_list_is_whole_and_the_lease_is_taken() {
     let mut lab = Lab::asleep();
     lab.assign(1);

@@ -9,11 +9,7 @@ fn what_is_not_supported_is_named() {
     for (refused, name) in [
         (node(&words("run --ip=autodetect")), "operation node run is not supported: "),
         (cluster(&words("diags --since=1h")), "operation cluster diags is not supported: "),
-        (
-            datastore(&words("migrate export")),
-            "operation datastore migrate export is not supported: ",
-        ),
-        (datastore(&words("migrate lock")), "operation datastore migrate lock is not supported: "),
+        (datastore(&words("migrate")), "operation datastore migrate is not supported: "),
         (
             datastore(&words("migrate-policy-names")),
             "operation datastore migrate-policy-names is not supported: ",

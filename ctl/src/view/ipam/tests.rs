@@ -64,7 +64,10 @@ fn a_check_is_clean_when_everything_found_is_fixed() {
         ..v1::IpamProblem::default()
     };
     let check = |problems| {
-        Check::from(v1::CheckIpamResponse { problems, ..v1::CheckIpamResponse::default() })
+        Check::of(
+            v1::CheckIpamResponse { problems, ..v1::CheckIpamResponse::default() },
+            Shown::None,
+        )
     };
     assert!(check(vec![]).is_clean() && check(vec![problem(true)]).is_clean());
     let check = check(vec![problem(true), problem(false)]);
@@ -86,9 +89,10 @@ fn a_problem_between_pools_is_at_no_address() {
         by_hand: Some("disable one of them".into()),
         ..v1::IpamProblem::default()
     };
-    let answer = v1::CheckIpamResponse { problems: vec![problem], failures: vec![] };
+    let answer =
+        v1::CheckIpamResponse { problems: vec![problem], ..v1::CheckIpamResponse::default() };
     let mut text = Vec::new();
-    Check::from(answer).text(false, Paint(false), &mut text).expect("a vector takes it");
+    Check::of(answer, Shown::None).text(false, Paint(false), &mut text).expect("a vector takes it");
     let wanted = "pools-overlap: pool b (10.0.0.0/24) overlaps pool a (10.0.0.0/16)\n  \
                   disable one of them\nCheck complete; found 1 problems.\n";
     assert_eq!(String::from_utf8(text).expect("text"), wanted);
@@ -103,10 +107,12 @@ fn a_mending_that_failed_half_way_tells_both_halves() {
         fixed,
         ..v1::IpamProblem::default()
     };
-    let check = Check::from(v1::CheckIpamResponse {
+    let answer = v1::CheckIpamResponse {
         problems: vec![problem("10.0.0.0/26", true), problem("10.0.0.64/26", false)],
         failures: vec!["block 10.0.0.64/26: the datastore is away".into()],
-    });
+        addresses: Vec::new(),
+    };
+    let check = Check::of(answer, Shown::None);
     assert!(!check.is_clean());
     let mut text = Vec::new();
     check.text(false, Paint(false), &mut text).expect("a vector takes it");
