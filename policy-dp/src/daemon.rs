@@ -20,7 +20,7 @@ use crate::{
     enforcer::Revisions,
     flows::Names,
     http,
-    kernel::{self, Outlets},
+    kernel::{self, Choices, Outlets},
     link::Link,
     lock::NamespaceLock,
     status::{Standing, Status},
@@ -69,7 +69,7 @@ async fn serve(config: &Dataplane, path: &Path, reread: Reread<'_>) -> Result<()
     let (standing_sender, standing) = watch::channel(Standing::default());
     let (names_sender, names) = watch::channel(Names::default());
     let outlets = Outlets { in_force: in_force_sender, status: status_sender, names: names_sender };
-    let mut kernel = kernel::start(heard, looked, outlets, config.flow_logs)?;
+    let mut kernel = kernel::start(heard, looked, outlets, Choices::of(config))?;
     let witness = Witness::start(names)?;
     let mut tasks = JoinSet::new();
     let link = Link::new(config.bgpd.clone(), config.name.clone(), told, in_force, standing_sender);

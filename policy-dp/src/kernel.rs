@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use bgp_desired::dataplane::Dataplane;
 use margay_proto::v1::SyncEvent;
 use policy_calc::State;
 use policy_nft::{
@@ -66,20 +67,36 @@ pub(crate) struct Outlets {
     pub(crate) names: watch::Sender<Names>,
 }
 
+/// What the configuration says about the table.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Choices {
+    /// It tells of each decision.
+    flows: bool,
+    /// Others are kept from changing it, where the kernel can do that.
+    hold: bool,
+}
+
+impl Choices {
+    /// Those of a configuration.
+    pub(crate) fn of(config: &Dataplane) -> Self {
+        Self { flows: config.flow_logs, hold: config.hold_table }
+    }
+}
+
 #[derive(Debug)]
 struct Kernel {
     keeper: Keeper,
     ear: AsyncFd<OwnedFd>,
     enforcer: Option<Enforcer>,
     outlets: Outlets,
-    flows: bool,
+    choices: Choices,
     /// Others may have changed the ruleset unheard: the ear failed.
     deaf: bool,
     again: Again,
 }
 
 /// Starts the thread in the network namespace of the calling one. It runs until nobody can tell it
-/// anything; `None` comes then, or why it cannot go on. With `flows` the table tells of each decision.
+/// anything; `None` comes then, or why it cannot go on.
 ///
 /// # Errors
 /// The kernel does not let us keep a table.
@@ -87,9 +104,9 @@ pub(crate) fn start(
     told: mpsc::Receiver<Told>,
     looks: mpsc::Receiver<Look>,
     outlets: Outlets,
-    flows: bool,
+    choices: Choices,
 ) -> Result<oneshot::Receiver<Option<anyhow::Error>>> {
-    let keeper = open().context("cannot use nf_tables (this needs CAP_NET_ADMIN)")?;
+    let keeper = open(choices).context("cannot use nf_tables (this needs CAP_NET_ADMIN)")?;
     let (ended, end) = oneshot::channel();
     let run = move || {
         let result = (|| {
@@ -100,7 +117,7 @@ pub(crate) fn start(
             runtime.block_on(async move {
                 let ear = ear(&keeper)?;
                 let (enforcer, again) = (None, Again::default());
-                let kernel = Kernel { keeper, ear, enforcer, outlets, flows, deaf: false, again };
+                let kernel = Kernel { keeper, ear, enforcer, outlets, choices, deaf: false, again };
                 kernel.run(told, looks).await
             })
         })();
@@ -111,8 +128,11 @@ pub(crate) fn start(
     Ok(end)
 }
 
-fn open() -> io::Result<Keeper> {
-    Keeper::open(TABLE.into())
+fn open(choices: Choices) -> io::Result<Keeper> {
+    match choices.hold {
+        true => Keeper::open(TABLE.into()),
+        false => Keeper::open_free(TABLE.into()),
+    }
 }
 
 fn ear(keeper: &Keeper) -> io::Result<AsyncFd<OwnedFd>> {
@@ -157,7 +177,7 @@ impl Kernel {
                 let same = self.enforcer.as_ref().is_some_and(|known| known.node() == node);
                 if !same {
                     info!(node, "policy is enforced for this node");
-                    self.enforcer = Some(Enforcer::new(&node, self.flows));
+                    self.enforcer = Some(Enforcer::new(&node, self.choices.flows));
                 }
                 if let Some(enforcer) = self.enforcer.as_mut().filter(|_| anew) {
                     enforcer.begin_anew();
@@ -213,7 +233,7 @@ impl Kernel {
         self.again.trying();
         // Whatever was wrong with the sockets is not wrong with new ones.
         if self.outlets.status.borrow().trouble.is_some() {
-            match open().and_then(|keeper| ear(&keeper).map(|ear| (keeper, ear))) {
+            match open(self.choices).and_then(|keeper| ear(&keeper).map(|ear| (keeper, ear))) {
                 Ok((keeper, ear)) => (self.keeper, self.ear, self.deaf) = (keeper, ear, false),
                 Err(err) => return self.put_off(err.to_string()),
             }

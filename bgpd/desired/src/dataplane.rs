@@ -27,6 +27,8 @@ pub struct Dataplane {
     pub backend: Enforcement,
     /// Whether each decision about a connection is told of, for flow records.
     pub flow_logs: bool,
+    /// Whether others are kept from changing our table, where the kernel can do that.
+    pub hold_table: bool,
 }
 
 /// What enforces policy in the kernel.
@@ -49,6 +51,7 @@ impl Default for Dataplane {
             http: Some(SocketAddr::from(([127, 0, 0, 1], 9178))),
             backend: Enforcement::default(),
             flow_logs: true,
+            hold_table: true,
         }
     }
 }
@@ -119,6 +122,9 @@ fn read<'a>(source: &'a Source<'a>, document: &'a DeTable<'a>) -> Option<Datapla
     section("policy", &mut |section| {
         if let Some(told) = section.entry("flow-logs").and_then(|entry| entry.boolean()) {
             read.flow_logs = told;
+        }
+        if let Some(hold) = section.entry("hold-table").and_then(|entry| entry.boolean()) {
+            read.hold_table = hold;
         }
         let Some(entry) = section.entry("backend") else { return };
         if entry.as_str() == Some("ebpf") {

@@ -46,7 +46,19 @@ impl Keeper {
     /// # Errors
     /// When there is no socket to be had, or no right to nf_tables.
     pub fn open(table: Name) -> io::Result<Self> {
-        let session = Session::open(table)?;
+        Self::of(Session::open(table)?)
+    }
+
+    /// The same for a table that everybody may change ([`Session::open_free`]): what others do to it is
+    /// heard, and undone with the next sync.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open).
+    pub fn open_free(table: Name) -> io::Result<Self> {
+        Self::of(Session::open_free(table)?)
+    }
+
+    fn of(session: Session) -> io::Result<Self> {
         let watch = Watch::open(&session)?;
         Ok(Self { session, watch, actual: None })
     }

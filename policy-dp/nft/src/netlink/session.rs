@@ -74,9 +74,17 @@ impl Session {
     /// # Errors
     /// When there is no socket to be had, or no right to look.
     pub fn open(table: Name) -> io::Result<Self> {
-        let mut socket = Socket::open()?;
-        let hold = can_hold(&mut socket)?;
-        Ok(Self { socket, table, hold, generation: None })
+        let mut session = Self::open_free(table)?;
+        session.hold = can_hold(&mut session.socket)?;
+        Ok(session)
+    }
+
+    /// The same for a table that everybody may change, as all are on kernels before 6.9.
+    ///
+    /// # Errors
+    /// When there is no socket to be had.
+    pub fn open_free(table: Name) -> io::Result<Self> {
+        Ok(Self { socket: Socket::open()?, table, hold: false, generation: None })
     }
 
     /// The number by which the kernel marks what this session caused.
