@@ -45,7 +45,7 @@ fn every_command_prints_what_it_always_printed() {
     let file = scratch("toml");
     fs::write(&file, "[bgp]\n").expect("a file can be written");
     let file_name = file.to_str().expect("UTF-8");
-    let commands: [(&str, &[&str]); 15] = [
+    let commands: [(&str, &[&str]); 16] = [
         ("status", &["status"]),
         ("peers", &["peers"]),
         ("peer-up", &["peers", "tor1"]),
@@ -60,6 +60,7 @@ fn every_command_prints_what_it_always_printed() {
         ("workload-trace", &["workload", "trace", "10.10.0.7"]),
         ("policy-flows", &["policy", "flows"]),
         ("policy-show", &["policy", "show", "shop/web"]),
+        ("policy-counters", &["policy", "show", "shop/web", "--counters=1"]),
         ("policy-trace", POLICY_TRACE),
     ];
     for (name, arguments) in commands {

@@ -40,6 +40,16 @@ impl Dataplane {
         Ok(Self { host: margay.host().clone(), daemon: None })
     }
 
+    /// Adds lines to its configuration, which count from its next start on.
+    ///
+    /// # Errors
+    /// They cannot be written.
+    pub fn configure(&self, lines: &str) -> Result<()> {
+        let file = self.host.dir().join("policy-dp.toml");
+        let text = fs::read_to_string(&file)?;
+        fs::write(&file, text + lines).context("the dataplane's configuration")
+    }
+
     /// Where it answers on a host.
     pub fn socket(host: &Host) -> PathBuf {
         host.dir().join("policy-dp.sock")

@@ -15,4 +15,5 @@ pub mod pair;
 pub mod probe;
 pub mod reflection;
 pub mod runtime;
+pub mod shop;
 pub mod wire;

@@ -1,164 +1,19 @@
 //! Network policy with real daemons: pods made by the plugin, packets between them, and a dataplane
 //! that is stopped, killed and started again.
 
-use std::{
-    io::{Read, Write},
-    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
-    thread,
-    time::{Duration, Instant},
-};
+use std::net::IpAddr;
 
 use anyhow::{Context, Result, ensure};
 use interop_tests::{
     dataplane::Dataplane,
     pair::SOON,
-    runtime::{Answer, Container, Runtime},
+    runtime::Container,
+    shop::{
+        DENY, PORT, Rig, add, allow, echoes, is_denied, labelled, reaches, serve, stays_denied,
+    },
 };
 use serde_json::{Value, json};
-use testkit::{Host, Lab, Margay, have_root, resources, until, until_some};
-
-/// Where servers listen.
-const PORT: u16 = 8080;
-/// How long is waited for a connection that may not come.
-const VAIN: Duration = Duration::from_secs(1);
-
-/// A node with both daemons, and hosts to be its pods.
-struct Rig {
-    margay: Margay,
-    dataplane: Dataplane,
-    runtime: Runtime,
-    pods: Vec<Host>,
-    lab: Lab,
-}
-
-impl Rig {
-    fn start(name: &str) -> Result<Self> {
-        let mut lab = Lab::new(name)?;
-        let host = lab.host("a")?;
-        host.configure("lo", &["192.0.2.1/32", "2001:db8::1/128"])?;
-        let mut margay = Margay::new(&host, "[datastore]\ntype = \"embedded\"\n");
-        margay.set_node_keys("register = false\n");
-        margay.start()?;
-        // What a pod's namespace allows where no policy says anything: everything.
-        let open = "{ingress: [{action: Allow}], egress: [{action: Allow}]}";
-        margay.apply(&resources::all(&[
-            resources::pool("four", "10.10.0.0/16"),
-            resources::pool("six", "fd10::/48"),
-            resources::document("Profile", "kns.shop", open),
-        ]))?;
-        let pods = ["web", "friend", "stranger", "late"].map(|name| lab.host(name)).into_iter();
-        let pods = pods.collect::<Result<_>>()?;
-        let dataplane = Dataplane::new(&margay)?;
-        let runtime = Runtime::of(&margay)?;
-        Ok(Self { margay, dataplane, runtime, pods, lab })
-    }
-
-    /// Of a failure, what the daemons logged.
-    fn told(&mut self, result: Result<()>) -> Result<()> {
-        let logs = || vec![self.margay.log(), self.dataplane.log()];
-        self.lab.told(result, logs)
-    }
-}
-
-/// The configuration of a pod with this label.
-fn labelled(key: &str, value: &str) -> Value {
-    json!({"args": {"cni": {"labels": [{"key": key, "value": value}]}}})
-}
-
-/// ADD that must succeed, at once or when it is asked again; the pod's IPv4 address.
-fn add(runtime: &Runtime, container: &Container, more: &Value) -> Result<IpAddr> {
-    address(&runtime.settled("ADD", container, more)?.done("ADD")?)
-}
-
-fn address(answer: &Answer) -> Result<IpAddr> {
-    let all = answer.addresses();
-    all.first().context("an address")?.parse().context("an address")
-}
-
-/// A server in a pod: what it is sent it sends back.
-fn serve(pod: &Host) -> Result<()> {
-    let listener = pod.enter(|| Ok(TcpListener::bind(("0.0.0.0", PORT))?))?;
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let Ok(stream) = stream else { return };
-            thread::spawn(move || {
-                let Ok(mut back) = stream.try_clone() else { return };
-                // It ends with the test.
-                let _ = std::io::copy(&mut &stream, &mut back);
-            });
-        }
-    });
-    Ok(())
-}
-
-fn connect(pod: &Host, to: IpAddr, patience: Duration) -> Result<TcpStream> {
-    pod.enter(|| Ok(TcpStream::connect_timeout(&SocketAddr::new(to, PORT), patience)?))
-}
-
-/// Whether what is said over a connection comes back.
-fn echoes(stream: &mut TcpStream) -> Result<()> {
-    stream.set_read_timeout(Some(SOON))?;
-    stream.write_all(b"hello")?;
-    let mut back = [0; 5];
-    stream.read_exact(&mut back)?;
-    ensure!(&back == b"hello", "{back:?}");
-    Ok(())
-}
-
-/// Waits until a connection can be made; it.
-fn reaches(pod: &Host, to: IpAddr) -> Result<TcpStream> {
-    let what = format!("{} reaches {to}", pod.name());
-    until_some(&what, SOON, || Ok(connect(pod, to, VAIN).ok()))
-}
-
-/// Two who may talk to each other, so that a machine that is slow does not look like policy.
-type Control<'a> = (&'a Host, IpAddr);
-
-/// Whether a connection comes to be, though one that is tried after it and may come to be does not
-/// before its end; `None` if nothing was told, as that one did not come in time either.
-fn tried(pod: &Host, to: IpAddr, control: Control<'_>) -> Result<Option<bool>> {
-    thread::scope(|scope| {
-        let vain = scope.spawn(|| connect(pod, to, VAIN).is_ok());
-        // Its first packet is sent within a moment.
-        thread::sleep(VAIN / 10);
-        let begun = Instant::now();
-        let came = connect(control.0, control.1, VAIN).and_then(|mut stream| echoes(&mut stream));
-        let told = came.is_ok() && begun.elapsed() < VAIN / 2;
-        match vain.join() {
-            Ok(true) => Ok(Some(true)),
-            Ok(false) => Ok(told.then_some(false)),
-            Err(_) => anyhow::bail!("a try panicked"),
-        }
-    })
-}
-
-/// Waits until no connection can be made any more.
-fn is_denied(pod: &Host, to: IpAddr, control: Control<'_>) -> Result<()> {
-    let what = format!("{} does not reach {to}", pod.name());
-    until(&what, SOON, || Ok(tried(pod, to, control)? == Some(false)))
-}
-
-/// Fails if a connection can be made now.
-fn stays_denied(pod: &Host, to: IpAddr, control: Control<'_>) -> Result<()> {
-    let what = format!("a try of {} that tells whether it reaches {to}", pod.name());
-    let reached = until_some(&what, SOON, || tried(pod, to, control))?;
-    ensure!(!reached, "{} reaches {to}", pod.name());
-    Ok(())
-}
-
-/// What selects servers, and lets nobody in.
-const DENY: &str = "apiVersion: projectcalico.org/v3\nkind: GlobalNetworkPolicy\nmetadata:\n  \
-                    name: closed\nspec: {order: 1000, selector: app == 'web', types: [Ingress]}\n";
-
-/// What lets in who has this label.
-fn allow(from: &str) -> String {
-    format!(
-        "apiVersion: projectcalico.org/v3\nkind: NetworkPolicy\nmetadata:\n  name: friends\n  \
-         namespace: shop\nspec:\n  order: 10\n  selector: app == 'web'\n  types: [Ingress]\n  \
-         ingress:\n  - {{action: Allow, protocol: TCP, source: {{selector: {from}}}, \
-         destination: {{ports: [{PORT}]}}}}\n"
-    )
-}
+use testkit::{Host, Lab, Margay, have_root, until, until_some};
 
 #[test]
 fn policy_is_enforced_between_pods_and_outlives_the_dataplane() -> Result<()> {
@@ -418,4 +273,131 @@ fn boot(lab: &mut Lab, host: &Host, dataplane: &mut Dataplane) -> Result<()> {
     dataplane.spawn()?;
     stays_denied(&right, to_pod, others)?;
     reaches(&right, to_left).map(drop)
+}
+
+#[test]
+fn packets_are_counted_by_rule_while_somebody_asks() -> Result<()> {
+    if !have_root("packets_are_counted_by_rule_while_somebody_asks") {
+        return Ok(());
+    }
+    let mut rig = Rig::start("policycount")?;
+    let result = count(&mut rig);
+    rig.told(result)
+}
+
+fn count(rig: &mut Rig) -> Result<()> {
+    let Rig { margay, dataplane, runtime, pods, .. } = rig;
+    margay.apply(DENY)?;
+    margay.apply(&allow("role == 'friend'"))?;
+    dataplane.start()?;
+    let [web, friend, stranger, _] = pods.as_slice() else { anyhow::bail!("four pods") };
+    let to_web = add(runtime, &Container::new("web", web), &labelled("app", "web"))?;
+    serve(web)?;
+    let to_friend = add(runtime, &Container::new("friend", friend), &labelled("role", "friend"))?;
+    serve(friend)?;
+    add(runtime, &Container::new("stranger", stranger), &Value::Null)?;
+    let address = to_web.to_string();
+    // Nobody asked, nobody pays.
+    let counters = || margay.host().run("nft", &["list", "table", "inet", "margay"]);
+    ensure!(!counters()?.contains("counter"), "{}", counters()?);
+    let shown = dataplane.said(margay, &["show", &address])?;
+    ensure!(shown["counted_seconds"].is_null(), "{shown}");
+    ensure!(shown["ingress"][0]["policies"][0]["rules"][0]["count"].is_null(), "{shown}");
+
+    let shown = dataplane.said(margay, &["show", &address, "--counters"])?;
+    ensure!(shown["counted_seconds"] == 0 && shown["in_force"] == true, "{shown}");
+    ensure!(shown["ingress"][0]["default_count"] == json!({"packets": 0, "bytes": 0}), "{shown}");
+    let mut open = reaches(friend, to_web)?;
+    for _ in 0..20 {
+        echoes(&mut open)?;
+    }
+    stays_denied(stranger, to_web, (web, to_friend))?;
+    let shown = dataplane.said(margay, &["show", &address, "--counters=5"])?;
+    let tier = &shown["ingress"][0];
+    let friends = &tier["policies"][0];
+    ensure!(friends["name"] == "shop/friends", "{shown}");
+    let allowed = &friends["rules"][0]["count"];
+    // The first of each connection is asked about, and no more.
+    ensure!((1..20).contains(&allowed["packets"].as_u64().context("a count")?), "{shown}");
+    ensure!(allowed["bytes"].as_u64() >= Some(40), "{shown}");
+    ensure!(tier["default_count"]["packets"].as_u64() >= Some(1), "{shown}");
+    // An edit begins anew where it was made; the end of the tier goes on.
+    margay.apply(&allow("role == 'friend' || role == 'pal'"))?;
+    until("the edited rule counts from 0", SOON, || {
+        let shown = dataplane.said(margay, &["show", &address, "--counters=5"])?;
+        let tier = &shown["ingress"][0];
+        Ok(tier["policies"][0]["rules"][0]["count"]["packets"] == 0
+            && tier["default_count"]["packets"].as_u64() >= Some(1))
+    })?;
+    let refused = dataplane.said(margay, &["show", &address, "--counters=3601"]);
+    ensure!(refused.is_err());
+    // A killed one leaves counters behind; the next takes them away, as it was asked for none.
+    dataplane.daemon()?.kill()?;
+    ensure!(counters()?.contains("counter"));
+    dataplane.start()?;
+    ensure!(!counters()?.contains("counter"), "{}", counters()?);
+    echoes(&mut open)?;
+    // Nobody asks any more: they go by themselves.
+    dataplane.said(margay, &["show", &address, "--counters=1"])?;
+    until("counters are gone", SOON, || Ok(!counters()?.contains("counter")))
+}
+
+#[test]
+fn a_table_that_anybody_may_flush_is_there_again_and_never_open() -> Result<()> {
+    if !have_root("a_table_that_anybody_may_flush_is_there_again_and_never_open") {
+        return Ok(());
+    }
+    let mut rig = Rig::start("policyflush")?;
+    let result = flush(&mut rig);
+    rig.told(result)
+}
+
+fn flush(rig: &mut Rig) -> Result<()> {
+    let Rig { margay, dataplane, runtime, pods, .. } = rig;
+    // As every kernel before Linux 6.9 has it.
+    dataplane.configure("[policy]\nhold-table = false\n")?;
+    margay.apply(DENY)?;
+    margay.apply(&allow("role == 'friend'"))?;
+    dataplane.start()?;
+    let [web, friend, stranger, _] = pods.as_slice() else { anyhow::bail!("four pods") };
+    let to_web = add(runtime, &Container::new("web", web), &labelled("app", "web"))?;
+    serve(web)?;
+    let to_friend = add(runtime, &Container::new("friend", friend), &labelled("role", "friend"))?;
+    serve(friend)?;
+    add(runtime, &Container::new("stranger", stranger), &Value::Null)?;
+    let mut open = reaches(friend, to_web)?;
+    let outwards = (web, to_friend);
+    stays_denied(stranger, to_web, outwards)?;
+    let repairs = |dataplane: &Dataplane| dataplane.metric("margay_policy_repairs_total");
+    for (times, deed) in
+        ["flush ruleset", "delete table inet margay", "flush chain inet margay forward-to"]
+            .into_iter()
+            .enumerate()
+    {
+        ensure!(repairs(dataplane)? == u64::try_from(times)?, "nobody did anything");
+        let words: Vec<&str> = deed.split(' ').collect();
+        margay.host().run("nft", &words)?;
+        until(
+            &format!("{deed}: it is put right"),
+            SOON,
+            || Ok(repairs(dataplane)? > times as u64),
+        )?;
+        stays_denied(stranger, to_web, outwards)?;
+        echoes(&mut open)?;
+        drop(reaches(friend, to_web)?);
+        let shown = dataplane.said(margay, &["show", &to_web.to_string()])?;
+        ensure!(shown["in_force"] == true, "{shown}");
+    }
+    // Who has heard nothing yet closes what is flushed under his hands.
+    margay.kill()?;
+    dataplane.daemon()?.kill()?;
+    dataplane.spawn()?;
+    drop(reaches(friend, to_web)?);
+    margay.host().run("nft", &["flush", "ruleset"])?;
+    until("it is closed", SOON, || Ok(repairs(dataplane)? > 0))?;
+    // Nothing comes from a pod now, so the control stays inside one.
+    is_denied(friend, to_web, (friend, to_friend))?;
+    margay.start()?;
+    drop(reaches(friend, to_web)?);
+    stays_denied(stranger, to_web, outwards)
 }

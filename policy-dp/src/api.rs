@@ -9,7 +9,13 @@ mod flows;
 mod show;
 mod trace;
 
-use margay_proto::v1::{self, policy_server};
+use std::time::Duration;
+
+use margay_proto::{
+    error::invalid_argument,
+    v1::{self, policy_server},
+};
+use policy_calc::EndpointId;
 use tokio::{
     net::UnixListener,
     sync::{mpsc, oneshot},
@@ -18,17 +24,37 @@ use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
 use tonic::{Request, Response, Status, transport::Server};
 use tracing::error;
 
+pub(crate) use show::show;
+
 use crate::{enforcer::Enforcer, witness::Witness};
 
 /// A look at what is enforced; there is nothing to see before the node's name is known.
 pub(crate) type Look = Box<dyn FnOnce(Option<&Enforcer>) + Send>;
+
+/// What the thread that has the state is asked.
+pub(crate) enum Question {
+    /// To look.
+    Look(Look),
+    /// To count.
+    Count(CountQuestion),
+}
+
+/// To count the packets of an endpoint, as people name it, for so long from now on.
+pub(crate) struct CountQuestion {
+    pub(crate) endpoint: String,
+    pub(crate) time: Duration,
+    pub(crate) answer: oneshot::Sender<Result<v1::ShowPolicyResponse, Status>>,
+}
+
+/// Longest time of counting that can be asked for at once.
+const LONGEST: Duration = Duration::from_secs(3600);
 
 /// Messages about flows that wait for a slow reader; then its stream waits, and what is forgotten before
 /// it has taken it, it misses.
 const WAITING: usize = 4;
 
 /// Answers until it is dropped.
-pub(crate) async fn serve(listener: UnixListener, looks: mpsc::Sender<Look>, witness: Witness) {
+pub(crate) async fn serve(listener: UnixListener, looks: mpsc::Sender<Question>, witness: Witness) {
     let policy = policy_server::PolicyServer::new(Policy { looks, witness });
     let server = Server::builder().add_service(policy);
     if let Err(err) = server.serve_with_incoming(UnixListenerStream::new(listener)).await {
@@ -39,7 +65,7 @@ pub(crate) async fn serve(listener: UnixListener, looks: mpsc::Sender<Look>, wit
 /// The service.
 #[derive(Debug)]
 struct Policy {
-    looks: mpsc::Sender<Look>,
+    looks: mpsc::Sender<Question>,
     witness: Witness,
 }
 
@@ -51,15 +77,20 @@ impl Policy {
     ) -> Result<Response<T>, Status> {
         let (answer, answered) = oneshot::channel();
         let look = move |enforcer: Option<&Enforcer>| {
-            let said = match enforcer.filter(|enforcer| enforcer.in_sync()) {
-                Some(enforcer) => question(enforcer),
-                None => Err(Status::unavailable("not everything has been heard from margay-bgpd")),
-            };
+            let said = whole(enforcer).and_then(question);
             // Who asked may be gone.
             let _ = answer.send(said);
         };
+        self.put(Question::Look(Box::new(look)), answered).await
+    }
+
+    async fn put<T>(
+        &self,
+        question: Question,
+        answered: oneshot::Receiver<Result<T, Status>>,
+    ) -> Result<Response<T>, Status> {
         let stopping = || Status::unavailable("the daemon is stopping");
-        self.looks.send(Box::new(look)).await.map_err(|_| stopping())?;
+        self.looks.send(question).await.map_err(|_| stopping())?;
         answered.await.map_err(|_| stopping())?.map(Response::new)
     }
 }
@@ -70,8 +101,17 @@ impl policy_server::Policy for Policy {
         &self,
         call: Request<v1::ShowPolicyRequest>,
     ) -> Result<Response<v1::ShowPolicyResponse>, Status> {
-        let request = call.into_inner();
-        self.ask(move |enforcer| show::show(enforcer, &request.endpoint)).await
+        let v1::ShowPolicyRequest { endpoint, count_seconds } = call.into_inner();
+        if count_seconds == 0 {
+            return self.ask(move |enforcer| show(enforcer, &endpoint, None)).await;
+        }
+        let time = Duration::from_secs(count_seconds.into());
+        if time > LONGEST {
+            let text = format!("{count_seconds}: expected 1 to {} seconds", LONGEST.as_secs());
+            return Err(invalid_argument("count_seconds", text));
+        }
+        let (answer, answered) = oneshot::channel();
+        self.put(Question::Count(CountQuestion { endpoint, time, answer }), answered).await
     }
 
     async fn trace(
@@ -93,6 +133,19 @@ impl policy_server::Policy for Policy {
         tokio::spawn(flows::tell(self.witness.clone(), follow, only_new, sender));
         Ok(Response::new(ReceiverStream::new(messages)))
     }
+}
+
+/// The state, once all has been heard.
+pub(crate) fn whole<E: std::ops::Deref<Target = Enforcer>>(
+    enforcer: Option<E>,
+) -> Result<E, Status> {
+    let heard = enforcer.filter(|enforcer| enforcer.in_sync());
+    heard.ok_or_else(|| Status::unavailable("not everything has been heard from margay-bgpd"))
+}
+
+/// The endpoint that a request for [`show()`] names.
+pub(crate) fn endpoint(enforcer: &Enforcer, name: &str) -> Result<EndpointId, Status> {
+    find::endpoint(enforcer.state(), "endpoint", name)
 }
 
 /// An action as answers have it.

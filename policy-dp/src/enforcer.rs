@@ -8,6 +8,7 @@
 //! kernel took the very table in which all its chains are as they should be. Leaves to others when to
 //! try again.
 
+mod count;
 mod isolated;
 mod links;
 mod object;
@@ -72,6 +73,8 @@ pub(crate) struct Enforcer {
     /// What is in force once the kernel has the wanted table: all of them that nothing is cut off.
     ready: Revisions,
     isolated: Isolated,
+    /// Whose packets are counted, with the link.
+    counted: BTreeMap<EndpointId, String>,
     in_force: Revisions,
     /// By the addresses of what is in force.
     names: Names,
@@ -152,6 +155,7 @@ impl Enforcer {
             linked: Revisions::default(),
             ready: Revisions::default(),
             isolated: Isolated::default(),
+            counted: BTreeMap::new(),
             in_force: Revisions::default(),
             names: Names::default(),
             renamed: false,
@@ -215,7 +219,11 @@ impl Enforcer {
                     Some((link.to_owned(), self.state.endpoints.get(id)?.clone()))
                 })
                 .collect();
-            self.layout = Some(Layout::new(self.settings.clone(), &self.state, &links));
+            let mut layout = Layout::new(self.settings.clone(), &self.state, &links);
+            for link in self.counted.values() {
+                layout.count(&self.state, link, true);
+            }
+            self.layout = Some(layout);
             (self.missing, self.changed) = (None, true);
         }
         if std::mem::take(&mut self.changed) {

@@ -2,6 +2,8 @@
 //! wants into the kernel, and what others do to the table is undone. Where there is no table when it
 //! starts, as after a boot, there is one at once in which workloads' links carry nothing.
 
+mod counting;
+
 use std::{
     io,
     os::fd::{AsFd, OwnedFd},
@@ -12,7 +14,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use bgp_desired::dataplane::Dataplane;
-use margay_proto::v1::SyncEvent;
+use margay_proto::v1::{self, SyncEvent};
 use policy_calc::State;
 use policy_nft::{
     Keeper,
@@ -28,9 +30,11 @@ use tokio::{
 };
 use tracing::{debug, error, info, warn};
 
+use counting::Counting;
+
 use crate::{
     again::Again,
-    api::Look,
+    api::{self, CountQuestion, Question},
     enforcer::{Enforcer, Refusal, Remark, Revisions, Wanted},
     flows::Names,
     status::Status,
@@ -93,6 +97,7 @@ struct Kernel {
     /// Others may have changed the ruleset unheard: the ear failed.
     deaf: bool,
     again: Again,
+    counting: Counting,
 }
 
 /// Starts the thread in the network namespace of the calling one. It runs until nobody can tell it
@@ -102,7 +107,7 @@ struct Kernel {
 /// The kernel does not let us keep a table.
 pub(crate) fn start(
     told: mpsc::Receiver<Told>,
-    looks: mpsc::Receiver<Look>,
+    looks: mpsc::Receiver<Question>,
     outlets: Outlets,
     choices: Choices,
 ) -> Result<oneshot::Receiver<Option<anyhow::Error>>> {
@@ -117,7 +122,16 @@ pub(crate) fn start(
             runtime.block_on(async move {
                 let ear = ear(&keeper)?;
                 let (enforcer, again) = (None, Again::default());
-                let kernel = Kernel { keeper, ear, enforcer, outlets, choices, deaf: false, again };
+                let kernel = Kernel {
+                    keeper,
+                    ear,
+                    enforcer,
+                    outlets,
+                    choices,
+                    deaf: false,
+                    again,
+                    counting: Counting::default(),
+                };
                 kernel.run(told, looks).await
             })
         })();
@@ -143,12 +157,12 @@ impl Kernel {
     async fn run(
         mut self,
         mut told: mpsc::Receiver<Told>,
-        mut looks: mpsc::Receiver<Look>,
+        mut looks: mpsc::Receiver<Question>,
     ) -> Result<()> {
         let mut messages = Vec::new();
         self.close();
         loop {
-            let again = self.again.at();
+            let (again, uncount) = (self.again.at(), self.counting.due());
             tokio::select! {
                 count = told.recv_many(&mut messages, TOGETHER) => {
                     if count == 0 {
@@ -159,13 +173,23 @@ impl Kernel {
                     }
                     self.apply();
                 }
-                Some(look) = looks.recv() => look(self.enforcer.as_ref()),
+                Some(question) = looks.recv() => match question {
+                    Question::Look(look) => look(self.enforcer.as_ref()),
+                    Question::Count(count) => {
+                        let said = self.count(&count);
+                        // Who asked may be gone.
+                        let _ = count.answer.send(said);
+                    }
+                },
                 ready = self.ear.readable() => {
                     ready.context("cannot wait for the kernel")?.clear_ready();
                     self.listen();
                 }
                 () = time::sleep_until(again.unwrap_or_else(time::Instant::now)), if again.is_some() => {
                     self.try_again();
+                }
+                () = time::sleep_until(uncount.unwrap_or_else(time::Instant::now)), if uncount.is_some() => {
+                    self.uncount();
                 }
             }
         }
@@ -333,6 +357,35 @@ impl Kernel {
                 error!(err, "the kernel did not take the table; what it has stays in force");
                 self.put_off(err);
             }
+        }
+    }
+
+    /// Counts an endpoint's packets for a while, and tells what was counted until now.
+    fn count(&mut self, question: &CountQuestion) -> Result<v1::ShowPolicyResponse, tonic::Status> {
+        let enforcer = api::whole(self.enforcer.as_mut())?;
+        let id = api::endpoint(enforcer, &question.endpoint)?;
+        let now = time::Instant::now();
+        let since = self.counting.ask(&id, now, question.time);
+        let since = since.map_err(|full| tonic::Status::resource_exhausted(full.to_string()))?;
+        if !enforcer.count(&id) {
+            self.counting.forget(&id);
+            let text = format!("{id} has no link of its own here, and so no packets");
+            return Err(tonic::Status::failed_precondition(text));
+        }
+        self.apply();
+        let enforcer = api::whole(self.enforcer.as_mut())?;
+        let counts = self.keeper.counts(&enforcer.counted(&id)).map_err(|error| {
+            tonic::Status::unavailable(format!("what was counted cannot be read: {error}"))
+        })?;
+        api::show(enforcer, &question.endpoint, Some((&counts, now.duration_since(since))))
+    }
+
+    /// Those that nobody wants to know of any more are not counted any more.
+    fn uncount(&mut self) {
+        let over = self.counting.end(time::Instant::now());
+        if let Some(enforcer) = &mut self.enforcer {
+            over.iter().for_each(|id| enforcer.uncount(id));
+            self.apply();
         }
     }
 

@@ -11,6 +11,16 @@ pub enum PolicyCommand {
         /// NAMESPACE/POD, wep:NAMESPACE/NAME, hep:NAME or an address
         #[arg(value_name = "ENDPOINT")]
         endpoint: String,
+        /// Count its packets by rule from now on, for a minute or so many seconds; ask again to see them
+        #[arg(
+            long,
+            value_name = "SECONDS",
+            num_args = 0..=1,
+            require_equals = true,
+            default_missing_value = "60",
+            value_parser = clap::value_parser!(u32).range(1..=3600)
+        )]
+        counters: Option<u32>,
     },
     /// What becomes of a packet: which tier, policy and rule decide
     #[command(

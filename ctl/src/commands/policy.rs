@@ -21,8 +21,10 @@ pub async fn run(
 ) -> Result<(), Failure> {
     let mut policy = Client::connect_policy(&options.policy_socket).await?.policy();
     match command {
-        PolicyCommand::Show { endpoint } => {
-            let answer = policy.show(v1::ShowPolicyRequest { endpoint }).await?.into_inner();
+        PolicyCommand::Show { endpoint, counters } => {
+            let count_seconds = counters.unwrap_or_default();
+            let request = v1::ShowPolicyRequest { endpoint, count_seconds };
+            let answer = policy.show(request).await?.into_inner();
             Ok(out.sheet(&Shown::from(answer))?)
         }
         PolicyCommand::Trace(args) => {

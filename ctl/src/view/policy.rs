@@ -31,6 +31,18 @@ pub struct Shown {
     profiles: Vec<Profile>,
     /// Objects of the cluster that cannot be read.
     broken: Vec<String>,
+    /// `null` where packets are not counted, as all counts are then.
+    counted_seconds: Option<u64>,
+    /// What no profile allowed.
+    unallowed_ingress: Option<Count>,
+    unallowed_egress: Option<Count>,
+}
+
+/// Packets that something decided about.
+#[derive(Debug, Serialize)]
+struct Count {
+    packets: u64,
+    bytes: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -39,6 +51,8 @@ struct Tier {
     exists: bool,
     /// `null` where it does not count.
     default_action: Option<String>,
+    /// What came to its end.
+    default_count: Option<Count>,
     policies: Vec<Entry>,
 }
 
@@ -64,6 +78,7 @@ struct Rule {
     action: String,
     matches: String,
     fault: Option<String>,
+    count: Option<Count>,
 }
 
 /// What becomes of a packet.
@@ -119,10 +134,23 @@ fn all<T, U: From<T>>(all: Vec<T>) -> Vec<U> {
     all.into_iter().map(U::from).collect()
 }
 
+impl From<v1::PolicyCount> for Count {
+    fn from(one: v1::PolicyCount) -> Self {
+        Self { packets: one.packets, bytes: one.octets }
+    }
+}
+
 impl From<v1::PolicyRule> for Rule {
     fn from(one: v1::PolicyRule) -> Self {
-        let v1::PolicyRule { index, action, matches, fault } = one;
-        Self { rule: index, action, matches, fault: given(fault) }
+        let v1::PolicyRule { index, action, matches, fault, count } = one;
+        Self { rule: index, action, matches, fault: given(fault), count: count.map(Count::from) }
+    }
+}
+
+impl Count {
+    fn text(&self) -> String {
+        let Self { packets, bytes } = self;
+        format!("{packets} packet{}, {bytes} bytes", if *packets == 1 { "" } else { "s" })
     }
 }
 
@@ -135,8 +163,14 @@ impl From<v1::PolicyEntry> for Entry {
 
 impl From<v1::PolicyTier> for Tier {
     fn from(one: v1::PolicyTier) -> Self {
-        let v1::PolicyTier { name, exists, default_action, policies } = one;
-        Self { name, exists, default_action: given(default_action), policies: all(policies) }
+        let v1::PolicyTier { name, exists, default_action, policies, default_count } = one;
+        Self {
+            name,
+            exists,
+            default_action: given(default_action),
+            default_count: default_count.map(Count::from),
+            policies: all(policies),
+        }
     }
 }
 
@@ -159,6 +193,9 @@ impl From<v1::ShowPolicyResponse> for Shown {
             egress: all(answer.egress),
             profiles: all(answer.profiles),
             broken: answer.broken,
+            counted_seconds: answer.counted_seconds,
+            unallowed_ingress: answer.unallowed_ingress.map(Count::from),
+            unallowed_egress: answer.unallowed_egress.map(Count::from),
         }
     }
 }
@@ -216,6 +253,13 @@ impl Sheet for Shown {
             }
         };
         LABELS.line(to, "In force", standing)?;
+        if let Some(seconds) = self.counted_seconds {
+            LABELS.line(
+                to,
+                "Counted",
+                format!("for {seconds} s, what policies were asked about"),
+            )?;
+        }
         for (title, tiers) in [("Ingress", &self.ingress), ("Egress", &self.egress)] {
             if tiers.is_empty() {
                 continue;
@@ -232,6 +276,13 @@ impl Sheet for Shown {
             for (title, listed) in [("ingress", &profile.ingress), ("egress", &profile.egress)] {
                 writeln!(to, "    {title}{}", if listed.is_empty() { ": no rules" } else { "" })?;
                 rules(listed, paint, to)?;
+            }
+        }
+        for (title, count) in
+            [("ingress", &self.unallowed_ingress), ("egress", &self.unallowed_egress)]
+        {
+            if let Some(count) = count {
+                writeln!(to, "  no profile allowed, {title}: {}", count.text())?;
             }
         }
         if !self.broken.is_empty() {
@@ -257,13 +308,18 @@ fn tier(tier: &Tier, paint: Paint, to: &mut dyn Write) -> io::Result<()> {
         writeln!(to, "    {} {}{none}{staged}", tame(&policy.kind), tame(&policy.name))?;
         rules(&policy.rules, paint, to)?;
     }
+    if let Some(count) = &tier.default_count {
+        writeln!(to, "    its end: {}", count.text())?;
+    }
     Ok(())
 }
 
 fn rules(rules: &[Rule], paint: Paint, to: &mut dyn Write) -> io::Result<()> {
     for rule in rules {
         let action = paint.tone(tone(&rule.action), tame(&format!("{:<5}", rule.action)));
-        writeln!(to, "      {:>3}  {action}  {}", rule.rule, tame(&rule.matches))?;
+        let count = rule.count.as_ref().map(|count| format!("  ({})", count.text()));
+        let count = count.unwrap_or_default();
+        writeln!(to, "      {:>3}  {action}  {}{count}", rule.rule, tame(&rule.matches))?;
         if let Some(fault) = &rule.fault {
             writeln!(to, "           {}", paint.tone(Tone::Bad, tame(fault)))?;
         }

@@ -7,7 +7,7 @@ pub struct Fake;
 
 fn rule(index: u32, action: &str, matches: &str, fault: &str) -> v1::PolicyRule {
     let (action, matches, fault) = (action.to_owned(), matches.to_owned(), fault.to_owned());
-    v1::PolicyRule { index, action, matches, fault }
+    v1::PolicyRule { index, action, matches, fault, count: None }
 }
 
 fn entry(kind: &str, name: &str, staged: bool, rules: Vec<v1::PolicyRule>) -> v1::PolicyEntry {
@@ -71,12 +71,16 @@ impl Policy for Fake {
         &self,
         request: Request<v1::ShowPolicyRequest>,
     ) -> Result<Response<v1::ShowPolicyResponse>, Status> {
-        let endpoint = request.into_inner().endpoint;
+        let v1::ShowPolicyRequest { endpoint, count_seconds } = request.into_inner();
         if endpoint != "shop/web" {
             return Err(Status::not_found(format!("{endpoint} is no endpoint of this node")));
         }
         let odd = "ingress rule 0: services are not known here; it matches nothing";
-        let policies = vec![
+        // As many packets as seconds were asked for.
+        let packets = u64::from(count_seconds);
+        let count =
+            |octets| (packets > 0).then_some(v1::PolicyCount { packets, octets: packets * octets });
+        let mut policies = vec![
             entry(
                 "NetworkPolicy",
                 "shop/friends",
@@ -89,11 +93,15 @@ impl Policy for Fake {
             entry("GlobalNetworkPolicy", "odd", false, vec![rule(0, "allow", "nothing", odd)]),
             entry("StagedNetworkPolicy", "shop/none", true, Vec::new()),
         ];
+        for rule in policies.iter_mut().flat_map(|policy| &mut policy.rules) {
+            rule.count = count(60);
+        }
         let tier = v1::PolicyTier {
             name: "default".to_owned(),
             exists: true,
             default_action: "deny".to_owned(),
             policies,
+            default_count: count(40),
         };
         Ok(Response::new(v1::ShowPolicyResponse {
             endpoint: "wep:shop/n1-k8s-web-eth0".to_owned(),
@@ -110,6 +118,9 @@ impl Policy for Fake {
                 egress: vec![rule(0, "allow", "everything", "")],
             }],
             broken: vec!["NetworkPolicy shop/bad: spec.selector: no selector".to_owned()],
+            counted_seconds: (packets > 0).then_some(7),
+            unallowed_ingress: count(84),
+            unallowed_egress: None,
         }))
     }
 

@@ -9,10 +9,11 @@ pub use self::expressions::rule_of;
 use crate::{
     encode::{
         CHAIN_F_BASE, CHAIN_FLAGS, CHAIN_HOOK, CHAIN_NAME, CHAIN_POLICY, CHAIN_TABLE, CHAIN_TYPE,
-        DATA_TYPE_VERDICT, ELEM_DATA, ELEM_FLAGS, ELEM_INTERVAL_END, ELEM_KEY, ELEM_KEY_END,
-        ELEM_LIST_ELEMENTS, ELEM_LIST_SET, ELEM_LIST_TABLE, GEN_ID, GEN_PROC_NAME, HOOK_DEV,
-        HOOK_DEVS, HOOK_HOOKNUM, HOOK_PRIORITY, MAKER, RULE_CHAIN, RULE_COMPAT, RULE_EXPRESSIONS,
-        RULE_TABLE, RULE_USERDATA, SET_CONCAT, SET_DATA_TYPE, SET_FLAGS, SET_INTERVAL, SET_KEY_LEN,
+        COUNTER_OCTETS, COUNTER_PACKETS, DATA_TYPE_VERDICT, ELEM_DATA, ELEM_FLAGS,
+        ELEM_INTERVAL_END, ELEM_KEY, ELEM_KEY_END, ELEM_LIST_ELEMENTS, ELEM_LIST_SET,
+        ELEM_LIST_TABLE, EXPR_DATA, EXPR_NAME, GEN_ID, GEN_PROC_NAME, HOOK_DEV, HOOK_DEVS,
+        HOOK_HOOKNUM, HOOK_PRIORITY, MAKER, RULE_CHAIN, RULE_COMPAT, RULE_EXPRESSIONS, RULE_TABLE,
+        RULE_USERDATA, SET_CONCAT, SET_DATA_TYPE, SET_FLAGS, SET_INTERVAL, SET_KEY_LEN,
         SET_KEY_TYPE, SET_MAP, SET_NAME, SET_TABLE, TABLE_F_DORMANT, TABLE_F_OWNER,
         TABLE_F_PERSIST, TABLE_FLAGS, TABLE_NAME, TABLE_OWNER, TABLE_USERDATA, VERDICT_ACCEPT,
         VERDICT_DROP, field_of, kind_of, point_of, remark,
@@ -21,7 +22,7 @@ use crate::{
     name::Name,
     plan::Presence,
     table::{Hook, Shape, Span, Value, before},
-    wire::{Attributes, text_of, u32_of},
+    wire::{Attributes, text_of, u32_of, u64_of},
 };
 
 /// The attributes of a list by number; of those that are there twice, the last.
@@ -140,6 +141,29 @@ impl RuleFound {
             rule: if foreign { None } else { rule_of(list, user) },
         })
     }
+}
+
+/// What a rule counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Count {
+    /// Packets.
+    pub packets: u64,
+    /// Their octets, with IP headers.
+    pub octets: u64,
+}
+
+/// What a message about a rule says of its counter; `None` if it has none.
+pub fn count(attributes: Attributes<'_>) -> Option<Count> {
+    let list = by_number(attributes).get(&RULE_EXPRESSIONS).copied()?;
+    Attributes(list).find_map(|(_, value)| {
+        let all = by_number(Attributes(value));
+        if text_of(all.get(&EXPR_NAME)?)? != "counter" {
+            return None;
+        }
+        let data = by_number(Attributes(all.get(&EXPR_DATA)?));
+        let number = |number| u64_of(data.get(&number)?);
+        Some(Count { packets: number(COUNTER_PACKETS)?, octets: number(COUNTER_OCTETS)? })
+    })
 }
 
 /// What a message about a set says.

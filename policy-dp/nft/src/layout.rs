@@ -10,6 +10,7 @@
 //! that a change costs what it touches; that a link of ours which no endpoint names carries nothing;
 //! that what is missing closes.
 
+mod count;
 mod policy;
 mod sets;
 mod step;
@@ -27,6 +28,7 @@ use policy_calc::{
     SetDelta, SetId, State,
 };
 
+pub use self::count::{Counted, Place};
 use self::step::{
     Part, address, in_set, is_family, link, link_begins, link_name, looked_up, not_in_set, port_is,
     protocol_is, verdict,
@@ -134,6 +136,8 @@ pub struct Layout {
     table: Table,
     /// What was laid out for each link.
     links: Links,
+    /// Those whose packets are counted.
+    counted: BTreeSet<Arc<str>>,
     /// What the chains of tiers and profiles are made of, and the other way round.
     sources: BTreeMap<Name, Source>,
     made_of: BTreeMap<Owner, BTreeSet<Name>>,
@@ -149,6 +153,7 @@ impl Layout {
             settings,
             table: Table::default(),
             links: Links::new(),
+            counted: BTreeSet::new(),
             sources: BTreeMap::new(),
             made_of: BTreeMap::new(),
             uses: Uses::default(),
@@ -203,16 +208,16 @@ impl Layout {
     /// one in a direction; then all that it is in.
     fn edited(&self, state: &State, id: &PolicyId) -> Vec<Name> {
         let Some(all) = self.made_of.get(&Owner::Policy(id.clone())) else { return Vec::new() };
-        let of = |direction| {
-            let own = Source::policy(id, direction).name();
-            let stands = policy::stands_apart(state, id, direction);
-            if stands && self.sources.contains_key(&own) {
-                return vec![own];
-            }
-            let is_of = |name: &&Name| {
-                self.sources.get(*name).is_some_and(|source| source.direction() == direction)
-            };
-            all.iter().filter(is_of).cloned().collect()
+        let of = |direction| -> Vec<Name> {
+            let found = |name: &Name| Some((name.clone(), self.sources.get(name)?));
+            let (own, all): (Vec<_>, Vec<_>) = all
+                .iter()
+                .filter_map(found)
+                .filter(|(_, source)| source.direction() == direction)
+                .partition(|(_, source)| source.is_policy());
+            let alone = policy::stands_apart(state, id, direction) && !own.is_empty();
+            let others = all.into_iter().filter(|_| !alone);
+            own.into_iter().chain(others).map(|(name, _)| name).collect()
         };
         Direction::BOTH.into_iter().flat_map(of).collect()
     }
@@ -320,7 +325,7 @@ impl Layout {
         for (direction, own) in
             [Direction::Egress, Direction::Ingress].into_iter().zip(chains_of(link))
         {
-            let policies = self.policies(state, endpoint, direction);
+            let policies = self.policies(state, link, endpoint, direction);
             self.put(own, own_rules(endpoint.limits.direction(direction), policies));
         }
         for (set, span, value) in self.elements(link, endpoint) {
@@ -334,8 +339,14 @@ impl Layout {
 
     /// The first chain of the policies of an endpoint in one direction: it jumps into the tiers in
     /// order, then goes to the profiles.
-    fn policies(&mut self, state: &State, endpoint: &Endpoint, direction: Direction) -> Name {
-        let (tiers, profiles) = Source::of(endpoint, direction);
+    fn policies(
+        &mut self,
+        state: &State,
+        link: &str,
+        endpoint: &Endpoint,
+        direction: Direction,
+    ) -> Name {
+        let (tiers, profiles) = Source::of(endpoint, direction, self.counted.get(link));
         let mut steps: Vec<Verdict> =
             tiers.iter().map(|tier| Verdict::Jump(self.made(state, tier))).collect();
         let last = self.made(state, &profiles);

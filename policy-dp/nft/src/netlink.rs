@@ -8,7 +8,7 @@ mod socket;
 mod watch;
 
 pub use self::{
-    keeper::{Keeper, Synced},
+    keeper::{Counts, Keeper, Synced},
     session::{ApplyError, Refused, Session},
     sight::{Sight, Sighted},
     watch::{Heard, Watch},

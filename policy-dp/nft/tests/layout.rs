@@ -3,7 +3,7 @@
 //!
 //! `MARGAY_NFT_CASES` sets how many histories (dozens by default).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use margay_model::{Item, Key, Mode, Resource, decode};
 use policy_calc::{Graph, State};
@@ -195,6 +195,7 @@ fn play(seed: u64) {
     let mut actual = Actual::default();
     actual.carry_out(&plan(layout.table(), &actual));
     let mut known: BTreeMap<Key, Resource> = BTreeMap::new();
+    let mut counted = BTreeSet::new();
     for step in 0..60 {
         for _ in 0..=dice.below(3) {
             let resource = dice.resource();
@@ -214,8 +215,22 @@ fn play(seed: u64) {
         let mut changes: BTreeMap<_, _> = before.keys().map(|link| (link.clone(), None)).collect();
         changes.extend(now.into_iter().map(|(link, endpoint)| (link, Some(endpoint))));
         changes.retain(|link, endpoint| before.get(link) != endpoint.as_ref());
-        let touched = layout.apply(&state, &deltas, &changes);
-        assert_eq!(*layout.table(), layout::table(&state, &settings), "seed {seed}, step {step}");
+        let mut touched = layout.apply(&state, &deltas, &changes);
+        // Somebody wants to know what a link's packets meet, or does no more; it may be gone by then.
+        let link = dice.one(&["cali1", "cali2", "cali3"]);
+        if dice.below(4) == 0 {
+            let on = !counted.remove(link) && counted.insert(link);
+            touched.join(layout.count(&state, link, on));
+        }
+        let mut at_once = Layout::new(settings.clone(), &state, &links(&state));
+        for link in &counted {
+            at_once.count(&state, link, true);
+        }
+        assert_eq!(*layout.table(), *at_once.table(), "seed {seed}, step {step}");
+        for chain in counted.iter().flat_map(|link| layout.counted(&state, link)) {
+            let rules = layout.table().chains[&chain.chain].rules.len();
+            assert_eq!(chain.rules.len(), rules, "seed {seed}, step {step}");
+        }
         let ops = plan_touched(layout.table(), &actual, &touched);
         let all = plan(layout.table(), &actual);
         assert_eq!(in_words(&ops), in_words(&all), "seed {seed}, step {step}");

@@ -1,19 +1,27 @@
 //! What is in force for an endpoint, rule by rule, and what is not.
 
-use std::fmt::Write;
+use std::{fmt::Write, time::Duration};
 
 use margay_proto::v1;
 use policy_calc::{
     Direction, Families, IcmpMatch, Interface, Owner, PolicyId, PortMatch, Rule, SetId, Side,
     State, TierPolicies,
 };
+use policy_nft::{decode::Count, layout::Place, netlink::Counts};
 use tonic::Status;
 
 use super::{action, find};
 use crate::enforcer::Enforcer;
 
+/// What was counted, and for how long.
+type Counted<'a> = Option<(&'a Counts, Duration)>;
+
 /// Answers `Show`.
-pub(super) fn show(enforcer: &Enforcer, name: &str) -> Result<v1::ShowPolicyResponse, Status> {
+pub(crate) fn show(
+    enforcer: &Enforcer,
+    name: &str,
+    counted: Counted<'_>,
+) -> Result<v1::ShowPolicyResponse, Status> {
     let state = enforcer.state();
     let id = find::endpoint(state, "endpoint", name)?;
     let Some(endpoint) = state.endpoints.get(&id) else {
@@ -22,9 +30,11 @@ pub(super) fn show(enforcer: &Enforcer, name: &str) -> Result<v1::ShowPolicyResp
     let why_not = enforcer.why_not_in_force(&id);
     let tiers = |direction: Direction| {
         let tiers = endpoint.normal.tiers(direction).iter();
-        tiers.map(|one| tier(state, one, direction)).collect()
+        tiers.map(|one| tier(state, one, direction, counted)).collect()
     };
-    let profiles = endpoint.profiles.iter().map(|name| profile(state, name)).collect();
+    let profiles = endpoint.profiles.iter().map(|name| profile(state, name, counted)).collect();
+    let unallowed = |direction| count(counted, direction, Place::NoProfile);
+    let counts = counted.filter(|(counts, _)| !counts.is_empty());
     Ok(v1::ShowPolicyResponse {
         endpoint: id.to_string(),
         interface: match &endpoint.interface {
@@ -38,10 +48,24 @@ pub(super) fn show(enforcer: &Enforcer, name: &str) -> Result<v1::ShowPolicyResp
         egress: tiers(Direction::Egress),
         profiles,
         broken: enforcer.broken().collect(),
+        counted_seconds: counts.map(|(_, time)| time.as_secs()),
+        unallowed_ingress: unallowed(Direction::Ingress),
+        unallowed_egress: unallowed(Direction::Egress),
     })
 }
 
-fn tier(state: &State, tier: &TierPolicies, direction: Direction) -> v1::PolicyTier {
+/// What was counted there; `None` where nothing is.
+fn count(counted: Counted<'_>, direction: Direction, place: Place) -> Option<v1::PolicyCount> {
+    let Count { packets, octets } = *counted?.0.get(&(direction, place))?;
+    Some(v1::PolicyCount { packets, octets })
+}
+
+fn tier(
+    state: &State,
+    tier: &TierPolicies,
+    direction: Direction,
+    counted: Counted<'_>,
+) -> v1::PolicyTier {
     let counts = tier.is_enforced();
     let entry = |id: &PolicyId| {
         let owner = Owner::Policy(id.clone());
@@ -50,7 +74,7 @@ fn tier(state: &State, tier: &TierPolicies, direction: Direction) -> v1::PolicyT
             kind: id.kind().to_string(),
             name: policy_name(id),
             staged: id.is_staged(),
-            rules: rules(state, &owner, direction, listed.unwrap_or_default()),
+            rules: rules(state, &owner, direction, listed.unwrap_or_default(), counted),
         }
     };
     v1::PolicyTier {
@@ -58,6 +82,7 @@ fn tier(state: &State, tier: &TierPolicies, direction: Direction) -> v1::PolicyT
         exists: tier.exists,
         default_action: if counts { action(tier.default_action.as_str()) } else { String::new() },
         policies: tier.policies.iter().map(entry).collect(),
+        default_count: count(counted, direction, Place::Tier(tier.tier.clone())),
     }
 }
 
@@ -69,12 +94,12 @@ pub(super) fn policy_name(id: &PolicyId) -> String {
     }
 }
 
-fn profile(state: &State, name: &str) -> v1::PolicyProfile {
+fn profile(state: &State, name: &str, counted: Counted<'_>) -> v1::PolicyProfile {
     let owner = Owner::Profile(name.to_owned());
     let known = state.profiles.get(name);
     let listed = |direction| {
         let listed = known.map(|profile| profile.rules(direction));
-        rules(state, &owner, direction, listed.unwrap_or_default())
+        rules(state, &owner, direction, listed.unwrap_or_default(), counted)
     };
     v1::PolicyProfile {
         name: name.to_owned(),
@@ -89,6 +114,7 @@ fn rules(
     owner: &Owner,
     direction: Direction,
     rules: &[Rule],
+    counted: Counted<'_>,
 ) -> Vec<v1::PolicyRule> {
     let faults = state.faults.get(owner).map(Vec::as_slice).unwrap_or_default();
     let fault = |index: usize| {
@@ -101,6 +127,7 @@ fn rules(
         action: action(rule.action.as_str()),
         matches: matches(state, rule),
         fault: fault(index),
+        count: count(counted, direction, Place::Rule { owner: owner.clone(), index }),
     };
     rules.iter().enumerate().map(rule).collect()
 }

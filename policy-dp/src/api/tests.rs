@@ -4,6 +4,9 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
+use policy_calc::Direction;
+use policy_nft::layout::Place;
+
 use super::*;
 
 /// The service over a socket, and a thread's stand-in that has heard this.
@@ -11,11 +14,17 @@ async fn serving(enforcer: Option<Enforcer>) -> (PolicyClient<Channel>, tempfile
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("sock");
     let listener = UnixListener::bind(&path).expect("a socket");
-    let (looks, mut asked) = mpsc::channel::<Look>(4);
+    let (looks, mut asked) = mpsc::channel::<Question>(4);
     tokio::spawn(serve(listener, looks, Witness::silent()));
     tokio::spawn(async move {
-        while let Some(look) = asked.recv().await {
-            look(enforcer.as_ref());
+        while let Some(question) = asked.recv().await {
+            match question {
+                Question::Look(look) => look(enforcer.as_ref()),
+                Question::Count(count) => {
+                    let full = Err(Status::resource_exhausted(format!("{:?}", count.time)));
+                    count.answer.send(full).expect("somebody waits");
+                }
+            }
         }
     });
     let endpoint = Endpoint::try_from(format!("unix:{}", path.display())).expect("a path");
@@ -159,7 +168,8 @@ async fn what_cannot_be_traced_is_said() {
 #[tokio::test]
 async fn an_endpoint_is_shown_with_its_rules_and_their_faults() {
     let (mut client, _dir) = serving(Some(enforcer())).await;
-    let ask = |endpoint: &str| v1::ShowPolicyRequest { endpoint: endpoint.to_owned() };
+    let ask =
+        |endpoint: &str| v1::ShowPolicyRequest { endpoint: endpoint.to_owned(), count_seconds: 0 };
     let shown = client.show(ask("10.0.0.1")).await.expect("it is here").into_inner();
     assert_eq!(shown.endpoint, "wep:shop/n-k8s-web-eth0");
     assert_eq!(shown.interface, "caliweb");
@@ -189,8 +199,42 @@ async fn an_endpoint_is_shown_with_its_rules_and_their_faults() {
 async fn before_everything_was_heard_there_is_no_answer() {
     for enforcer in [None, Some(Enforcer::new("n", false))] {
         let (mut client, _dir) = serving(enforcer).await;
-        let request = v1::ShowPolicyRequest { endpoint: "shop/web".to_owned() };
+        let request = v1::ShowPolicyRequest { endpoint: "shop/web".to_owned(), count_seconds: 0 };
         let status = client.show(request).await.expect_err("nothing is known");
         assert_eq!(status.code(), Code::Unavailable, "{status}");
     }
+}
+
+#[tokio::test]
+async fn to_count_is_asked_of_who_has_the_table_and_not_for_too_long() {
+    let (mut client, _dir) = serving(Some(enforcer())).await;
+    let mut ask = async |count_seconds| {
+        let request = v1::ShowPolicyRequest { endpoint: "shop/web".to_owned(), count_seconds };
+        client.show(request).await.expect_err("nobody counts here")
+    };
+    let full = ask(3600).await;
+    assert_eq!((full.code(), full.message()), (Code::ResourceExhausted, "3600s"));
+    assert_eq!(ask(3601).await.code(), Code::InvalidArgument);
+}
+
+#[test]
+fn counts_show_where_they_were_made() {
+    let enforcer = enforcer();
+    let owner = policy_calc::Owner::Profile("kns.shop".to_owned());
+    let count = |packets| policy_nft::decode::Count { packets, octets: 10 * packets };
+    let counts = [
+        ((Direction::Ingress, Place::Tier("default".to_owned())), count(3)),
+        ((Direction::Ingress, Place::NoProfile), count(4)),
+        ((Direction::Egress, Place::Rule { owner, index: 0 }), count(5)),
+    ];
+    let counts = counts.into_iter().collect();
+    let shown = show(&enforcer, "shop/web", Some((&counts, Duration::from_millis(7900))));
+    let shown = shown.expect("it is there");
+    let packets = |count: Option<v1::PolicyCount>| count.map(|count| (count.packets, count.octets));
+    assert_eq!(shown.counted_seconds, Some(7));
+    assert_eq!(packets(shown.ingress[0].default_count), Some((3, 30)));
+    assert_eq!(packets(shown.ingress[0].policies[0].rules[0].count), None);
+    assert_eq!(packets(shown.unallowed_ingress), Some((4, 40)));
+    assert_eq!(packets(shown.profiles[0].egress[0].count), Some((5, 50)));
+    assert_eq!(packets(shown.profiles[0].ingress[0].count), None);
 }

@@ -97,6 +97,10 @@ pub const VERDICT_RETURN: u32 = -5_i32 as u32;
 
 pub const EXPR_NAME: u16 = 1;
 pub const EXPR_DATA: u16 = 2;
+/// `NFTA_COUNTER_BYTES`.
+pub const COUNTER_OCTETS: u16 = 1;
+/// `NFTA_COUNTER_PACKETS`.
+pub const COUNTER_PACKETS: u16 = 2;
 
 pub const REGISTER_VERDICT: u32 = 0;
 pub const REGISTER_1: u32 = 1;

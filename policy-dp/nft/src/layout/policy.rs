@@ -5,9 +5,10 @@
 //! those of its policies, which every list with the policy shares: an edit costs that chain alone. A
 //! policy that passes stands in the tier's chain itself, as only from there `return` leaves the tier.
 //! Chains are named by which policies or profiles they are of, not by what these say, so equal lists
-//! share one, and what is edited changes in place.
+//! share one, and what is edited changes in place. A link whose packets are counted has chains of its own,
+//! with a counter in each rule that decides: nobody else pays for them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use ipnet::IpNet;
 use margay_model::kinds::{Action, TierAction};
@@ -20,6 +21,7 @@ use crate::{
     expr::{Expr, Meta, Reg, Rule, Verdict},
     layout::{
         FAMILIES,
+        count::Place,
         sets::{Made, of_nets, of_policy, of_ports},
         step::{
             Part, address, differs, equals, in_set, is_family, not_in_set, protocol_is,
@@ -36,6 +38,8 @@ use crate::{
 pub struct Source {
     direction: Direction,
     of: Of,
+    /// The link whose packets it counts; those of others do not pass it.
+    counts: Option<Arc<str>>,
 }
 
 #[derive(Debug, Clone)]
@@ -46,12 +50,17 @@ enum Of {
 }
 
 impl Source {
-    /// What applies to an endpoint: its tiers in order, then its profiles.
-    pub fn of(endpoint: &Endpoint, direction: Direction) -> (Vec<Self>, Self) {
+    /// What applies to an endpoint: its tiers in order, then its profiles. With `counts` only to packets
+    /// of this link.
+    pub fn of(
+        endpoint: &Endpoint,
+        direction: Direction,
+        counts: Option<&Arc<str>>,
+    ) -> (Vec<Self>, Self) {
+        let of = |of| Self { direction, of, counts: counts.cloned() };
         let tiers = endpoint.normal.tiers(direction).iter().filter(|tier| tier.is_enforced());
-        let tiers = tiers.map(|tier| Self { direction, of: Of::Tier(tier.clone()) });
-        let profiles = Of::Profiles(endpoint.profiles.clone());
-        (tiers.collect(), Self { direction, of: profiles })
+        let tiers = tiers.map(|tier| of(Of::Tier(tier.clone())));
+        (tiers.collect(), of(Of::Profiles(endpoint.profiles.clone())))
     }
 
     /// Of which direction it is.
@@ -59,24 +68,33 @@ impl Source {
         self.direction
     }
 
-    /// A policy by itself.
-    pub fn policy(id: &PolicyId, direction: Direction) -> Self {
-        Self { direction, of: Of::Policy(id.clone()) }
+    /// Whether it is a policy by itself.
+    pub fn is_policy(&self) -> bool {
+        matches!(self.of, Of::Policy(_))
+    }
+
+    /// A policy by itself, for whom this is for.
+    fn apart(&self, id: &PolicyId) -> Self {
+        Self { of: Of::Policy(id.clone()), ..self.clone() }
     }
 
     /// Those whose chains its rules jump into.
     pub fn parts(&self, state: &State) -> Vec<Self> {
         let Of::Tier(tier) = &self.of else { return Vec::new() };
         let apart = enforced(tier).filter(|id| stands_apart(state, id, self.direction));
-        apart.map(|id| Self::policy(id, self.direction)).collect()
+        apart.map(|id| self.apart(id)).collect()
     }
 
     /// The name of its chain: equal lists have one.
     pub fn name(&self) -> Name {
-        match &self.of {
+        let shared = match &self.of {
             Of::Policy(id) => named('r', self.direction, &[id.to_string()]),
             Of::Tier(tier) => named('t', self.direction, &tier_key(tier)),
             Of::Profiles(names) => named('f', self.direction, names),
+        };
+        match &self.counts {
+            Some(link) => Name::of(&format!("{shared}/{link}")),
+            None => shared,
         }
     }
 
@@ -97,14 +115,24 @@ impl Source {
         told: bool,
         have: &Table,
     ) -> (Vec<Rule>, BTreeMap<Name, Set>) {
-        let (direction, sets) = (self.direction, Made::beside(have));
-        let mut compiler = Compiler { state, told, direction, sets, rules: Vec::new() };
+        let compiler = self.compile(state, told, have);
+        (compiler.rules, compiler.sets.made())
+    }
+
+    /// What each of its rules is of; `None` for one that only leads on.
+    pub fn places(&self, state: &State, have: &Table) -> Vec<Option<Place>> {
+        self.compile(state, false, have).places
+    }
+
+    fn compile<'a>(&'a self, state: &'a State, told: bool, have: &'a Table) -> Compiler<'a> {
+        let (sets, rules, places) = (Made::beside(have), Vec::new(), Vec::new());
+        let mut compiler = Compiler { source: self, state, told, sets, rules, places };
         match &self.of {
             Of::Policy(id) => compiler.policy(id),
             Of::Tier(tier) => compiler.tier(tier),
             Of::Profiles(names) => compiler.profiles(names),
         }
-        (compiler.rules, compiler.sets.made())
+        compiler
     }
 }
 
@@ -154,11 +182,13 @@ fn tier_key(tier: &TierPolicies) -> Vec<String> {
 }
 
 struct Compiler<'a> {
+    source: &'a Source,
     state: &'a State,
     told: bool,
-    direction: Direction,
     sets: Made<'a>,
     rules: Vec<Rule>,
+    /// What each of them is of; empty where nobody counts.
+    places: Vec<Option<Place>>,
 }
 
 /// Ways to fulfil a part of a rule: each is a row of its own, and any of them will do.
@@ -168,7 +198,8 @@ impl Compiler<'_> {
     fn policy(&mut self, id: &PolicyId) {
         let state = self.state;
         let policy = state.policies.get(id);
-        let rules = policy.map(|policy| policy.rules(self.direction)).unwrap_or_default();
+        let rules = policy.map(|policy| policy.rules(self.source.direction)).unwrap_or_default();
+        let owner = Owner::Policy(id.clone());
         for (index, rule) in rules.iter().enumerate() {
             let end = match rule.action {
                 Action::Allow => Some(Verdict::Accept),
@@ -176,16 +207,15 @@ impl Compiler<'_> {
                 Action::Pass => Some(Verdict::Return),
                 Action::Log => None,
             };
-            self.rule(rule, end, &format!("{id} rule {index}"));
+            self.rule(rule, end, (&owner, index), &format!("{id} rule {index}"));
         }
     }
 
     fn tier(&mut self, tier: &TierPolicies) {
         for id in enforced(tier) {
-            if stands_apart(self.state, id, self.direction) {
-                let chain = Source::policy(id, self.direction).name();
-                let jump = verdict(Verdict::Jump(chain));
-                self.rules.push(Rule::new(jump, Some(&id.to_string())));
+            if stands_apart(self.state, id, self.source.direction) {
+                let jump = verdict(Verdict::Jump(self.source.apart(id).name()));
+                self.push(Rule::new(jump, Some(&id.to_string())), || None);
             } else {
                 self.policy(id);
             }
@@ -193,7 +223,8 @@ impl Compiler<'_> {
         let passes = tier.default_action == TierAction::Pass;
         let end = if passes { Verdict::Return } else { Verdict::Drop };
         let remark = end_of(tier);
-        self.rules.push(Rule::new(self.end(Some(&end), &remark), Some(&remark)));
+        let rule = Rule::new(self.end(Some(&end), &remark), Some(&remark));
+        self.push(rule, || Some(Place::Tier(tier.tier.clone())));
     }
 
     fn profiles(&mut self, names: &[String]) {
@@ -204,23 +235,39 @@ impl Compiler<'_> {
             if profile.is_none_or(|profile| !profile.exists) {
                 break;
             }
-            let rules = profile.map(|profile| profile.rules(self.direction)).unwrap_or_default();
+            let rules = profile.map(|one| one.rules(self.source.direction)).unwrap_or_default();
+            let owner = Owner::Profile(name.clone());
             for (index, rule) in rules.iter().enumerate() {
                 let end = match rule.action {
                     Action::Allow => Some(Verdict::Accept),
                     Action::Deny | Action::Pass => Some(Verdict::Drop),
                     Action::Log => None,
                 };
-                self.rule(rule, end, &format!("profile {name} rule {index}"));
+                let remark = format!("profile {name} rule {index}");
+                self.rule(rule, end, (&owner, index), &remark);
             }
         }
         let remark = "no profile allowed it";
-        self.rules.push(Rule::new(self.end(Some(&Verdict::Drop), remark), Some(remark)));
+        let rule = Rule::new(self.end(Some(&Verdict::Drop), remark), Some(remark));
+        self.push(rule, || Some(Place::NoProfile));
+    }
+
+    fn push(&mut self, rule: Rule, place: impl FnOnce() -> Option<Place>) {
+        self.rules.push(rule);
+        if self.source.counts.is_some() {
+            self.places.push(place());
+        }
     }
 
     /// A rule in every family it exists in, once for each way to match; `end` is `None` for one
-    /// that tells only.
-    fn rule(&mut self, rule: &PolicyRule, end: Option<Verdict>, remark: &str) {
+    /// that tells only; `place`: whose it is, and which.
+    fn rule(
+        &mut self,
+        rule: &PolicyRule,
+        end: Option<Verdict>,
+        place: (&Owner, usize),
+        remark: &str,
+    ) {
         for family in FAMILIES {
             let exists = if family == Field::Ipv4 { rule.families.v4 } else { rule.families.v6 };
             if !exists {
@@ -236,12 +283,14 @@ impl Compiler<'_> {
             let end = self.end(end.as_ref(), remark);
             for mut steps in ways {
                 steps.extend_from_slice(&end);
-                self.rules.push(Rule::new(steps, Some(remark)));
+                let (owner, index) = place;
+                let place = || Some(Place::Rule { owner: owner.clone(), index });
+                self.push(Rule::new(steps, Some(remark)), place);
             }
         }
     }
 
-    /// How a rule ends: with its verdict, before which it is told of if that is a decision; `None` for a
+    /// How a rule ends: with its verdict, before which it is counted and, if that is a decision, told of; `None` for a
     /// rule that only tells.
     fn end(&self, end: Option<&Verdict>, remark: &str) -> Vec<Expr> {
         let fate = match end {
@@ -250,8 +299,9 @@ impl Compiler<'_> {
             Some(Verdict::Drop) if self.told => Some(Fate::Denied),
             Some(_) => None,
         };
-        let log = fate.map(|fate| Expr::Log(seen::log(self.direction, fate, remark)));
-        log.into_iter().chain(end.cloned().map(Expr::Verdict)).collect()
+        let counter = self.source.counts.is_some().then_some(Expr::Counter);
+        let log = fate.map(|fate| Expr::Log(seen::log(self.source.direction, fate, remark)));
+        counter.into_iter().chain(log).chain(end.cloned().map(Expr::Verdict)).collect()
     }
 
     /// The ways that fulfil one side of a rule, too; none if it can never be.

@@ -3,13 +3,13 @@
 use std::{collections::BTreeMap, io};
 
 use crate::{
-    decode::{self, ChainFound, ElementsFound, RuleFound, SetFound, TableFound},
+    decode::{self, ChainFound, Count, ElementsFound, RuleFound, SetFound, TableFound},
     encode::{
         ELEM_LIST_SET, ELEM_LIST_TABLE, GETCHAIN, GETFLOWTABLE, GETOBJ, GETRULE, GETSET,
         GETSETELEM, GETTABLE, NEWCHAIN, NEWFLOWTABLE, NEWOBJ, NEWRULE, NEWSET, NEWSETELEM,
-        NEWTABLE, RULE_TABLE, SET_TABLE, TABLE_NAME,
+        NEWTABLE, RULE_CHAIN, RULE_TABLE, SET_TABLE, TABLE_NAME,
     },
-    expr::Rule,
+    expr::{Digest, Rule},
     name::Name,
     netlink::socket::Socket,
     plan::{Actual, ActualChain, Presence},
@@ -45,8 +45,48 @@ pub fn read(socket: &mut Socket, table: &Name, hold: bool) -> io::Result<Reading
             return Ok(Reading { actual, generation: before, rules: rules.collect() });
         }
     }
+    Err(busy())
+}
+
+/// The rules of a chain in order: what stands for each, `None` for one that we never make, and what it
+/// counted.
+pub fn counts(
+    socket: &mut Socket,
+    table: &Name,
+    chain: &Name,
+) -> io::Result<Vec<(Option<Digest>, Option<Count>)>> {
+    for _ in 0..TRIES {
+        let mut all = Vec::new();
+        let consistent = socket.dump(
+            GETRULE,
+            |e| {
+                e.text(RULE_TABLE, table.as_str());
+                e.text(RULE_CHAIN, chain.as_str());
+            },
+            |m| {
+                // Kernels that do not look at the chain tell of all there are.
+                let found = read_as(m, NEWRULE, RuleFound::read);
+                let found = found.filter(|f| f.table == *table && f.chain == *chain);
+                if let Some(found) = found {
+                    let count = m.attributes().and_then(decode::count);
+                    all.push((found.rule.map(|rule| rule.digest()), count));
+                }
+            },
+        );
+        match consistent {
+            Ok(true) => return Ok(all),
+            Ok(false) => {}
+            Err(err) if err.raw_os_error() == Some(libc::EINTR) => {}
+            Err(err) => return Err(err),
+        }
+    }
+    Err(busy())
+}
+
+/// Others leave no time to read.
+fn busy() -> io::Error {
     let text = "the ruleset was changed by others each time it was read";
-    Err(io::Error::new(io::ErrorKind::ResourceBusy, text))
+    io::Error::new(io::ErrorKind::ResourceBusy, text)
 }
 
 struct Reader<'a> {

@@ -2,13 +2,17 @@
 //! reads the table again when what is known cannot be trusted.
 
 use std::{
+    collections::BTreeMap,
     io,
     os::fd::{AsFd, BorrowedFd},
 };
 
 use margay_netlink::Wait;
+use policy_calc::Direction;
 
 use crate::{
+    decode::Count,
+    layout::{Counted, Place},
     name::Name,
     netlink::{ApplyError, Heard, Session, Watch},
     plan::{Actual, Op, Presence, Touched, plan, plan_touched},
@@ -22,6 +26,9 @@ pub struct Keeper {
     watch: Watch,
     actual: Option<Actual>,
 }
+
+/// What was counted, by direction and what decided.
+pub type Counts = BTreeMap<(Direction, Place), Count>;
 
 /// What it took to get the table right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -66,6 +73,31 @@ impl Keeper {
     /// The session.
     pub fn session(&self) -> &Session {
         &self.session
+    }
+
+    /// What a link's packets were counted by, of the chains that count them
+    /// ([`Layout::counted`](crate::layout::Layout::counted)); nothing where the kernel has other rules.
+    ///
+    /// # Errors
+    /// When the socket fails, or others change the ruleset without a pause.
+    pub fn counts(&mut self, chains: &[Counted]) -> io::Result<Counts> {
+        let mut counts = Counts::new();
+        for Counted { chain, direction, rules } in chains {
+            let found = self.session.counts(chain)?;
+            let same = found.len() == rules.len()
+                && found.iter().zip(rules).all(|((is, _), (wanted, _))| *is == Some(*wanted));
+            if !same {
+                return Ok(Counts::new());
+            }
+            for ((_, count), (_, place)) in found.into_iter().zip(rules) {
+                let (Some(count), Some(place)) = (count, place) else { continue };
+                // A rule exists for each family and each way to match.
+                let sum: &mut Count = counts.entry((*direction, place.clone())).or_default();
+                sum.packets += count.packets;
+                sum.octets += count.octets;
+            }
+        }
+        Ok(counts)
     }
 
     /// What is known of the table; `None` if it has to be read before it is known.

@@ -5,11 +5,12 @@ use std::{collections::BTreeMap, io};
 use margay_netlink::Wait;
 
 use crate::{
+    decode::Count,
     encode::{
         DELTABLE, FAMILY_INET, NEWTABLE, TABLE_F_OWNER, TABLE_F_PERSIST, TABLE_FLAGS, TABLE_NAME,
         batch::{Batch, Object, Terms},
     },
-    expr::Rule,
+    expr::{Digest, Rule},
     name::Name,
     netlink::{dump, socket::Socket},
     plan::{Actual, Op},
@@ -118,6 +119,15 @@ impl Session {
     /// Those of [`read`](Self::read).
     pub fn read_rules(&mut self) -> io::Result<BTreeMap<Name, Vec<Rule>>> {
         Ok(dump::read(&mut self.socket, &self.table, self.hold)?.rules)
+    }
+
+    /// The rules of a chain in order: what stands for each, `None` for one that we never make, and what it
+    /// counted if it counts.
+    ///
+    /// # Errors
+    /// When the socket fails, or others change the ruleset without a pause.
+    pub fn counts(&mut self, chain: &Name) -> io::Result<Vec<(Option<Digest>, Option<Count>)>> {
+        dump::counts(&mut self.socket, &self.table, chain)
     }
 
     /// The generation that the next batch expects; `None` before the first reading.

@@ -8,10 +8,10 @@ use std::{
 };
 
 use margay_model::{Item, Mode, decode};
-use policy_calc::{Direction, Graph, State};
+use policy_calc::{Deltas, Direction, Graph, Owner, PolicyId, State};
 use policy_nft::{
     Keeper,
-    layout::{Pool, Settings, ToHost, table},
+    layout::{Layout, Links, Place as Decided, Pool, Settings, ToHost, link_of, table},
     netlink::{Sight, Wait},
     seen::{Fate, Seen},
 };
@@ -50,7 +50,24 @@ impl Cluster {
             let key = resource.key();
             self.graph.update(&key, Some(resource));
         }
-        self.state.apply(&self.graph.flush());
+        self.flush();
+    }
+
+    fn flush(&mut self) -> Deltas {
+        let deltas = self.graph.flush();
+        self.state.apply(&deltas);
+        deltas
+    }
+
+    /// The table, to be kept with what changes.
+    fn layout(&self) -> Layout {
+        let links: Links = self
+            .state
+            .endpoints
+            .iter()
+            .filter_map(|(id, one)| Some((link_of(id, one)?.to_owned(), one.clone())))
+            .collect();
+        Layout::new(Settings::default(), &self.state, &links)
     }
 
     fn enforce(&self, keeper: &mut Keeper, settings: &Settings) -> usize {
@@ -337,4 +354,61 @@ fn packets_that_come_faster_to_or_from_a_pod_than_they_may_are_lost() {
         assert!((1..=most).contains(&count), "{limits}: {count} answers in {took:?}");
         assert_eq!(cluster.enforce(&mut keeper, &settings), 0, "read back as it was made");
     }
+}
+
+#[test]
+fn packets_are_counted_by_rule_for_who_is_asked_about_and_nobody_else() {
+    let Some([front, web, back]) = host() else { return };
+    let mut keeper = Keeper::open(name()).expect("a keeper");
+    let cluster = cluster();
+    let mut layout = cluster.layout();
+    let plain = layout.table().clone();
+    keeper.sync(&plain).expect("taken");
+    front.tcp("10.1.0.2", 80, true);
+    assert_eq!(layout.counted(&cluster.state, "caliweb"), []);
+    let touched = layout.count(&cluster.state, "caliweb", true);
+    keeper.sync_touched(layout.table(), &touched).expect("taken");
+    // What others have is as it was.
+    assert!(plain.chains.iter().all(|(name, chain)| {
+        layout
+            .table()
+            .chains
+            .get(name)
+            .is_none_or(|now| now == chain || name.as_str().ends_with("/caliweb"))
+    }));
+    assert_eq!(layout.counted(&cluster.state, "califront"), []);
+
+    let id = |name: &str| {
+        let mut all = cluster.state.policies.keys();
+        all.find(|id: &&PolicyId| id.name() == name).cloned().expect("it is in use")
+    };
+    let rule =
+        |index| (Direction::Ingress, Decided::Rule { owner: Owner::Policy(id("web")), index });
+    let end = (Direction::Ingress, Decided::Tier("default".into()));
+    let counts = |keeper: &mut Keeper, layout: &Layout| {
+        keeper.counts(&layout.counted(&cluster.state, "caliweb")).expect("read")
+    };
+    let none = counts(&mut keeper, &layout);
+    assert!(none.len() > 4 && none.values().all(|count| count.packets == 0), "{none:?}");
+    front.tcp("10.1.0.2", 80, true);
+    front.udp("10.1.0.1", "10.1.0.2", 53, true);
+    back.udp("10.1.0.3", "10.1.0.2", 53, false);
+    // Towards others nothing of this counts.
+    web.tcp("10.1.0.1", 80, true);
+    front.tcp("10.1.0.3", 80, true);
+    let some = counts(&mut keeper, &layout);
+    let packets = |place| some.get(&place).map(|count| count.packets);
+    assert!(packets(rule(0)) >= Some(1), "{some:?}");
+    assert_eq!((packets(rule(1)), packets(rule(0))), (packets(rule(0)), packets(rule(1))));
+    assert_eq!((packets(rule(2)), packets(rule(3))), (Some(0), Some(1)), "{some:?}");
+    assert_eq!(packets(end.clone()), Some(1), "{some:?}");
+    // An IP header, one of UDP, and what is asked.
+    assert_eq!(some.get(&end).map(|count| count.octets), Some(20 + 8 + 1));
+
+    let touched = layout.count(&cluster.state, "caliweb", false);
+    keeper.sync_touched(layout.table(), &touched).expect("taken");
+    assert_eq!(*layout.table(), plain);
+    assert!(counts(&mut keeper, &layout).is_empty());
+    front.tcp("10.1.0.2", 80, true);
+    back.udp("10.1.0.3", "10.1.0.2", 53, false);
 }
