@@ -13,6 +13,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, ensure};
 use interop_tests::{
+    dataplane::Dataplane,
     pair::SOON,
     runtime::Container,
     shop::{DENY, PORT, Rig, add, allow, connect, echoes, labelled, reaches, serve, stays_denied},
@@ -52,12 +53,14 @@ impl Traffic {
         Self { what, ended, times, thread }
     }
 
-    /// Waits until it was done so often again, or has failed.
+    /// Waits until it was done so often again.
     fn goes_on(&self, times: u64) -> Result<()> {
         let before = self.times.load(Relaxed);
         until(self.what, SOON, || {
             Ok(self.thread.is_finished() || self.times.load(Relaxed) >= before + times)
-        })
+        })?;
+        ensure!(!self.thread.is_finished(), "{}: it failed after {before} times", self.what);
+        Ok(())
     }
 
     fn end(self) -> Result<u64> {
@@ -91,7 +94,7 @@ fn churn(rig: &mut Rig) -> Result<()> {
     serve(web)?;
     let strangers = datagrams(web, stranger_port())?;
     answer_datagrams(web)?;
-    add(runtime, &Container::new("friend", friend), &labelled("role", "friend"))?;
+    let to_friend = add(runtime, &Container::new("friend", friend), &labelled("role", "friend"))?;
     let to_stranger = add(runtime, &Container::new("stranger", stranger), &Value::Null)?;
     serve(stranger)?;
     let to_late = add(runtime, &Container::new("late", late), &labelled("app", "late"))?;
@@ -105,20 +108,30 @@ fn churn(rig: &mut Rig) -> Result<()> {
         asking("new connections that every policy lets in", friend, to_web)?,
         knocking(KNOCKING, stranger, to_web)?,
     ];
-    let all_go_on = || traffic.iter().try_for_each(|one| one.goes_on(20));
-    all_go_on()?;
-    // While it runs.
-    let applied = |dataplane: &interop_tests::dataplane::Dataplane| {
-        dataplane.metric("margay_policy_steps_applied_total")
+    let all_go_on = |dataplane: &Dataplane| {
+        traffic.iter().try_for_each(|one| one.goes_on(20)).with_context(|| {
+            let flows = dataplane.said(margay, &["flows"]).unwrap_or_default();
+            let of_friend = |flow: &&Value| {
+                flow["verdict"] == "deny"
+                    && flow["source"]["address"] == to_friend.to_string().as_str()
+            };
+            let denied = flows.as_array().into_iter().flatten().filter(of_friend);
+            format!("denied of what may: {:?}", denied.collect::<Vec<_>>())
+        })
     };
+    all_go_on(dataplane)?;
+    // While it runs.
+    let applied = |dataplane: &Dataplane| dataplane.metric("margay_policy_steps_applied_total");
     let before = applied(dataplane)?;
     for time in 0..CHANGES {
         change(margay, time)?;
+        let over = traffic.iter().find(|one| one.thread.is_finished());
+        ensure!(over.is_none(), "{:?} failed by change {time}", over.map(|one| one.what));
     }
     until("changes are in the kernel", SOON, || {
         Ok(applied(dataplane)? >= before + u64::from(CHANGES))
     })?;
-    all_go_on()?;
+    all_go_on(dataplane)?;
     // Killed while changes come, and wherever it is.
     for time in 0..KILLS {
         thread::scope(|scope| -> Result<()> {
@@ -128,11 +141,11 @@ fn churn(rig: &mut Rig) -> Result<()> {
             });
             thread::sleep(Duration::from_millis(u64::from(37 * (time + 1))));
             dataplane.daemon()?.kill()?;
-            all_go_on()?;
+            all_go_on(dataplane)?;
             dataplane.start()?;
             changes.join().map_err(|_| anyhow!("a change panicked"))?
         })?;
-        all_go_on()?;
+        all_go_on(dataplane)?;
     }
     let mut knocking = None;
     for one in traffic {
@@ -168,7 +181,7 @@ fn friends(time: u32) -> String {
     let source = [
         "selector: role == 'friend'",
         "selector: has(role)",
-        "nets: [10.10.0.0/16], selector: role in {'friend', 'pal'}",
+        "nets: [10.10.0.0/16], selector: \"role in {'friend', 'pal'}\"",
         "notSelector: '!has(role)'",
     ];
     let source = source.into_iter().cycle().nth(time as usize).unwrap_or_default();
@@ -270,7 +283,7 @@ fn asking(what: &'static str, from: &Host, to: IpAddr) -> Result<Traffic> {
     let host = from.clone();
     Ok(Traffic::start(what, move || {
         let socket = host.enter(|| Ok(UdpSocket::bind(("0.0.0.0", 0))?))?;
-        socket.set_read_timeout(Some(SOON))?;
+        socket.set_read_timeout(Some(SOON / 5))?;
         socket.send_to(b"?", SocketAddr::new(to, ECHO))?;
         socket.recv(&mut [0; 8]).context("no answer")?;
         Ok(())

@@ -15,7 +15,7 @@ use crate::{
     layout::{Counted, Place},
     name::Name,
     netlink::{ApplyError, Heard, Session, Watch},
-    plan::{Actual, Op, Presence, Touched, plan, plan_touched},
+    plan::{Actual, Op, Presence, Touched, plan, plan_touched, stages},
     table::Table,
 };
 
@@ -188,14 +188,8 @@ impl Keeper {
                     whole(self.actual.insert(self.session.read()?))
                 }
             };
-            match self.session.apply(&ops) {
-                Ok(()) => {
-                    if let Some(actual) = &mut self.actual {
-                        actual.carry_out(&ops);
-                    }
-                    synced.steps += ops.len();
-                    return Ok(synced);
-                }
+            match self.apply(ops, &mut synced.steps) {
+                Ok(()) => return Ok(synced),
                 Err(ApplyError::Conflict) => {
                     let expected = self.session.generation();
                     self.hear()?;
@@ -213,6 +207,20 @@ impl Keeper {
             }
         }
         Err(ApplyError::Conflict)
+    }
+}
+
+impl Keeper {
+    /// Carries out all of it, a transaction after the other.
+    fn apply(&mut self, ops: Vec<Op>, steps: &mut usize) -> Result<(), ApplyError> {
+        for some in stages(ops) {
+            self.session.apply(&some)?;
+            if let Some(actual) = &mut self.actual {
+                actual.carry_out(&some);
+            }
+            *steps += some.len();
+        }
+        Ok(())
     }
 }
 

@@ -1,4 +1,4 @@
-use super::{Actual, ActualChain, Op, Presence, Touched, plan, plan_touched};
+use super::{Actual, ActualChain, Op, Presence, Touched, plan, plan_touched, stages};
 use crate::{
     expr::{Expr, Reg, Rule, Verdict},
     name::Name,
@@ -162,4 +162,36 @@ fn a_rule_of_others_in_a_chain_of_ours_is_cleared_away() {
     actual.chains.get_mut(&Name::of("first")).expect("there").rules.push(None);
     let ops = plan(&table(), &actual);
     assert!(matches!(&ops[..], [Op::ClearChain(_), Op::AddRule(..)]), "{ops:?}");
+}
+
+#[test]
+fn a_new_set_is_there_before_the_transaction_with_rules_that_ask_it() {
+    let (before, mut after) = (made(&table()), table());
+    after.chains.insert("second".into(), chain(vec![looks_into("others"), rule(Verdict::Drop)]));
+    after.sets.remove(&"hosts".into());
+    after.sets.insert("others".into(), hosts(&[3]));
+    let ops = plan(&after, &before);
+    let [first, rest] = stages(ops.clone()).try_into().expect("two transactions");
+    let of_others = |op: &Op| match op {
+        Op::AddSet(name, _) | Op::AddElements(name, ..) => name.as_str() == "others",
+        _ => false,
+    };
+    assert!(first.len() == 2 && first.iter().all(of_others), "{first:?}");
+    assert!(!rest.iter().any(of_others), "{rest:?}");
+    let mut actual = before.clone();
+    actual.carry_out(&first);
+    // Whoever is stopped here has something to tidy up, and nothing to mend.
+    let tidy = plan(&table(), &actual);
+    assert_eq!(tidy, [Op::DropSet("others".into())]);
+    actual.carry_out(&rest);
+    assert_eq!(plan(&after, &actual), []);
+
+    // Nothing new is asked, or all is another: one is enough, or all there may be.
+    let mut more = table();
+    more.sets.insert("hosts".into(), hosts(&[1, 2, 3]));
+    let foreign = Actual { presence: Presence::Foreign, ..Actual::default() };
+    for (table, actual) in [(&more, &before), (&after, &foreign)] {
+        let ops = plan(table, actual);
+        assert_eq!(stages(ops.clone()), [ops]);
+    }
 }
