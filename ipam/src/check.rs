@@ -20,7 +20,7 @@ use crate::{
     plan::Step,
     pool::{PoolError, Pools, Settings},
     time::UnixMillis,
-    view::{Stored, View},
+    view::{Place, Stored, View},
 };
 
 /// An address that an endpoint, a tunnel or a service says it has.
@@ -130,22 +130,36 @@ pub struct Report {
 
 /// Looks at everything.
 pub fn check(facts: Facts<'_>) -> Report {
-    let mut checker = Checker { facts, problems: Vec::new(), edits: BTreeMap::new() };
+    // What else is wrong with a block is looked for once its ordinals add up.
+    let mended = facts.view.entries().filter_map(|(cidr, entry)| match &entry.stored {
+        Stored::Damaged(BlockError::Ordinals { mended, .. }) => {
+            Some((cidr, mended.as_ref().clone()))
+        }
+        Stored::Damaged(_) | Stored::Sound(_) => None,
+    });
+    let mended: Vec<_> = mended.collect();
+    let with_these = (!mended.is_empty()).then(|| facts.view.with(mended));
+    let view = with_these.as_ref().unwrap_or(facts.view);
+    let mut checker =
+        Checker { facts: Facts { view, ..facts }, problems: Vec::new(), edits: BTreeMap::new() };
     checker.pools();
     for (cidr, entry) in facts.view.entries() {
-        match &entry.stored {
-            Stored::Damaged(error) => checker.damaged(cidr, entry.revision, error),
-            Stored::Sound(block) => {
-                checker.time(cidr, block);
-                checker.owner(cidr, block);
-                checker.place(cidr, block);
-            }
+        if let Stored::Damaged(error) = &entry.stored {
+            checker.damaged(cidr, entry.revision, error);
+        }
+    }
+    for (cidr, entry) in view.entries() {
+        if let Stored::Sound(block) = &entry.stored {
+            checker.time(cidr, block);
+            checker.owner(cidr, block);
+            checker.place(cidr, block);
         }
     }
     if let Some(used) = facts.used {
         checker.users(used);
         checker.unused(used);
     }
+    view.entries().for_each(|(cidr, _)| checker.overlaps(cidr));
     checker.report()
 }
 
@@ -217,9 +231,7 @@ impl Checker<'_> {
                 let address = mended.slot(*at).map(|_| mended.address(*at));
                 self.found(Kind::BlockOrdinals, cidr, address, fault.to_string());
             }
-            let mut block = mended.as_ref().clone();
-            block.begin(self.facts.now, self.facts.settings.cooldown);
-            self.edits.insert(cidr, Edit { base: Some(revision), block: Some(block) });
+            self.edit(cidr);
             return;
         }
         self.found(Kind::BlockUnreadable, cidr, None, error.to_string());
@@ -319,16 +331,21 @@ impl Checker<'_> {
                 block.set_state(BlockState::Draining);
             }
         }
+    }
+
+    /// Blocks as they will be: what is mended otherwise may change which of two is the emptier.
+    fn overlaps(&mut self, cidr: IpNet) {
+        let draining = |block: &Block| block.state() == BlockState::Draining;
+        // Told once, at the one that gives way: the emptier, then the narrower.
+        let weight =
+            |block: &Block| (block.held_len(), std::cmp::Reverse(block.cidr().prefix_len()));
+        let Some(mine) = self.block(cidr).filter(|block| !draining(block)).map(weight) else {
+            return;
+        };
         let others: Vec<IpNet> =
             self.facts.view.overlaps(cidr).filter(|other| *other != cidr).collect();
         for other in others {
-            // Told once, at the one that gives way: the emptier, then the narrower.
-            let weight = |cidr: IpNet| {
-                let held = self.facts.view.block(cidr).map_or(usize::MAX, |(_, b)| b.held_len());
-                (held, std::cmp::Reverse(cidr.prefix_len()))
-            };
-            let damaged = self.facts.view.block(other).is_none();
-            if draining || damaged || weight(cidr) >= weight(other) {
+            if self.block(other).is_none_or(|other| mine >= weight(other)) {
                 continue;
             }
             let detail = format!("shares addresses with block {other}");
@@ -414,8 +431,14 @@ impl Checker<'_> {
         let (now, cooldown) = (self.facts.now, self.facts.settings.cooldown);
         for handle in self.facts.view.handles().filter(|handle| !handles.contains(handle)) {
             let places = self.facts.view.of_handle(handle);
+            // As it will be: of a gone node, or of another by now, is told already.
+            let is_left = |place: &Place| {
+                let slot = self.block(place.cidr).and_then(|block| block.slot(place.ordinal));
+                matches!(slot, Some(Slot::Held(held)) if held.handle == *handle)
+            };
             let addressed: Vec<_> = places
                 .into_iter()
+                .filter(is_left)
                 .filter_map(|place| {
                     let address = self.facts.view.block(place.cidr)?.1.address(place.ordinal);
                     Some((place, address))
@@ -425,10 +448,6 @@ impl Checker<'_> {
                 place.held.holder() == Holder::Pod && !addresses.contains(address)
             });
             for (place, address) in addressed.into_iter().filter(|_| leaked) {
-                let still = self.block(place.cidr).and_then(|block| block.slot(place.ordinal));
-                if !matches!(still, Some(Slot::Held(held)) if held.handle == *handle) {
-                    continue; // of a gone node: told already
-                }
                 let detail = format!("held by {handle}, and nobody uses it");
                 self.found(Kind::AddressUnused, place.cidr, Some(address), detail);
                 if let Some(block) = self.edit(place.cidr) {

@@ -336,6 +336,18 @@ impl View {
         true
     }
 
+    /// As it would be with these blocks in the place of what is there, at the same revisions.
+    pub(crate) fn with(&self, blocks: impl IntoIterator<Item = (IpNet, Block)>) -> Self {
+        let mut view = self.clone();
+        for (cidr, block) in blocks {
+            let Some(old) = view.blocks.remove(&cidr) else { continue };
+            let stored = Stored::Sound(Arc::new(block));
+            view.index(cidr, Some(&old.stored), Some(&stored));
+            view.blocks.insert(cidr, Entry { revision: old.revision, stored });
+        }
+        view
+    }
+
     /// Notes that a block was gone at a revision; `false` if something newer is known.
     pub fn remove(&mut self, cidr: IpNet, at: Revision) -> bool {
         self.seen = self.seen.max(at);

@@ -263,3 +263,82 @@ fn an_address_two_use_is_for_a_person_to_decide() {
     assert_eq!(report.problems[0].detail, "used by h and i");
     assert!(report.problems[0].by_hand.is_some() && report.steps.is_empty());
 }
+
+/// Several things wrong at once, as seeds have it. A handle is of one node, as a container is.
+fn messy(seed: u64) -> Lab {
+    let mut state = seed;
+    let mut dice = move |below: u64| {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % below
+    };
+    let mut lab = Lab::new();
+    if dice(2) == 0 {
+        lab.settings.cooldown = Duration::ZERO;
+    }
+    for _ in 0..1 + dice(5) {
+        let length = 28 + dice(3);
+        let third = [0, 0, 0, 9][usize::try_from(dice(4)).unwrap()];
+        let cidr: IpNet = format!("10.0.{third}.{}/{length}", dice(16)).parse().unwrap();
+        let cidr = cidr.trunc().to_string();
+        let node = ["n1", "n1", "gone"][usize::try_from(dice(3)).unwrap()];
+        let handles: Vec<String> = (0..dice(4)).map(|_| format!("{node}-h{}", dice(5))).collect();
+        let handles: Vec<&str> = handles.iter().map(String::as_str).collect();
+        let (early, kind) = (dice(3) == 0, dice(6));
+        lab.block(&cidr, node, &handles, |block| {
+            if early {
+                let future = UnixMillis(NOW.0 + 5);
+                block.release(Ordinal(0), future, Duration::from_secs(30));
+            }
+        });
+        match kind {
+            0 => lab.octets(&cidr, b"nonsense"),
+            1 => {
+                let (_, block) = lab.view.block(cidr.parse().unwrap()).unwrap();
+                let text = String::from_utf8(block.to_json().to_vec()).unwrap();
+                let text = text.replace("\"free\":[[", "\"free\":[[0,1],[");
+                lab.octets(&cidr, text.as_bytes());
+            }
+            _ => {}
+        }
+    }
+    if dice(3) > 0 {
+        let mut all = BTreeMap::new();
+        for _ in 0..dice(6) {
+            let address = format!("10.0.0.{}", dice(16));
+            all.insert(address.clone(), used(&format!("n1-h{}", dice(6)), &address));
+        }
+        lab.used = Some(all.into_values().collect());
+    }
+    lab
+}
+
+#[test]
+fn whatever_is_wrong_at_once_one_mending_leaves_only_what_a_person_must_decide() {
+    for seed in 0..10_000 {
+        let mut lab = messy(seed);
+        let before = lab.check();
+        for step in &before.steps {
+            assert_eq!(lab.view.entry(step.cidr).map(|entry| entry.revision), step.base);
+            lab.revision += 1;
+            match &step.after {
+                Some(block) => {
+                    let stored = Stored::read(step.cidr, &block.to_json());
+                    lab.view.put(step.cidr, Revision(lab.revision), stored)
+                }
+                None => lab.view.remove(step.cidr, Revision(lab.revision)),
+            };
+        }
+        let after = lab.check();
+        let left: Vec<_> = after.problems.iter().filter(|it| it.by_hand.is_none()).collect();
+        assert!(left.is_empty(), "seed {seed}: {before:#?}\nand then {left:#?}");
+        for user in lab.used.iter().flatten() {
+            let of_hand = after.problems.iter().any(|it| it.address == Some(user.address));
+            let address = user.address.to_string();
+            let told = || format!("seed {seed}: {address}: {before:#?}");
+            assert!(of_hand || lab.holder(&address) == Some(user.handle.to_string()), "{}", told());
+        }
+    }
+}
