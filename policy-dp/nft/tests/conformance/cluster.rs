@@ -1,9 +1,6 @@
 //! A cluster as case files describe it, and what oracle, graph and compiler say of its packets.
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr},
-};
+use std::collections::BTreeMap;
 
 use margay_model::{Item, Key, Mode, Resource, decode};
 use policy_calc::{
@@ -17,30 +14,30 @@ use policy_nft::{
 use crate::{
     cases::Case,
     pods,
-    wire::{PODS, PROBES, Seen, address, places, pod},
+    wire::{Family, PODS, PROBES, Seen, places, pod},
 };
 
 /// Resources, and what was computed from them on the way.
 pub struct Cluster {
+    family: Family,
     resources: BTreeMap<Key, Resource>,
     graph: Graph,
     state: State,
     compiler: Compiler,
 }
 
-impl Default for Cluster {
-    fn default() -> Self {
+impl Cluster {
+    /// Without any; its pods will speak this.
+    pub fn new(family: Family) -> Self {
         let mut graph = Graph::new("here");
         graph.in_sync();
         let (state, compiler) = (State::default(), Compiler::new());
-        Self { resources: BTreeMap::new(), graph, state, compiler }
+        Self { family, resources: BTreeMap::new(), graph, state, compiler }
     }
-}
 
-impl Cluster {
     /// Tells the graph what is otherwise in a case.
     pub fn become_of(&mut self, case: &Case) {
-        let new = resources(case);
+        let new = resources(case, self.family);
         let old = std::mem::replace(&mut self.resources, new);
         for key in old.keys().filter(|key| !self.resources.contains_key(key)) {
             self.graph.update(key, None);
@@ -65,34 +62,36 @@ impl Cluster {
         let naive = Naive::new(self.resources.values());
         let normal = Class::Normal;
         [
-            through(|id, direction, packet| naive.decide(id, normal, direction, packet)),
-            through(|id, direction, packet| {
+            self.through(|id, direction, packet| naive.decide(id, normal, direction, packet)),
+            self.through(|id, direction, packet| {
                 self.state.decide(id, normal, direction, packet, Staged::Ignored)
             }),
-            through(|id, direction, packet| self.compiler.decide(id, normal, direction, packet)),
+            self.through(|id, direction, packet| {
+                self.compiler.decide(id, normal, direction, packet)
+            }),
         ]
     }
-}
 
-fn through(decide: impl Fn(&EndpointId, Direction, &Packet) -> Option<Outcome>) -> Seen {
-    let ids: Vec<_> = (0..PODS).map(id).collect();
-    let mut seen = Seen::none();
-    for (from, to, probe) in places() {
-        let at = |number| IpAddr::from(Ipv4Addr::from(address(number)));
-        let packet = Packet {
-            source: at(from),
-            destination: at(to),
-            protocol: PROBES[probe].protocol,
-            header: PROBES[probe].header(30_000),
-        };
-        let allows = |number: usize, direction| {
-            let outcome = decide(&ids[number], direction, &packet).expect("it is of this node");
-            outcome.decision == Decision::Allow
-        };
-        let came = allows(from, Direction::Egress) && allows(to, Direction::Ingress);
-        seen.set(from, to, probe, came);
+    fn through(&self, decide: impl Fn(&EndpointId, Direction, &Packet) -> Option<Outcome>) -> Seen {
+        let family = self.family;
+        let ids: Vec<_> = (0..PODS).map(id).collect();
+        let mut seen = Seen::none();
+        for (from, to, probe) in places() {
+            let packet = Packet {
+                source: family.address(from),
+                destination: family.address(to),
+                protocol: PROBES[probe].protocol(family),
+                header: PROBES[probe].header(family, 30_000),
+            };
+            let allows = |number: usize, direction| {
+                let outcome = decide(&ids[number], direction, &packet).expect("it is of this node");
+                outcome.decision == Decision::Allow
+            };
+            let came = allows(from, Direction::Egress) && allows(to, Direction::Ingress);
+            seen.set(from, to, probe, came);
+        }
+        seen
     }
-    seen
 }
 
 fn id(number: usize) -> EndpointId {
@@ -107,7 +106,7 @@ fn full(number: usize) -> (String, String) {
 }
 
 /// Namespaces, service accounts and pods of every case, and what its lines say.
-fn resources(case: &Case) -> BTreeMap<Key, Resource> {
+fn resources(case: &Case, family: Family) -> BTreeMap<Key, Resource> {
     let said = |word: &str, name: &str, otherwise: String| {
         let key = (word.to_owned(), name.to_owned());
         case.objects.get(&key).cloned().unwrap_or(otherwise)
@@ -128,7 +127,8 @@ fn resources(case: &Case) -> BTreeMap<Key, Resource> {
         let profiles =
             said("profiles", &whole, format!("[kns.{namespace}, ksa.{namespace}.{short}]"));
         let ports = said("ports", &whole, PORTS.to_owned());
-        let address = Ipv4Addr::from(address(number));
+        // All have addresses of both families; those that are not spoken are in the sets all the same.
+        let [four, six] = Family::BOTH.map(|family| family.address(number));
         let link = pods::name(number);
         yaml += &format!(
             "---
@@ -146,13 +146,14 @@ spec:
   endpoint: eth0
   serviceAccountName: {short}
   interfaceName: cali{link}
-  ipNetworks: [{address}/32]
+  ipNetworks: [{four}/32, '{six}/128']
   profiles: {profiles}
   ports: {ports}
 "
         );
     }
     for ((word, name), spec) in &case.objects {
+        let spec = family.words(spec);
         let Some((_, group, kind)) = KINDS.iter().find(|kind| kind.0 == word) else {
             let pod = ["namespace", "account", "pod", "profiles", "ports"].contains(&word.as_str());
             assert!(pod, "{}: what is {word}?", case.name);

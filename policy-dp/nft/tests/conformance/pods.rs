@@ -7,7 +7,7 @@
 use std::{
     fs,
     io::{Read, Write},
-    net::{Ipv4Addr, SocketAddrV4, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     process::Command,
     sync::mpsc::channel,
     thread,
@@ -21,10 +21,11 @@ use nix::{
 };
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-use crate::wire::{PODS, PROBES, Seen, address, places, pod};
+use crate::wire::{Family, PODS, PROBES, Seen, places, pod};
 
 /// The pods. Their namespaces last as long as this.
 pub struct Pods {
+    family: Family,
     pods: Vec<Pod>,
     round: u16,
     control: u64,
@@ -55,8 +56,8 @@ const FIRST: u16 = 20_000;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Pods {
-    /// Makes the calling thread a host with pods; `None` without the right to do so.
-    pub fn new() -> Option<Self> {
+    /// Makes the calling thread a host with pods that speak this; `None` without the right to do so.
+    pub fn new(family: Family) -> Option<Self> {
         if let Err(err) = unshare(CloneFlags::CLONE_NEWNET) {
             let name = thread::current().name().unwrap_or("test").to_owned();
             let text = format!("\n*** SKIPPED {name}: cannot make a network namespace: {err}\n");
@@ -67,20 +68,25 @@ impl Pods {
         one.set(sched_getcpu().expect("a CPU")).expect("it exists");
         sched_setaffinity(Pid::from_raw(0), &one).expect("this thread stays where it is");
         run("ip link set lo up");
-        fs::write("/proc/sys/net/ipv4/ip_forward", "1").expect("forwarding");
-        let pods = (0..PODS).map(Pod::new).collect();
+        let forwarding = match family {
+            Family::V4 => "ipv4/ip_forward",
+            Family::V6 => "ipv6/conf/all/forwarding",
+        };
+        fs::write(format!("/proc/sys/net/{forwarding}"), "1").expect("forwarding");
+        let pods = (0..PODS).map(|number| Pod::new(number, family)).collect();
         // Tens of thousands of connections a second that nobody needs again; the control ones do.
         for (key, seconds) in [
             ("udp_timeout", "3"),
             ("udp_timeout_stream", "36000"),
             ("icmp_timeout", "3"),
+            ("icmpv6_timeout", "3"),
             ("tcp_timeout_syn_sent", "3"),
             ("tcp_timeout_close", "3"),
         ] {
             fs::write(format!("/proc/sys/net/netfilter/nf_conntrack_{key}"), seconds)
                 .expect("connection tracking");
         }
-        Some(Self { pods, round: FIRST, control: 0 })
+        Some(Self { family, pods, round: FIRST, control: 0 })
     }
 
     /// Every pod speaks to every other, by what control packets will be part of. Policies must be
@@ -101,14 +107,16 @@ impl Pods {
     pub fn probe(&mut self) -> Packets {
         let round = self.begin();
         for (from, to, probe) in places() {
-            let packet = PROBES[probe].packet(address(from), address(to), round);
-            let at = SockAddr::from(SocketAddrV4::new(Ipv4Addr::from(address(to)), 0));
+            let [source, at] = [from, to].map(|pod| self.family.address(pod));
+            let packet = PROBES[probe].packet(self.family, source, at, round);
+            let at = SockAddr::from(SocketAddr::new(at, 0));
             self.pods[from].out.send_to(&packet, &at).expect("sent");
         }
         let mut packets = Packets { arrived: Seen::none(), answered: Seen::none() };
+        let family = self.family;
         // The second time for answers, which were sent before the first control packet came.
         for _ in 0..2 {
-            self.settle(|at, packet| note(&mut packets, round, at, packet));
+            self.settle(|at, packet| note(&mut packets, family, round, at, packet));
         }
         packets
     }
@@ -118,7 +126,7 @@ impl Pods {
         self.control += 1;
         let text = self.control.to_be_bytes();
         for (from, to, _) in places().filter(|place| place.2 == 0) {
-            let at = (Ipv4Addr::from(address(to)), CONTROL);
+            let at = SocketAddr::new(self.family.address(to), CONTROL);
             self.pods[from].control.send_to(&text, at).expect("sent");
         }
         let deadline = Instant::now() + PATIENCE;
@@ -127,7 +135,7 @@ impl Pods {
             let mut buf = [0; 256];
             while !missing.is_empty() {
                 match (&self.pods[at].heard).read(&mut buf) {
-                    Ok(length) => match Heard::of(&buf[..length]) {
+                    Ok(length) => match Heard::of(self.family, &buf[..length]) {
                         Some(heard) if (heard.protocol, heard.ports) == (17, [CONTROL; 2]) => {
                             if heard.body.get(8..16) == Some(&text) {
                                 missing.retain(|from| *from != heard.from);
@@ -158,72 +166,92 @@ struct Heard<'a> {
 }
 
 impl<'a> Heard<'a> {
-    fn of(packet: &'a [u8]) -> Option<Self> {
-        let body = packet.get(usize::from(packet.first()? & 15) * 4..)?;
+    fn of(family: Family, packet: &'a [u8]) -> Option<Self> {
+        let (body, source, protocol) = match family {
+            Family::V4 => {
+                let body = packet.get(usize::from(packet.first()? & 15) * 4..)?;
+                let source: [u8; 4] = packet.get(12..16)?.try_into().ok()?;
+                (body, IpAddr::from(source), *packet.get(9)?)
+            }
+            // Nobody here puts a header between.
+            Family::V6 => {
+                let source: [u8; 16] = packet.get(8..24)?.try_into().ok()?;
+                (packet.get(40..)?, IpAddr::from(source), *packet.get(6)?)
+            }
+        };
         let number = |at: usize| Some(u16::from_be_bytes([*body.get(at)?, *body.get(at + 1)?]));
-        let source = packet.get(12..16)?;
-        let from = (0..PODS).find(|pod| address(*pod) == source)?;
-        Some(Self { from, protocol: *packet.get(9)?, ports: [number(0)?, number(2)?], body })
+        let from = (0..PODS).find(|pod| family.address(*pod) == source)?;
+        Some(Self { from, protocol, ports: [number(0)?, number(2)?], body })
     }
 }
 
 /// What a packet that came to a pod means for the probes of a round.
-fn note(packets: &mut Packets, round: u16, at: usize, packet: &[u8]) {
-    let Some(Heard { from, protocol, ports, body }) = Heard::of(packet) else { return };
-    for (index, probe) in PROBES.iter().enumerate().filter(|(_, p)| p.protocol == protocol) {
-        if protocol == 1 {
+fn note(packets: &mut Packets, family: Family, round: u16, at: usize, packet: &[u8]) {
+    let Some(Heard { from, protocol, ports, body }) = Heard::of(family, packet) else { return };
+    let of_it = PROBES.iter().enumerate().filter(|(_, p)| p.protocol(family) == protocol);
+    for (index, probe) in of_it {
+        let sent = probe.what(family);
+        if matches!(protocol, 1 | 58) {
             let kind = u16::from(body[0]);
             if body.get(4..6) != Some(&round.to_be_bytes()) {
                 continue;
             }
-            match (kind, probe.what) {
+            match (kind, sent) {
                 (kind, what) if kind == what => packets.arrived.set(from, at, index, true),
-                (0, 8) | (14, 13) => packets.answered.set(at, from, index, true),
+                (0, 8) | (14, 13) | (129, 128) => packets.answered.set(at, from, index, true),
                 _ => {}
             }
-        } else if ports == [round, probe.what] {
+        } else if ports == [round, sent] {
             packets.arrived.set(from, at, index, true);
-        } else if ports == [probe.what, round] {
+        } else if ports == [sent, round] {
             packets.answered.set(at, from, index, true);
         }
     }
 }
 
 impl Pod {
-    fn new(number: usize) -> Self {
-        let [address, link] =
-            [Ipv4Addr::from(address(number)).to_string(), format!("cali{}", name(number))];
+    fn new(number: usize, family: Family) -> Self {
+        let (address, link) = (family.address(number), format!("cali{}", name(number)));
+        // The host on every link, and the length of one address. Nobody else has an address here, so nobody
+        // needs to be asked first whether he has.
+        let (host, network, one, how) = match family {
+            Family::V4 => ("169.254.1.1", 32, 32, ""),
+            Family::V6 => ("fe80::1", 64, 128, " nodad"),
+        };
         let (tell, told) = channel();
         let (go, going) = channel::<()>();
-        let inside = address.clone();
         let pod = thread::spawn(move || {
             unshare(CloneFlags::CLONE_NEWNET).expect("a namespace");
             tell.send(gettid()).expect("heard");
             going.recv().expect("the link is there");
             run("ip link set lo up");
-            run(&format!("ip addr add {inside}/32 dev eth0"));
+            run(&format!("ip addr add {address}/{one} dev eth0{how}"));
             run("ip link set eth0 up");
-            run("ip route add 169.254.1.1 dev eth0");
-            run("ip route add default via 169.254.1.1");
-            Self::sockets()
+            run(&format!("ip route add {host} dev eth0"));
+            run(&format!("ip route add default via {host} dev eth0"));
+            Self::sockets(family)
         });
         let tid = told.recv().expect("the thread says its number");
         run(&format!("ip link add {link} type veth peer name eth0 netns {tid}"));
-        run(&format!("ip addr add 169.254.1.1/32 dev {link}"));
+        run(&format!("ip addr add {host}/{network} dev {link}{how}"));
         run(&format!("ip link set {link} up"));
-        run(&format!("ip route add {address}/32 dev {link}"));
+        run(&format!("ip route add {address}/{one} dev {link}"));
         go.send(()).expect("it waits");
         pod.join().expect("a pod")
     }
 
-    fn sockets() -> Self {
+    fn sockets(family: Family) -> Self {
+        let (domain, number, any): (_, u16, IpAddr) = match family {
+            Family::V4 => (Domain::IPV4, 0x0800, Ipv4Addr::UNSPECIFIED.into()),
+            Family::V6 => (Domain::IPV6, 0x86dd, Ipv6Addr::UNSPECIFIED.into()),
+        };
         // IPPROTO_RAW: packets come with their headers.
-        let out = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(255))).expect("raw");
-        let ip = Protocol::from(i32::from(0x0800_u16.to_be()));
+        let out = Socket::new(domain, Type::RAW, Some(Protocol::from(255))).expect("raw");
+        let ip = Protocol::from(i32::from(number.to_be()));
         let heard = Socket::new(Domain::PACKET, Type::DGRAM, Some(ip)).expect("a packet socket");
         heard.set_nonblocking(true).expect("not blocking");
         setsockopt(&heard, sockopt::RcvBufForce, &(8 << 20)).expect("room");
-        let control = UdpSocket::bind(("0.0.0.0", CONTROL)).expect("a port");
+        let control = UdpSocket::bind((any, CONTROL)).expect("a port");
         Self { out, heard, control }
     }
 }

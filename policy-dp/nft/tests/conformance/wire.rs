@@ -1,19 +1,30 @@
 //! What is sent between pods, and tables of what came through.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use policy_calc::Header;
 
 /// How many pods there are.
 pub const PODS: usize = 9;
+
+/// The version of IP that pods speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// 4.
+    V4,
+    /// 6.
+    V6,
+}
 
 /// A kind of packet: protocol, and destination port or type of ICMP.
 #[derive(Clone, Copy)]
 pub struct Probe {
     /// As case files call it.
     pub name: &'static str,
-    /// Number of the protocol.
-    pub protocol: u8,
-    /// Destination port, or type of ICMP.
-    pub what: u16,
+    /// Number of the protocol with IPv4.
+    protocol: u8,
+    /// Destination port, or type of ICMP with IPv4.
+    what: u16,
 }
 
 /// Everything that each pod sends to each other.
@@ -27,25 +38,113 @@ pub const PROBES: [Probe; 7] = [
     Probe { name: "icmp13", protocol: 1, what: 13 },
 ];
 
+impl Family {
+    /// Both.
+    pub const BOTH: [Self; 2] = [Self::V4, Self::V6];
+
+    /// The address of a pod.
+    pub fn address(self, number: usize) -> IpAddr {
+        let small = |number: usize| u8::try_from(number).expect("small");
+        self.of(Ipv4Addr::new(10, 1, small(number / 3), small(number % 3 + 1)))
+    }
+
+    /// What stands for an address of case files: with IPv6 it is the end of one.
+    fn of(self, address: Ipv4Addr) -> IpAddr {
+        match self {
+            Self::V4 => address.into(),
+            Self::V6 => {
+                let [a, b, c, d] = address.octets().map(u16::from);
+                Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, a << 8 | b, c << 8 | d).into()
+            }
+        }
+    }
+
+    /// What case files say, for this family: they are written for IPv4. Ranges become those of IPv6, ICMP
+    /// that of the other family and the other way round, and its types as [`Probe::what`] has them.
+    pub fn words(self, text: &str) -> String {
+        if self == Self::V4 {
+            return text.to_owned();
+        }
+        let mut words = String::new();
+        // Before a range there is no letter or digit, and behind it neither.
+        let mut rest = text;
+        while let Some(at) = rest.find(|c: char| c.is_ascii_alphanumeric()) {
+            let (before, word) = rest.split_at(at);
+            let end = word.find(|c: char| !(c.is_ascii_alphanumeric() || "./".contains(c)));
+            let (word, behind) = word.split_at(end.unwrap_or(word.len()));
+            words += before;
+            words += &self.range(word).unwrap_or_else(|| word.to_owned());
+            rest = behind;
+        }
+        words += rest;
+        for (old, new) in [
+            ("rotocol: ICMPv6", "rotocol: ICMP of IPv4"),
+            ("rotocol: ICMP ", "rotocol: ICMPv6 "),
+            ("rotocol: ICMP,", "rotocol: ICMPv6,"),
+            ("rotocol: ICMPv6 of IPv4", "rotocol: ICMP"),
+            ("{ type: 8", "{ type: 128"),
+            ("{ type: 13", "{ type: 139"),
+            ("ipVersion: 4", "ipVersion: six"),
+            ("ipVersion: 6", "ipVersion: 4"),
+            ("ipVersion: six", "ipVersion: 6"),
+        ] {
+            words = words.replace(old, new);
+        }
+        words
+    }
+
+    fn range(self, word: &str) -> Option<String> {
+        let (address, length) = word.split_once('/')?;
+        let (address, length): (Ipv4Addr, u8) = (address.parse().ok()?, length.parse().ok()?);
+        // All addresses are all addresses.
+        let all = (length == 0).then(|| "'::/0'".to_owned());
+        Some(all.unwrap_or_else(|| format!("'{}/{}'", self.of(address), length + 96)))
+    }
+}
+
 impl Probe {
+    /// Number of the protocol.
+    pub fn protocol(self, family: Family) -> u8 {
+        match (self.protocol, family) {
+            (1, Family::V6) => 58,
+            (other, _) => other,
+        }
+    }
+
+    /// Destination port, or type of ICMP. For the timestamp, which ICMPv6 has not, stands what asks for the
+    /// name of a node: both begin a connection, as tracking has it.
+    pub fn what(self, family: Family) -> u16 {
+        match (self.protocol, self.what, family) {
+            (1, 8, Family::V6) => 128,
+            (1, 13, Family::V6) => 139,
+            (_, other, _) => other,
+        }
+    }
+
     /// Whether a pod that gets it answers at once.
-    pub fn is_answered(self) -> bool {
-        matches!(self.protocol, 1 | 6)
+    pub fn is_answered(self, family: Family) -> bool {
+        match self.protocol {
+            6 => true,
+            1 => family == Family::V4 || self.what == 8,
+            _ => false,
+        }
     }
 
     /// As policy sees it.
-    pub fn header(self, round: u16) -> Header {
+    pub fn header(self, family: Family, round: u16) -> Header {
+        let what = self.what(family);
         match self.protocol {
-            1 => Header::Icmp { kind: u8::try_from(self.what).expect("a type"), code: 0 },
-            _ => Header::Ports { source: round, destination: self.what },
+            1 => Header::Icmp { kind: u8::try_from(what).expect("a type"), code: 0 },
+            _ => Header::Ports { source: round, destination: what },
         }
     }
 
     /// The packet, with an IP header; `round` is its source port or identifier.
-    pub fn packet(self, from: [u8; 4], to: [u8; 4], round: u16) -> Vec<u8> {
+    pub fn packet(self, family: Family, from: IpAddr, to: IpAddr, round: u16) -> Vec<u8> {
+        let (what, protocol) = (self.what(family), self.protocol(family));
         let mut body = match self.protocol {
-            1 => vec![u8::try_from(self.what).expect("a type"), 0, 0, 0],
-            _ => [round.to_be_bytes(), self.what.to_be_bytes()].concat(),
+            1 => vec![u8::try_from(what).expect("a type"), 0, 0, 0],
+            _ => [round.to_be_bytes(), what.to_be_bytes()].concat(),
         };
         match self.protocol {
             // Identifier, sequence number, and the three times of a timestamp.
@@ -62,14 +161,18 @@ impl Probe {
                 1,
             ]),
         }
-        let mut pseudo = [from, to].concat();
+        let octets = |address| match address {
+            IpAddr::V4(address) => address.octets().to_vec(),
+            IpAddr::V6(address) => address.octets().to_vec(),
+        };
+        let ends = [octets(from), octets(to)].concat();
         let length = u16::try_from(body.len()).expect("short");
-        pseudo.extend([0, self.protocol]);
-        pseudo.extend(length.to_be_bytes());
-        let (at, value) = match self.protocol {
-            1 => (2, ones(&[&body])),
-            6 => (16, ones(&[&pseudo, &body])),
-            17 => (6, ones(&[&pseudo, &body])),
+        let pseudo = [&ends[..], &[0, protocol], &length.to_be_bytes()].concat();
+        let (at, value) = match (self.protocol, family) {
+            (1, Family::V4) => (2, ones(&[&body])),
+            (1, Family::V6) => (2, ones(&[&pseudo, &body])),
+            (6, _) => (16, ones(&[&pseudo, &body])),
+            (17, _) => (6, ones(&[&pseudo, &body])),
             _ => {
                 let value = crc32c(&body).to_le_bytes();
                 body[8..12].copy_from_slice(&value);
@@ -77,11 +180,17 @@ impl Probe {
             }
         };
         body[at..at + 2].copy_from_slice(&value);
-        let mut packet = vec![0x45, 0];
-        packet.extend((length + 20).to_be_bytes());
-        packet.extend([0, 0, 0, 0, 64, self.protocol, 0, 0]);
-        packet.extend(from);
-        packet.extend(to);
+        let mut packet = match family {
+            Family::V4 => {
+                let [high, low] = (length + 20).to_be_bytes();
+                vec![0x45, 0, high, low, 0, 0, 0, 0, 64, protocol, 0, 0]
+            }
+            Family::V6 => {
+                let [high, low] = length.to_be_bytes();
+                vec![0x60, 0, 0, 0, high, low, protocol, 64]
+            }
+        };
+        packet.extend(ends);
         packet.extend(body);
         packet
     }
@@ -143,9 +252,9 @@ impl Seen {
     }
 
     /// Those that are answered, of what comes through.
-    pub fn answerable(&self) -> Self {
+    pub fn answerable(&self, family: Family) -> Self {
         let mut some = self.clone();
-        for (from, to, probe) in places().filter(|place| !PROBES[place.2].is_answered()) {
+        for (from, to, probe) in places().filter(|place| !PROBES[place.2].is_answered(family)) {
             some.set(from, to, probe, false);
         }
         some
@@ -167,12 +276,6 @@ impl Seen {
 /// The name of a pod.
 pub fn pod(number: usize) -> String {
     format!("{}/{}", ["x", "y", "z"][number / 3], ["a", "b", "c"][number % 3])
-}
-
-/// Its address.
-pub fn address(number: usize) -> [u8; 4] {
-    let small = |number: usize| u8::try_from(number).expect("small");
-    [10, 1, small(number / 3), small(number % 3 + 1)]
 }
 
 /// From, to and probe of everything that is sent.
