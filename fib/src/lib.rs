@@ -13,6 +13,6 @@ mod sys;
 pub use api::*;
 pub use attach::{AttachError, LinkSpec, Observed};
 pub use netlink::{
-    Attached, Detached, Fib, FibHandle, Origin, Rows, Tuning, attach, compare, detach,
+    Attached, Detached, Fib, FibHandle, Interfaces, Origin, Rows, Tuning, attach, compare, detach,
     detach_marked, detach_own, forget_connections, fulfil, inspect, list,
 };

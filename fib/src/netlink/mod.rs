@@ -15,6 +15,7 @@ mod engine;
 mod figures;
 mod handle;
 mod inbox;
+mod interfaces;
 mod listener;
 mod reading;
 mod veth;
@@ -39,6 +40,7 @@ use crate::plan::work::Verb;
 
 pub use conntrack::forget_connections;
 pub use handle::{FibHandle, Rows};
+pub use interfaces::Interfaces;
 pub use veth::{
     Attached, Detached, Origin, attach, compare, detach, detach_marked, detach_own, fulfil,
     inspect, list,

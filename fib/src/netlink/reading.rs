@@ -3,7 +3,7 @@
 use crate::api::FibError;
 use crate::netlink::decode::fact;
 use crate::netlink::dump::{Dump, Step, Subject};
-use crate::plan::fact::{Fact, KernelObject, Presence};
+use crate::plan::fact::{Fact, KernelAddress, KernelLink, KernelObject, Presence};
 use crate::plan::readings::{ReadRoutes, Reading};
 use crate::plan::state::State;
 
@@ -18,18 +18,7 @@ pub fn everything(
     objects: bool,
     mut meanwhile: impl FnMut(&State),
 ) -> Result<Reading, FibError> {
-    let mut links = Vec::new();
-    repeat(dump, Subject::Links, &mut links, |links, fact| {
-        if let Fact::Link(link, Presence::Here) = fact {
-            links.push(link);
-        }
-    })?;
-    let mut addresses = Vec::new();
-    repeat(dump, Subject::Addresses, &mut addresses, |addresses, fact| {
-        if let Fact::Address(address, Presence::Here) = fact {
-            addresses.push(address);
-        }
-    })?;
+    let (links, addresses) = interfaces(dump)?;
     let objects = if objects { Some(self::objects(dump)?) } else { None };
     let mut routes = ReadRoutes::default();
     for subject in [Subject::Routes4, Subject::Routes6] {
@@ -57,6 +46,23 @@ pub fn everything(
         }
     }
     Ok(Reading { links: Some(links), addresses: Some(addresses), objects, routes: Some(routes) })
+}
+
+/// All links and addresses.
+pub fn interfaces(dump: &mut Dump) -> Result<(Vec<KernelLink>, Vec<KernelAddress>), FibError> {
+    let mut links = Vec::new();
+    repeat(dump, Subject::Links, &mut links, |links, fact| {
+        if let Fact::Link(link, Presence::Here) = fact {
+            links.push(link);
+        }
+    })?;
+    let mut addresses = Vec::new();
+    repeat(dump, Subject::Addresses, &mut addresses, |addresses, fact| {
+        if let Fact::Address(address, Presence::Here) = fact {
+            addresses.push(address);
+        }
+    })?;
+    Ok((links, addresses))
 }
 
 /// All next-hop objects.

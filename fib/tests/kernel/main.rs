@@ -6,6 +6,7 @@ mod connections;
 mod container;
 mod drift;
 mod install;
+mod interfaces;
 mod limits;
 mod links;
 mod net;

@@ -195,7 +195,7 @@ impl Running {
 pub const CHILD: &str = "MARGAY_FIB_TEST_CHILD";
 
 /// Polls until something holds.
-pub fn until(what: &str, holds: impl Fn() -> bool) {
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !holds() {
         assert!(Instant::now() < deadline, "not in time: {what}");
