@@ -67,7 +67,8 @@ impl Touched {
     }
 }
 
-/// The steps from what is to what shall be; none where all is right.
+/// The steps from what is to what shall be; none where all is right. A table that nobody holds is
+/// taken over as it is first: what it needs then is to be planned again.
 ///
 /// A table of somebody else's make under our name, one in the way of a kind of chain or set that
 /// cannot be changed, or one with things we never make, is replaced whole in the same transaction.
@@ -110,7 +111,9 @@ pub fn plan_touched(desired: &Table, actual: &Actual, touched: &Touched) -> Vec<
     let mut work = Work::new(desired, actual);
     match actual.presence {
         Presence::Held => {}
-        Presence::Absent | Presence::Orphan => work.ops.push(Op::HoldTable),
+        Presence::Absent => work.ops.push(Op::HoldTable),
+        // And no more: the kernel refuses base chains in a batch that takes a table over.
+        Presence::Orphan => return vec![Op::HoldTable],
         Presence::Foreign => return replace(desired),
     }
     let mut elements = touched.elements.iter().filter(|(set, _)| !touched.sets.contains(*set));

@@ -181,14 +181,18 @@ impl Keeper {
         let mut synced = Synced::default();
         for _ in 0..TRIES {
             let ops = match &self.actual {
-                Some(actual) if synced.readings == 0 => known(actual),
+                Some(actual) if synced == Synced::default() => known(actual),
                 Some(actual) => whole(actual),
                 None => {
                     synced.readings += 1;
                     whole(self.actual.insert(self.session.read()?))
                 }
             };
+            let nobodys =
+                self.actual.as_ref().is_some_and(|actual| actual.presence == Presence::Orphan);
             match self.apply(ops, &mut synced.steps) {
+                // It is held now; what it lacks comes next.
+                Ok(()) if nobodys => {}
                 Ok(()) => return Ok(synced),
                 Err(ApplyError::Conflict) => {
                     let expected = self.session.generation();

@@ -154,6 +154,8 @@ fn a_table_in_the_way_is_replaced_whole() {
 fn an_orphan_is_taken_over_with_what_it_has() {
     let actual = Actual { presence: Presence::Orphan, ..made(&table()) };
     assert_eq!(plan(&table(), &actual), [Op::HoldTable]);
+    // Before anything else.
+    assert_eq!(plan(&Table::default(), &actual), [Op::HoldTable]);
 }
 
 #[test]

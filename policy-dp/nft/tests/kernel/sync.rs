@@ -77,6 +77,20 @@ fn is_adopted_by(keeper: &mut Keeper, desired: &Table) {
 }
 
 #[test]
+fn a_table_that_is_taken_over_may_need_other_base_chains() {
+    if !enter() {
+        return;
+    }
+    let whole = everything();
+    let mut less = whole.clone();
+    less.chains.remove(&Name::of("mangle-in"));
+    for desired in [&less, &whole, &less] {
+        Keeper::open(name()).expect("a keeper").sync(desired).expect("taken");
+        is_there(desired);
+    }
+}
+
+#[test]
 fn a_changed_element_costs_two_steps_and_no_rule() {
     if !enter() {
         return;
