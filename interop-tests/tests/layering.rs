@@ -43,7 +43,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     (
         "margay-policy-dp",
-        &["margay-proto", "margay-model", "bgp-desired", "policy-calc", "policy-nft"],
+        &["margay-proto", "margay-model", "bgp-desired", "margay-fib", "policy-calc", "policy-nft"],
     ),
     ("margay", &["margay-model", "margay-proto"]),
     ("margay-cni", &["margay-proto"]),

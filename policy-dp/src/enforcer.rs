@@ -9,6 +9,7 @@
 //! try again.
 
 mod count;
+mod hosts;
 mod isolated;
 mod links;
 mod object;
@@ -22,9 +23,9 @@ use std::{
 
 use margay_model::{Key, Resource, ResourceKey};
 use margay_proto::v1::{SyncEvent, sync_event::Event};
-use policy_calc::{Endpoint, EndpointId, Graph, State};
+use policy_calc::{Deltas, Endpoint, EndpointId, Graph, HostLinks, Interfaces, State};
 use policy_nft::{
-    layout::{self, Layout, Settings},
+    layout::{self, At, Layout, Settings},
     netlink::Refused,
     plan::Touched,
     table::Table,
@@ -47,8 +48,11 @@ pub(crate) struct Enforcer {
     graph: Graph,
     /// As of the last moment that was whole.
     state: State,
-    /// Likewise.
+    /// Of workloads, likewise.
     links: Links,
+    /// Of host endpoints, likewise, with the interfaces that are there now.
+    hosts: HostLinks,
+    interfaces: Interfaces,
     inputs: Inputs,
     /// What they came to at that moment.
     settings: Settings,
@@ -115,7 +119,7 @@ pub(crate) enum Refusal {
 /// How many of what there are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
-    /// Workload endpoints of this node.
+    /// Workload and host endpoints of this node.
     pub(crate) endpoints: usize,
     /// Of them in force as they were heard last.
     pub(crate) in_force: usize,
@@ -134,14 +138,17 @@ pub(crate) struct Counts {
 }
 
 impl Enforcer {
-    /// For the node of this name, which has heard nothing; with `flows` each decision is told of.
-    pub(crate) fn new(node: &str, flows: bool) -> Self {
+    /// For the node of this name, with these interfaces, which has heard nothing; with `flows` each
+    /// decision is told of.
+    pub(crate) fn new(node: &str, interfaces: Interfaces, flows: bool) -> Self {
         Self {
             node: node.to_owned(),
             flows,
             graph: Graph::new(node),
             state: State::default(),
             links: Links::default(),
+            hosts: HostLinks::default(),
+            interfaces,
             inputs: Inputs::default(),
             settings: Settings::default(),
             broken: BTreeMap::new(),
@@ -213,12 +220,8 @@ impl Enforcer {
             return None;
         }
         if self.layout.is_none() {
-            let links = self.links.owners();
-            let links = links
-                .filter_map(|(link, id)| {
-                    Some((link.to_owned(), self.state.endpoints.get(id)?.clone()))
-                })
-                .collect();
+            let endpoint = |(at, id)| Some((at, self.state.endpoints.get(id)?.clone()));
+            let links = self.owners().filter_map(endpoint).collect();
             let mut layout = Layout::new(self.settings.clone(), &self.state, &links);
             for link in self.counted.values() {
                 layout.count(&self.state, link, true);
@@ -232,11 +235,11 @@ impl Enforcer {
             if let Some(layout) = self.layout.as_ref().filter(|_| !self.isolated.is_empty()) {
                 let mut table = layout.table().clone();
                 let cut = self.isolated.apply(&mut table);
-                let ready = Arc::make_mut(&mut self.ready);
-                for (_, id) in self.links.owners().filter(|(link, _)| cut.reaches(link)) {
+                let mut ready = (*self.linked).clone();
+                for (_, id) in self.owners().filter(|(at, _)| cut.reaches(at)) {
                     ready.remove(&id.key());
                 }
-                (self.cut, self.missing) = (Some(table), None);
+                (self.ready, self.cut, self.missing) = (Arc::new(ready), Some(table), None);
             }
         }
         self.table().map(|table| Wanted { table, touched: self.missing.as_ref() })
@@ -254,7 +257,8 @@ impl Enforcer {
         if std::mem::take(&mut self.renamed) {
             let of = |(id, endpoint): (&EndpointId, &Arc<Endpoint>)| {
                 let key = id.key();
-                endpoint.addresses.iter().map(|address| (*address, key.clone())).collect::<Vec<_>>()
+                let all = endpoint.addresses.iter().copied().chain(self.addresses_of(id));
+                all.map(|address| (address, key.clone())).collect::<Vec<_>>()
             };
             self.names = Arc::new(self.state.endpoints.iter().flat_map(of).collect());
         }
@@ -304,7 +308,6 @@ impl Enforcer {
 
     /// How many of what there are.
     pub(crate) fn counts(&self) -> Counts {
-        let workload = |id: &&EndpointId| matches!(id, EndpointId::Workload { .. });
         let current =
             |(key, revision): &(&ResourceKey, &u64)| self.linked.get(*key) == Some(*revision);
         let in_force = match Arc::ptr_eq(&self.in_force, &self.linked) {
@@ -312,9 +315,9 @@ impl Enforcer {
             false => self.in_force.iter().filter(current).count(),
         };
         Counts {
-            endpoints: self.state.endpoints.keys().filter(workload).count(),
+            endpoints: self.state.endpoints.len(),
             in_force,
-            linkless: self.links.without(),
+            linkless: self.links.without() + self.hosts_without(),
             policies: self.state.policies.len(),
             sets: self.state.sets.len(),
             rule_faults: self.state.faults.values().map(Vec::len).sum(),
@@ -380,13 +383,6 @@ impl Enforcer {
             let told = faults.iter().map(|fault| Remark::Ignored(format!("{owner}: {fault}")));
             remarks.extend(told);
         }
-        for id in deltas.endpoints.keys() {
-            if let EndpointId::Host(name) = id {
-                remarks.push(Remark::Ignored(format!(
-                    "HostEndpoint {name}: host endpoints are not enforced in this version"
-                )));
-            }
-        }
         if self.inputs.in_sync() {
             let (settings, ignored) = self.inputs.settings(&self.node);
             let settings = Settings { flows: self.flows, ..settings };
@@ -407,34 +403,44 @@ impl Enforcer {
             renewed.insert(id);
         }
         let mut links = self.claim(&renewed, remarks);
+        links.extend(self.stand(&deltas, remarks));
         self.link(renewed, &links);
-        links.extend(
-            deltas
-                .endpoints
-                .iter()
-                .filter_map(|(id, endpoint)| layout::link_of(id, endpoint).map(str::to_owned)),
-        );
-        if let Some(layout) = &mut self.layout {
-            let endpoint = |link: &String| {
-                let owner = self.links.owner(link)?;
-                self.state.endpoints.get(owner).cloned()
-            };
-            let links = links.into_iter().map(|link| (link.clone(), endpoint(&link))).collect();
-            let touched = layout.apply(&self.state, &deltas, &links);
-            self.changed |= !touched.is_empty();
-            if let Some(missing) = &mut self.missing {
-                missing.join(touched);
-            }
-        }
+        links.extend(deltas.endpoints.iter().filter_map(|(id, endpoint)| {
+            layout::link_of(id, endpoint).map(|link| At::Workload(link.to_owned()))
+        }));
+        self.lay_out(&deltas, links);
         self.in_sync = true;
     }
 
-    /// Brings up to date who has which link; the links that may have another endpoint now.
-    fn claim(
-        &mut self,
-        renewed: &BTreeSet<EndpointId>,
-        remarks: &mut Vec<Remark>,
-    ) -> BTreeSet<String> {
+    /// Brings the table up to date with what changed, and the links that may have another endpoint.
+    fn lay_out(&mut self, deltas: &Deltas, links: BTreeSet<At>) {
+        let endpoint = |at: &At| self.state.endpoints.get(self.owner(at)?).cloned();
+        let links = links.into_iter().map(|at| (at.clone(), endpoint(&at))).collect();
+        let Some(layout) = &mut self.layout else { return };
+        let touched = layout.apply(&self.state, deltas, &links);
+        self.changed |= !touched.is_empty();
+        if let Some(missing) = &mut self.missing {
+            missing.join(touched);
+        }
+    }
+
+    fn owner(&self, at: &At) -> Option<&EndpointId> {
+        match at {
+            At::Workload(link) => self.links.owner(link),
+            At::Host(link) => self.hosts.named.get(link),
+            At::OtherHost => self.hosts.others.as_ref(),
+        }
+    }
+
+    /// Every link that somebody has, and who.
+    fn owners(&self) -> impl Iterator<Item = (At, &EndpointId)> {
+        let workloads = self.links.owners();
+        let workloads = workloads.map(|(link, id)| (At::Workload(link.to_owned()), id));
+        workloads.chain(layout::host_owners(&self.hosts))
+    }
+
+    /// Brings up to date which workload has which link; the links that may have another endpoint now.
+    fn claim(&mut self, renewed: &BTreeSet<EndpointId>, remarks: &mut Vec<Remark>) -> BTreeSet<At> {
         let mut touched = BTreeSet::new();
         for id in renewed.iter().filter(|id| matches!(id, EndpointId::Workload { .. })) {
             touched.extend(match self.state.endpoints.get(id) {
@@ -459,19 +465,29 @@ impl Enforcer {
                 Remark::Ignored(format!("{loser}: its link {link} is that of {owner}, told later"))
             }));
         }
-        touched
+        touched.into_iter().map(At::Workload).collect()
     }
 
     /// Brings up to date which endpoints have a link of their own, after changes of these endpoints and
     /// of who has these links.
-    fn link(&mut self, renewed: BTreeSet<EndpointId>, links: &BTreeSet<String>) {
+    fn link(&mut self, renewed: BTreeSet<EndpointId>, links: &BTreeSet<At>) {
         let mut concerned = renewed;
-        for link in links {
-            concerned.extend(self.links.owner(link).cloned());
-            concerned.extend(self.links.losers(link).cloned());
+        for at in links {
+            match at {
+                At::Workload(link) => {
+                    concerned.extend(self.links.owner(link).cloned());
+                    concerned.extend(self.links.losers(link).cloned());
+                }
+                // There are few.
+                At::Host(_) | At::OtherHost => concerned.extend(self.host_endpoints().cloned()),
+            }
         }
         for id in concerned {
-            let revision = self.generations.get(&id).copied().filter(|_| self.links.is_owner(&id));
+            let has = match id {
+                EndpointId::Workload { .. } => self.links.is_owner(&id),
+                EndpointId::Host(_) => self.hosts.has(&id),
+            };
+            let revision = self.generations.get(&id).copied().filter(|_| has);
             let key = id.key();
             if self.linked.get(&key).copied() == revision {
                 continue;

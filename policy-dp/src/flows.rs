@@ -14,7 +14,7 @@ use margay_model::ResourceKey;
 use policy_calc::{Direction, Header};
 use policy_nft::seen::{Fate, Seen};
 
-/// Workload endpoints of this node by their addresses.
+/// Endpoints of this node by their addresses.
 pub(crate) type Names = Arc<BTreeMap<IpAddr, ResourceKey>>;
 
 /// How long a record gathers, in milliseconds.

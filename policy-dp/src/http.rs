@@ -89,7 +89,7 @@ fn exposition(status: &Status, standing: &Standing, packets: Counts) -> String {
             "Whether everything was heard and enforced once.",
             usize::from(status.enforcing),
         ),
-        ("endpoints", "Workload endpoints of this node.", counts.endpoints),
+        ("endpoints", "Workload and host endpoints of this node.", counts.endpoints),
         ("endpoints_current", "Those in force as they were heard last.", counts.in_force),
         (
             "endpoints_linkless",

@@ -14,6 +14,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use bgp_desired::dataplane::Dataplane;
+use margay_fib::Interfaces;
 use margay_proto::v1::{self, SyncEvent};
 use policy_calc::State;
 use policy_nft::{
@@ -91,6 +92,8 @@ impl Choices {
 struct Kernel {
     keeper: Keeper,
     ear: AsyncFd<OwnedFd>,
+    interfaces: Interfaces,
+    interfaces_ear: AsyncFd<OwnedFd>,
     enforcer: Option<Enforcer>,
     outlets: Outlets,
     choices: Choices,
@@ -112,6 +115,7 @@ pub(crate) fn start(
     choices: Choices,
 ) -> Result<oneshot::Receiver<Option<anyhow::Error>>> {
     let keeper = open(choices).context("cannot use nf_tables (this needs CAP_NET_ADMIN)")?;
+    let interfaces = Interfaces::open().context("cannot read the links of this host")?;
     let (ended, end) = oneshot::channel();
     let run = move || {
         let result = (|| {
@@ -120,16 +124,16 @@ pub(crate) fn start(
                 .build()
                 .context("cannot start the runtime of the kernel's thread")?;
             runtime.block_on(async move {
-                let ear = ear(&keeper)?;
-                let (enforcer, again) = (None, Again::default());
                 let kernel = Kernel {
+                    ear: ear(&keeper)?,
                     keeper,
-                    ear,
-                    enforcer,
+                    interfaces_ear: ear(&interfaces)?,
+                    interfaces,
+                    enforcer: None,
                     outlets,
                     choices,
                     deaf: false,
-                    again,
+                    again: Again::default(),
                     counting: Counting::default(),
                 };
                 kernel.run(told, looks).await
@@ -149,8 +153,8 @@ fn open(choices: Choices) -> io::Result<Keeper> {
     }
 }
 
-fn ear(keeper: &Keeper) -> io::Result<AsyncFd<OwnedFd>> {
-    watch_readable(keeper.as_fd().try_clone_to_owned()?)
+fn ear(of: &impl AsFd) -> io::Result<AsyncFd<OwnedFd>> {
+    watch_readable(of.as_fd().try_clone_to_owned()?)
 }
 
 impl Kernel {
@@ -185,6 +189,10 @@ impl Kernel {
                     ready.context("cannot wait for the kernel")?.clear_ready();
                     self.listen();
                 }
+                ready = self.interfaces_ear.readable() => {
+                    ready.context("cannot wait for the links of this host")?.clear_ready();
+                    self.look_around();
+                }
                 () = time::sleep_until(again.unwrap_or_else(time::Instant::now)), if again.is_some() => {
                     self.try_again();
                 }
@@ -201,7 +209,8 @@ impl Kernel {
                 let same = self.enforcer.as_ref().is_some_and(|known| known.node() == node);
                 if !same {
                     info!(node, "policy is enforced for this node");
-                    self.enforcer = Some(Enforcer::new(&node, self.choices.flows));
+                    let interfaces = self.interfaces.addresses();
+                    self.enforcer = Some(Enforcer::new(&node, interfaces, self.choices.flows));
                 }
                 if let Some(enforcer) = self.enforcer.as_mut().filter(|_| anew) {
                     enforcer.begin_anew();
@@ -221,6 +230,25 @@ impl Kernel {
                 if enforcer.in_sync() && !before {
                     info!("everything that there is has been heard");
                 }
+            }
+        }
+    }
+
+    /// Takes in what became of the links of this host.
+    fn look_around(&mut self) {
+        match self.interfaces.hear() {
+            Ok(false) => {}
+            Ok(true) => {
+                let addresses = self.interfaces.addresses();
+                let enforcer = self.enforcer.as_mut();
+                if enforcer.is_some_and(|enforcer| enforcer.interfaces(addresses)) {
+                    self.apply();
+                }
+            }
+            Err(err) => {
+                warn!(%err, "cannot hear of the links of this host");
+                self.deaf = true;
+                self.put_off(err.to_string());
             }
         }
     }
@@ -256,16 +284,24 @@ impl Kernel {
     fn try_again(&mut self) {
         self.again.trying();
         // Whatever was wrong with the sockets is not wrong with new ones.
-        if self.outlets.status.borrow().trouble.is_some() {
-            match open(self.choices).and_then(|keeper| ear(&keeper).map(|ear| (keeper, ear))) {
-                Ok((keeper, ear)) => (self.keeper, self.ear, self.deaf) = (keeper, ear, false),
-                Err(err) => return self.put_off(err.to_string()),
-            }
+        let troubled = self.outlets.status.borrow().trouble.is_some();
+        if troubled && let Err(err) = self.reopen() {
+            return self.put_off(format!("{err:#}"));
         }
         if let Some(enforcer) = &mut self.enforcer {
             enforcer.forgive();
         }
         self.apply();
+    }
+
+    fn reopen(&mut self) -> Result<()> {
+        let (keeper, interfaces) = (open(self.choices)?, Interfaces::open()?);
+        (self.ear, self.interfaces_ear) = (ear(&keeper)?, ear(&interfaces)?);
+        (self.keeper, self.interfaces, self.deaf) = (keeper, interfaces, false);
+        if let Some(enforcer) = &mut self.enforcer {
+            enforcer.interfaces(self.interfaces.addresses());
+        }
+        Ok(())
     }
 
     /// While nothing is wanted yet: a table that is there stays as it is, as what a former process

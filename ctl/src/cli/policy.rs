@@ -39,7 +39,7 @@ pub enum PolicyCommand {
 /// `margay policy trace`.
 #[derive(Debug, Args)]
 pub struct TraceArgs {
-    /// Who sends: NAMESPACE/POD, wep:NAMESPACE/NAME or an address
+    /// Who sends: NAMESPACE/POD, wep:NAMESPACE/NAME, hep:NAME or an address
     #[arg(long, value_name = "ENDPOINT|ADDRESS")]
     pub from: String,
     /// Who is to get it: likewise

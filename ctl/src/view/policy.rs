@@ -36,6 +36,17 @@ pub struct Shown {
     /// What no profile allowed.
     unallowed_ingress: Option<Count>,
     unallowed_egress: Option<Count>,
+    /// Of a host endpoint.
+    classes: Vec<Class>,
+}
+
+/// Policies about other packets than those that end or begin at the endpoint.
+#[derive(Debug, Serialize)]
+struct Class {
+    /// `doNotTrack`, `preDNAT` or `forward`.
+    name: String,
+    ingress: Vec<Tier>,
+    egress: Vec<Tier>,
 }
 
 /// Packets that something decided about.
@@ -111,6 +122,8 @@ struct Step {
     profile: Option<String>,
     rule: Place,
     action: String,
+    /// As `Class` has it; `null` for what ends or begins at the endpoint.
+    class: Option<String>,
 }
 
 /// The index of a rule, or `default`.
@@ -181,6 +194,13 @@ impl From<v1::PolicyProfile> for Profile {
     }
 }
 
+impl From<v1::PolicyClass> for Class {
+    fn from(one: v1::PolicyClass) -> Self {
+        let v1::PolicyClass { name, ingress, egress } = one;
+        Self { name, ingress: all(ingress), egress: all(egress) }
+    }
+}
+
 impl From<v1::ShowPolicyResponse> for Shown {
     fn from(answer: v1::ShowPolicyResponse) -> Self {
         Self {
@@ -196,6 +216,7 @@ impl From<v1::ShowPolicyResponse> for Shown {
             counted_seconds: answer.counted_seconds,
             unallowed_ingress: answer.unallowed_ingress.map(Count::from),
             unallowed_egress: answer.unallowed_egress.map(Count::from),
+            classes: all(answer.classes),
         }
     }
 }
@@ -211,6 +232,7 @@ impl From<v1::PolicyStep> for Step {
             profile: given(one.profile),
             rule: Place(one.rule),
             action: one.action,
+            class: given(one.class),
         }
     }
 }
@@ -260,7 +282,15 @@ impl Sheet for Shown {
                 format!("for {seconds} s, what policies were asked about"),
             )?;
         }
-        for (title, tiers) in [("Ingress", &self.ingress), ("Egress", &self.egress)] {
+        let normal = [("Ingress".to_owned(), &self.ingress), ("Egress".to_owned(), &self.egress)];
+        let classes = self.classes.iter().flat_map(|class| {
+            let name = tame(&class.name);
+            [
+                (format!("Ingress, {name}"), &class.ingress),
+                (format!("Egress, {name}"), &class.egress),
+            ]
+        });
+        for (title, tiers) in normal.into_iter().chain(classes) {
             if tiers.is_empty() {
                 continue;
             }
@@ -363,7 +393,10 @@ fn steps(steps: &[Step], wide: bool, paint: Paint, to: &mut dyn Write) -> io::Re
             (None, None) => None,
         };
         let cells = vec![
-            Cell::new(step.direction.clone()),
+            Cell::new(match &step.class {
+                Some(class) => format!("{}, {class}", step.direction),
+                None => step.direction.clone(),
+            }),
             Cell::maybe(step.tier.as_ref()),
             Cell::maybe(kind),
             Cell::maybe(by),
@@ -412,7 +445,7 @@ pub struct Flow {
 #[derive(Debug, Serialize)]
 struct End {
     address: String,
-    /// `NAMESPACE/NAME` of a WorkloadEndpoint of the node.
+    /// `NAMESPACE/NAME` of a WorkloadEndpoint of the node, `hep:NAME` of a HostEndpoint.
     endpoint: Option<String>,
 }
 

@@ -25,6 +25,7 @@ fn step(direction: &str, tier: &str, policy: &str, rule: Option<u32>) -> v1::Pol
         profile: String::new(),
         rule,
         action: if rule.is_some() { "allow" } else { "deny" }.to_owned(),
+        class: String::new(),
     }
 }
 
@@ -103,6 +104,11 @@ impl Policy for Fake {
             policies,
             default_count: count(40),
         };
+        let early = v1::PolicyTier {
+            default_action: "pass".to_owned(),
+            policies: vec![entry("GlobalNetworkPolicy", "early", false, Vec::new())],
+            ..tier.clone()
+        };
         Ok(Response::new(v1::ShowPolicyResponse {
             endpoint: "wep:shop/n1-k8s-web-eth0".to_owned(),
             interface: "cali0123456789a".to_owned(),
@@ -121,6 +127,11 @@ impl Policy for Fake {
             counted_seconds: (packets > 0).then_some(7),
             unallowed_ingress: count(84),
             unallowed_egress: None,
+            classes: vec![v1::PolicyClass {
+                name: "preDNAT".to_owned(),
+                ingress: vec![early],
+                egress: Vec::new(),
+            }],
         }))
     }
 
@@ -141,7 +152,13 @@ impl Policy for Fake {
             profile: "kns.shop".to_owned(),
             ..step("egress", "", "", Some(0))
         };
-        let steps = vec![profile.clone(), step("ingress", "default", "shop/friends", Some(1))];
+        let early = v1::PolicyStep {
+            class: "doNotTrack".to_owned(),
+            action: "pass".to_owned(),
+            ..step("ingress", "default", "", None)
+        };
+        let steps =
+            vec![profile.clone(), early, step("ingress", "default", "shop/friends", Some(1))];
         let staged = vec![profile, step("ingress", "default", "", None)];
         Ok(Response::new(v1::TracePolicyResponse {
             source: "10.10.0.8".to_owned(),

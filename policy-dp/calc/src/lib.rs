@@ -25,6 +25,7 @@ mod compile;
 mod endpoint;
 mod evaluate;
 mod graph;
+mod hosts;
 mod id;
 mod naive;
 mod outcome;
@@ -43,6 +44,7 @@ pub use endpoint::{
 };
 pub use evaluate::Staged;
 pub use graph::Graph;
+pub use hosts::{HostLinks, Interfaces};
 pub use id::{EndpointId, Owner, PolicyId, SetId, SetKind};
 pub use naive::Naive;
 pub use outcome::{Decision, Outcome, Step};

@@ -7,9 +7,11 @@
 mod rules;
 mod world;
 
+use std::net::IpAddr;
+
 use margay_model::{
     Order, Resource,
-    kinds::{Action, Rule, TierAction},
+    kinds::{Action, HostEndpointSpec, Rule, TierAction},
 };
 
 use crate::{Class, Decision, Direction, EndpointId, Outcome, Packet, Step};
@@ -61,6 +63,25 @@ impl<'a> Naive<'a> {
         }
         let decision = self.profiles(&subject.profiles, direction, packet, &mut steps);
         Some(Outcome { decision, steps })
+    }
+
+    /// The host endpoint of an interface of a node that is no workload's, with these addresses.
+    pub fn host_endpoint(
+        &self,
+        node: &str,
+        interface: &str,
+        addresses: &[IpAddr],
+    ) -> Option<EndpointId> {
+        let least = |stands: &dyn Fn(&HostEndpointSpec) -> bool| {
+            let all = self.world.host_endpoints();
+            let here = all.filter(|(_, spec)| spec.node.as_deref() == Some(node) && stands(spec));
+            here.map(|(name, _)| EndpointId::Host(name.to_owned())).min()
+        };
+        let of_it = least(&|spec| match &spec.interface_name {
+            Some(name) => name == interface,
+            None => spec.expected_ips.iter().any(|address| addresses.contains(address)),
+        });
+        of_it.or_else(|| least(&|spec| spec.interface_name.as_deref() == Some("*")))
     }
 
     /// The decision of one tier; `None` if it goes on to the next.

@@ -1,16 +1,19 @@
-//! What is to be enforced, as the table that enforces it.
+//! What is to be enforced, as the table that enforces it. Here that of workloads; [`hosts`] has what
+//! is of the host's own links.
 //!
-//! Workload endpoints. A packet to or from one is caught by the name of its link, led by a map to
+//! A packet to or from one is caught by the name of its link, led by a map to
 //! the link's own chain, which has the same few rules for each, and from there to the chains of its
 //! policies, which endpoints with equal policies share. There `accept` lets it through as far as this
 //! endpoint is concerned: what comes next (the policies of who it is for, what workloads may do to
-//! their host) stands in base chains behind, which see it all the same. No mark of it is used.
+//! their host) stands in base chains behind, which see it all the same.
 //!
 //! Promises that the same enforcement makes the same table, names and all, whatever it was before;
 //! that a change costs what it touches; that a link of ours which no endpoint names carries nothing;
 //! that what is missing closes.
 
+mod common;
 mod count;
+mod hosts;
 mod policy;
 mod sets;
 mod step;
@@ -24,22 +27,24 @@ use std::{
 
 use ipnet::IpNet;
 use policy_calc::{
-    Deltas, Direction, Endpoint, EndpointId, Interface, Limit, Owner, PacketRate, PolicyId,
-    SetDelta, SetId, State,
+    Class, Deltas, Direction, Endpoint, EndpointId, HostLinks, Interface, Interfaces, Limit, Owner,
+    PacketRate, PolicyId, SetDelta, SetId, State,
 };
 
 pub use self::count::{Counted, Place};
-use self::step::{
-    Part, address, in_set, is_family, link, link_begins, link_name, looked_up, not_in_set, port_is,
-    protocol_is, verdict,
+use self::{
+    policy::Source,
+    sets::Kept,
+    step::{link_name, verdict},
+    uses::Uses,
 };
-use self::{policy::Source, sets::Kept, uses::Uses};
 use crate::{
-    expr::{Base, Ct, Expr, Reg, Rule, Verdict, ct_state},
+    expr::{Ct, Expr, Reg, Rule, Verdict},
     name::Name,
     plan::Touched,
-    table::{Chain, ChainKind, Field, Hook, HookPoint, Set, Shape, Span, Table, Value, disjoint},
+    table::{Chain, Field, Hook, Span, Table, Value, disjoint},
 };
+pub use hosts::{Failsafe, Marks};
 
 /// What holds besides policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +59,12 @@ pub struct Settings {
     pub pools: Vec<Pool>,
     /// Whether each decision about a connection is told of ([`seen`](crate::seen)).
     pub flows: bool,
+    /// What comes to the host's own links whatever their policies say.
+    pub failsafe_inbound: Vec<Failsafe>,
+    /// What leaves by them likewise.
+    pub failsafe_outbound: Vec<Failsafe>,
+    /// What is said by a packet's mark; of packets to and from the host's own links only.
+    pub marks: Marks,
 }
 
 impl Default for Settings {
@@ -64,6 +75,9 @@ impl Default for Settings {
             vxlan_port: Some(4789),
             pools: Vec::new(),
             flows: false,
+            failsafe_inbound: Failsafe::inbound(),
+            failsafe_outbound: Failsafe::outbound(),
+            marks: Marks::default(),
         }
     }
 }
@@ -88,18 +102,46 @@ pub struct Pool {
     pub masquerade: bool,
 }
 
+/// Links whose packets an endpoint's policies decide about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum At {
+    /// The one that leads to a workload.
+    Workload(String),
+    /// One of the host itself.
+    Host(String),
+    /// All others of the host itself.
+    OtherHost,
+}
+
 /// The endpoint of each link that has one.
-pub type Links = BTreeMap<String, Arc<Endpoint>>;
+pub type Links = BTreeMap<At, Arc<Endpoint>>;
 
 /// The table that enforces this; of several endpoints that name one link the first has it.
 pub fn table(state: &State, settings: &Settings) -> Table {
+    Layout::new(settings.clone(), state, &links(state, settings, &Interfaces::new())).table
+}
+
+/// The links that endpoints have on a host with these interfaces, where of several workloads that
+/// name one the first has it.
+pub fn links(state: &State, settings: &Settings, interfaces: &Interfaces) -> Links {
     let mut links = Links::new();
     for (id, endpoint) in &state.endpoints {
         if let Some(link) = link_of(id, endpoint) {
-            links.entry(link.to_owned()).or_insert_with(|| endpoint.clone());
+            links.entry(At::Workload(link.to_owned())).or_insert_with(|| endpoint.clone());
         }
     }
-    Layout::new(settings.clone(), state, &links).table
+    let hosts = HostLinks::of(state, interfaces, |name| {
+        name.starts_with(&settings.prefix) || links.contains_key(&At::Workload(name.to_owned()))
+    });
+    let endpoint = |(at, id)| Some((at, state.endpoints.get(id)?.clone()));
+    links.extend(host_owners(&hosts).filter_map(endpoint));
+    links
+}
+
+/// Host endpoints by the links they have.
+pub fn host_owners(links: &HostLinks) -> impl Iterator<Item = (At, &EndpointId)> {
+    let named = links.named.iter().map(|(link, id)| (At::Host(link.clone()), id));
+    named.chain(links.others.as_ref().map(|id| (At::OtherHost, id)))
 }
 
 /// The link that a workload names; none if no link can be called so.
@@ -112,14 +154,17 @@ pub fn link_of<'a>(id: &EndpointId, endpoint: &'a Endpoint) -> Option<&'a str> {
     }
 }
 
-/// The chains that a link's packets pass first, from it and to it.
-pub fn chains_of(link: &str) -> [Name; 2] {
-    [FROM, TO].map(|map| own_chain(map, link))
+/// The chains that a link's packets pass first.
+pub fn chains_of(at: &At) -> Vec<Name> {
+    match at {
+        At::Workload(link) => own_chains(link).into(),
+        At::Host(_) | At::OtherHost => hosts::chains_of(at),
+    }
 }
 
-/// Whether a chain or set of this name is there for all workloads.
+/// Whether a chain or set of this name is there for all workloads, or of the host.
 pub fn is_common(name: &Name) -> bool {
-    COMMON.contains(&name.as_str())
+    COMMON.contains(&name.as_str()) || hosts::is_common(name.as_str())
 }
 
 /// Whether a link without an element in the set or map of this name carries nothing, or loses no
@@ -163,8 +208,8 @@ impl Layout {
         layout.sources();
         layout.host_side();
         layout.masquerade();
-        for (name, endpoint) in links {
-            layout.link(state, name, Some(endpoint));
+        for (at, endpoint) in links {
+            layout.link(state, at, Some(endpoint));
         }
         layout.touched = Touched::default();
         layout
@@ -181,7 +226,7 @@ impl Layout {
         &mut self,
         state: &State,
         deltas: &Deltas,
-        links: &BTreeMap<String, Option<Arc<Endpoint>>>,
+        links: &BTreeMap<At, Option<Arc<Endpoint>>>,
     ) -> Touched {
         let policies = deltas.policies.keys().chain(&deltas.policies_removed);
         let mut dirty: BTreeSet<Name> = policies.flat_map(|id| self.edited(state, id)).collect();
@@ -198,8 +243,8 @@ impl Layout {
                 self.make(state, name, &source);
             }
         }
-        for (name, endpoint) in links {
-            self.link(state, name, endpoint.as_ref());
+        for (at, endpoint) in links {
+            self.link(state, at, endpoint.as_ref());
         }
         std::mem::take(&mut self.touched)
     }
@@ -253,7 +298,7 @@ impl Layout {
         for part in source.parts(state) {
             self.made(state, &part);
         }
-        let (rules, made) = source.rules(state, self.settings.flows, &self.table);
+        let (rules, made) = source.rules(state, &self.settings, &self.table);
         for owner in source.owners() {
             self.made_of.entry(owner).or_default().insert(name.clone());
         }
@@ -262,11 +307,11 @@ impl Layout {
         let used: BTreeSet<Name> = used.filter(|set| made.contains_key(set)).cloned().collect();
         let new = made.into_iter().filter(|(set, _)| used.contains(set));
         self.table.sets.extend(new);
-        self.put(name, rules);
+        self.put(name, None, rules);
     }
 
     /// Gives a chain its rules; what nobody uses any more goes.
-    fn put(&mut self, name: Name, rules: Vec<Rule>) {
+    fn put(&mut self, name: Name, hook: Option<Hook>, rules: Vec<Rule>) {
         let before = self.table.chains.get(&name).map(|chain| chain.rules.as_slice());
         if before == Some(rules.as_slice()) {
             return;
@@ -275,7 +320,7 @@ impl Layout {
         let unused = self.uses.replace(&name, before.unwrap_or_default(), &rules);
         // A set that had no user is new.
         self.touched.sets.extend(unused.new_sets);
-        self.table.chains.insert(name, Chain { hook: None, rules });
+        self.table.chains.insert(name, Chain { hook, rules });
         self.sweep(unused.chains, unused.sets);
     }
 
@@ -306,8 +351,16 @@ impl Layout {
     }
 
     /// A link has this endpoint now, or none.
-    fn link(&mut self, state: &State, link: &str, endpoint: Option<&Arc<Endpoint>>) {
-        let before = self.links.remove(link);
+    fn link(&mut self, state: &State, at: &At, endpoint: Option<&Arc<Endpoint>>) {
+        match at {
+            At::Workload(link) => self.workload(state, link, endpoint),
+            At::Host(_) | At::OtherHost => self.host(state, at, endpoint),
+        }
+    }
+
+    fn workload(&mut self, state: &State, link: &str, endpoint: Option<&Arc<Endpoint>>) {
+        let at = At::Workload(link.to_owned());
+        let before = self.links.remove(&at);
         if let Some(before) = &before {
             for (set, span, _) in self.elements(link, before) {
                 if let Some(found) = self.table.sets.get_mut(&set) {
@@ -318,15 +371,16 @@ impl Layout {
         }
         let Some(endpoint) = endpoint else {
             if before.is_some() {
-                chains_of(link).into_iter().for_each(|chain| self.drop_chain(chain));
+                own_chains(link).into_iter().for_each(|chain| self.drop_chain(chain));
             }
             return;
         };
         for (direction, own) in
-            [Direction::Egress, Direction::Ingress].into_iter().zip(chains_of(link))
+            [Direction::Egress, Direction::Ingress].into_iter().zip(own_chains(link))
         {
-            let policies = self.policies(state, link, endpoint, direction);
-            self.put(own, own_rules(endpoint.limits.direction(direction), policies));
+            let policies = self.policies(state, Some(link), endpoint, Class::Normal, direction);
+            let rules = own_rules(endpoint.limits.direction(direction), policies);
+            self.put(own, None, rules);
         }
         for (set, span, value) in self.elements(link, endpoint) {
             if let Some(found) = self.table.sets.get_mut(&set) {
@@ -334,32 +388,34 @@ impl Layout {
             }
             self.touched.elements.entry(set).or_default().insert(span);
         }
-        self.links.insert(link.to_owned(), endpoint.clone());
+        self.links.insert(at, endpoint.clone());
     }
 
-    /// The first chain of the policies of an endpoint in one direction: it jumps into the tiers in
-    /// order, then goes to the profiles.
+    /// The first chain of the policies of an endpoint in one class and direction: it jumps into the
+    /// tiers in order, then goes to the profiles where these have a say. None if nobody has.
     fn policies(
         &mut self,
         state: &State,
-        link: &str,
+        link: Option<&str>,
         endpoint: &Endpoint,
+        class: Class,
         direction: Direction,
-    ) -> Name {
-        let (tiers, profiles) = Source::of(endpoint, direction, self.counted.get(link));
+    ) -> Option<Name> {
+        let counts = link.and_then(|link| self.counted.get(link));
+        let (tiers, profiles) = Source::of(endpoint, class, direction, counts);
         let mut steps: Vec<Verdict> =
             tiers.iter().map(|tier| Verdict::Jump(self.made(state, tier))).collect();
-        let last = self.made(state, &profiles);
-        if steps.is_empty() {
-            return last;
+        let last = profiles.map(|profiles| self.made(state, &profiles));
+        steps.extend(last.map(Verdict::Goto));
+        if let [alone] = steps.as_slice() {
+            return alone.chain().cloned();
         }
-        steps.push(Verdict::Goto(last));
         let name = policy::list_name(direction, &steps);
-        if !self.table.chains.contains_key(&name) {
-            let rules = steps.into_iter().map(|step| Rule::new(verdict(step), None));
-            self.put(name.clone(), rules.collect());
+        if !steps.is_empty() && !self.table.chains.contains_key(&name) {
+            let rules = steps.iter().map(|step| Rule::new(verdict(step.clone()), None));
+            self.put(name.clone(), None, rules.collect());
         }
-        name
+        (!steps.is_empty()).then_some(name)
     }
 
     /// The chain of a tier or of profiles, made unless it is there.
@@ -378,7 +434,7 @@ impl Layout {
         if !link.starts_with(&self.settings.prefix) {
             all.push((Name::of(OTHER_LINKS), key.clone(), Value::Member));
         }
-        for (map, own) in [FROM, TO].into_iter().zip(chains_of(link)) {
+        for (map, own) in [FROM, TO].into_iter().zip(own_chains(link)) {
             all.push((Name::of(map), key.clone(), Value::Verdict(Verdict::Goto(own))));
         }
         let hosts: Vec<_> = endpoint.addresses.iter().copied().map(IpNet::from).collect();
@@ -396,158 +452,16 @@ impl Layout {
         }
         all
     }
-
-    fn chain(&mut self, name: &str, rules: Vec<Rule>) {
-        self.table.chains.insert(name.into(), Chain { hook: None, rules });
-    }
-
-    fn set(&mut self, name: &str, shape: Shape) -> &mut Set {
-        self.table.sets.entry(name.into()).or_insert_with(|| Set::new(shape))
-    }
-
-    /// The base chains: packets of workloads' links are led on, others go their way.
-    fn base(&mut self) {
-        self.set(OTHER_LINKS, Shape::set(&[Field::Link]));
-        self.set(FROM, Shape::map(&[Field::Link]));
-        self.set(TO, Shape::map(&[Field::Link]));
-        let mut states = Set::new(Shape::map(&[Field::State]));
-        for (state, end) in [
-            (ct_state::INVALID, Verdict::Drop),
-            (ct_state::ESTABLISHED, Verdict::Accept),
-            (ct_state::RELATED, Verdict::Accept),
-        ] {
-            states.elements.insert(Span::one(&state.to_ne_bytes()), Value::Verdict(end));
-        }
-        self.table.sets.insert(STATES.into(), states);
-        for (name, point, priority, lead) in [
-            ("raw-prerouting", HookPoint::Prerouting, -300, SOURCES),
-            ("forward-from", HookPoint::Forward, 0, FROM),
-            ("forward-to", HookPoint::Forward, 1, TO),
-            ("input-from", HookPoint::Input, 0, HOST_FROM),
-            ("input-to-host", HookPoint::Input, 1, TO_HOST),
-        ] {
-            let hook = Some(Hook { kind: ChainKind::Filter, point, priority, drops: false });
-            let rules = self.lead(lead).into();
-            self.table.chains.insert(name.into(), Chain { hook, rules });
-        }
-        // What no endpoint names has no way on.
-        let drop = || Rule::new(verdict(Verdict::Drop), Some("no endpoint has it"));
-        let mut from = vec![Rule::new([protocol_is(IPIP), verdict(Verdict::Drop)].concat(), None)];
-        if let Some(port) = self.settings.vxlan_port {
-            let steps = [protocol_is(UDP), port_is(2, port), verdict(Verdict::Drop)];
-            from.push(Rule::new(steps.concat(), None));
-        }
-        from.extend([Rule::new(looked_up(link(Part::Source), FROM), None), drop()]);
-        self.chain(FROM, from);
-        let to = vec![Rule::new(looked_up(link(Part::Destination), TO), None), drop()];
-        self.chain(TO, to);
-    }
-
-    /// The rules that lead what passes workloads' links to a chain.
-    fn lead(&self, chain: &str) -> [Rule; 2] {
-        let part = if chain == TO { Part::Destination } else { Part::Source };
-        let jump = || verdict(Verdict::Jump(chain.into()));
-        let ours = link_begins(part, &self.settings.prefix);
-        let others = in_set(link(part), OTHER_LINKS);
-        [Rule::new([ours, jump()].concat(), None), Rule::new([others, jump()].concat(), None)]
-    }
-
-    /// Nobody sends from what is not his.
-    fn sources(&mut self) {
-        let back = || verdict(Verdict::Return);
-        let mut rules = Vec::new();
-        for family in FAMILIES {
-            let names = source_sets(family);
-            self.set(names[0], Shape::set(&[Field::Link, family]));
-            self.set(names[1], Shape::ranges(&[Field::Link, family]));
-            for name in names {
-                let mut steps = is_family(family);
-                steps.extend(link(Part::Source));
-                steps.extend(address(family, Part::Source, Reg::at(4)));
-                steps.push(Expr::Lookup { set: name.into(), from: Reg::FIRST, inverted: false });
-                rules.push(Rule::new([steps, back()].concat(), None));
-            }
-        }
-        // To find its neighbours a link needs addresses of its own making, and none.
-        let local = Set {
-            shape: Shape::ranges(&[Field::Ipv6]),
-            elements: [Span::one(&[0; 16]), Span::prefix(&LINK_LOCAL, 10)]
-                .map(|span| (span, Value::Member))
-                .into(),
-        };
-        self.table.sets.insert(LOCAL_SOURCES.into(), local);
-        let mut steps = is_family(Field::Ipv6);
-        steps.extend(in_set(address(Field::Ipv6, Part::Source, Reg::FIRST), LOCAL_SOURCES));
-        rules.push(Rule::new([steps, back()].concat(), None));
-        let drop = verdict(Verdict::Drop);
-        rules.push(Rule::new(drop, Some("sent from an address of others")));
-        self.chain(SOURCES, rules);
-    }
-
-    /// From a workload to its own host.
-    fn host_side(&mut self) {
-        let mut kinds = Set::new(Shape::set(&[Field::Protocol]));
-        // Listeners, neighbours and who looks for a router; nothing that only routers say.
-        for kind in [130, 131, 132, 133, 135, 136_u8] {
-            kinds.elements.insert(Span::one(&[kind]), Value::Member);
-        }
-        self.table.sets.insert(NEIGHBOUR_KINDS.into(), kinds);
-        let neighbours = || {
-            let mut steps = protocol_is(ICMPV6);
-            let kind = Expr::Payload { base: Base::Transport, offset: 0, len: 1, to: Reg::FIRST };
-            steps.extend(in_set(vec![kind], NEIGHBOUR_KINDS));
-            Rule::new([steps, verdict(Verdict::Accept)].concat(), None)
-        };
-        let policies = Rule::new(verdict(Verdict::Goto(FROM.into())), None);
-        self.chain(HOST_FROM, vec![neighbours(), policies]);
-        let mut rules = vec![neighbours(), by_state()];
-        match self.settings.to_host {
-            ToHost::Drop => rules.push(Rule::new(verdict(Verdict::Drop), None)),
-            ToHost::Accept => rules.push(Rule::new(verdict(Verdict::Accept), None)),
-            ToHost::Return => {}
-        }
-        self.chain(TO_HOST, rules);
-    }
-
-    /// Workloads of some pools reach the rest of the world by the host's address.
-    fn masquerade(&mut self) {
-        let hook = Some(Hook {
-            kind: ChainKind::Nat,
-            point: HookPoint::Postrouting,
-            // Behind others that mark what they masquerade.
-            priority: 110,
-            drops: false,
-        });
-        let mut rules = Vec::new();
-        for family in FAMILIES {
-            let [all, some] = pool_sets(family);
-            let ranges = |only: bool| {
-                let pools = self.settings.pools.iter().filter(move |pool| pool.masquerade || !only);
-                disjoint(pools.filter_map(|pool| span_of(&pool.range, family)))
-            };
-            for (name, spans) in [(all, ranges(false)), (some, ranges(true))] {
-                let elements = spans.into_iter().map(|span| (span, Value::Member)).collect();
-                let set = Set { shape: Shape::ranges(&[family]), elements };
-                self.table.sets.insert(name.into(), set);
-            }
-            let mut steps = is_family(family);
-            steps.extend(in_set(address(family, Part::Source, Reg::FIRST), some));
-            steps.extend(not_in_set(address(family, Part::Destination, Reg::FIRST), all));
-            steps.push(Expr::Masquerade);
-            rules.push(Rule::new(steps, Some("natOutgoing")));
-        }
-        self.table.chains.insert("nat-postrouting".into(), Chain { hook, rules });
-    }
 }
 
-/// The chain of a link's own; `map` leads to it.
-fn own_chain(map: &str, link: &str) -> Name {
-    Name::of(&format!("{map}/{link}"))
+/// The chains of a workload's link, from it and to it.
+fn own_chains(link: &str) -> [Name; 2] {
+    [FROM, TO].map(|map| Name::of(&format!("{map}/{link}")))
 }
 
 /// What a link's own chain does before it leads on: of packets all are counted, of connections those
 /// that are there. Both are the link's alone; policies are shared.
-fn own_rules(limit: &Limit, policies: Name) -> Vec<Rule> {
+fn own_rules(limit: &Limit, policies: Option<Name>) -> Vec<Rule> {
     let over = |what: Expr, remark: &str| {
         Rule::new(vec![what, Expr::Verdict(Verdict::Drop)], Some(remark))
     };
@@ -559,7 +473,8 @@ fn own_rules(limit: &Limit, policies: Name) -> Vec<Rule> {
     if let Some(most) = limit.connections {
         rules.push(over(Expr::MoreConnections { most }, "more connections than it may"));
     }
-    rules.push(Rule::new(verdict(Verdict::Goto(policies)), None));
+    let end = policies.map_or(Verdict::Drop, Verdict::Goto);
+    rules.push(Rule::new(verdict(end), None));
     rules
 }
 

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use margay_model::{Item, Key, Mode, Resource, decode};
-use policy_calc::{Graph, State};
+use policy_calc::{Graph, Interfaces, State};
 use policy_nft::{
     layout::{self, Layout, Settings},
     plan,
@@ -58,7 +58,38 @@ impl Dice {
     /// Any object of few names: its kind, namespace, name, and the rest of it.
     fn object(&mut self) -> (&'static str, &'static str, String, String) {
         let namespace = self.one(&["n", "m"]);
-        match self.below(10) {
+        match self.below(13) {
+            10 => {
+                let (app, name) = (self.one(&["a", "b"]), self.one(&["h", "i", "j"]));
+                let place = self.one(&[
+                    "interfaceName: eth0, expectedIPs: [10.0.0.3]",
+                    "interfaceName: eth9",
+                    "interfaceName: '*'",
+                    "expectedIPs: [10.0.0.3, 10.0.0.4]",
+                ]);
+                let node = self.one(&["here", "here", "here", "there"]);
+                let profiles = self.one(&["", ", profiles: [projectcalico-default-allow]"]);
+                let spec = format!("node: {node}, {place}{profiles}");
+                let rest = format!("labels: {{ app: {app}, kind: host }} }}\nspec: {{ {spec} }}");
+                ("HostEndpoint", "", name.to_owned(), rest)
+            }
+            11 | 12 => {
+                let name = self.one(&["e", "f", "g"]).to_owned();
+                let (ingress, egress) = (self.rules(), self.rules());
+                let both =
+                    format!("types: [Ingress, Egress], ingress: [{ingress}], egress: [{egress}]");
+                let class = match self.below(4) {
+                    0 => both,
+                    1 => format!("applyOnForward: true, {both}"),
+                    2 => format!("applyOnForward: true, doNotTrack: true, {both}"),
+                    _ => {
+                        let early = "applyOnForward: true, preDNAT: true, types: [Ingress]";
+                        format!("{early}, ingress: [{ingress}]")
+                    }
+                };
+                let rest = format!("labels: {{}} }}\nspec: {{ selector: has(app), {class} }}");
+                ("GlobalNetworkPolicy", "", name, rest)
+            }
             0..=3 => {
                 let pod = self.one(&["p", "q", "r", "s"]);
                 let (app, kind) = (self.one(&["a", "b"]), self.one(&["x", "y"]));
@@ -167,17 +198,6 @@ impl Dice {
     }
 }
 
-/// Who has which link: the first by name.
-fn links(state: &State) -> layout::Links {
-    let mut links = layout::Links::new();
-    for (id, endpoint) in &state.endpoints {
-        if let Some(link) = layout::link_of(id, endpoint) {
-            links.entry(link.to_owned()).or_insert_with(|| endpoint.clone());
-        }
-    }
-    links
-}
-
 /// Steps whatever their order, which differs among sets.
 fn in_words(ops: &[Op]) -> Vec<String> {
     let mut words: Vec<String> = ops.iter().map(|op| format!("{op:?}")).collect();
@@ -196,6 +216,7 @@ fn play(seed: u64) {
     actual.carry_out(&plan(layout.table(), &actual));
     let mut known: BTreeMap<Key, Resource> = BTreeMap::new();
     let mut counted = BTreeSet::new();
+    let (mut interfaces, mut links) = (Interfaces::new(), layout::Links::new());
     for step in 0..60 {
         for _ in 0..=dice.below(3) {
             let resource = dice.resource();
@@ -209,20 +230,28 @@ fn play(seed: u64) {
             graph.update(&key, resource);
         }
         let deltas = graph.flush();
-        let before = links(&state);
         state.apply(&deltas);
-        let now = links(&state);
-        let mut changes: BTreeMap<_, _> = before.keys().map(|link| (link.clone(), None)).collect();
-        changes.extend(now.into_iter().map(|(link, endpoint)| (link, Some(endpoint))));
-        changes.retain(|link, endpoint| before.get(link) != endpoint.as_ref());
+        if dice.below(5) == 0 {
+            let address = |text: &str| text.parse().expect("an address");
+            let addresses = dice.one(&["10.0.0.3", "10.0.0.4", "10.0.0.5"]);
+            interfaces.insert(
+                dice.one(&["eth0", "eth1", "cali1"]).to_owned(),
+                [address(addresses)].into(),
+            );
+        }
+        let now = layout::links(&state, &settings, &interfaces);
+        let mut changes: BTreeMap<_, _> = links.keys().map(|link| (link.clone(), None)).collect();
+        changes.extend(now.iter().map(|(link, endpoint)| (link.clone(), Some(endpoint.clone()))));
+        changes.retain(|link, endpoint| links.get(link) != endpoint.as_ref());
         let mut touched = layout.apply(&state, &deltas, &changes);
+        links = now;
         // Somebody wants to know what a link's packets meet, or does no more; it may be gone by then.
         let link = dice.one(&["cali1", "cali2", "cali3"]);
         if dice.below(4) == 0 {
             let on = !counted.remove(link) && counted.insert(link);
             touched.join(layout.count(&state, link, on));
         }
-        let mut at_once = Layout::new(settings.clone(), &state, &links(&state));
+        let mut at_once = Layout::new(settings.clone(), &state, &links);
         for link in &counted {
             at_once.count(&state, link, true);
         }

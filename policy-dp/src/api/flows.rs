@@ -1,6 +1,6 @@
 //! What became of packets, for who asks.
 
-use margay_model::ResourceKey;
+use margay_model::{Kind, ResourceKey};
 use margay_proto::v1::{FlowDirection, FlowVerdict, FlowsResponse};
 use policy_calc::Direction;
 use policy_nft::seen::Fate;
@@ -50,7 +50,10 @@ fn flow(record: &Record) -> margay_proto::v1::Flow {
         Fate::Logged => FlowVerdict::Log,
     };
     let name = |key: &Option<ResourceKey>| {
-        let name = |key: &ResourceKey| format!("{}/{}", key.namespace, key.name);
+        let name = |key: &ResourceKey| match key.kind {
+            Kind::HostEndpoint => format!("hep:{}", key.name),
+            _ => format!("{}/{}", key.namespace, key.name),
+        };
         key.as_ref().map(name).unwrap_or_default()
     };
     let (icmp_type, icmp_code) = flow.icmp.unzip();

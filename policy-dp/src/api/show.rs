@@ -4,8 +4,8 @@ use std::{fmt::Write, time::Duration};
 
 use margay_proto::v1;
 use policy_calc::{
-    Direction, Families, IcmpMatch, Interface, Owner, PolicyId, PortMatch, Rule, SetId, Side,
-    State, TierPolicies,
+    Class, Direction, EndpointId, Families, IcmpMatch, Interface, Owner, PolicyId, PortMatch, Rule,
+    SetId, Side, State, TierPolicies,
 };
 use policy_nft::{decode::Count, layout::Place, netlink::Counts};
 use tonic::Status;
@@ -28,29 +28,37 @@ pub(crate) fn show(
         return Err(Status::not_found(format!("{id} is gone")));
     };
     let why_not = enforcer.why_not_in_force(&id);
-    let tiers = |direction: Direction| {
-        let tiers = endpoint.normal.tiers(direction).iter();
+    let tiers = |class: Class, direction: Direction| -> Vec<v1::PolicyTier> {
+        let tiers = endpoint.class(class).tiers(direction).iter();
         tiers.map(|one| tier(state, one, direction, counted)).collect()
     };
+    let classes = [Class::Untracked, Class::PreDnat, Class::Forward].map(|class| v1::PolicyClass {
+        name: class_name(class).to_owned(),
+        ingress: tiers(class, Direction::Ingress),
+        egress: tiers(class, Direction::Egress),
+    });
+    let says_something =
+        |class: &v1::PolicyClass| !class.ingress.is_empty() || !class.egress.is_empty();
     let profiles = endpoint.profiles.iter().map(|name| profile(state, name, counted)).collect();
     let unallowed = |direction| count(counted, direction, Place::NoProfile);
     let counts = counted.filter(|(counts, _)| !counts.is_empty());
     Ok(v1::ShowPolicyResponse {
         endpoint: id.to_string(),
-        interface: match &endpoint.interface {
-            Interface::Named(name) => name.clone(),
-            Interface::All | Interface::ByAddress => String::new(),
+        interface: match (&id, &endpoint.interface) {
+            (EndpointId::Workload { .. }, Interface::Named(name)) => name.clone(),
+            _ => enforcer.interfaces_of(&id).join(", "),
         },
         addresses: endpoint.addresses.iter().map(ToString::to_string).collect(),
         in_force: why_not.is_none(),
         reason: why_not.unwrap_or_default(),
-        ingress: tiers(Direction::Ingress),
-        egress: tiers(Direction::Egress),
+        ingress: tiers(Class::Normal, Direction::Ingress),
+        egress: tiers(Class::Normal, Direction::Egress),
         profiles,
         broken: enforcer.broken().collect(),
         counted_seconds: counts.map(|(_, time)| time.as_secs()),
         unallowed_ingress: unallowed(Direction::Ingress),
         unallowed_egress: unallowed(Direction::Egress),
+        classes: classes.into_iter().filter(says_something).collect(),
     })
 }
 
@@ -83,6 +91,16 @@ fn tier(
         default_action: if counts { action(tier.default_action.as_str()) } else { String::new() },
         policies: tier.policies.iter().map(entry).collect(),
         default_count: count(counted, direction, Place::Tier(tier.tier.clone())),
+    }
+}
+
+/// A class as resources name it; empty for the normal one.
+pub(super) fn class_name(class: Class) -> &'static str {
+    match class {
+        Class::Normal => "",
+        Class::Forward => "forward",
+        Class::PreDnat => "preDNAT",
+        Class::Untracked => "doNotTrack",
     }
 }
 

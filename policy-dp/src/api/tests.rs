@@ -49,7 +49,19 @@ fn object(kind: &str, namespace: Option<&str>, name: &str, spec: &str) -> String
     )
 }
 
+fn interfaces() -> policy_calc::Interfaces {
+    let address = |text: &str| [text.parse().expect("an address")].into();
+    [("eth0", "192.0.2.1"), ("eth1", "198.51.100.1"), ("caliweb", "169.254.1.1")]
+        .map(|(name, text)| (name.to_owned(), address(text)))
+        .into()
+}
+
 fn enforcer() -> Enforcer {
+    hearing(Vec::new())
+}
+
+/// One that has heard this, too.
+fn hearing(more: Vec<String>) -> Enforcer {
     let open = r#"{"ingress":[{"action":"Allow"}],"egress":[{"action":"Allow"}]}"#;
     let web = r#"{"selector":"app == 'web'","types":["Ingress"],"ingress":[
         {"action":"Log","protocol":"TCP"},
@@ -67,11 +79,11 @@ fn enforcer() -> Enforcer {
         pod("cat-dog", r#""10.0.0.3/32""#).replace("n-k8s-cat-dog-", "n-k8s-cat--dog-"),
     ];
     let mut events: Vec<SyncEvent> = (1..)
-        .zip(texts)
+        .zip(texts.into_iter().chain(more))
         .map(|(revision, text)| SyncEvent { event: Some(Event::Object(text)), revision })
         .collect();
     events.push(SyncEvent { event: Some(Event::InSync(InSync { revision: 9 })), revision: 9 });
-    let mut enforcer = Enforcer::new("n", false);
+    let mut enforcer = Enforcer::new("n", interfaces(), false);
     enforcer.hear(events);
     assert!(enforcer.wanted().is_some());
     enforcer.done();
@@ -95,13 +107,22 @@ fn short(outcome: Option<&v1::PolicyOutcome>) -> String {
     let steps = outcome.steps.iter().map(|step| {
         let rule = step.rule.map_or("default".to_owned(), |rule| rule.to_string());
         let (tier, policy, profile) = (or(&step.tier), or(&step.policy), or(&step.profile));
-        format!("{} {tier} {policy} {profile} {rule} {}", step.direction, step.action)
+        let class = if step.class.is_empty() { String::new() } else { format!(" {}", step.class) };
+        let way = &step.direction;
+        format!("{way}{class} {tier} {policy} {profile} {rule} {}", step.action)
     });
     format!("{verdict}: {}", steps.collect::<Vec<_>>().join("; "))
 }
 
 async fn traced(request: v1::TracePolicyRequest) -> Result<v1::TracePolicyResponse, Status> {
-    let (mut client, _dir) = serving(Some(enforcer())).await;
+    traced_by(enforcer(), request).await
+}
+
+async fn traced_by(
+    enforcer: Enforcer,
+    request: v1::TracePolicyRequest,
+) -> Result<v1::TracePolicyResponse, Status> {
+    let (mut client, _dir) = serving(Some(enforcer)).await;
     client.trace(request).await.map(Response::into_inner)
 }
 
@@ -197,7 +218,7 @@ async fn an_endpoint_is_shown_with_its_rules_and_their_faults() {
 
 #[tokio::test]
 async fn before_everything_was_heard_there_is_no_answer() {
-    for enforcer in [None, Some(Enforcer::new("n", false))] {
+    for enforcer in [None, Some(Enforcer::new("n", interfaces(), false))] {
         let (mut client, _dir) = serving(enforcer).await;
         let request = v1::ShowPolicyRequest { endpoint: "shop/web".to_owned(), count_seconds: 0 };
         let status = client.show(request).await.expect_err("nothing is known");
@@ -237,4 +258,80 @@ fn counts_show_where_they_were_made() {
     assert_eq!(packets(shown.unallowed_ingress), Some((4, 40)));
     assert_eq!(packets(shown.profiles[0].egress[0].count), Some((5, 50)));
     assert_eq!(packets(shown.profiles[0].ingress[0].count), None);
+}
+
+/// With a host endpoint that has policies of all classes.
+fn with_host() -> Enforcer {
+    let policy = |name: &str, spec: &str| {
+        let spec = format!(r#"{{"selector":"has(role)",{spec}}}"#);
+        object("GlobalNetworkPolicy", None, name, &spec)
+    };
+    let allow = |port: u16| {
+        format!(
+            r#""types":["Ingress"],"ingress":[{{"action":"Allow","protocol":"TCP","destination":{{"ports":[{port}]}}}}]"#
+        )
+    };
+    let early = r#""applyOnForward":true"#;
+    let host = object("HostEndpoint", None, "up", r#"{"node":"n","interfaceName":"eth0"}"#)
+        .replace(r#""name":"up""#, r#""name":"up","labels":{"role":"host"}"#);
+    hearing(vec![
+        host,
+        policy("raw", &format!(r#"{early},"doNotTrack":true,{}"#, allow(1))),
+        policy("dnat", &format!(r#"{early},"preDNAT":true,{}"#, allow(2))),
+        policy("forward", &format!("{early},{}", allow(3))),
+        policy("own", &allow(4)),
+    ])
+}
+
+#[tokio::test]
+async fn a_trace_to_a_host_asks_its_classes_in_order() {
+    let trace = async |from: &str, to: &str, port: u32| {
+        let answer = traced_by(with_host(), tcp(from, to, port)).await.expect("one is here");
+        (short(answer.outcome.as_ref()), answer.notes)
+    };
+    let raw = "ingress doNotTrack default - - default pass";
+    let dnat = "ingress preDNAT default - - default pass";
+    for (port, expected) in [
+        (1, "allow: ingress doNotTrack default raw - 0 allow".to_owned()),
+        (2, format!("allow: {raw}; ingress preDNAT default dnat - 0 allow")),
+        (4, format!("allow: {raw}; {dnat}; ingress default own - 0 allow")),
+        (5, format!("deny: {raw}; {dnat}; ingress default - - default deny")),
+        (22, "allow: ingress - failsafe ports - default allow".to_owned()),
+    ] {
+        assert_eq!(trace("10.9.9.9", "hep:up", port).await, (expected, Vec::new()), "{port}");
+    }
+    let (by_address, _) = trace("10.9.9.9", "192.0.2.1", 1).await;
+    assert_eq!(by_address, "allow: ingress doNotTrack default raw - 0 allow");
+    let (out, _) = trace("hep:up", "10.9.9.9", 80).await;
+    assert_eq!(out, "deny: egress - - - default deny");
+    let (to_own_host, _) = trace("shop/db", "hep:up", 4).await;
+    assert_eq!(
+        to_own_host,
+        "deny: egress - - kns.shop 0 allow; egress - defaultEndpointToHostAction - default deny"
+    );
+    let (to_own_pod, notes) = trace("hep:up", "shop/web", 80).await;
+    assert_eq!((to_own_pod.as_str(), notes.len()), ("allow: ", 1));
+    let (_, notes) = trace("10.9.9.9", "shop/web", 80).await;
+    assert!(notes[0].contains("by which interface it comes is not known"), "{notes:?}");
+}
+
+#[tokio::test]
+async fn a_host_endpoint_is_shown_with_its_classes() {
+    let (mut client, _dir) = serving(Some(with_host())).await;
+    let request = v1::ShowPolicyRequest { endpoint: "hep:up".to_owned(), count_seconds: 0 };
+    let shown = client.show(request).await.expect("it is here").into_inner();
+    assert_eq!((shown.interface.as_str(), shown.in_force), ("eth0", true), "{}", shown.reason);
+    let names = |tiers: &[v1::PolicyTier]| -> Vec<String> {
+        tiers.iter().flat_map(|tier| &tier.policies).map(|policy| policy.name.clone()).collect()
+    };
+    let classes: Vec<_> = shown
+        .classes
+        .iter()
+        .map(|class| (class.name.as_str(), names(&class.ingress), class.egress.len()))
+        .collect();
+    let of = |name: &str| vec![name.to_owned()];
+    let expected =
+        [("doNotTrack", of("raw"), 0), ("preDNAT", of("dnat"), 0), ("forward", of("forward"), 0)];
+    assert_eq!(classes, expected);
+    assert_eq!(names(&shown.ingress), ["forward", "own"], "about the host itself, too");
 }

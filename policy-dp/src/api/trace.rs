@@ -4,12 +4,14 @@ use std::net::IpAddr;
 
 use margay_model::Protocol;
 use margay_proto::{error::invalid_argument, v1};
-use policy_calc::{
-    Class, Decision, Direction, EndpointId, Header, Outcome, Packet, Staged, State, Step,
-};
+use policy_calc::{Class, Decision, Direction, EndpointId, Header, Outcome, Packet, Staged, Step};
+use policy_nft::layout::ToHost;
 use tonic::Status;
 
-use super::{action, find, show::policy_name};
+use super::{
+    action, find,
+    show::{class_name, policy_name},
+};
 use crate::enforcer::Enforcer;
 
 /// The source port where none is given: one that clients take.
@@ -22,33 +24,28 @@ pub(super) fn trace(
     enforcer: &Enforcer,
     request: &v1::TracePolicyRequest,
 ) -> Result<v1::TracePolicyResponse, Status> {
-    let state = enforcer.state();
-    let from = End::new(state, "from", &request.from)?;
-    let to = End::new(state, "to", &request.to)?;
+    let from = End::new(enforcer, "from", &request.from)?;
+    let to = End::new(enforcer, "to", &request.to)?;
     if from.endpoint.is_none() && to.endpoint.is_none() {
         let text = format!("neither {} nor {} is an endpoint of this node", from.name, to.name);
         return Err(Status::not_found(text));
     }
     let packet = packet(request, &from, &to)?;
-    let way: Vec<(&EndpointId, Direction)> = [
-        from.endpoint.as_ref().map(|id| (id, Direction::Egress)),
-        to.endpoint.as_ref().map(|id| (id, Direction::Ingress)),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
-    let outcome = play(state, &way, &packet, Staged::Ignored);
-    let staged = play(state, &way, &packet, Staged::Enforced);
-    let not_in_force = |(id, _): &(&EndpointId, Direction)| {
+    let way = Way::new(enforcer, from.endpoint.as_ref(), to.endpoint.as_ref());
+    let outcome = way.play(&packet, Staged::Ignored);
+    let staged = way.play(&packet, Staged::Enforced);
+    let mut notes = way.notes.clone();
+    let ends = [&from.endpoint, &to.endpoint];
+    notes.extend(ends.into_iter().flatten().filter_map(|id| {
         let why = enforcer.why_not_in_force(id)?;
         Some(format!("{id} is not in force: {why}"))
-    };
+    }));
     Ok(v1::TracePolicyResponse {
         source: packet.source.to_string(),
         destination: packet.destination.to_string(),
         staged: (staged != outcome).then_some(staged),
         outcome: Some(outcome),
-        notes: way.iter().filter_map(not_in_force).collect(),
+        notes,
     })
 }
 
@@ -63,19 +60,21 @@ struct End {
 }
 
 impl End {
-    fn new(state: &State, field: &str, name: &str) -> Result<Self, Status> {
+    fn new(enforcer: &Enforcer, field: &str, name: &str) -> Result<Self, Status> {
+        let state = enforcer.state();
         let (endpoint, addresses) = match name.parse() {
-            Ok(address) => (find::with_address(state, address).cloned(), vec![address]),
+            Ok(address) => {
+                let known = find::with_address(state, address);
+                (known.or_else(|| enforcer.host_with_address(address)).cloned(), vec![address])
+            }
             Err(_) => {
                 let id = find::endpoint(state, field, name)?;
                 let known = state.endpoints.get(&id);
-                (Some(id), known.map(|known| known.addresses.clone()).unwrap_or_default())
+                let mut addresses = known.map(|known| known.addresses.clone()).unwrap_or_default();
+                addresses.extend(enforcer.addresses_of(&id));
+                (Some(id), addresses)
             }
         };
-        if let Some(EndpointId::Host(host)) = &endpoint {
-            let text = format!("hep:{host}: host endpoints are not enforced in this version");
-            return Err(Status::failed_precondition(text));
-        }
         Ok(Self { name: name.to_owned(), endpoint, addresses })
     }
 }
@@ -144,53 +143,180 @@ fn port(field: &str, number: u32) -> Result<u16, Status> {
     u16::try_from(number).map_err(|_| invalid_argument(field, format!("{number} is above 65535")))
 }
 
-/// What becomes of it on its way: who sends asks first, and whoever drops it is the last.
-fn play(
-    state: &State,
-    way: &[(&EndpointId, Direction)],
-    packet: &Packet,
-    staged: Staged,
-) -> v1::PolicyOutcome {
-    let mut steps = Vec::new();
-    let mut verdict = v1::PolicyVerdict::Allow;
-    for (id, direction) in way {
-        let decided = state.decide(id, Class::Normal, *direction, packet, staged);
-        let Some(Outcome { decision, steps: matched }) = decided else { continue };
-        steps.extend(matched.into_iter().map(|one| step(id, *direction, one)));
-        if decision != Decision::Allow {
-            verdict = v1::PolicyVerdict::Deny;
-            break;
+/// Who is asked about a packet on its way, in order.
+struct Way<'a> {
+    enforcer: &'a Enforcer,
+    asked: Vec<Asked<'a>>,
+    /// It is from a workload for the host itself.
+    to_host: bool,
+    /// Who else may be asked, which nobody can tell here.
+    notes: Vec<String>,
+}
+
+/// Policies of a class of an endpoint.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    id: &'a EndpointId,
+    class: Class,
+    direction: Direction,
+}
+
+impl<'a> Way<'a> {
+    fn new(
+        enforcer: &'a Enforcer,
+        from: Option<&'a EndpointId>,
+        to: Option<&'a EndpointId>,
+    ) -> Self {
+        use {Class::*, Direction::*, EndpointId::*};
+        let others = enforcer.hosts().others.as_ref();
+        let (mut asked, mut notes) = (Vec::new(), Vec::new());
+        let mut ask = |id: Option<&'a EndpointId>, class, direction| {
+            asked.extend(id.map(|id| Asked { id, class, direction }));
+        };
+        let some_have_policies = |direction| {
+            let named = enforcer.hosts().named.values().chain(others);
+            let mut known = named.filter_map(|id| enforcer.state().endpoints.get(id));
+            known.any(|host| {
+                let classes = [Untracked, PreDnat, Forward];
+                classes.iter().any(|class| !host.class(*class).tiers(direction).is_empty())
+            })
+        };
+        let unknown = |verb: &str| {
+            format!(
+                "by which interface it {verb} is not known: policies of its host endpoint about what is forwarded are not asked here"
+            )
+        };
+        let to_host = matches!((from, to), (Some(Workload { .. }), Some(Host(_))));
+        match (from, to) {
+            (Some(Host(_)), Some(Host(_))) => {
+                notes
+                    .push("what stays on the host passes the loopback: nobody is asked".to_owned());
+            }
+            (Some(Host(_)), Some(Workload { .. })) => {
+                notes.push("the host may send its own workloads everything".to_owned());
+            }
+            (Some(Host(_)), None) => {
+                ask(from, Untracked, Egress);
+                ask(from, Normal, Egress);
+            }
+            (_, Some(Host(_))) if !to_host => {
+                ask(to, Untracked, Ingress);
+                ask(to, PreDnat, Ingress);
+                ask(to, Normal, Ingress);
+            }
+            _ => {
+                if from.is_some() {
+                    ask(others, PreDnat, Ingress);
+                } else if some_have_policies(Ingress) {
+                    notes.push(unknown("comes"));
+                }
+                if from.is_some() && !to_host {
+                    ask(others, Forward, Ingress);
+                }
+                ask(from, Normal, Egress);
+                if !to_host {
+                    ask(to, Normal, Ingress);
+                    if to.is_some() {
+                        ask(others, Forward, Egress);
+                    } else if some_have_policies(Egress) {
+                        notes.push(unknown("leaves"));
+                    }
+                }
+            }
         }
+        Self { enforcer, asked, to_host, notes }
     }
+
+    /// What becomes of it: whoever drops it is the last.
+    fn play(&self, packet: &Packet, staged: Staged) -> v1::PolicyOutcome {
+        let (mut steps, mut passed) = (Vec::new(), false);
+        for asked in &self.asked {
+            let Asked { id, class, direction } = *asked;
+            let host = matches!(id, EndpointId::Host(_));
+            let late = class == Class::Forward && direction == Direction::Egress;
+            if host && passed && !late {
+                continue;
+            }
+            if host
+                && class != Class::Forward
+                && self.enforcer.settings().stays_open(direction, packet)
+            {
+                if class == Class::Normal {
+                    steps.push(asked.felix(direction, "failsafe ports", "allow"));
+                }
+                continue;
+            }
+            let decided = self.enforcer.state().decide(id, class, direction, packet, staged);
+            let Some(Outcome { decision, steps: matched }) = decided else { continue };
+            steps.extend(matched.into_iter().map(|one| asked.step(one)));
+            match decision {
+                Decision::Deny => return outcome(v1::PolicyVerdict::Deny, steps),
+                Decision::Allow => {
+                    passed |= matches!(class, Class::Untracked | Class::PreDnat);
+                }
+                Decision::Continue => {}
+            }
+        }
+        if let Some(asked) = self.asked.last().filter(|_| self.to_host) {
+            let (action, verdict) = match self.enforcer.settings().to_host {
+                ToHost::Drop => ("deny", v1::PolicyVerdict::Deny),
+                ToHost::Accept => ("allow", v1::PolicyVerdict::Allow),
+                ToHost::Return => ("pass", v1::PolicyVerdict::Allow),
+            };
+            steps.push(asked.felix(Direction::Egress, "defaultEndpointToHostAction", action));
+            return outcome(verdict, steps);
+        }
+        outcome(v1::PolicyVerdict::Allow, steps)
+    }
+}
+
+fn outcome(verdict: v1::PolicyVerdict, steps: Vec<v1::PolicyStep>) -> v1::PolicyOutcome {
     v1::PolicyOutcome { verdict: verdict.into(), steps }
 }
 
-fn step(id: &EndpointId, direction: Direction, step: Step) -> v1::PolicyStep {
-    let index = |rule: usize| Some(u32::try_from(rule).unwrap_or(u32::MAX));
-    let way = match direction {
-        Direction::Ingress => "ingress",
-        Direction::Egress => "egress",
-    };
-    let of = v1::PolicyStep {
-        endpoint: id.to_string(),
-        direction: way.to_owned(),
-        ..v1::PolicyStep::default()
-    };
-    match step {
-        Step::Policy { tier, policy, rule, action: said } => v1::PolicyStep {
-            tier,
-            kind: policy.kind().to_string(),
-            policy: policy_name(&policy),
-            rule: index(rule),
-            action: action(said.as_str()),
-            ..of
-        },
-        Step::TierDefault { tier, action: said } => {
-            v1::PolicyStep { tier, action: action(said.as_str()), ..of }
+impl Asked<'_> {
+    fn plain(self, direction: Direction) -> v1::PolicyStep {
+        let way = match direction {
+            Direction::Ingress => "ingress",
+            Direction::Egress => "egress",
+        };
+        v1::PolicyStep {
+            endpoint: self.id.to_string(),
+            direction: way.to_owned(),
+            class: class_name(self.class).to_owned(),
+            ..v1::PolicyStep::default()
         }
-        Step::Profile { profile, rule, action: said } => {
-            v1::PolicyStep { profile, rule: index(rule), action: action(said.as_str()), ..of }
+    }
+
+    /// A step that no policy has a say in.
+    fn felix(self, direction: Direction, field: &str, action: &str) -> v1::PolicyStep {
+        v1::PolicyStep {
+            kind: "FelixConfiguration".to_owned(),
+            policy: field.to_owned(),
+            action: action.to_owned(),
+            ..self.plain(direction)
         }
-        Step::NoProfile => v1::PolicyStep { action: action("Deny"), ..of },
+    }
+
+    fn step(self, step: Step) -> v1::PolicyStep {
+        let index = |rule: usize| Some(u32::try_from(rule).unwrap_or(u32::MAX));
+        let of = self.plain(self.direction);
+        match step {
+            Step::Policy { tier, policy, rule, action: said } => v1::PolicyStep {
+                tier,
+                kind: policy.kind().to_string(),
+                policy: policy_name(&policy),
+                rule: index(rule),
+                action: action(said.as_str()),
+                ..of
+            },
+            Step::TierDefault { tier, action: said } => {
+                v1::PolicyStep { tier, action: action(said.as_str()), ..of }
+            }
+            Step::Profile { profile, rule, action: said } => {
+                v1::PolicyStep { profile, rule: index(rule), action: action(said.as_str()), ..of }
+            }
+            Step::NoProfile => v1::PolicyStep { action: action("Deny"), ..of },
+        }
     }
 }

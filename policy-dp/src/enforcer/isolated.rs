@@ -2,7 +2,8 @@
 //!
 //! A chain with a rule that is refused drops everything; so does one that asks a set that is refused,
 //! or an element of it. What an endpoint's link needs to be known by is left out, and the link then
-//! carries nothing.
+//! carries nothing. Of the host's own links only policies are closed: what stays open for them whatever
+//! policies say stands before.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +11,7 @@ use policy_nft::{
     Name,
     encode::batch::Object,
     expr::{Expr, Rule, Verdict},
-    layout,
+    layout::{self, At},
     table::{Span, Table},
 };
 
@@ -99,10 +100,14 @@ impl Isolated {
 
 impl Cut<'_> {
     /// Whether what passes this link is not decided as it should be.
-    pub(super) fn reaches(&self, link: &str) -> bool {
-        let mut name = link.as_bytes().to_vec();
-        name.push(0);
-        layout::chains_of(link).iter().any(|chain| self.chains.contains(chain))
-            || self.elements.iter().any(|(_, span)| span.from.starts_with(&name))
+    pub(super) fn reaches(&self, at: &At) -> bool {
+        // Elements are refused alone only where workloads' links have them.
+        let has_element = |link: &String| {
+            let mut name = link.as_bytes().to_vec();
+            name.push(0);
+            self.elements.iter().any(|(_, span)| span.from.starts_with(&name))
+        };
+        layout::chains_of(at).iter().any(|chain| self.chains.contains(chain))
+            || matches!(at, At::Workload(link) if has_element(link))
     }
 }

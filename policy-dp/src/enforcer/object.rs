@@ -65,14 +65,17 @@ pub(super) fn closed(text: &str) -> Option<Resource> {
     let metadata = value.get("metadata")?;
     let spec = value.get("spec")?.as_object()?;
     // As much of it as can be read; whom it selects has to be.
-    let place = ["tier", "order", "types", "applyOnForward"];
+    let place = ["tier", "order", "types", "applyOnForward", "doNotTrack", "preDNAT"];
+    let incoming_only = spec.get("preDNAT") == Some(&Value::Bool(true));
     for more in [place.as_slice(), &["tier", "order"], &["tier"], &[]] {
         let selects = ["selector", "namespaceSelector", "serviceAccountSelector"];
         let fields = selects.iter().chain(more);
         let mut kept: serde_json::Map<String, Value> = fields
             .filter_map(|field| Some(((*field).to_owned(), spec.get(*field)?.clone())))
             .collect();
-        let types = kept.entry("types").or_insert(json!(["Ingress", "Egress"])).clone();
+        let early = incoming_only && kept.contains_key("preDNAT");
+        let both = if early { json!(["Ingress"]) } else { json!(["Ingress", "Egress"]) };
+        let types = kept.entry("types").or_insert(both).clone();
         for (word, list) in [("Ingress", "ingress"), ("Egress", "egress")] {
             if types.as_array().is_some_and(|types| types.iter().any(|found| found == word)) {
                 kept.insert(list.to_owned(), json!([{ "action": "Deny" }]));

@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use margay_model::{Kind, Resource, ResourceKey, kinds::FelixConfigurationSpec};
-use policy_nft::layout::{Pool, Settings, ToHost};
+use margay_model::{
+    Kind, Protocol, Resource, ResourceKey,
+    kinds::{FelixConfigurationSpec, ProtoPort},
+};
+use policy_nft::layout::{Failsafe, Marks, Pool, Settings, ToHost};
 
 /// The resources that settings are made of.
 #[derive(Debug, Default)]
@@ -93,6 +96,15 @@ impl Inputs {
         if self.felix(node, |felix| felix.allow_vxlan_packets_from_workloads) == Some(true) {
             settings.vxlan_port = None;
         }
+        let open = |list: Vec<ProtoPort>| list.iter().map(failsafe).collect();
+        if let Some(list) = self.felix(node, |felix| felix.failsafe_inbound_host_ports.clone()) {
+            settings.failsafe_inbound = open(list);
+        }
+        if let Some(list) = self.felix(node, |felix| felix.failsafe_outbound_host_ports.clone()) {
+            settings.failsafe_outbound = open(list);
+        }
+        let marks = self.felix(node, |felix| felix.nftables_mark_mask).and_then(Marks::of);
+        settings.marks = marks.unwrap_or(settings.marks);
         let any = self.felix(node, |felix| felix.workload_source_spoofing.clone());
         let unsupported = [
             (
@@ -124,5 +136,14 @@ impl Inputs {
     ) -> Option<T> {
         let own = self.felix.get(&format!("node.{node}"));
         own.and_then(&field).or_else(|| self.felix.get("default").and_then(&field))
+    }
+}
+
+/// TCP where it names no protocol, as in Calico.
+fn failsafe(open: &ProtoPort) -> Failsafe {
+    Failsafe {
+        protocol: open.protocol.unwrap_or(Protocol::Tcp).number(),
+        port: open.port,
+        net: open.net.as_ref().map(|net| net.net().trunc()),
     }
 }

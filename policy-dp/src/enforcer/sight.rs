@@ -1,7 +1,9 @@
 //! What can be seen of the enforcer: for who asks what is in force, and why not.
 
-use policy_calc::{EndpointId, State};
-use policy_nft::layout;
+use std::net::IpAddr;
+
+use policy_calc::{EndpointId, HostLinks, State};
+use policy_nft::layout::{self, Settings};
 
 use super::{Enforcer, object};
 
@@ -11,6 +13,28 @@ impl Enforcer {
         &self.state
     }
 
+    /// What holds besides policies, as of that moment.
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Which host endpoint has which interface, likewise.
+    pub(crate) fn hosts(&self) -> &HostLinks {
+        &self.hosts
+    }
+
+    /// The host endpoint of the interface that has this address.
+    pub(crate) fn host_with_address(&self, address: IpAddr) -> Option<&EndpointId> {
+        let mut all = self.interfaces.iter().filter(|(_, has)| has.contains(&address));
+        all.find_map(|(name, _)| self.hosts.of_interface(name))
+    }
+
+    /// The addresses of the interfaces that a host endpoint has by name or address.
+    pub(crate) fn addresses_of(&self, id: &EndpointId) -> Vec<IpAddr> {
+        let named = self.hosts.named.iter().filter(|(_, owner)| *owner == id);
+        named.filter_map(|(name, _)| self.interfaces.get(name)).flatten().copied().collect()
+    }
+
     /// Objects that cannot be read, each with why.
     pub(crate) fn broken(&self) -> impl Iterator<Item = String> {
         self.broken.iter().map(|(key, why)| format!("{}: {why}", object::display(key)))
@@ -18,16 +42,12 @@ impl Enforcer {
 
     /// Why an endpoint of this node is not in force as it was told last; `None` if it is.
     pub(crate) fn why_not_in_force(&self, id: &EndpointId) -> Option<String> {
-        if matches!(id, EndpointId::Host(_)) {
-            return Some("host endpoints are not enforced in this version".to_owned());
-        }
-        let link = self.state.endpoints.get(id).and_then(|endpoint| layout::link_of(id, endpoint));
-        let Some(link) = link else {
-            return Some("it names no link of this host, so none is opened for it".to_owned());
+        let nowhere = match id {
+            EndpointId::Host(_) => self.why_nowhere(id),
+            EndpointId::Workload { .. } => self.why_linkless(id),
         };
-        let owner = self.links.owner(link);
-        if let Some(owner) = owner.filter(|owner| *owner != id) {
-            return Some(format!("its link {link} is that of {owner}, told later"));
+        if nowhere.is_some() {
+            return nowhere;
         }
         let told = self.generations.get(id);
         if told.is_some() && self.in_force.get(&id.key()) == told {
@@ -38,5 +58,14 @@ impl Enforcer {
         } else {
             "the kernel has not taken it yet".to_owned()
         })
+    }
+    /// Why a workload has no link; `None` if it has one.
+    fn why_linkless(&self, id: &EndpointId) -> Option<String> {
+        let link = self.state.endpoints.get(id).and_then(|endpoint| layout::link_of(id, endpoint));
+        let Some(link) = link else {
+            return Some("it names no link of this host, so none is opened for it".to_owned());
+        };
+        let owner = self.links.owner(link).filter(|owner| *owner != id)?;
+        Some(format!("its link {link} is that of {owner}, told later"))
     }
 }

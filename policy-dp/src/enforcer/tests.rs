@@ -13,6 +13,12 @@ fn object(revision: u64, text: &str) -> SyncEvent {
     SyncEvent { event: Some(Event::Object(text.to_owned())), revision }
 }
 
+/// Interfaces with an address each.
+fn interfaces(all: &[(&str, &str)]) -> Interfaces {
+    let address = |text: &str| text.parse().expect("an address");
+    all.iter().map(|(name, text)| ((*name).to_owned(), [address(text)].into())).collect()
+}
+
 fn pod(revision: u64, name: &str, node: &str, address: &str) -> SyncEvent {
     object(
         revision,
@@ -65,7 +71,7 @@ fn in_force(enforcer: &Enforcer) -> Vec<(&str, u64)> {
 
 /// A node with a web pod, told and in force.
 fn enforcing() -> Enforcer {
-    let mut enforcer = Enforcer::new("a", false);
+    let mut enforcer = Enforcer::new("a", interfaces(&[("eth0", "192.0.2.1")]), false);
     let web = pod(3, "web", "a", "10.0.0.1");
     let far = pod(4, "far", "b", "10.0.0.2");
     tell(&mut enforcer, vec![web, far, policy(5, "app == 'web'"), in_sync(5)]);
@@ -76,7 +82,7 @@ fn enforcing() -> Enforcer {
 
 #[test]
 fn nothing_is_wanted_before_everything_was_heard() {
-    let mut enforcer = Enforcer::new("a", false);
+    let mut enforcer = Enforcer::new("a", interfaces(&[("eth0", "192.0.2.1")]), false);
     tell(&mut enforcer, vec![reset(), pod(3, "web", "a", "10.0.0.1")]);
     assert!(enforcer.wanted().is_none());
     tell(&mut enforcer, vec![in_sync(3)]);
@@ -85,7 +91,7 @@ fn nothing_is_wanted_before_everything_was_heard() {
 
 #[test]
 fn an_endpoint_counts_once_the_kernel_has_its_table_and_only_on_its_node() {
-    let mut enforcer = Enforcer::new("a", false);
+    let mut enforcer = Enforcer::new("a", interfaces(&[("eth0", "192.0.2.1")]), false);
     let pods = vec![pod(3, "web", "a", "10.0.0.1"), pod(4, "far", "b", "10.0.0.2")];
     tell(&mut enforcer, pods);
     tell(&mut enforcer, vec![in_sync(4)]);
@@ -166,7 +172,7 @@ fn an_object_that_cannot_be_read_is_named_and_stops_no_other() {
 
 #[test]
 fn a_rule_that_does_not_mean_what_it_says_is_said_with_its_place() {
-    let mut enforcer = Enforcer::new("a", false);
+    let mut enforcer = Enforcer::new("a", interfaces(&[("eth0", "192.0.2.1")]), false);
     let text = r#"{"apiVersion":"projectcalico.org/v3","kind":"GlobalNetworkPolicy","metadata":
         {"name":"odd"},"spec":{"selector":"all()","types":["Egress"],"egress":[{"action":"Allow",
         "destination":{"services":{"name":"db","namespace":"shop"}}},{"action":"Deny","protocol":
@@ -181,17 +187,135 @@ fn a_rule_that_does_not_mean_what_it_says_is_said_with_its_place() {
     assert_eq!(enforcer.counts().rule_faults, 2);
 }
 
+/// A host endpoint of the node.
+fn host(revision: u64, name: &str, spec: &str) -> SyncEvent {
+    object(
+        revision,
+        &format!(
+            r#"{{"apiVersion":"projectcalico.org/v3","kind":"HostEndpoint","metadata":{{"name":
+            "{name}","labels":{{"role":"host"}}}},"spec":{{"node":"a",{spec}}}}}"#
+        ),
+    )
+}
+
+/// The interfaces that have an element in the map of what comes to the host.
+fn hosts(table: &Table) -> Vec<String> {
+    let map = table.sets.get(&Name::of("host-in"));
+    let elements = map.into_iter().flat_map(|map| map.elements.keys());
+    let name = |span: &Span| String::from_utf8_lossy(&span.from).trim_end_matches('\0').to_owned();
+    elements.map(name).collect()
+}
+
 #[test]
-fn a_host_endpoint_is_said_not_to_be_enforced() {
-    let mut enforcer = Enforcer::new("a", false);
-    let text = r#"{"apiVersion":"projectcalico.org/v3","kind":"HostEndpoint","metadata":{"name":
-        "uplink"},"spec":{"node":"a","interfaceName":"eth0"}}"#;
-    let remarks = enforcer.hear(vec![object(2, text), in_sync(2)]);
-    let said = "HostEndpoint uplink: host endpoints are not enforced in this version";
-    assert_eq!(remarks, [Remark::Ignored(said.to_owned())]);
+fn a_host_endpoint_is_in_force_where_its_interface_is() {
+    let mut enforcer = enforcing();
+    let before = table(&mut enforcer);
+    tell(&mut enforcer, vec![host(6, "up", r#""interfaceName":"eth7""#), in_sync(6)]);
+    let with = table(&mut enforcer);
+    assert_eq!(hosts(&with), ["eth7"], "there or not: it is expected");
+    enforcer.done();
+    assert_eq!(in_force(&enforcer), [("up", 6), ("a-k8s-web-eth0", 3)]);
+    assert_eq!((enforcer.counts().endpoints, enforcer.counts().in_force), (2, 2));
+    tell(&mut enforcer, vec![host(6, "near", r#""interfaceName":"eth0""#), in_sync(6)]);
     table(&mut enforcer);
     enforcer.done();
-    assert_eq!(in_force(&enforcer), []);
+    // Of a host the address is known that the interface has.
+    let name = enforcer.names().get(&"192.0.2.1".parse().expect("an address"));
+    assert_eq!(name.map(|key| key.name.as_str()), Some("near"));
+    tell(&mut enforcer, vec![deleted("HostEndpoint", "", "near"), in_sync(6)]);
+    tell(&mut enforcer, vec![deleted("HostEndpoint", "", "up"), in_sync(7)]);
+    assert_eq!(table(&mut enforcer), before);
+    enforcer.done();
+    assert_eq!(in_force(&enforcer), [("a-k8s-web-eth0", 3)]);
+}
+
+#[test]
+fn a_host_endpoint_follows_its_addresses_from_interface_to_interface() {
+    let mut enforcer = enforcing();
+    let lost = r#""expectedIPs":["192.0.2.7"]"#;
+    let remarks = enforcer.hear(vec![host(6, "lost", lost), in_sync(6)]);
+    let [Remark::Ignored(said)] = &remarks[..] else { panic!("{remarks:?}") };
+    assert!(said.starts_with("HostEndpoint lost: no interface of this host has one of"), "{said}");
+    assert_eq!(hosts(&table(&mut enforcer)), [""; 0]);
+    enforcer.done();
+    assert_eq!((enforcer.counts().in_force, enforcer.counts().linkless), (1, 1));
+    for name in ["eth0", "eth1"] {
+        assert!(enforcer.interfaces(interfaces(&[(name, "192.0.2.7")])));
+        let wanted = enforcer.wanted().expect("everything was heard");
+        assert_eq!(hosts(wanted.table), [name]);
+        assert!(wanted.touched.is_some(), "a part of it only");
+        enforcer.done();
+        assert_eq!(in_force(&enforcer), [("lost", 6), ("a-k8s-web-eth0", 3)]);
+    }
+    assert!(!enforcer.interfaces(interfaces(&[("eth1", "192.0.2.7"), ("eth2", "192.0.2.8")])));
+    assert!(enforcer.interfaces(interfaces(&[])));
+    assert_eq!(hosts(&table(&mut enforcer)), [""; 0]);
+    enforcer.done();
+    assert_eq!(in_force(&enforcer), [("a-k8s-web-eth0", 3)]);
+}
+
+#[test]
+fn the_link_of_a_workload_is_of_no_host_endpoint() {
+    let mut enforcer = enforcing();
+    let odd = host(6, "odd", r#""interfaceName":"caliweb""#);
+    let said = "HostEndpoint odd: its interface caliweb belongs to a workload";
+    assert_eq!(enforcer.hear(vec![odd, in_sync(6)]), [Remark::Ignored(said.to_owned())]);
+    let second = host(7, "z", r#""interfaceName":"*""#);
+    tell(&mut enforcer, vec![host(7, "b", r#""interfaceName":"*""#), in_sync(7)]);
+    let said = "HostEndpoint z: every other interface has HostEndpoint b, whose name comes first";
+    assert_eq!(enforcer.hear(vec![second, in_sync(8)]), [Remark::Ignored(said.to_owned())]);
+    table(&mut enforcer);
+    enforcer.done();
+    assert_eq!(in_force(&enforcer), [("b", 7), ("a-k8s-web-eth0", 3)]);
+}
+
+#[test]
+fn what_the_kernel_refuses_of_a_hosts_policy_leaves_open_what_stays_open() {
+    let mut enforcer = enforcing();
+    let policy = r#"{"apiVersion":"projectcalico.org/v3","kind":"GlobalNetworkPolicy","metadata":
+        {"name":"g"},"spec":{"selector":"role == 'host'","types":["Ingress"],"ingress":[{"action":
+        "Allow"}]}}"#;
+    let up = host(6, "up", r#""interfaceName":"eth0""#);
+    tell(&mut enforcer, vec![up, object(6, policy), in_sync(6)]);
+    let whole = table(&mut enforcer);
+    let own: Name = "host-in/eth0".into();
+    let before: BTreeSet<_> = before_hosts().chains.into_keys().collect();
+    let is_new = |name: &&Name| name.as_str().starts_with("ri-") && !before.contains(*name);
+    let policy = whole.chains.keys().find(is_new).expect("its policy").clone();
+    let object = Object::Rule { chain: policy.clone(), index: 0 };
+    assert_eq!(enforcer.refused(&refusal(object)), Refusal::Isolated);
+    let cut = table(&mut enforcer);
+    assert_eq!(cut.chains[&own], whole.chains[&own]);
+    assert_ne!(cut.chains[&policy], whole.chains[&policy]);
+    enforcer.done();
+    assert_eq!(in_force(&enforcer), [("a-k8s-web-eth0", 3)]);
+    // What all of them need, and the first chain of each, keep things open: nothing stands in for them.
+    for object in [Object::Chain(own), Object::Set("failsafe-inbound4".into())] {
+        assert_eq!(enforcer.refused(&refusal(object.clone())), Refusal::Whole, "{object}");
+    }
+}
+
+/// The table without any host endpoint.
+fn before_hosts() -> Table {
+    table(&mut enforcing())
+}
+
+#[test]
+fn ports_that_stay_open_and_the_bits_of_marks_are_felix_configurations() {
+    let mut enforcer = enforcing();
+    tell(&mut enforcer, vec![host(6, "up", r#""interfaceName":"eth0""#), in_sync(6)]);
+    let size = |table: &Table, set: &str| table.sets[&Name::of(set)].elements.len();
+    let usual = table(&mut enforcer);
+    assert_eq!(size(&usual, "failsafe-inbound4"), 9);
+    let felix = r#"{"apiVersion":"projectcalico.org/v3","kind":"FelixConfiguration","metadata":
+        {"name":"default"},"spec":{"failsafeInboundHostPorts":[{"port":22},{"protocol":"UDP","port":
+        68,"net":"10.0.0.0/8"}],"failsafeOutboundHostPorts":[],"nftablesMarkMask":65280}}"#;
+    tell(&mut enforcer, vec![object(7, felix), in_sync(7)]);
+    let own = table(&mut enforcer);
+    assert_eq!((size(&own, "failsafe-inbound4"), size(&own, "failsafe-inbound6")), (2, 1));
+    assert_eq!(size(&own, "failsafe-outbound4"), 0);
+    let clear = |table: &Table| table.chains[&Name::of("host-raw-output")].rules[0].clone();
+    assert_ne!(clear(&own), clear(&usual));
 }
 
 #[test]
@@ -427,7 +551,7 @@ fn a_policy_that_cannot_be_read_any_more_stays_as_it_was_also_in_a_new_snapshot(
 #[test]
 fn a_policy_that_could_never_be_read_denies_everything_to_those_it_selects() {
     let denied = |spec: &str| {
-        let mut enforcer = Enforcer::new("a", false);
+        let mut enforcer = Enforcer::new("a", interfaces(&[("eth0", "192.0.2.1")]), false);
         let web = pod(3, "web", "a", "10.0.0.1");
         let remarks = enforcer.hear(vec![web, broken_policy(4, spec), in_sync(4)]);
         let instead = said(&remarks).rsplit("; ").next().expect("a part").to_owned();

@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, net::IpAddr};
 use ipnet::IpNet;
 use margay_model::{
     Key, Order, Resource,
-    kinds::{BUILT_IN_TIERS, DEFAULT_TIER, PolicyType, ProfileSpec, Rule, TierAction},
+    kinds::{
+        BUILT_IN_TIERS, DEFAULT_TIER, HostEndpointSpec, PolicyType, ProfileSpec, Rule, TierAction,
+    },
     kubernetes::namespace_profile,
     meta::{NAMESPACE_LABEL, ORCHESTRATOR_LABEL, SERVICE_ACCOUNT_LABEL},
     selector::{Expression, scope},
@@ -142,6 +144,13 @@ impl<'a> World<'a> {
             (None, Some((_, _, action))) => *action,
             (None, None) => TierAction::Deny,
         }
+    }
+
+    pub(super) fn host_endpoints(&self) -> impl Iterator<Item = (&'a str, &'a HostEndpointSpec)> {
+        self.0.iter().filter_map(|resource| match resource {
+            Resource::HostEndpoint(endpoint) => Some((endpoint.name(), &endpoint.spec)),
+            _ => None,
+        })
     }
 
     pub(super) fn policies(&self) -> impl Iterator<Item = Candidate<'a>> {

@@ -1,9 +1,12 @@
 //! Host endpoints and the classes of their policies.
 
+use std::collections::BTreeMap;
+
 use policy_calc::{
     Class::{self, Forward, Normal, PreDnat, Untracked},
     Decision::{self, Allow, Continue, Deny},
     Direction::{self, Egress, Ingress},
+    HostLinks,
 };
 
 use crate::world::*;
@@ -119,4 +122,63 @@ fn rules_know_a_host_by_its_expected_addresses_and_its_ports() {
     assert!(world.lets_out("192.0.2.1", 2222));
     assert!(!world.lets_out("192.0.2.1", 22));
     assert!(!world.lets_out("192.0.2.2", 2222));
+}
+
+/// Which of these interfaces has which endpoint; `cali1` is a workload's, 192.0.2.N the address of ethN.
+fn links(yaml: &[(&str, &str)]) -> BTreeMap<String, Option<String>> {
+    let objects = yaml.iter().map(|(name, spec)| {
+        format!(
+            "---\napiVersion: projectcalico.org/v3\nkind: HostEndpoint\n\
+             metadata: {{ name: {name} }}\nspec: {{ node: here, {spec} }}\n"
+        )
+    });
+    let world = World::new(&objects.collect::<String>());
+    let names = [("cali1", "192.0.2.9"), ("eth0", "192.0.2.0"), ("eth1", "192.0.2.1")];
+    let address = |text: &str| [text.parse().expect("an address")].into();
+    let interfaces = names.map(|(name, text)| (name.to_owned(), address(text))).into();
+    let links = HostLinks::of(&world.state(), &interfaces, |name| name.starts_with("cali"));
+    let owner = |name: &str| links.of_interface(name).map(|id| id.key().name);
+    let mut all: BTreeMap<_, _> =
+        ["eth0", "eth1", "eth2"].map(|name| (name.to_owned(), owner(name))).into();
+    let named = links.named.get("cali1").map(|id| id.key().name);
+    all.insert("cali1".to_owned(), named);
+    all
+}
+
+fn owners(of: [Option<&str>; 3]) -> BTreeMap<String, Option<String>> {
+    let names = ["eth0", "eth1", "eth2"];
+    let mut all: BTreeMap<_, _> = names
+        .into_iter()
+        .zip(of)
+        .map(|(name, of)| (name.to_owned(), of.map(str::to_owned)))
+        .collect();
+    all.insert("cali1".to_owned(), None);
+    all
+}
+
+#[test]
+fn an_interface_is_named_or_has_an_expected_address_or_is_one_of_the_others() {
+    let named = ("a", "interfaceName: eth2, expectedIPs: [192.0.2.0]");
+    let found = ("b", "expectedIPs: [192.0.2.1]");
+    let others = ("c", "interfaceName: '*'");
+    assert_eq!(links(&[named]), owners([None, None, Some("a")]), "its addresses say nothing");
+    assert_eq!(links(&[found]), owners([None, Some("b"), None]));
+    assert_eq!(links(&[named, found, others]), owners([Some("c"), Some("b"), Some("a")]));
+}
+
+#[test]
+fn of_several_host_endpoints_the_one_whose_name_comes_first_has_the_interface() {
+    let found = ("a", "expectedIPs: [192.0.2.0, 192.0.2.1]");
+    let named = ("b", "interfaceName: eth0");
+    assert_eq!(links(&[found, named]), owners([Some("a"), Some("a"), None]));
+    let late = ("c", "expectedIPs: [192.0.2.0, 192.0.2.1]");
+    assert_eq!(links(&[late, named]), owners([Some("b"), Some("c"), None]));
+    let all = [("y", "interfaceName: '*'"), ("z", "interfaceName: '*'")];
+    assert_eq!(links(&all), owners([Some("y"); 3]));
+}
+
+#[test]
+fn no_host_endpoint_has_the_link_of_a_workload() {
+    assert_eq!(links(&[("a", "interfaceName: cali1")]), owners([None; 3]));
+    assert_eq!(links(&[("a", "expectedIPs: [192.0.2.9]")]), owners([None; 3]));
 }

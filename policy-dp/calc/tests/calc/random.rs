@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 
 use margay_model::{Key, Resource};
 use policy_calc::{
-    Class, Compiler, Deltas, Direction, EndpointId, Graph, Naive, Staged, State, Step, pieces,
+    Class, Compiler, Deltas, Direction, EndpointId, Graph, HostLinks, Interfaces, Naive, Staged,
+    State, Step, pieces,
 };
 
 use crate::{dice::Dice, world::NODE};
@@ -75,6 +76,21 @@ fn compare(
         assert_eq!(class, compiler.class(address), "seed {seed}: {address}");
     }
     let naive = Naive::new(resources.values());
+    let some = |dice: &mut Dice| (0..dice.below(3)).map(|_| dice.packet().source).collect();
+    let interfaces: Interfaces =
+        ["eth0", "eth1", "lo"].map(|name| (name.to_owned(), some(dice))).into();
+    let links = HostLinks::of(state, &interfaces, |name| name == "eth1");
+    for (name, addresses) in &interfaces {
+        let addresses: Vec<_> = addresses.iter().copied().collect();
+        match name.as_str() {
+            "eth1" => assert!(!links.named.contains_key(name), "seed {seed}: a workload's"),
+            _ => assert_eq!(
+                naive.host_endpoint(NODE, name, &addresses).as_ref(),
+                links.of_interface(name),
+                "seed {seed}: {name} with {addresses:?}"
+            ),
+        }
+    }
     for endpoint in endpoints(resources).iter().filter(|id| state.endpoints.contains_key(id)) {
         for (class, direction) in
             Class::ALL.iter().flat_map(|class| Direction::BOTH.map(|direction| (*class, direction)))

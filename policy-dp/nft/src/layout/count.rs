@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use policy_calc::{Direction, Endpoint, Owner, State};
+use policy_calc::{Class, Direction, Endpoint, Owner, State};
 
 use crate::{
     expr::Digest,
-    layout::{Layout, policy::Source},
+    layout::{At, Layout, policy::Source},
     name::Name,
     plan::Touched,
 };
@@ -46,8 +46,9 @@ impl Layout {
             true => self.counted.insert(link.into()),
             false => self.counted.remove(link),
         };
-        if let Some(endpoint) = self.links.get(link).cloned().filter(|_| changed) {
-            self.link(state, link, Some(&endpoint));
+        let at = At::Workload(link.to_owned());
+        if let Some(endpoint) = self.links.get(&at).cloned().filter(|_| changed) {
+            self.link(state, &at, Some(&endpoint));
         }
         std::mem::take(&mut self.touched)
     }
@@ -55,7 +56,8 @@ impl Layout {
     /// The chains that count a link's packets, in the order in which they are asked; none if they are
     /// not counted.
     pub fn counted(&self, state: &State, link: &str) -> Vec<Counted> {
-        let (Some(name), Some(endpoint)) = (self.counted.get(link), self.links.get(link)) else {
+        let endpoint = self.links.get(&At::Workload(link.to_owned()));
+        let (Some(name), Some(endpoint)) = (self.counted.get(link), endpoint) else {
             return Vec::new();
         };
         let of = |direction| self.counted_in(state, name, endpoint, direction);
@@ -69,14 +71,14 @@ impl Layout {
         endpoint: &Endpoint,
         direction: Direction,
     ) -> Vec<Counted> {
-        let (tiers, profiles) = Source::of(endpoint, direction, Some(link));
+        let (tiers, profiles) = Source::of(endpoint, Class::Normal, direction, Some(link));
         let with_parts = |source: Source| source.parts(state).into_iter().chain([source]);
-        let all = tiers.into_iter().chain([profiles]).flat_map(with_parts);
+        let all = tiers.into_iter().chain(profiles).flat_map(with_parts);
         let counted = |source: Source| {
             let chain = source.name();
             let rules = &self.table.chains.get(&chain)?.rules;
             let digests = rules.iter().map(|rule| rule.digest());
-            let rules = digests.zip(source.places(state, &self.table)).collect();
+            let rules = digests.zip(source.places(state, &self.settings, &self.table)).collect();
             Some(Counted { chain, direction, rules })
         };
         all.filter_map(counted).collect()

@@ -4,6 +4,8 @@
 //! The first chain jumps into the tiers in order, then goes to the profiles. A tier's chain jumps into
 //! those of its policies, which every list with the policy shares: an edit costs that chain alone. A
 //! policy that passes stands in the tier's chain itself, as only from there `return` leaves the tier.
+//! In the classes before connection tracking and before translation, which have no profiles and no
+//! policies in common with others, what is let through says so to those behind by a mark.
 //! Chains are named by which policies or profiles they are of, not by what these say, so equal lists
 //! share one, and what is edited changes in place. A link whose packets are counted has chains of its own,
 //! with a counter in each rule that decides: nobody else pays for them.
@@ -13,18 +15,19 @@ use std::{collections::BTreeMap, sync::Arc};
 use ipnet::IpNet;
 use margay_model::kinds::{Action, TierAction};
 use policy_calc::{
-    Direction, Endpoint, Owner, PolicyId, PortMatch, Rule as PolicyRule, Side, State, TierPolicies,
+    Class, Direction, Endpoint, Owner, PolicyId, PortMatch, Rule as PolicyRule, Side, State,
+    TierPolicies,
 };
 use sha2::{Digest, Sha256};
 
 use crate::{
-    expr::{Expr, Meta, Reg, Rule, Verdict},
+    expr::{Expr, Reg, Rule, Verdict},
     layout::{
-        FAMILIES,
+        FAMILIES, Settings,
         count::Place,
         sets::{Made, of_nets, of_policy, of_ports},
         step::{
-            Part, address, differs, equals, in_set, is_family, not_in_set, protocol_is,
+            Part, address, differs, equals, in_set, is_family, not_in_set, port_key, protocol_is,
             protocol_is_not, transport, verdict,
         },
     },
@@ -37,9 +40,31 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Source {
     direction: Direction,
+    way: Way,
     of: Of,
     /// The link whose packets it counts; those of others do not pass it.
     counts: Option<Arc<str>>,
+}
+
+/// How a packet is let through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Past the base chain.
+    Plain,
+    /// And past those of the host that come later.
+    Marked,
+    /// Likewise, and past connection tracking.
+    Untracked,
+}
+
+impl Way {
+    fn of(class: Class) -> Self {
+        match class {
+            Class::Normal | Class::Forward => Self::Plain,
+            Class::PreDnat => Self::Marked,
+            Class::Untracked => Self::Untracked,
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -50,17 +75,19 @@ enum Of {
 }
 
 impl Source {
-    /// What applies to an endpoint: its tiers in order, then its profiles. With `counts` only to packets
-    /// of this link.
+    /// What applies to an endpoint in a class: its tiers in order, then its profiles where these
+    /// have a say. With `counts` only to packets of this link.
     pub fn of(
         endpoint: &Endpoint,
+        class: Class,
         direction: Direction,
         counts: Option<&Arc<str>>,
-    ) -> (Vec<Self>, Self) {
-        let of = |of| Self { direction, of, counts: counts.cloned() };
-        let tiers = endpoint.normal.tiers(direction).iter().filter(|tier| tier.is_enforced());
+    ) -> (Vec<Self>, Option<Self>) {
+        let of = |of| Self { direction, way: Way::of(class), of, counts: counts.cloned() };
+        let tiers = endpoint.class(class).tiers(direction).iter().filter(|tier| tier.is_enforced());
         let tiers = tiers.map(|tier| of(Of::Tier(tier.clone())));
-        (tiers.collect(), of(Of::Profiles(endpoint.profiles.clone())))
+        let profiles = || of(Of::Profiles(endpoint.profiles.clone()));
+        (tiers.collect(), (class == Class::Normal).then(profiles))
     }
 
     /// Of which direction it is.
@@ -87,11 +114,17 @@ impl Source {
 
     /// The name of its chain: equal lists have one.
     pub fn name(&self) -> Name {
-        let shared = match &self.of {
-            Of::Policy(id) => named('r', self.direction, &[id.to_string()]),
-            Of::Tier(tier) => named('t', self.direction, &tier_key(tier)),
-            Of::Profiles(names) => named('f', self.direction, names),
+        let (kind, key) = match &self.of {
+            Of::Policy(id) => ("r", vec![id.to_string()]),
+            Of::Tier(tier) => ("t", tier_key(tier)),
+            Of::Profiles(names) => ("f", names.clone()),
         };
+        let kind = match self.way {
+            Way::Plain => kind.to_owned(),
+            Way::Marked => format!("d{kind}"),
+            Way::Untracked => format!("u{kind}"),
+        };
+        let shared = named(&kind, self.direction, &key);
         match &self.counts {
             Some(link) => Name::of(&format!("{shared}/{link}")),
             None => shared,
@@ -107,26 +140,31 @@ impl Source {
         }
     }
 
-    /// Its rules, and the sets they ask that this table has not. Where they are `told` of, each decision
-    /// says whose it is.
+    /// Its rules, and the sets they ask that this table has not. Where these settings have decisions
+    /// told of, each says whose it is.
     pub fn rules(
         &self,
         state: &State,
-        told: bool,
+        settings: &Settings,
         have: &Table,
     ) -> (Vec<Rule>, BTreeMap<Name, Set>) {
-        let compiler = self.compile(state, told, have);
+        let compiler = self.compile(state, settings, have);
         (compiler.rules, compiler.sets.made())
     }
 
     /// What each of its rules is of; `None` for one that only leads on.
-    pub fn places(&self, state: &State, have: &Table) -> Vec<Option<Place>> {
-        self.compile(state, false, have).places
+    pub fn places(&self, state: &State, settings: &Settings, have: &Table) -> Vec<Option<Place>> {
+        self.compile(state, settings, have).places
     }
 
-    fn compile<'a>(&'a self, state: &'a State, told: bool, have: &'a Table) -> Compiler<'a> {
+    fn compile<'a>(
+        &'a self,
+        state: &'a State,
+        settings: &'a Settings,
+        have: &'a Table,
+    ) -> Compiler<'a> {
         let (sets, rules, places) = (Made::beside(have), Vec::new(), Vec::new());
-        let mut compiler = Compiler { source: self, state, told, sets, rules, places };
+        let mut compiler = Compiler { source: self, state, settings, sets, rules, places };
         match &self.of {
             Of::Policy(id) => compiler.policy(id),
             Of::Tier(tier) => compiler.tier(tier),
@@ -149,10 +187,10 @@ fn enforced(tier: &TierPolicies) -> impl Iterator<Item = &PolicyId> {
 /// The name of the chain of these steps.
 pub fn list_name(direction: Direction, steps: &[Verdict]) -> Name {
     let key: Vec<_> = steps.iter().filter_map(Verdict::chain).map(Name::to_string).collect();
-    named('p', direction, &key)
+    named("p", direction, &key)
 }
 
-fn named(kind: char, direction: Direction, key: &[String]) -> Name {
+fn named(kind: &str, direction: Direction, key: &[String]) -> Name {
     let mut hash = Sha256::new();
     for part in key {
         hash.update(part.len().to_be_bytes());
@@ -184,7 +222,7 @@ fn tier_key(tier: &TierPolicies) -> Vec<String> {
 struct Compiler<'a> {
     source: &'a Source,
     state: &'a State,
-    told: bool,
+    settings: &'a Settings,
     sets: Made<'a>,
     rules: Vec<Rule>,
     /// What each of them is of; empty where nobody counts.
@@ -290,18 +328,27 @@ impl Compiler<'_> {
         }
     }
 
-    /// How a rule ends: with its verdict, before which it is counted and, if that is a decision, told of; `None` for a
-    /// rule that only tells.
+    /// How a rule ends: with its verdict, before which it is counted and, if that is a decision, told of;
+    /// `None` for a rule that only tells. What is not tracked is told of when it is dropped only: every
+    /// packet of it is decided.
     fn end(&self, end: Option<&Verdict>, remark: &str) -> Vec<Expr> {
+        let Source { direction, way, .. } = *self.source;
+        let told = self.settings.flows;
         let fate = match end {
             None => Some(Fate::Logged),
-            Some(Verdict::Accept) if self.told => Some(Fate::Allowed),
-            Some(Verdict::Drop) if self.told => Some(Fate::Denied),
+            Some(Verdict::Accept) if told && way != Way::Untracked => Some(Fate::Allowed),
+            Some(Verdict::Drop) if told => Some(Fate::Denied),
             Some(_) => None,
         };
         let counter = self.source.counts.is_some().then_some(Expr::Counter);
-        let log = fate.map(|fate| Expr::Log(seen::log(self.source.direction, fate, remark)));
-        counter.into_iter().chain(log).chain(end.cloned().map(Expr::Verdict)).collect()
+        let log = fate.map(|fate| Expr::Log(seen::log(direction, fate, remark)));
+        let mut steps: Vec<Expr> = counter.into_iter().chain(log).collect();
+        if end == Some(&Verdict::Accept) && way != Way::Plain {
+            steps.extend((way == Way::Untracked).then_some(Expr::Notrack));
+            steps.extend(self.settings.marks.pass());
+        }
+        steps.extend(end.cloned().map(Expr::Verdict));
+        steps
     }
 
     /// The ways that fulfil one side of a rule, too; none if it can never be.
@@ -348,12 +395,9 @@ impl Compiler<'_> {
         if let Some(set) = of_ports(&ports.ranges, &mut self.sets) {
             all.push((vec![transport(offset, 2, Reg::FIRST)], set));
         }
-        let behind = if family == Field::Ipv4 { 1 } else { 4 };
         for id in &ports.sets {
-            let mut load = address(family, part, Reg::FIRST);
-            load.push(Expr::Meta { key: Meta::Protocol, to: Reg::at(behind) });
-            load.push(transport(offset, 2, Reg::at(behind + 1)));
-            all.push((load, of_policy(self.state, *id, family, &mut self.sets)));
+            let set = of_policy(self.state, *id, family, &mut self.sets);
+            all.push((port_key(family, part, offset), set));
         }
         all
     }

@@ -1,7 +1,7 @@
 //! Short rows of expressions that rules are put together from.
 
 use crate::{
-    expr::{Base, Compare, Expr, Meta, Octets, Reg, Verdict},
+    expr::{Base, Compare, Ct, Expr, Meta, Octets, Reg, Verdict, ct_status},
     layout::LINK_ROOM,
     table::Field,
 };
@@ -30,6 +30,13 @@ pub fn link_begins(part: Part, prefix: &str) -> Vec<Expr> {
     let len = prefix.len().min(LINK_ROOM);
     let value = Octets::from_slice(prefix.as_bytes().get(..len).unwrap_or_default());
     steps.push(Expr::Cmp { from: Reg::FIRST, how: Compare::Equal, value });
+    steps
+}
+
+/// Goes on for every other link.
+pub fn link_is_not(part: Part, name: &str) -> Vec<Expr> {
+    let mut steps = link(part);
+    steps.push(differs(&link_name(name)));
     steps
 }
 
@@ -71,6 +78,46 @@ pub fn address(family: Field, part: Part, to: Reg) -> Vec<Expr> {
 /// Loads octets behind the IP header.
 pub fn transport(offset: u32, len: u32, to: Reg) -> Expr {
     Expr::Payload { base: Base::Transport, offset, len, to }
+}
+
+/// Loads an address of a packet of this family, its protocol and one of its ports, which begins so
+/// many octets behind the IP header: as sets of ports have them.
+pub fn port_key(family: Field, part: Part, offset: u32) -> Vec<Expr> {
+    let behind = if family == Field::Ipv4 { 1 } else { 4 };
+    let mut load = address(family, part, Reg::FIRST);
+    load.push(Expr::Meta { key: Meta::Protocol, to: Reg::at(behind) });
+    load.push(transport(offset, 2, Reg::at(behind + 1)));
+    load
+}
+
+/// Keeps these bits of the packet's mark, and turns those.
+pub fn changed_mark(keep: u32, turn: u32) -> Vec<Expr> {
+    vec![
+        Expr::Meta { key: Meta::Mark, to: Reg::FIRST },
+        bits(keep, turn),
+        Expr::SetMark { from: Reg::FIRST },
+    ]
+}
+
+/// Goes on if the packet's mark has a bit.
+pub fn has_bit(bit: u32) -> Vec<Expr> {
+    vec![Expr::Meta { key: Meta::Mark, to: Reg::FIRST }, bits(bit, 0), differs(&[0; 4])]
+}
+
+/// Goes on if it has not.
+pub fn has_no_bit(bit: u32) -> Vec<Expr> {
+    vec![Expr::Meta { key: Meta::Mark, to: Reg::FIRST }, bits(bit, 0), equals(&[0; 4])]
+}
+
+/// Goes on if the destination of the packet's connection was rewritten.
+pub fn was_rewritten() -> Vec<Expr> {
+    let status = Expr::Ct { key: Ct::Status, to: Reg::FIRST };
+    vec![status, bits(ct_status::DESTINATION_NAT, 0), differs(&[0; 4])]
+}
+
+fn bits(keep: u32, turn: u32) -> Expr {
+    let octets = |bits: u32| Octets::from_slice(&bits.to_ne_bytes());
+    Expr::Bitwise { from: Reg::FIRST, to: Reg::FIRST, mask: octets(keep), xor: octets(turn) }
 }
 
 /// Goes on if the first registers have this.

@@ -5,11 +5,11 @@ use margay_model::{
     kinds::{Action, PolicyType, TierAction},
 };
 use policy_calc::{
-    Directions, Endpoint, EndpointId, Families, Interface, Limit, Limits, PacketRate, Policy,
-    PolicyId, PortMatch, Profile, Rule, Side, State, TierPolicies,
+    Class, Directions, Endpoint, EndpointId, Families, Interface, Limit, Limits, PacketRate,
+    Policy, PolicyId, PortMatch, Profile, Rule, Side, State, TierPolicies,
 };
 
-use super::{Layout, Settings, ToHost, chains_of, closes_without, is_common, table};
+use super::{At, Failsafe, Layout, Settings, ToHost, chains_of, closes_without, is_common, table};
 use crate::{
     expr::{Expr, Reg, Verdict},
     name::Name,
@@ -250,7 +250,7 @@ fn what_is_there_without_any_endpoint_is_common_and_nothing_else_is() {
     for name in with.iter().filter(|name| !empty.contains(name)) {
         assert!(!is_common(name), "{name}");
     }
-    assert!(chains_of("cali1").iter().all(|chain| with.contains(chain)));
+    assert!(chains_of(&At::Workload("cali1".to_owned())).iter().all(|chain| with.contains(chain)));
     for name in ["from-workload", "to-workload", "sources4", "allowed6"] {
         assert!(empty.contains(&name.into()) && closes_without(&name.into()), "{name}");
     }
@@ -265,7 +265,7 @@ fn of_two_endpoints_on_one_link_the_first_has_it_unless_it_is_told() {
     let by_name = table(&state, &Settings::default());
     let [a, b] = state.endpoints.values().collect::<Vec<_>>()[..] else { panic!("two") };
     let of = |endpoint: &Arc<Endpoint>| {
-        let links = [("cali1".to_owned(), endpoint.clone())].into();
+        let links = [(At::Workload("cali1".to_owned()), endpoint.clone())].into();
         Layout::new(Settings::default(), &state, &links).table().clone()
     };
     assert_eq!(of(a), by_name);
@@ -291,7 +291,7 @@ fn limits_stand_in_the_links_own_chain_packets_before_known_connections_and_new_
     Arc::make_mut(endpoint).limits =
         Limits { ingress: Limit { packets, connections: Some(7) }, egress: Limit::default() };
     let limited = table(&state, &Settings::default());
-    let [from, to] = chains_of("caliweb");
+    let [from, to] = super::own_chains("caliweb");
     let firsts = |table: &Table, chain: &Name| -> Vec<Expr> {
         let rules = &table.chains[chain].rules;
         rules.iter().filter_map(|rule| rule.expressions().first().cloned()).collect()
@@ -301,4 +301,142 @@ fn limits_stand_in_the_links_own_chain_packets_before_known_connections_and_new_
     let more = Expr::MoreConnections { most: 7 };
     assert_eq!(firsts(&limited, &to), [faster, by_state, more, goto]);
     assert_eq!(firsts(&limited, &from), firsts(&plain, &from));
+}
+
+/// A host endpoint of these policies, in the classes given.
+fn host(state: &mut State, name: &str, interface: Interface, classes: &[Class]) {
+    let tiers = |class| match classes.contains(&class) {
+        true => {
+            let tiers: Arc<[TierPolicies]> =
+                [tier("default", TierAction::Deny, &[&format!("{class:?}")])].into();
+            Directions { ingress: tiers.clone(), egress: tiers }
+        }
+        false => Directions::default(),
+    };
+    let endpoint = Endpoint {
+        interface,
+        addresses: Vec::new(),
+        allowed_sources: Vec::new(),
+        limits: Limits::default(),
+        profiles: Vec::new(),
+        normal: tiers(Class::Normal),
+        forward: tiers(Class::Forward),
+        pre_dnat: tiers(Class::PreDnat),
+        untracked: tiers(Class::Untracked),
+    };
+    state.endpoints.insert(EndpointId::Host(name.to_owned()), Arc::new(endpoint));
+    for class in classes {
+        let policy = Policy {
+            tier: "default".to_owned(),
+            types: vec![PolicyType::Ingress, PolicyType::Egress],
+            ingress: vec![rule(Action::Allow)],
+            egress: vec![rule(Action::Allow)],
+        };
+        state.policies.insert(policy_id(&format!("{class:?}")), Arc::new(policy));
+    }
+}
+
+fn named(name: &str) -> Interface {
+    Interface::Named(name.to_owned())
+}
+
+#[test]
+fn nothing_of_the_hosts_links_is_there_without_a_host_endpoint() {
+    let mut state = State::default();
+    workload(&mut state, "x", "cali1", &[]);
+    let without = table(&state, &Settings::default());
+    host(&mut state, "eth0", named("eth0"), &Class::ALL);
+    let with = table(&state, &Settings::default());
+    let more = |(name, chain): &(&Name, &Chain)| without.chains.get(*name) != Some(*chain);
+    let bases = with.chains.iter().filter(more).filter(|(_, chain)| chain.hook.is_some());
+    assert_eq!(bases.count(), 8);
+    assert!(without.chains.keys().all(|name| with.chains.contains_key(name)));
+    // What is there for workloads is as it was.
+    for (name, chain) in without.chains {
+        assert_eq!(with.chains.get(&name), Some(&chain), "{name}");
+    }
+}
+
+#[test]
+fn an_endpoint_is_asked_where_it_has_policies_and_elsewhere_is_not_one_of_the_others() {
+    let mut state = State::default();
+    host(&mut state, "eth0", named("eth0"), &[Class::Normal, Class::Untracked]);
+    host(&mut state, "rest", Interface::All, &[Class::Forward]);
+    let table = table(&state, &Settings::default());
+    let key = Span::one(&super::link_name("eth0"));
+    let at = |map: &str| match table.sets.get(&map.into()).and_then(|map| map.elements.get(&key)) {
+        Some(Value::Verdict(verdict)) => verdict.chain().map(Name::to_string).unwrap_or_default(),
+        other => panic!("{map}: {other:?}"),
+    };
+    assert_eq!(at("host-in"), "host-in/eth0");
+    assert_eq!(at("host-raw-out"), "host-raw-out/eth0");
+    for map in ["host-forward-in", "host-forward-out", "host-pre-dnat"] {
+        assert_eq!(at(map), "", "{map}");
+    }
+    let leads = |base: &str, chain: &str| {
+        ends(&table, &base.into()).contains(&Expr::Verdict(Verdict::Goto(chain.into())))
+    };
+    assert!(leads("host-forward-from", "host-forward-in-others"));
+    assert!(!leads("host-raw-prerouting", "host-raw-in-others"));
+    // It has no profile, so what is for the host itself is dropped but for what stays open.
+    assert!(leads("host-filter-input", "host-in-others"));
+}
+
+#[test]
+fn what_stays_open_is_asked_before_policies_but_not_of_what_is_forwarded() {
+    let mut state = State::default();
+    host(&mut state, "eth0", named("eth0"), &Class::ALL);
+    let table = table(&state, &Settings::default());
+    let steps = |chain: &str| -> Vec<String> {
+        let word = |expr: Expr| match expr {
+            Expr::Verdict(Verdict::Jump(chain)) => chain.to_string(),
+            Expr::Verdict(Verdict::Goto(_)) => "policies".to_owned(),
+            Expr::VerdictOf { map, .. } => map.to_string(),
+            other => panic!("{other:?}"),
+        };
+        ends(&table, &chain.into()).into_iter().map(word).collect()
+    };
+    assert_eq!(steps("host-raw-in/eth0"), ["failsafe-raw-in", "policies"]);
+    assert_eq!(steps("host-raw-out/eth0"), ["failsafe-raw-out", "policies"]);
+    assert_eq!(steps("host-pre-dnat/eth0"), ["states", "failsafe-in", "policies"]);
+    assert_eq!(steps("host-in/eth0"), ["states", "failsafe-in", "policies"]);
+    assert_eq!(steps("host-out/eth0"), ["states", "failsafe-out", "policies"]);
+    assert_eq!(steps("host-forward-in/eth0"), ["states", "policies"]);
+}
+
+#[test]
+fn early_classes_say_what_they_let_through_and_no_chain_of_theirs_is_of_others() {
+    let mut state = State::default();
+    host(&mut state, "eth0", named("eth0"), &Class::ALL);
+    let table = table(&state, &Settings::default());
+    let of = |prefix: &str| -> Vec<Vec<Expr>> {
+        let chains = table.chains.iter().filter(|(name, _)| name.as_str().starts_with(prefix));
+        chains.map(|(_, chain)| chain.rules[0].expressions()[2..].to_vec()).collect()
+    };
+    let accept = || vec![Expr::Verdict(Verdict::Accept)];
+    let pass = super::Marks::default().pass();
+    assert_eq!(of("ri-"), [accept(), accept()], "of the normal class and of forwarding");
+    assert_eq!(of("dri-"), [[pass.clone(), accept()].concat()]);
+    assert_eq!(of("uri-"), [[vec![Expr::Notrack], pass, accept()].concat()]);
+}
+
+#[test]
+fn ports_that_stay_open_have_ranges_that_do_not_overlap() {
+    let net = |text: &str| Some(text.parse().expect("a net"));
+    let port = |net| Failsafe { protocol: 6, port: 22, net };
+    let mut state = State::default();
+    host(&mut state, "eth0", named("eth0"), &[]);
+    let nets = [net("10.0.0.0/8"), net("10.1.0.0/16"), net("fd00::/8")];
+    let settings = Settings { failsafe_inbound: nets.map(port).into(), ..Settings::default() };
+    let table = table(&state, &settings);
+    let size = |set: &str| table.sets[&Name::of(set)].elements.len();
+    assert_eq!((size("failsafe-inbound4"), size("failsafe-inbound6")), (1, 1));
+    assert_eq!((size("failsafe-outbound4"), size("failsafe-outbound6")), (9, 9));
+}
+
+#[test]
+fn a_mask_gives_its_two_lowest_bits() {
+    assert_eq!(super::Marks::of(0xffff_0000), Some(super::Marks::default()));
+    assert_eq!(super::Marks::of(0x8000_0000), None);
+    assert_eq!(super::Marks::of(0), None);
 }

@@ -4,12 +4,13 @@
 //! the kernel. `MARGAY_CONFORMANCE_SETS` sets how many random sets (60 by default, every second with IPv6),
 //! `MARGAY_CONFORMANCE_SEED` the first. Needs root; says so and is skipped without it.
 //!
-//! Not here, because the table does not enforce it: `services` in rules, host endpoints of any class,
-//! `doNotTrack`, `preDNAT`, `applyOnForward`. Not here either: `natOutgoing` (`tests/kernel` masquerades),
+//! Host endpoints have a host and cases of their own ([`hosts`]), of IPv4. Not here, because the table does
+//! not enforce it: `services` in rules. Not here either: `natOutgoing` (`tests/kernel` masquerades),
 //! packets of a pod to itself (no hook sees them), source ports below 20000.
 
 mod cases;
 mod cluster;
+mod hosts;
 mod pods;
 mod random;
 mod wire;

@@ -59,9 +59,7 @@ impl Pods {
     /// Makes the calling thread a host with pods that speak this; `None` without the right to do so.
     pub fn new(family: Family) -> Option<Self> {
         if let Err(err) = unshare(CloneFlags::CLONE_NEWNET) {
-            let name = thread::current().name().unwrap_or("test").to_owned();
-            let text = format!("\n*** SKIPPED {name}: cannot make a network namespace: {err}\n");
-            std::io::stderr().write_all(text.as_bytes()).ok();
+            report_skipped(&err);
             return None;
         }
         let mut one = CpuSet::new();
@@ -261,8 +259,15 @@ pub fn name(number: usize) -> String {
     pod(number).replace('/', "")
 }
 
+/// Says past the harness that the test was not made.
+pub fn report_skipped(err: &nix::Error) {
+    let name = thread::current().name().unwrap_or("test").to_owned();
+    let text = format!("\n*** SKIPPED {name}: cannot make a network namespace: {err}\n");
+    std::io::stderr().write_all(text.as_bytes()).ok();
+}
+
 /// Runs a command in the calling thread's namespace, which must succeed.
-fn run(line: &str) {
+pub fn run(line: &str) {
     let mut words = line.split_whitespace();
     let mut command = Command::new(words.next().expect("a program"));
     let out = command.args(words).output().expect("it runs");

@@ -22,9 +22,9 @@ pub struct Probe {
     /// As case files call it.
     pub name: &'static str,
     /// Number of the protocol with IPv4.
-    protocol: u8,
+    pub protocol: u8,
     /// Destination port, or type of ICMP with IPv4.
-    what: u16,
+    pub what: u16,
 }
 
 /// Everything that each pod sends to each other.

@@ -8,10 +8,10 @@ use std::{
 };
 
 use margay_model::{Item, Mode, decode};
-use policy_calc::{Deltas, Direction, Graph, Owner, PolicyId, State};
+use policy_calc::{Deltas, Direction, Graph, Interfaces, Owner, PolicyId, State};
 use policy_nft::{
     Keeper,
-    layout::{Layout, Links, Place as Decided, Pool, Settings, ToHost, link_of, table},
+    layout::{Layout, Place as Decided, Pool, Settings, ToHost, links, table},
     netlink::{Sight, Wait},
     seen::{Fate, Seen},
 };
@@ -61,12 +61,7 @@ impl Cluster {
 
     /// The table, to be kept with what changes.
     fn layout(&self) -> Layout {
-        let links: Links = self
-            .state
-            .endpoints
-            .iter()
-            .filter_map(|(id, one)| Some((link_of(id, one)?.to_owned(), one.clone())))
-            .collect();
+        let links = links(&self.state, &Settings::default(), &Interfaces::new());
         Layout::new(Settings::default(), &self.state, &links)
     }
 

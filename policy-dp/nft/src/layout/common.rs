@@ -1,0 +1,160 @@
+//! What is there for all workloads, whatever endpoints there are: base chains, the check of sources,
+//! what goes from workloads to their own host, and what is masqueraded.
+
+use super::{
+    FAMILIES, FROM, HOST_FROM, ICMPV6, IPIP, LINK_LOCAL, LOCAL_SOURCES, Layout, NEIGHBOUR_KINDS,
+    OTHER_LINKS, SOURCES, STATES, TO, TO_HOST, ToHost, UDP, by_state, pool_sets, source_sets,
+    span_of,
+    step::{
+        Part, address, in_set, is_family, link, link_begins, looked_up, not_in_set, port_is,
+        protocol_is, verdict,
+    },
+};
+use crate::{
+    expr::{Base, Expr, Reg, Rule, Verdict, ct_state},
+    table::{Chain, ChainKind, Field, Hook, HookPoint, Set, Shape, Span, Value, disjoint},
+};
+
+impl Layout {
+    fn chain(&mut self, name: &str, rules: Vec<Rule>) {
+        self.table.chains.insert(name.into(), Chain { hook: None, rules });
+    }
+
+    fn set(&mut self, name: &str, shape: Shape) -> &mut Set {
+        self.table.sets.entry(name.into()).or_insert_with(|| Set::new(shape))
+    }
+
+    /// The base chains: packets of workloads' links are led on, others go their way.
+    pub(super) fn base(&mut self) {
+        self.set(OTHER_LINKS, Shape::set(&[Field::Link]));
+        self.set(FROM, Shape::map(&[Field::Link]));
+        self.set(TO, Shape::map(&[Field::Link]));
+        let mut states = Set::new(Shape::map(&[Field::State]));
+        for (state, end) in [
+            (ct_state::INVALID, Verdict::Drop),
+            (ct_state::ESTABLISHED, Verdict::Accept),
+            (ct_state::RELATED, Verdict::Accept),
+        ] {
+            states.elements.insert(Span::one(&state.to_ne_bytes()), Value::Verdict(end));
+        }
+        self.table.sets.insert(STATES.into(), states);
+        for (name, point, priority, lead) in [
+            ("raw-prerouting", HookPoint::Prerouting, -300, SOURCES),
+            ("forward-from", HookPoint::Forward, 0, FROM),
+            ("forward-to", HookPoint::Forward, 1, TO),
+            ("input-from", HookPoint::Input, 0, HOST_FROM),
+            ("input-to-host", HookPoint::Input, 1, TO_HOST),
+        ] {
+            let hook = Some(Hook { kind: ChainKind::Filter, point, priority, drops: false });
+            let rules = self.lead(lead).into();
+            self.table.chains.insert(name.into(), Chain { hook, rules });
+        }
+        // What no endpoint names has no way on.
+        let drop = || Rule::new(verdict(Verdict::Drop), Some("no endpoint has it"));
+        let mut from = vec![Rule::new([protocol_is(IPIP), verdict(Verdict::Drop)].concat(), None)];
+        if let Some(port) = self.settings.vxlan_port {
+            let steps = [protocol_is(UDP), port_is(2, port), verdict(Verdict::Drop)];
+            from.push(Rule::new(steps.concat(), None));
+        }
+        from.extend([Rule::new(looked_up(link(Part::Source), FROM), None), drop()]);
+        self.chain(FROM, from);
+        let to = vec![Rule::new(looked_up(link(Part::Destination), TO), None), drop()];
+        self.chain(TO, to);
+    }
+
+    /// The rules that lead what passes workloads' links to a chain.
+    fn lead(&self, chain: &str) -> [Rule; 2] {
+        let part = if chain == TO { Part::Destination } else { Part::Source };
+        let jump = || verdict(Verdict::Jump(chain.into()));
+        let ours = link_begins(part, &self.settings.prefix);
+        let others = in_set(link(part), OTHER_LINKS);
+        [Rule::new([ours, jump()].concat(), None), Rule::new([others, jump()].concat(), None)]
+    }
+
+    /// Nobody sends from what is not his.
+    pub(super) fn sources(&mut self) {
+        let back = || verdict(Verdict::Return);
+        let mut rules = Vec::new();
+        for family in FAMILIES {
+            let names = source_sets(family);
+            self.set(names[0], Shape::set(&[Field::Link, family]));
+            self.set(names[1], Shape::ranges(&[Field::Link, family]));
+            for name in names {
+                let mut steps = is_family(family);
+                steps.extend(link(Part::Source));
+                steps.extend(address(family, Part::Source, Reg::at(4)));
+                steps.push(Expr::Lookup { set: name.into(), from: Reg::FIRST, inverted: false });
+                rules.push(Rule::new([steps, back()].concat(), None));
+            }
+        }
+        // To find its neighbours a link needs addresses of its own making, and none.
+        let local = Set {
+            shape: Shape::ranges(&[Field::Ipv6]),
+            elements: [Span::one(&[0; 16]), Span::prefix(&LINK_LOCAL, 10)]
+                .map(|span| (span, Value::Member))
+                .into(),
+        };
+        self.table.sets.insert(LOCAL_SOURCES.into(), local);
+        let mut steps = is_family(Field::Ipv6);
+        steps.extend(in_set(address(Field::Ipv6, Part::Source, Reg::FIRST), LOCAL_SOURCES));
+        rules.push(Rule::new([steps, back()].concat(), None));
+        let drop = verdict(Verdict::Drop);
+        rules.push(Rule::new(drop, Some("sent from an address of others")));
+        self.chain(SOURCES, rules);
+    }
+
+    /// From a workload to its own host.
+    pub(super) fn host_side(&mut self) {
+        let mut kinds = Set::new(Shape::set(&[Field::Protocol]));
+        // Listeners, neighbours and who looks for a router; nothing that only routers say.
+        for kind in [130, 131, 132, 133, 135, 136_u8] {
+            kinds.elements.insert(Span::one(&[kind]), Value::Member);
+        }
+        self.table.sets.insert(NEIGHBOUR_KINDS.into(), kinds);
+        let neighbours = || {
+            let mut steps = protocol_is(ICMPV6);
+            let kind = Expr::Payload { base: Base::Transport, offset: 0, len: 1, to: Reg::FIRST };
+            steps.extend(in_set(vec![kind], NEIGHBOUR_KINDS));
+            Rule::new([steps, verdict(Verdict::Accept)].concat(), None)
+        };
+        let policies = Rule::new(verdict(Verdict::Goto(FROM.into())), None);
+        self.chain(HOST_FROM, vec![neighbours(), policies]);
+        let mut rules = vec![neighbours(), by_state()];
+        match self.settings.to_host {
+            ToHost::Drop => rules.push(Rule::new(verdict(Verdict::Drop), None)),
+            ToHost::Accept => rules.push(Rule::new(verdict(Verdict::Accept), None)),
+            ToHost::Return => {}
+        }
+        self.chain(TO_HOST, rules);
+    }
+
+    /// Workloads of some pools reach the rest of the world by the host's address.
+    pub(super) fn masquerade(&mut self) {
+        let hook = Some(Hook {
+            kind: ChainKind::Nat,
+            point: HookPoint::Postrouting,
+            // Behind others that mark what they masquerade.
+            priority: 110,
+            drops: false,
+        });
+        let mut rules = Vec::new();
+        for family in FAMILIES {
+            let [all, some] = pool_sets(family);
+            let ranges = |only: bool| {
+                let pools = self.settings.pools.iter().filter(move |pool| pool.masquerade || !only);
+                disjoint(pools.filter_map(|pool| span_of(&pool.range, family)))
+            };
+            for (name, spans) in [(all, ranges(false)), (some, ranges(true))] {
+                let elements = spans.into_iter().map(|span| (span, Value::Member)).collect();
+                let set = Set { shape: Shape::ranges(&[family]), elements };
+                self.table.sets.insert(name.into(), set);
+            }
+            let mut steps = is_family(family);
+            steps.extend(in_set(address(family, Part::Source, Reg::FIRST), some));
+            steps.extend(not_in_set(address(family, Part::Destination, Reg::FIRST), all));
+            steps.push(Expr::Masquerade);
+            rules.push(Rule::new(steps, Some("natOutgoing")));
+        }
+        self.table.chains.insert("nat-postrouting".into(), Chain { hook, rules });
+    }
+}
