@@ -25,7 +25,7 @@ use crate::{
 
 mod work;
 
-use work::{HalfMade, Work};
+use work::{HalfMade, Older, Work};
 
 /// How long an ADD may take from being asked, for all that needs the datastore or waits for others: it
 /// must fail within five seconds while that is away.
@@ -555,16 +555,17 @@ impl Desk {
                     && !self.works.contains_key(&other.id)
             })
             .max_by_key(|other| (!other.host_interface.is_empty(), other.created));
-        let (older, freed) = match older {
-            Some(older) => (Some(older.id.clone()), older.host_interface.clone()),
-            None => (None, String::new()),
-        };
-        let taken = |name: &str| {
-            *name != *freed && self.entries.values().any(|entry| entry.host_interface == name)
-        };
-        let host_interface = match linked {
-            true => name::host_end(&id, spec.pod.as_ref(), taken),
-            false => String::new(),
+        let older =
+            older.map(|older| Older { id: older.id.clone(), link: older.host_interface.clone() });
+        let host_interface = match &older {
+            // It comes with the older one's link, when that is gone.
+            Some(older) if !older.link.is_empty() => String::new(),
+            _ if linked => {
+                let taken =
+                    |name: &str| self.entries.values().any(|entry| entry.host_interface == name);
+                name::host_end(&id, spec.pod.as_ref(), taken)
+            }
+            _ => String::new(),
         };
         let state = State::Allocating;
         let addresses = given(&spec);
@@ -574,7 +575,6 @@ impl Desk {
             out.push(Output::Answer(call, Err(failure)));
             return;
         }
-        let older = older.map(|id| (id, !freed.is_empty()));
         let work = match entry.is_bare() {
             true => Work::bare(call, until, older),
             false => Work::add(&entry, call, until, older),

@@ -265,6 +265,13 @@ fn a_newer_container_of_a_pod_takes_the_place_of_the_older() {
     rig.live(1, "old", Some("web"));
     let name = rig.desk.entry(&id("old")).expect("it is there").host_interface.clone();
     let out = rig.add(2, "new", Some("web"));
+    assert_eq!(steps(&out), ["record"]);
+    // A name is never in two entries.
+    let [Output::Do { step: Step::Record(entry), .. }] = &out[..] else { panic!("{out:?}") };
+    assert_eq!(entry.host_interface, "");
+    rig.until(out, "assign");
+    let assigned = Done::Assigned(vec![IpAddr::from([10, 0, 0, 9])]);
+    let out = rig.tell(Input::Done(id("new"), Ok(assigned)));
     assert_eq!(steps(&out), ["detach"]);
     let told = rig.until(out, "");
     let Some(Ok(Reply::Added(new))) = answered(&told, 2) else { panic!("{told:?}") };
@@ -467,8 +474,8 @@ fn a_newer_container_that_failed_half_way_can_still_take_the_address_of_the_olde
     let mut rig = Rig::default();
     rig.live(1, "old", Some("web"));
     let out = rig.add(2, "new", Some("web"));
-    rig.until(out, "assign");
-    let out = rig.fail("new", Cause::Later);
+    rig.until(out, "attach");
+    let out = rig.fail("new", Cause::Kernel);
     rig.until(out, "");
     let said = rig.desk.problem(&id("old")).expect("it has no link any more");
     assert!(said.starts_with("its link went for net/new/eth0, whose ADD failed: "), "{said}");
@@ -483,11 +490,34 @@ fn a_newer_container_that_failed_half_way_can_still_take_the_address_of_the_olde
 }
 
 #[test]
+fn an_older_container_keeps_its_link_where_there_is_no_address_for_the_newer() {
+    let mut rig = Rig::default();
+    rig.live(1, "old", Some("web"));
+    let before = rig.desk.entry(&id("old")).cloned();
+    let out = rig.add(2, "new", Some("web"));
+    let mut told = rig.until(out, "assign");
+    let out = rig.fail("new", Cause::Later);
+    told.extend(rig.until(out, ""));
+    assert!(matches!(answered(&told, 2), Some(Err(_))), "{told:?}");
+    assert!(!told.iter().any(|output| matches!(output, Output::Route(..))), "{told:?}");
+    assert_eq!(rig.desk.entry(&id("old")).cloned(), before);
+    assert_eq!((rig.desk.problem(&id("old")), rig.desk.entry(&id("new"))), (None, None));
+    // One that may have to take its address from it has to wait for that.
+    let mut exact = spec(Some("web"));
+    exact.source =
+        Source::Assign(Wish { exactly: vec![IpAddr::from([10, 0, 0, 1])], ..Wish::default() });
+    let (call, until) = (CallId(3), PATIENCE);
+    let out = rig.tell(Input::Add { call, id: id("exact"), spec: Box::new(exact), until });
+    assert_eq!(steps(&out), ["detach"]);
+}
+
+#[test]
 fn an_older_container_whose_link_cannot_be_removed_is_reached_again() {
     let mut rig = Rig::default();
     rig.live(1, "old", Some("web"));
     let link = rig.desk.entry(&id("old")).expect("it is there").host_interface.clone();
     let out = rig.add(2, "new", Some("web"));
+    let out = rig.until(out, "detach");
     assert!(out.iter().any(|output| matches!(output, Output::Route(_, None))));
     let out = rig.fail("new", Cause::Kernel);
     let again = |output: &Output| matches!(output, Output::Route(_, Some(to)) if *to == link);

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, net::IpAddr, time::Duration};
 
 use super::{Asker, CallId, Desk, Done, GIVE_BACK, LEASE, Now, Output, Reply, Step};
 use crate::{
-    attachment::{AttachmentId, Entry, Mode, State},
+    attachment::{AttachmentId, Entry, Mode, Source, State},
     failure::Failure,
     name,
 };
@@ -69,12 +69,31 @@ enum Attempt {
     Lease,
 }
 
+/// An older container of the pod, whose place is taken.
+#[derive(Clone, Debug)]
+pub(super) struct Older {
+    /// Which.
+    pub(super) id: AttachmentId,
+    /// Its link; empty if it has none any more.
+    pub(super) link: String,
+}
+
+impl Older {
+    /// How its link is taken away. Before the entry of the newer one has the name: a name is never in
+    /// two of them.
+    fn detach(&self) -> impl Iterator<Item = Stage> + use<> {
+        let stages = [Stage::DetachOlder(self.id.clone()), Stage::RecordOlder(self.id.clone())];
+        let has_link = !self.link.is_empty();
+        stages.into_iter().filter(move |_| has_link)
+    }
+}
+
 /// What is being done for an attachment.
 #[derive(Debug)]
 pub(super) struct Work {
     aim: Aim,
     todo: VecDeque<Stage>,
-    older: Option<AttachmentId>,
+    older: Option<Older>,
     half_made: HalfMade,
     /// Who waits until it is down.
     pub(super) askers: Vec<Asker>,
@@ -86,23 +105,20 @@ pub(super) struct Work {
 }
 
 impl Work {
-    /// An ADD from the beginning. `older` is what it takes the place of, and whether that has a link.
-    pub(super) fn add(
-        entry: &Entry,
-        call: CallId,
-        until: Duration,
-        older: Option<(AttachmentId, bool)>,
-    ) -> Self {
+    /// An ADD from the beginning. `older` is what it takes the place of: that keeps its link until
+    /// there are addresses, unless they may be its own.
+    pub(super) fn add(entry: &Entry, call: CallId, until: Duration, older: Option<Older>) -> Self {
         let mut todo = VecDeque::new();
-        // Before its own entry is written: a name is never in two of them.
-        if let Some((id, true)) = &older {
-            todo.push_back(Stage::DetachOlder(id.clone()));
-            todo.push_back(Stage::RecordOlder(id.clone()));
+        let late = waits_for_addresses(entry);
+        let mut detach = older.iter().flat_map(Older::detach).collect::<Vec<_>>();
+        if !late {
+            todo.extend(detach.drain(..));
         }
         todo.push_back(Stage::Record(State::Allocating));
         if entry.holds_addresses() {
             todo.push_back(Stage::Assign);
         }
+        todo.extend(detach);
         if entry.spec.mode == Mode::Link {
             todo.extend([Stage::Record(State::Configured), Stage::Disconnect]);
             todo.extend([Stage::Attach, Stage::Reach, Stage::Publish]);
@@ -111,20 +127,14 @@ impl Work {
             }
         }
         todo.extend([Stage::Record(State::Live), Stage::Answer]);
-        let older = older.map(|(id, _)| id);
         Self::new(Aim::Add { call, until, attempt: Attempt::First }, todo, older)
     }
 
     /// A link without addresses; `older` as for [`Self::add`]. No state goes before: there is no
     /// address that could be lost.
-    pub(super) fn bare(call: CallId, until: Duration, older: Option<(AttachmentId, bool)>) -> Self {
-        let mut todo = VecDeque::new();
-        if let Some((id, true)) = &older {
-            todo.push_back(Stage::DetachOlder(id.clone()));
-            todo.push_back(Stage::RecordOlder(id.clone()));
-        }
+    pub(super) fn bare(call: CallId, until: Duration, older: Option<Older>) -> Self {
+        let mut todo: VecDeque<_> = older.iter().flat_map(Older::detach).collect();
         todo.extend([Stage::Record(State::Configured), Stage::Attach, Stage::Answer]);
-        let older = older.map(|(id, _)| id);
         Self::new(Aim::Add { call, until, attempt: Attempt::First }, todo, older)
     }
 
@@ -156,7 +166,7 @@ impl Work {
         work
     }
 
-    fn new(aim: Aim, todo: VecDeque<Stage>, older: Option<AttachmentId>) -> Self {
+    fn new(aim: Aim, todo: VecDeque<Stage>, older: Option<Older>) -> Self {
         let (askers, retry, failures, trouble) = (Vec::new(), None, 0, None);
         Self { aim, todo, older, half_made: HalfMade::No, askers, retry, failures, trouble }
     }
@@ -170,6 +180,12 @@ impl Work {
     pub(super) fn is_down(&self) -> bool {
         self.is_removal() && !self.todo.contains(&Stage::Down)
     }
+}
+
+/// Whether the addresses of an ADD may be had while an older container of its pod has its own: those
+/// that are asked for by name may be just these, and are taken from it.
+fn waits_for_addresses(entry: &Entry) -> bool {
+    matches!(&entry.spec.source, Source::Assign(wish) if wish.exactly.is_empty())
 }
 
 /// How an attachment is taken down that is as far as its entry says, or on its way to the next
@@ -261,7 +277,7 @@ impl Desk {
             Stage::Record(_) => Step::Record(own()),
             Stage::Assign => {
                 let older = self.works.get(id)?.older.as_ref();
-                Step::Assign { entry: own(), replaces: older.map(AttachmentId::handle) }
+                Step::Assign { entry: own(), replaces: older.map(|older| older.id.handle()) }
             }
             Stage::Disconnect => {
                 let mut entry = own();
@@ -345,6 +361,10 @@ impl Desk {
                     older.host_interface.clear();
                 }
                 self.problems.remove(older);
+                let link = self.works.get(id).and_then(|work| work.older.as_ref());
+                if let (Some(entry), Some(older)) = (self.entries.get_mut(id), link) {
+                    entry.host_interface.clone_from(&older.link);
+                }
             }
             Stage::Attach | Stage::Fulfil => {
                 self.problems.remove(id);
@@ -395,7 +415,7 @@ impl Desk {
                 let (aim, todo) = (Aim::Remove(Some((*call, failure))), undo(entry));
                 let askers = std::mem::take(&mut work.askers);
                 *work = Work { askers, ..Work::new(aim, todo, None) };
-                if let Some(older) = robbed.and_then(|older| self.entries.get(&older))
+                if let Some(older) = robbed.and_then(|older| self.entries.get(&older.id))
                     && older.host_interface.is_empty()
                 {
                     let text = format!(
