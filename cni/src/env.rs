@@ -122,7 +122,11 @@ fn target(verb: Verb, variable: &impl Fn(&str) -> Option<String>) -> Result<Targ
     if let Some(fault) = ifname_fault(&ifname) {
         return Err(invalid(format!("CNI_IFNAME: {ifname:?} {fault}")));
     }
-    Ok(Target { container_id, ifname, netns: netns.map(PathBuf::from) })
+    let netns = netns.map(PathBuf::from);
+    if let Some(netns) = netns.as_ref().filter(|path| !path.is_absolute() && verb != Verb::Del) {
+        return Err(invalid(format!("CNI_NETNS: {netns:?} is no absolute path")));
+    }
+    Ok(Target { container_id, ifname, netns })
 }
 
 fn invalid(msg: impl Into<String>) -> Error {

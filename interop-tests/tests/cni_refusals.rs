@@ -120,6 +120,10 @@ fn refusals(node: &Node) -> Result<()> {
         runtime.delete(&pod(ifname))?;
     }
     node.has(0)?;
+    // What no ADD would have taken a DEL does not find.
+    let long = Container::new(&"c".repeat(250), &node.pod);
+    refused(&runtime.call("ADD", &long, &Value::Null)?, 7, &[])?;
+    runtime.delete(&long)?;
 
     // Those two cool down.
     node.margay.apply(&resources::pool("large", "10.20.0.0/16"))?;

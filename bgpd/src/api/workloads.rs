@@ -123,7 +123,14 @@ impl workloads_server::Workloads for Workloads {
         call: Request<v1::DeleteWorkloadRequest>,
     ) -> Result<Response<v1::DeleteWorkloadResponse>, Status> {
         let request = call.into_inner();
-        let id = convert::id(request.attachment.as_ref()).map_err(failed)?;
+        let id = match convert::id(request.attachment.as_ref()) {
+            Ok(id) => id,
+            // What cannot be named was never attached.
+            Err(_) if request.attachment.is_some() => {
+                return Ok(Response::new(v1::DeleteWorkloadResponse { found: false }));
+            }
+            Err(failure) => return Err(failed(failure)),
+        };
         let asked = Some(request.spooled_at).filter(|at| *at > 0);
         // Later: the plugin then takes the link down and leaves the rest for a daemon that can.
         let there = self.there().map_err(|_| with_cni_code(no_datastore(), 11))?;

@@ -55,6 +55,13 @@ fn every_missing_variable_is_named() {
 }
 
 #[test]
+fn a_network_namespace_is_an_absolute_path() {
+    let relative = ("CNI_NETNS", Some("run/netns/blue"));
+    assert_eq!(refused(&[relative]), "CNI_NETNS: \"run/netns/blue\" is no absolute path");
+    read(&[relative, ("CNI_COMMAND", Some("DEL"))]).expect("a DEL does not need it");
+}
+
+#[test]
 fn a_del_may_come_without_network_namespace() {
     let del = read(&[("CNI_COMMAND", Some("DEL")), ("CNI_NETNS", None)]).expect("valid");
     assert_eq!(del.target.netns, None);

@@ -166,6 +166,22 @@ fn an_add_that_is_repeated_is_answered_the_same_and_only_looks_at_the_link() {
     assert_eq!(steps(&out), ["record"]);
     let second = rig.until(out, "");
     assert_eq!(answered(&first, 1), answered(&second, 2));
+    // Its endpoint may have been deleted by hand, the policy dataplane may have begun anew.
+    let mut waits = spec(None);
+    waits.policy_wait = 5;
+    for step in ["publish", "policy"] {
+        let mut rig = Rig::default();
+        for call in [1, 2] {
+            let (call, until) = (CallId(call), PATIENCE);
+            let spec = Box::new(waits.clone());
+            let out = rig.tell(Input::Add { call, id: id("c"), spec, until });
+            if call == CallId(1) {
+                rig.until(out, "");
+            } else {
+                assert_eq!(answered(&rig.until(out, step), 2), None, "{step} comes before");
+            }
+        }
+    }
     let out = rig.add(3, "c", None);
     rig.until(out, "attach");
     let out = rig.fail("c", Cause::Kernel);

@@ -152,9 +152,14 @@ impl Work {
     /// An ADD of what is there.
     pub(super) fn repeat(entry: &Entry, call: CallId, until: Duration) -> Self {
         // Written again: a newer container of its pod may have got half of its place.
-        let link = [Stage::Record(State::Live), Stage::Attach, Stage::Reach];
-        let link = link.into_iter().filter(|_| entry.spec.mode == Mode::Link);
-        let todo = link.chain([Stage::Answer]).collect();
+        let mut todo = VecDeque::new();
+        if entry.spec.mode == Mode::Link {
+            todo.extend([Stage::Record(State::Live), Stage::Attach, Stage::Reach, Stage::Publish]);
+            if entry.spec.policy_wait > 0 {
+                todo.push_back(Stage::AwaitPolicy);
+            }
+        }
+        todo.push_back(Stage::Answer);
         Self::new(Aim::Add { call, until, attempt: Attempt::Repeat }, todo, None)
     }
 

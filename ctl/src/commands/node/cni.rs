@@ -157,7 +157,7 @@ fn usual(args: &InstallCni, socket: &Path, portmap: bool) -> String {
             "assign_ipv6": has(Family::Ipv6),
         },
         // containerd hands them on to whoever says so.
-        "capabilities": { "io.kubernetes.cri.pod-annotations": true },
+        "capabilities": { "io.kubernetes.cri.pod-annotations": true, "ips": true, "mac": true },
     });
     if socket != Path::new(SOCKET) {
         margay["socket"] = whole(socket);

@@ -23,7 +23,7 @@ fn the_usual_configuration_is_short() {
         "plugins": [{
             "type": "margay",
             "ipam": { "type": "margay-ipam", "assign_ipv4": true, "assign_ipv6": false },
-            "capabilities": { "io.kubernetes.cri.pod-annotations": true },
+            "capabilities": { "io.kubernetes.cri.pod-annotations": true, "ips": true, "mac": true },
         }],
     });
     assert_eq!(conflist_of(&[], SOCKET, false), expected);
