@@ -77,6 +77,15 @@ fn every_command_prints_what_it_always_printed() {
     fs::remove_file(&file).expect("a file can be removed");
 }
 
+#[test]
+fn packets_of_which_no_record_tells_are_told_of_once() {
+    let daemon = Daemon::start();
+    let output = daemon.margay(&["policy", "flows", "--follow"]);
+    let told = String::from_utf8_lossy(&output.stderr);
+    let warned = told.matches("warning: 7 packets stand in no record: they came too fast").count();
+    assert_eq!(warned, 1, "{told}");
+}
+
 const POLICY_TRACE: &[&str] = &[
     "policy",
     "trace",

@@ -9,6 +9,7 @@ use crate::{
     },
     client::Client,
     error::Failure,
+    manifests,
     output::Out,
     view::policy::{Flow, Shown, Trace},
 };
@@ -34,19 +35,31 @@ pub async fn run(
         PolicyCommand::Flows { follow } => {
             let request = v1::FlowsRequest { follow, only_new: follow };
             let mut stream = policy.flows(request).await?.into_inner();
+            let mut lost = 0;
             if follow {
                 while let Some(some) = stream.message().await? {
+                    tell_lost(&mut lost, some.lost);
                     some.flows.into_iter().try_for_each(|flow| out.line(&Flow::from(flow)))?;
                 }
                 return Err(Failure::failed("the daemon ended the stream"));
             }
             let mut rows = out.rows::<Flow>();
             while let Some(some) = stream.message().await? {
+                tell_lost(&mut lost, some.lost);
                 some.flows.into_iter().try_for_each(|flow| rows.push(&Flow::from(flow)))?;
             }
             Ok(rows.finish()?)
         }
     }
+}
+
+/// Warns of packets of which no record tells, where there are more than before.
+fn tell_lost(before: &mut u64, now: u64) {
+    let more = now.saturating_sub(*before);
+    if more > 0 {
+        manifests::warn(&format!("{more} packets stand in no record: they came too fast"));
+    }
+    *before = now;
 }
 
 fn request(args: TraceArgs) -> v1::TracePolicyRequest {

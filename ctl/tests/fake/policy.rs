@@ -176,10 +176,11 @@ impl Policy for Fake {
 
     async fn flows(
         &self,
-        _: Request<v1::FlowsRequest>,
+        request: Request<v1::FlowsRequest>,
     ) -> Result<Response<Self::FlowsStream>, Status> {
+        let lost = if request.into_inner().follow { 7 } else { 0 };
         let some =
-            [denied(), allowed()].map(|flow| Ok(v1::FlowsResponse { flows: vec![flow], lost: 0 }));
+            [denied(), allowed()].map(|flow| Ok(v1::FlowsResponse { flows: vec![flow], lost }));
         Ok(Response::new(tokio_stream::iter(Vec::from(some))))
     }
 }

@@ -140,3 +140,15 @@ fn short(peer: &PeerConfig) -> String {
     }
     out
 }
+
+#[test]
+fn a_router_id_of_a_name_is_what_the_users_of_calico_know() {
+    // The last one's digest begins with 245.
+    for (name, id) in [
+        ("kube-master", [25, 79, 212, 8]),
+        ("node-1", [53, 151, 27, 230]),
+        ("node-18", [213, 194, 139, 227]),
+    ] {
+        assert_eq!(hashed(name), Ipv4Addr::from(id), "{name}");
+    }
+}
