@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use margay_model::{
     Kind, Protocol, Resource, ResourceKey,
-    kinds::{FelixConfigurationSpec, ProtoPort},
+    kinds::{AllowedUse, FelixConfigurationSpec, IpPoolSpec, ProtoPort},
 };
 use policy_nft::layout::{Failsafe, Marks, Pool, Settings, ToHost};
 
@@ -13,6 +13,8 @@ use policy_nft::layout::{Failsafe, Marks, Pool, Settings, ToHost};
 pub(super) struct Inputs {
     pools: BTreeMap<String, Pool>,
     felix: BTreeMap<String, FelixConfigurationSpec>,
+    /// Their fields that nobody follows.
+    unheeded: BTreeMap<String, Vec<String>>,
     /// Of an earlier snapshot, and not told again yet.
     stale: BTreeSet<(Kind, String)>,
     changed: bool,
@@ -23,6 +25,10 @@ impl Inputs {
     pub(super) fn update(&mut self, key: &ResourceKey, resource: Option<&Resource>) {
         self.stale.remove(&(key.kind, key.name.clone()));
         match (key.kind, resource) {
+            // No workload has an address of one for services alone.
+            (Kind::IpPool, Some(Resource::IpPool(pool))) if !is_of_pods(&pool.spec) => {
+                self.changed |= self.pools.remove(&key.name).is_some();
+            }
             (Kind::IpPool, Some(Resource::IpPool(pool))) => {
                 // Those that give no more addresses have workloads that hold some.
                 let range = pool.spec.cidr.net().trunc();
@@ -34,10 +40,13 @@ impl Inputs {
             (Kind::FelixConfiguration, Some(Resource::FelixConfiguration(felix))) => {
                 let before = self.felix.insert(key.name.clone(), felix.spec.clone());
                 self.changed |= before.as_ref() != Some(&felix.spec);
+                let object = resource.map(Resource::to_json).unwrap_or_default();
+                self.unheeded.insert(key.name.clone(), unheeded(&object));
             }
             (Kind::IpPool, _) => self.changed |= self.pools.remove(&key.name).is_some(),
             (Kind::FelixConfiguration, _) => {
                 self.changed |= self.felix.remove(&key.name).is_some();
+                self.unheeded.remove(&key.name);
             }
             _ => {}
         }
@@ -118,6 +127,11 @@ impl Inputs {
         let unsupported = unsupported.into_iter().filter(|(_, given)| *given);
         ignored
             .extend(unsupported.map(|(name, _)| format!("{name}: not supported in this version")));
+        let applies = ["default".to_owned(), format!("node.{node}")];
+        let unheeded = applies.iter().filter_map(|name| Some((name, self.unheeded.get(name)?)));
+        ignored.extend(unheeded.filter(|(_, fields)| !fields.is_empty()).map(|(name, fields)| {
+            format!("{} of {name}: without effect in this version", fields.join(", "))
+        }));
         let selecting = self.felix.iter().filter(|(_, felix)| felix.node_selector.is_some());
         ignored.extend(selecting.map(|(name, _)| {
             format!("nodeSelector of {name}: not supported in this version, it applies nowhere")
@@ -147,3 +161,38 @@ fn failsafe(open: &ProtoPort) -> Failsafe {
         net: open.net.as_ref().map(|net| net.net().trunc()),
     }
 }
+
+/// Whether workloads or tunnels have addresses of a pool.
+fn is_of_pods(pool: &IpPoolSpec) -> bool {
+    [AllowedUse::Workload, AllowedUse::Tunnel].into_iter().any(|allowed| pool.allows(allowed))
+}
+
+/// The fields of a FelixConfiguration that nobody here follows, nor says more of.
+fn unheeded(object: &serde_json::Value) -> Vec<String> {
+    let fields = object.get("spec").and_then(serde_json::Value::as_object);
+    let given = fields.into_iter().flatten().filter(|(name, value)| {
+        // Every stored one has these.
+        let is_default = name.starts_with("bpf") && *name != "bpfEnabled"
+            || *name == "floatingIPs" && *value == "Disabled";
+        !HEEDED.contains(&name.as_str()) && !is_default
+    });
+    given.map(|(name, _)| name.clone()).collect()
+}
+
+/// Fields of FelixConfiguration that are followed, here or by the node's daemon, or told of above.
+const HEEDED: &[&str] = &[
+    "allowIPIPPacketsFromWorkloads",
+    "allowVXLANPacketsFromWorkloads",
+    "defaultEndpointToHostAction",
+    "failsafeInboundHostPorts",
+    "failsafeOutboundHostPorts",
+    "interfacePrefix",
+    "natOutgoingAddress",
+    "natPortRange",
+    "nftablesMarkMask",
+    "nodeSelector",
+    "vxlanPort",
+    "wireguardEnabled",
+    "wireguardEnabledV6",
+    "workloadSourceSpoofing",
+];

@@ -358,6 +358,51 @@ fn settings_come_from_pools_and_the_nodes_own_felix_configuration_first() {
     assert_eq!(members(&table(&mut enforcer), "masquerade4"), 0);
 }
 
+#[test]
+fn a_pool_for_services_alone_is_no_pool_of_workloads() {
+    let mut enforcer = enforcing();
+    let pool = |uses: &str| {
+        let text = format!(
+            r#"{{"apiVersion":"projectcalico.org/v3","kind":"IPPool","metadata":{{"name":"p"}},
+            "spec":{{"cidr":"10.0.0.0/16","natOutgoing":true,"allowedUses":[{uses}]}}}}"#
+        );
+        object(6, &text)
+    };
+    let mut known = |uses: &str| {
+        tell(&mut enforcer, vec![pool(uses), in_sync(6)]);
+        table(&mut enforcer).sets[&Name::of("pools4")].elements.len()
+    };
+    let services = r#""LoadBalancer""#;
+    assert_eq!([known(services), known(r#""Tunnel""#), known(services)], [0, 1, 0]);
+}
+
+#[test]
+fn a_field_of_felix_configuration_without_effect_is_said_where_it_would_apply() {
+    let mut enforcer = enforcing();
+    let felix = |name: &str, spec: &str| {
+        let text = format!(
+            r#"{{"apiVersion":"projectcalico.org/v3","kind":"FelixConfiguration","metadata":
+            {{"name":"{name}"}},"spec":{spec}}}"#
+        );
+        object(6, &text)
+    };
+    let mut said = |name: &str, spec: &str| {
+        let remarks = enforcer.hear(vec![felix(name, spec), in_sync(6)]);
+        remarks.into_iter().map(|remark| format!("{remark:?}")).collect::<Vec<_>>().join(" ")
+    };
+    let heard = said("default", r#"{"logPrefix":"x","ipv6Support":false,"vxlanPort":4790}"#);
+    assert!(heard.contains("ipv6Support, logPrefix of default: without effect"), "{heard}");
+    assert!(!heard.contains("vxlanPort"), "{heard}");
+    let heard = said("node.b", r#"{"logPrefix":"x"}"#);
+    assert!(!heard.contains("node.b"), "{heard}");
+    // What is there in every stored one is nobody's wish.
+    let heard =
+        said("default", r#"{"floatingIPs":"Disabled","bpfConnectTimeLoadBalancing":"TCP"}"#);
+    assert!(!heard.contains("without effect"), "{heard}");
+    let heard = said("default", r#"{"floatingIPs":"Enabled"}"#);
+    assert!(heard.contains("floatingIPs of default: without effect"), "{heard}");
+}
+
 /// The kernel's word against an object.
 fn refusal(object: Object) -> Vec<Refused> {
     vec![Refused { object, errno: 22, text: None }]
