@@ -182,6 +182,11 @@ fn an_add_that_is_repeated_is_answered_the_same_and_only_looks_at_the_link() {
             }
         }
     }
+    // While the datastore is away it is there all the same.
+    let out = rig.add(4, "c", None);
+    rig.until(out, "publish");
+    let out = rig.fail("c", Cause::Later);
+    assert_eq!(answered(&first, 1), answered(&rig.until(out, ""), 4));
     let out = rig.add(3, "c", None);
     rig.until(out, "attach");
     let out = rig.fail("c", Cause::Kernel);

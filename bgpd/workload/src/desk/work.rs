@@ -5,7 +5,7 @@ use std::{collections::VecDeque, net::IpAddr, time::Duration};
 use super::{Asker, CallId, Desk, Done, GIVE_BACK, LEASE, Now, Output, Reply, Step};
 use crate::{
     attachment::{AttachmentId, Entry, Mode, Source, State},
-    failure::Failure,
+    failure::{Cause, Failure},
     name,
 };
 
@@ -174,6 +174,11 @@ impl Work {
     fn new(aim: Aim, todo: VecDeque<Stage>, older: Option<Older>) -> Self {
         let (askers, retry, failures, trouble) = (Vec::new(), None, 0, None);
         Self { aim, todo, older, half_made: HalfMade::No, askers, retry, failures, trouble }
+    }
+
+    /// Whether it repeats an ADD.
+    fn is_repeat(&self) -> bool {
+        matches!(self.aim, Aim::Add { attempt: Attempt::Repeat, .. })
     }
 
     /// Whether it takes down.
@@ -347,6 +352,14 @@ impl Desk {
                 work.todo.pop_front();
                 let behind = work.todo.iter().position(|stage| *stage == Stage::Down);
                 work.todo.insert(behind.map_or(0, |at| at + 1), stage);
+                self.advance(id, out);
+            }
+            // What was written once is there, unless somebody deleted it: no reason to wait for the
+            // datastore.
+            Err(failure)
+                if stage == Stage::Publish && work.is_repeat() && failure.cause == Cause::Later =>
+            {
+                work.todo.pop_front();
                 self.advance(id, out);
             }
             Err(failure) => self.failed(now, id, &stage, failure, out),
