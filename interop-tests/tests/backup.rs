@@ -101,16 +101,16 @@ fn sets(count: usize) -> String {
 
 #[test]
 fn an_import_killed_in_the_middle_is_ended_by_the_same_command() -> Result<()> {
-    const COUNT: usize = 4000;
+    const COUNT: usize = 8000;
     let backup = sets(COUNT);
     let wanted = values(&backup);
-    let mut broken_off = 0;
+    let mut middle = Middle::new(COUNT);
     for round in 0..12 {
         let stopped = Stopped::new()?;
         let file = stopped.file("backup");
         fs::write(&file, &backup)?;
         let mut child = stopped.import(&file)?;
-        thread::sleep(Duration::from_millis(20 + 60 * round));
+        thread::sleep(middle.wait());
         // The program that does the work is a child of this one; the group has both.
         Command::new("kill").args(["-9", "--", &format!("-{}", child.id())]).status()?;
         child.wait()?;
@@ -121,14 +121,48 @@ fn an_import_killed_in_the_middle_is_ended_by_the_same_command() -> Result<()> {
         let part = if made { stopped.values()? } else { Vec::new() };
         // Never a value that is not in the backup, never a part of a transaction.
         ensure!(part == wanted.get(..part.len()).unwrap_or_default(), "round {round}");
-        ensure!(part.len() % 16 == 0, "round {round}: {} values", part.len());
-        broken_off += usize::from(!part.is_empty() && part.len() < COUNT);
+        let whole = part.len().is_multiple_of(IN_ONE) || part.len() == COUNT;
+        ensure!(whole, "round {round}: {} values", part.len());
+        middle.found(part.len());
         let done = stopped.json(&["import", utf8(&file)?])?;
         ensure!(done["values"] == COUNT && done["written"] == COUNT - part.len(), "{done}");
         ensure!(stopped.values()? == wanted, "round {round}");
     }
-    ensure!(broken_off > 0, "no round was broken off in the middle");
+    ensure!(middle.met > 0, "no round was broken off in the middle");
     Ok(())
+}
+
+/// New values that a transaction takes.
+const IN_ONE: usize = 128;
+
+/// When to break an import off: after less time where all was written, after more where nothing was.
+struct Middle {
+    all: usize,
+    between: [Duration; 2],
+    /// How often it was the middle.
+    met: usize,
+}
+
+impl Middle {
+    fn new(all: usize) -> Self {
+        Self { all, between: [Duration::ZERO, Duration::from_secs(2)], met: 0 }
+    }
+
+    fn wait(&self) -> Duration {
+        (self.between[0] + self.between[1]) / 2
+    }
+
+    fn found(&mut self, written: usize) {
+        let (wait, [from, until]) = (self.wait(), self.between);
+        // The machine is not always as fast: a bound that was met may be none the next time.
+        let slack = Duration::from_millis(20);
+        self.between = match written {
+            0 => [wait, until + slack],
+            some if some == self.all => [from.saturating_sub(slack), wait],
+            _ => [from, until],
+        };
+        self.met += usize::from(written > 0 && written < self.all);
+    }
 }
 
 #[test]
@@ -245,7 +279,7 @@ fn a_backup_of_a_running_daemon_restores_to_the_same_state() -> Result<()> {
 
 #[test]
 fn a_daemon_killed_in_the_middle_of_an_import_takes_the_rest_afterwards() -> Result<()> {
-    const COUNT: usize = 2000;
+    const COUNT: usize = 8000;
     if !have_root("a_daemon_killed_in_the_middle_of_an_import_takes_the_rest_afterwards") {
         return Ok(());
     }
@@ -256,27 +290,27 @@ fn a_daemon_killed_in_the_middle_of_an_import_takes_the_rest_afterwards() -> Res
     let wanted = values(&backup);
     let result = (|| {
         fs::write(&file, &backup)?;
-        let mut broken_off = 0;
-        for round in 0..5 {
+        let mut middle = Middle::new(COUNT);
+        for round in 0..8 {
             margay.start()?;
             let socket = host.dir().join("bgpd.sock");
             let mut command = Command::new(bin("margay")?);
             command.arg("--socket").arg(socket).args(["datastore", "import", utf8(&file)?]);
             let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-            thread::sleep(Duration::from_millis(40 + 80 * round));
+            thread::sleep(middle.wait());
             margay.kill()?;
             child.wait()?;
             margay.start()?;
             let part = values(&margay.text(&["datastore", "export"])?);
             ensure!(part == wanted.get(..part.len()).unwrap_or_default(), "round {round}");
-            broken_off += usize::from(!part.is_empty() && part.len() < COUNT);
+            middle.found(part.len());
             let done = margay.json(&["datastore", "import", utf8(&file)?])?;
             ensure!(done["written"] == COUNT - part.len(), "{done}");
             ensure!(values(&margay.text(&["datastore", "export"])?) == wanted, "round {round}");
             margay.kill()?;
             fs::remove_dir_all(host.dir().join("state"))?;
         }
-        ensure!(broken_off > 0, "no round was broken off in the middle");
+        ensure!(middle.met > 0, "no round was broken off in the middle");
         Ok(())
     })();
     lab.told(result, || vec![margay.log()])
