@@ -276,8 +276,8 @@ impl Kernel {
             }
         }
         if touched {
-            self.outlets.status.send_modify(|status| status.repairs += 1);
             self.apply();
+            self.outlets.status.send_modify(|status| status.repairs += 1);
         }
     }
 
