@@ -3,6 +3,7 @@
 //! Owns the topologies and what must be seen in them; the drivers of the daemons live in
 //! `testkit`. Everything runs in network namespaces and needs root.
 
+pub mod bench;
 pub mod cri;
 pub mod dataplane;
 pub mod docs;

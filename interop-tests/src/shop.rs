@@ -30,7 +30,7 @@ pub struct Rig {
     pub dataplane: Dataplane,
     /// What adds pods.
     pub runtime: Runtime,
-    /// `web`, `friend`, `stranger` and `late`: no pods yet.
+    /// Hosts that are no pods yet; of [`Rig::start`] `web`, `friend`, `stranger` and `late`.
     pub pods: Vec<Host>,
     /// Where all of it is.
     pub lab: Lab,
@@ -42,8 +42,16 @@ impl Rig {
     /// # Errors
     /// When something of it cannot be made.
     pub fn start(name: &str) -> Result<Self> {
+        Self::of(name, "a", &["web", "friend", "stranger", "late"])
+    }
+
+    /// The same with names for the node and who become pods.
+    ///
+    /// # Errors
+    /// When something of it cannot be made.
+    pub fn of(name: &str, node: &str, pods: &[&str]) -> Result<Self> {
         let mut lab = Lab::new(name)?;
-        let host = lab.host("a")?;
+        let host = lab.host(node)?;
         host.configure("lo", &["192.0.2.1/32", "2001:db8::1/128"])?;
         let mut margay = Margay::new(&host, "[datastore]\ntype = \"embedded\"\n");
         margay.set_node_keys("register = false\n");
@@ -55,8 +63,7 @@ impl Rig {
             resources::pool("six", "fd10::/48"),
             resources::document("Profile", "kns.shop", open),
         ]))?;
-        let pods = ["web", "friend", "stranger", "late"].map(|name| lab.host(name)).into_iter();
-        let pods = pods.collect::<Result<_>>()?;
+        let pods = pods.iter().map(|name| lab.host(name)).collect::<Result<_>>()?;
         let dataplane = Dataplane::new(&margay)?;
         let runtime = Runtime::of(&margay)?;
         Ok(Self { margay, dataplane, runtime, pods, lab })

@@ -6,25 +6,18 @@
 //! ```
 //! First every pod reaches the backend, then none, then the frontend by its label.
 
-use std::{
-    io::Write,
-    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
-    thread,
-    time::Duration,
-};
+use std::{net::IpAddr, time::Duration};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use interop_tests::{
     dataplane::Dataplane,
-    runtime::{Container, Runtime},
+    runtime::Container,
+    shop::{self, PORT, Rig},
 };
-use serde_json::json;
-use testkit::{Host, Lab, Margay, margay::utf8, resources, until, until_some};
+use testkit::{Host, Margay, margay::utf8, until, until_some};
 
 use crate::{SOON, step};
 
-/// Where the backend listens.
-const PORT: u16 = 8080;
 /// How long a connection is tried that may not come.
 const TRY: Duration = Duration::from_secs(1);
 
@@ -53,56 +46,42 @@ spec:
 /// When something does not come as it should.
 pub fn play() -> Result<()> {
     step("Policy: a node with its dataplane, and three pods by the CNI plugin");
-    let mut lab = Lab::new("demo-policy")?;
-    let host = lab.host("worker")?;
-    host.configure("lo", &["192.0.2.1/32", "2001:db8::1/128"])?;
-    let mut margay = Margay::new(&host, "[datastore]\ntype = \"embedded\"\n");
-    margay.set_node_keys("register = false\n");
-    margay.start()?;
-    // Where no policy applies the profile of the namespace does.
-    let open = "{ingress: [{action: Allow}], egress: [{action: Allow}]}";
-    margay.apply(&resources::all(&[
-        resources::pool("pods-v4", "10.48.0.0/16"),
-        resources::pool("pods-v6", "fd48::/48"),
-        resources::document("Profile", "kns.shop", open),
-    ]))?;
-    let mut dataplane = Dataplane::new(&margay)?;
-    dataplane.start()?;
-    let result = show(&mut lab, &margay, &dataplane);
+    let mut rig = Rig::of("demo-policy", "worker", &["frontend", "backend", "stranger"])?;
+    rig.dataplane.start()?;
+    let result = show(&rig);
     if result.is_err() {
-        eprintln!("--- margay-bgpd\n{}--- margay-policy-dp\n{}", margay.log(), dataplane.log());
+        let (margay, dataplane) = (rig.margay.log(), rig.dataplane.log());
+        eprintln!("--- margay-bgpd\n{margay}--- margay-policy-dp\n{dataplane}");
     }
     step("Cleaning up");
     result
 }
 
-fn show(lab: &mut Lab, margay: &Margay, dataplane: &Dataplane) -> Result<()> {
-    let runtime = Runtime::of(margay)?;
-    let mut start = |name: &str| -> Result<(Host, IpAddr)> {
-        let pod = lab.host(name)?;
-        let labels = json!({"args": {"cni": {"labels": [{"key": "app", "value": name}]}}});
-        let answer = runtime.settled("ADD", &Container::new(name, &pod), &labels)?.done("ADD")?;
-        let addresses = answer.addresses();
-        Ok((pod, addresses.first().context("an address")?.parse()?))
+fn show(rig: &Rig) -> Result<()> {
+    let Rig { margay, dataplane, runtime, pods, .. } = rig;
+    let [frontend, backend, stranger] = pods.as_slice() else { bail!("three pods") };
+    let start = |pod: &Host| {
+        let name = pod.name();
+        shop::add(runtime, &Container::new(name, pod), &shop::labelled("app", name))
     };
-    let (frontend, _) = start("frontend")?;
-    let (backend, to_backend) = start("backend")?;
-    let (stranger, from_stranger) = start("stranger")?;
-    serve(&backend)?;
-    for pod in [&frontend, &stranger] {
+    start(frontend)?;
+    let to_backend = start(backend)?;
+    let from_stranger = start(stranger)?;
+    shop::serve(backend)?;
+    for pod in [frontend, stranger] {
         reaches(pod, to_backend, true)?;
     }
     println!("    without a policy frontend and stranger reach {to_backend}:{PORT}");
 
     step("Default deny, then allow frontend to backend by label");
     apply(margay, CLOSED)?;
-    for pod in [&frontend, &stranger] {
+    for pod in [frontend, stranger] {
         reaches(pod, to_backend, false)?;
     }
     println!("    nobody reaches it any more");
     apply(margay, OPEN)?;
-    reaches(&frontend, to_backend, true)?;
-    ensure!(!connects(&stranger, to_backend)?, "the stranger gets in");
+    reaches(frontend, to_backend, true)?;
+    ensure!(!connects(stranger, to_backend), "the stranger gets in");
     println!("    frontend reaches it again, stranger does not");
 
     step("What was denied is on record, and explained");
@@ -139,24 +118,13 @@ fn said(margay: &Margay, arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// A server that says hello.
-fn serve(pod: &Host) -> Result<()> {
-    let listener = pod.enter(|| Ok(TcpListener::bind(("0.0.0.0", PORT))?))?;
-    thread::spawn(move || {
-        // It ends with the demo; who went away meanwhile hears nothing.
-        listener.incoming().flatten().for_each(|mut stream| drop(stream.write_all(b"hello")));
-    });
-    Ok(())
-}
-
-fn connects(pod: &Host, to: IpAddr) -> Result<bool> {
-    let stream = pod.enter(|| Ok(TcpStream::connect_timeout(&SocketAddr::new(to, PORT), TRY)));
-    Ok(stream?.is_ok())
+fn connects(pod: &Host, to: IpAddr) -> bool {
+    shop::connect(pod, to, TRY).is_ok()
 }
 
 /// Waits until a pod reaches the server, or does not any more.
 fn reaches(pod: &Host, to: IpAddr, wanted: bool) -> Result<()> {
     let what = if wanted { "reaches" } else { "no longer reaches" };
     let what = format!("{} {what} the backend", pod.name());
-    until_some(&what, SOON, || Ok((connects(pod, to)? == wanted).then_some(())))
+    until_some(&what, SOON, || Ok((connects(pod, to) == wanted).then_some(())))
 }

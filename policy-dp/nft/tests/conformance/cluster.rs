@@ -167,8 +167,13 @@ spec:
             "---\napiVersion: {group}\nkind: {kind}\nmetadata: {{ {metadata} }}\nspec: {spec}\n"
         );
     }
-    let manifest = decode(yaml.as_bytes(), Mode::Strict)
-        .unwrap_or_else(|err| panic!("{}: {err}\n{yaml}", case.name));
+    read(&case.name, &yaml)
+}
+
+/// The resources of a text, as a datastore has them.
+pub fn read(case: &str, yaml: &str) -> BTreeMap<Key, Resource> {
+    let manifest =
+        decode(yaml.as_bytes(), Mode::Strict).unwrap_or_else(|err| panic!("{case}: {err}\n{yaml}"));
     let documents = manifest.documents.into_iter().map(|document| {
         let mut resource = match document.item {
             Item::Resource(resource) => resource,

@@ -17,7 +17,7 @@ use std::{
     thread,
 };
 
-use margay_model::{Item, Key, Mode, Resource, decode};
+use margay_model::{Key, Resource};
 use nix::sched::{CloneFlags, CpuSet, sched_getcpu, sched_setaffinity, unshare};
 use nix::unistd::{Pid, gettid};
 use policy_calc::{Class, Decision, Direction, EndpointId, Graph, Header, Naive, Packet, State};
@@ -29,6 +29,7 @@ use policy_nft::{
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::{
+    cluster,
     pods::{report_skipped, run},
     wire::{Family, Probe},
 };
@@ -230,17 +231,7 @@ spec: { node: here, orchestrator: k8s, pod: pod, endpoint: eth0, interfaceName: 
                 "---\napiVersion: projectcalico.org/v3\nkind: {kind}\nmetadata: {{ name: {name}{more} }}\nspec: {spec}\n"
             );
         }
-        let manifest = decode(yaml.as_bytes(), Mode::Strict)
-            .unwrap_or_else(|err| panic!("{}: {err}\n{yaml}", self.name));
-        let documents = manifest.documents.into_iter().map(|document| {
-            let mut resource = match document.item {
-                Item::Resource(resource) => resource,
-                Item::Kubernetes(object) => object.into_resource().resource.expect("a resource"),
-            };
-            resource.apply_defaults();
-            (resource.key(), resource)
-        });
-        documents.collect()
+        cluster::read(&self.name, &yaml)
     }
 }
 
