@@ -393,10 +393,13 @@ fn flush(rig: &mut Rig) -> Result<()> {
     dataplane.daemon()?.kill()?;
     dataplane.spawn()?;
     drop(reaches(friend, to_web)?);
-    margay.host().run("nft", &["flush", "ruleset"])?;
-    until("it is closed", SOON, || Ok(repairs(dataplane)? > 0))?;
-    // Nothing comes from a pod now, so the control stays inside one.
-    is_denied(friend, to_web, (friend, to_friend))?;
+    for (times, deed) in ["flush table inet margay", "flush ruleset"].into_iter().enumerate() {
+        let words: Vec<&str> = deed.split(' ').collect();
+        margay.host().run("nft", &words)?;
+        until(&format!("{deed}: it is closed"), SOON, || Ok(repairs(dataplane)? > times as u64))?;
+        // Nothing comes from a pod now, so the control stays inside one.
+        is_denied(friend, to_web, (friend, to_friend))?;
+    }
     margay.start()?;
     drop(reaches(friend, to_web)?);
     stays_denied(stranger, to_web, outwards)

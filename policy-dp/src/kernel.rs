@@ -21,7 +21,6 @@ use policy_nft::{
     Keeper,
     layout::{self, Settings},
     netlink::{ApplyError, Heard},
-    plan::Presence,
 };
 use tokio::{
     io::unix::AsyncFd,
@@ -305,24 +304,19 @@ impl Kernel {
     }
 
     /// While nothing is wanted yet: a table that is there stays as it is, as what a former process
-    /// left goes on; where there is none, one is made that lets nothing pass workloads' links.
+    /// left goes on, and nobody else may change it; where there is none, or one without its rules, it
+    /// lets nothing pass workloads' links.
     fn close(&mut self) {
-        let closed = match self.keeper.presence() {
-            Ok(Presence::Absent) => {
-                let table = layout::table(&State::default(), &Settings::default());
-                self.keeper.sync(&table).map(Some).map_err(|err| err.to_string())
-            }
-            Ok(_) => Ok(None),
-            Err(err) => Err(err.to_string()),
-        };
-        match closed {
-            Ok(None) => {}
-            Ok(Some(_)) => {
-                info!("there was no table: workloads' links are closed until policy is known");
+        match self.keeper.guard(&layout::table(&State::default(), &Settings::default())) {
+            Ok(false) => {}
+            Ok(true) => {
+                info!(
+                    "there was no whole table: workloads' links are closed until policy is known"
+                );
             }
             Err(err) => {
-                error!(err, "workloads' links cannot be closed");
-                return self.put_off(err);
+                error!(%err, "workloads' links cannot be closed");
+                return self.put_off(err.to_string());
             }
         }
         self.outlets.status.send_modify(|status| status.trouble = None);

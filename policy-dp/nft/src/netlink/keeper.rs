@@ -2,6 +2,7 @@
 //! reads the table again when what is known cannot be trusted.
 
 use std::{
+    cell::Cell,
     collections::BTreeMap,
     io,
     os::fd::{AsFd, BorrowedFd},
@@ -105,16 +106,28 @@ impl Keeper {
         self.actual.as_ref()
     }
 
-    /// Whether the table is there, and whose it is; reads it, unless that is known.
+    /// While it is not known what the table shall be: takes over one that is there and leaves it as it
+    /// is. Where there is none, or somebody took rules away that `closed` has, it becomes `closed`;
+    /// true then. One that is not of our make stays as it is.
     ///
     /// # Errors
-    /// When the socket fails, or others change the ruleset without a pause.
-    pub fn presence(&mut self) -> io::Result<Presence> {
-        let actual = match &self.actual {
-            Some(actual) => actual,
-            None => self.actual.insert(self.session.read()?),
+    /// Those of [`sync`](Self::sync).
+    pub fn guard(&mut self, closed: &Table) -> Result<bool, ApplyError> {
+        let closes = Cell::new(false);
+        let guarded = |actual: &Actual| {
+            closes.set(match actual.presence {
+                Presence::Absent => true,
+                Presence::Held => actual.has_gaps_beside(closed),
+                Presence::Orphan | Presence::Foreign => false,
+            });
+            match actual.presence {
+                Presence::Orphan => vec![Op::HoldTable],
+                _ if closes.get() => plan(closed, actual),
+                _ => Vec::new(),
+            }
         };
-        Ok(actual.presence)
+        self.carry_out(guarded, guarded)?;
+        Ok(closes.get())
     }
 
     /// Makes the table what it shall be.

@@ -6,7 +6,7 @@ use crate::{
     expr::{Digest, Rule},
     name::Name,
     plan::Op,
-    table::{Hook, Set},
+    table::{Hook, Set, Table},
 };
 
 /// The table as it is.
@@ -52,6 +52,15 @@ impl ActualChain {
 }
 
 impl Actual {
+    /// Whether packets pass where they would not pass `other`: a base chain of it is missing, or a chain
+    /// is empty that has rules there.
+    pub fn has_gaps_beside(&self, other: &Table) -> bool {
+        other.chains.iter().any(|(name, chain)| match self.chains.get(name) {
+            Some(found) => found.rules.is_empty() && !chain.rules.is_empty(),
+            None => chain.hook.is_some(),
+        })
+    }
+
     /// After these steps were carried out.
     pub fn carry_out(&mut self, ops: &[Op]) {
         for op in ops {

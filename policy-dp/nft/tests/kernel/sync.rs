@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use policy_calc::State;
 use policy_nft::{
     Keeper, Name, Synced,
     expr::{Expr, Verdict},
+    layout::{self, Settings},
     plan::{Presence, Touched},
     table::{Field, Shape, Span, Table, Value},
 };
 
 use crate::{
-    net::enter,
+    net::{Stranger, enter},
     sample::{chain, everything, filled, name, rule, v4},
 };
 
@@ -88,6 +90,36 @@ fn a_table_that_is_taken_over_may_need_other_base_chains() {
         Keeper::open(name()).expect("a keeper").sync(desired).expect("taken");
         is_there(desired);
     }
+}
+
+#[test]
+fn a_table_nobody_says_anything_of_is_held_and_closed_only_where_it_has_gaps() {
+    if !enter() {
+        return;
+    }
+    let closed = layout::table(&State::default(), &Settings::default());
+    let open = || Keeper::open(name()).expect("a keeper");
+    assert!(open().guard(&closed).expect("made"), "there was none");
+    is_there(&closed);
+    // What a former process left is as it was, and somebody's.
+    let mut more = closed.clone();
+    more.chains.insert("own".into(), chain(vec![rule(vec![Expr::Counter])]));
+    open().sync(&more).expect("taken");
+    let mut keeper = open();
+    assert!(!keeper.guard(&closed).expect("taken over"));
+    is_there(&more);
+    if keeper.session().holds() {
+        let cleared = Stranger::new().clears_chain("margay", "from-workload");
+        assert_eq!(cleared, libc::EPERM);
+    }
+    drop(keeper);
+    // An empty chain lets everything pass.
+    let mut empty = more.clone();
+    let chain = empty.chains.get_mut(&Name::of("forward-to")).expect("it has one");
+    chain.rules.clear();
+    open().sync(&empty).expect("taken");
+    assert!(open().guard(&closed).expect("closed"));
+    is_there(&closed);
 }
 
 #[test]
