@@ -379,8 +379,8 @@ impl Layout {
             [Direction::Egress, Direction::Ingress].into_iter().zip(own_chains(link))
         {
             let policies = self.policies(state, Some(link), endpoint, Class::Normal, direction);
-            let rules = own_rules(endpoint.limits.direction(direction), policies);
-            self.put(own, None, rules);
+            let limits = self.limits(&own, endpoint.limits.direction(direction));
+            self.put(own, None, own_rules(limits, policies));
         }
         for (set, span, value) in self.elements(link, endpoint) {
             if let Some(found) = self.table.sets.get_mut(&set) {
@@ -389,6 +389,15 @@ impl Layout {
             self.touched.elements.entry(set).or_default().insert(span);
         }
         self.links.insert(at, endpoint.clone());
+    }
+
+    /// The chain of a link's limits beside its own one, if it has any: what they count begins anew with
+    /// their rules, so those stay when policies change.
+    fn limits(&mut self, own: &Name, limit: &Limit) -> Option<Name> {
+        let rules = limit_rules(limit)?;
+        let name = Name::of(&format!("limits/{own}"));
+        self.put(name.clone(), None, rules);
+        Some(name)
     }
 
     /// The first chain of the policies of an endpoint in one class and direction: it jumps into the
@@ -459,9 +468,22 @@ fn own_chains(link: &str) -> [Name; 2] {
     [FROM, TO].map(|map| Name::of(&format!("{map}/{link}")))
 }
 
-/// What a link's own chain does before it leads on: of packets all are counted, of connections those
-/// that are there. Both are the link's alone; policies are shared.
-fn own_rules(limit: &Limit, policies: Option<Name>) -> Vec<Rule> {
+/// What a link's own chain does. What stands in it is the link's alone; policies are shared.
+fn own_rules(limits: Option<Name>, policies: Option<Name>) -> Vec<Rule> {
+    let known = limits.map_or_else(by_state, |limits| {
+        // They let known connections go on.
+        Rule::new(verdict(Verdict::Jump(limits)), None)
+    });
+    let end = policies.map_or(Verdict::Drop, Verdict::Goto);
+    vec![known, Rule::new(verdict(end), None)]
+}
+
+/// Limits of a link, and what lets known connections go on: of packets all are counted, of connections
+/// those that are there. None where there is no limit.
+fn limit_rules(limit: &Limit) -> Option<Vec<Rule>> {
+    if *limit == Limit::default() {
+        return None;
+    }
     let over = |what: Expr, remark: &str| {
         Rule::new(vec![what, Expr::Verdict(Verdict::Drop)], Some(remark))
     };
@@ -473,9 +495,7 @@ fn own_rules(limit: &Limit, policies: Option<Name>) -> Vec<Rule> {
     if let Some(most) = limit.connections {
         rules.push(over(Expr::MoreConnections { most }, "more connections than it may"));
     }
-    let end = policies.map_or(Verdict::Drop, Verdict::Goto);
-    rules.push(Rule::new(verdict(end), None));
-    rules
+    Some(rules)
 }
 
 /// A known connection goes on, what tracking can make nothing of is dropped.

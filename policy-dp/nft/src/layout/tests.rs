@@ -281,7 +281,7 @@ fn a_workload_whose_link_no_link_can_be_called_has_none() {
 }
 
 #[test]
-fn limits_stand_in_the_links_own_chain_packets_before_known_connections_and_new_ones_behind() {
+fn limits_have_a_chain_of_the_link_packets_before_known_connections_and_new_ones_behind() {
     let mut state = state(Vec::new());
     workload(&mut state, "web", "caliweb", &[]);
     let id = EndpointId::Workload { namespace: "a".to_owned(), name: "web".to_owned() };
@@ -299,8 +299,11 @@ fn limits_stand_in_the_links_own_chain_packets_before_known_connections_and_new_
     let [by_state, goto] = <[Expr; 2]>::try_from(firsts(&plain, &to)).expect("two rules");
     let faster = Expr::Faster { per_second: 100, burst: 5 };
     let more = Expr::MoreConnections { most: 7 };
-    assert_eq!(firsts(&limited, &to), [faster, by_state, more, goto]);
+    let limits = Name::of(&format!("limits/{to}"));
+    assert_eq!(firsts(&limited, &to), [Expr::Verdict(Verdict::Jump(limits.clone())), goto]);
+    assert_eq!(firsts(&limited, &limits), [faster, by_state, more]);
     assert_eq!(firsts(&limited, &from), firsts(&plain, &from));
+    assert_eq!(limited.chains.len(), plain.chains.len() + 1);
 }
 
 /// A host endpoint of these policies, in the classes given.

@@ -307,6 +307,13 @@ fn no_more_connections_come_to_a_pod_than_it_may_have_until_one_is_over() {
             .map(|at| TcpStream::connect_timeout(&at, Duration::from_secs(30)).expect("one of two"))
     });
     front.tcp("10.1.0.2", 80, false);
+    // They are counted still when its policies change.
+    cluster.apply(
+        "apiVersion: projectcalico.org/v3\nkind: GlobalNetworkPolicy\nmetadata: { name: all }\n\
+         spec: { ingress: [{ action: Allow }], egress: [{ action: Allow }] }\n",
+    );
+    assert!(cluster.enforce(&mut keeper, &settings) > 0);
+    front.tcp("10.1.0.2", 80, false);
     // Its own connections are others.
     web.tcp("10.1.0.1", 80, true);
     drop(held);
