@@ -26,6 +26,8 @@ pub(super) struct Endpoints {
     ours: Vec<Used>,
     /// Of endpoints applied by hand: whoever holds them, they are in use.
     others: BTreeSet<IpAddr>,
+    /// Some cannot be read: any address may be theirs, so none looks leaked.
+    unreadable: bool,
 }
 
 impl Endpoints {
@@ -35,9 +37,9 @@ impl Endpoints {
         let (entries, _) = list_all(store, &area).await?;
         let mut all = Self::default();
         for entry in entries {
-            // What cannot be read has no address that we know; nothing is released by this alone.
-            if let Ok(Resource::WorkloadEndpoint(endpoint)) = Resource::decode(&entry.value.value) {
-                all.take(&endpoint);
+            match Resource::decode(&entry.value.value) {
+                Ok(Resource::WorkloadEndpoint(endpoint)) => all.take(&endpoint),
+                Ok(_) | Err(_) => all.unreadable = true,
             }
         }
         Ok(all)
@@ -64,7 +66,8 @@ impl Endpoints {
         for block in view.blocks() {
             for (ordinal, held) in block.held() {
                 let address = block.address(ordinal);
-                if held.attributes.get(endpoint::ATTRIBUTE).is_none()
+                if self.unreadable
+                    || held.attributes.get(endpoint::ATTRIBUTE).is_none()
                     || self.others.contains(&address)
                 {
                     self.ours.push(Used {

@@ -57,6 +57,10 @@ fn endpoint_of(handle: Option<&str>, address: &str) -> WorkloadEndpoint {
 fn leaked(view: &View, endpoints: &[WorkloadEndpoint]) -> Vec<String> {
     let mut all = Endpoints::default();
     endpoints.iter().for_each(|endpoint| all.take(endpoint));
+    looks_leaked(view, all)
+}
+
+fn looks_leaked(view: &View, all: Endpoints) -> Vec<String> {
     let pool = Pool::new("a", "10.0.0.0/28".parse().expect("a prefix"), 29).expect("a pool");
     let report = check(Facts {
         view,
@@ -80,4 +84,12 @@ fn what_no_endpoint_has_looks_leaked_unless_it_never_had_one() {
     assert_eq!(leaked(&view, std::slice::from_ref(&used)), ["lost"]);
     let by_hand = endpoint_of(None, "10.0.0.0/32");
     assert!(leaked(&view, &[used, by_hand]).is_empty(), "somebody uses it");
+}
+
+#[test]
+fn nothing_looks_leaked_beside_an_endpoint_that_cannot_be_read() {
+    let view = view(&[("lost", true), ("gone", true), ("of-another-plugin", false)]);
+    assert_eq!(leaked(&view, &[]), ["lost", "gone"]);
+    let all = Endpoints { unreadable: true, ..Endpoints::default() };
+    assert!(looks_leaked(&view, all).is_empty());
 }
