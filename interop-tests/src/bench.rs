@@ -11,6 +11,9 @@ use crate::{
     marks::{self, Row},
 };
 
+/// A part of a benchmark: its name, and what measures it at a scale.
+pub type Part = (&'static str, fn(f64) -> Result<Vec<Row>>);
+
 /// A benchmark.
 #[derive(Debug)]
 pub struct Bench {
@@ -19,7 +22,7 @@ pub struct Bench {
     /// For `--help`.
     pub about: &'static str,
     /// What it measures, by name; the argument multiplies sizes.
-    pub parts: &'static [(&'static str, fn(f64) -> Result<Vec<Row>>)],
+    pub parts: &'static [Part],
     /// Lines about what else takes part.
     pub others: fn() -> Vec<String>,
     /// Where the document has its table.
@@ -92,10 +95,7 @@ impl Bench {
     }
 
     /// The parts of these names, all of them without any.
-    fn chosen(
-        &self,
-        names: &[String],
-    ) -> Result<Vec<&(&'static str, fn(f64) -> Result<Vec<Row>>)>> {
+    fn chosen(&self, names: &[String]) -> Result<Vec<&Part>> {
         if names.is_empty() {
             return Ok(self.parts.iter().collect());
         }
