@@ -236,10 +236,11 @@ impl Objects {
             return;
         }
         let resource_kind = match (group, word) {
-            (API_VERSION, _) => Kind::from_name(word),
             (CRD_API_VERSION, "IPAMConfig") => Some(Kind::IpamConfiguration),
-            (CRD_API_VERSION, _) => Kind::from_name(word),
-            _ => None,
+            _ => Kind::from_name(word).filter(|kind| match group {
+                CRD_API_VERSION => kind.api_version() == API_VERSION,
+                group => kind.api_version() == group,
+            }),
         };
         let item = match resource_kind {
             Some(kind) => {

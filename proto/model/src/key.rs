@@ -4,12 +4,15 @@ use std::fmt;
 
 use ipnet::IpNet;
 
-use crate::kind::{Kind, Scope};
+use crate::{
+    kind::{Kind, Scope},
+    object::API_VERSION,
+};
 
 /// Names one value of the datastore.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
-    /// A `projectcalico.org/v3` resource.
+    /// A resource: one of `projectcalico.org/v3`, or of Kubernetes.
     Resource(ResourceKey),
     /// An IPAM block, by its masked CIDR.
     Block(IpNet),
@@ -39,7 +42,7 @@ impl Guard {
     }
 }
 
-/// Names a v3 resource.
+/// Names a resource.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ResourceKey {
     /// Its kind.
@@ -87,11 +90,13 @@ impl Area {
     /// No key outside the area has a path with such a beginning.
     pub fn path_prefixes(&self) -> Vec<String> {
         match self {
-            Self::All => vec![BLOCKS.into(), LEASES.into(), RESOURCES.into()],
-            Self::Resources => vec![RESOURCES.into()],
-            Self::Kind(kind, None) => vec![format!("{RESOURCES}{}/", kind.plural())],
+            Self::All => {
+                vec![BLOCKS.into(), LEASES.into(), OTHERS.into(), RESOURCES.into()]
+            }
+            Self::Resources => vec![OTHERS.into(), RESOURCES.into()],
+            Self::Kind(kind, None) => vec![format!("{}{}/", home(*kind), kind.plural())],
             Self::Kind(kind, Some(namespace)) => {
-                vec![format!("{RESOURCES}{}/{namespace}/", kind.plural())]
+                vec![format!("{}{}/{namespace}/", home(*kind), kind.plural())]
             }
             Self::Blocks => vec![BLOCKS.into()],
             Self::NodeLeases => vec![LEASES.into()],
@@ -142,10 +147,11 @@ impl Key {
     pub fn path(&self) -> String {
         match self {
             Self::Resource(key) if key.namespace.is_empty() => {
-                format!("{RESOURCES}{}/{}", key.kind.plural(), key.name)
+                format!("{}{}/{}", home(key.kind), key.kind.plural(), key.name)
             }
             Self::Resource(key) => {
-                format!("{RESOURCES}{}/{}/{}", key.kind.plural(), key.namespace, key.name)
+                let (home, plural) = (home(key.kind), key.kind.plural());
+                format!("{home}{plural}/{}/{}", key.namespace, key.name)
             }
             Self::Block(cidr) => format!("{BLOCKS}{}-{}", cidr.addr(), cidr.prefix_len()),
             Self::NodeLease(node) => format!("{LEASES}{node}"),
@@ -168,9 +174,12 @@ impl Key {
             let guard = [Guard::Pools, Guard::Tiers].into_iter().find(|guard| guard.name() == name);
             return guard.map(Self::Guard).ok_or_else(unknown);
         }
-        let rest = path.strip_prefix(RESOURCES).ok_or_else(unknown)?;
-        let (plural, rest) = rest.split_once('/').ok_or_else(unknown)?;
-        let kind = Kind::from_plural(plural).ok_or_else(unknown)?;
+        let found = [OTHERS, RESOURCES].into_iter().find_map(|home| {
+            let (plural, rest) = path.strip_prefix(home)?.split_once('/')?;
+            Some((home, Kind::from_plural(plural)?, rest))
+        });
+        let known = found.filter(|(found, kind, _)| *found == home(*kind));
+        let (_, kind, rest) = known.ok_or_else(unknown)?;
         let scope = || KeyError::Scope { path: path.to_owned(), kind, scope: kind.scope() };
         let (namespace, name) = match (kind.scope(), rest.split_once('/')) {
             (Scope::Cluster, None) => ("", rest),
@@ -202,12 +211,19 @@ impl fmt::Display for Key {
 
 /// Where Calico keeps resources, under its own prefix (`/calico`).
 const RESOURCES: &str = "resources/v3/projectcalico.org/";
+/// Where resources lie that Calico's tools do not know.
+const OTHERS: &str = "/margay/resources/v1/";
 /// Where blocks lie.
 const BLOCKS: &str = "/margay/ipam/v1/blocks/";
 /// Where node leases lie.
 const LEASES: &str = "/margay/nodes/v1/leases/";
 /// Where guards lie.
 const GUARDS: &str = "/margay/guards/v1/";
+
+/// Where the resources of a kind lie.
+fn home(kind: Kind) -> &'static str {
+    if kind.api_version() == API_VERSION { RESOURCES } else { OTHERS }
+}
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,9 @@
-//! The kinds of `projectcalico.org/v3` and the words users call them by.
+//! The kinds of `projectcalico.org/v3` and those of Kubernetes that are kept as they are, and the words
+//! users call them by.
 
 use std::fmt;
+
+use crate::object::API_VERSION;
 
 /// Whether objects of a kind live in namespaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +75,8 @@ pub enum Kind {
     KubeControllersConfiguration,
     /// `LiveMigration`.
     LiveMigration,
+    /// `EndpointSlice` of Kubernetes.
+    EndpointSlice,
 }
 
 /// What is known of a kind.
@@ -110,11 +115,20 @@ impl Kind {
         Self::Tier,
         Self::KubeControllersConfiguration,
         Self::LiveMigration,
+        Self::EndpointSlice,
     ];
 
     /// The `kind` field of an object.
     pub fn name(self) -> &'static str {
         self.facts().name
+    }
+
+    /// The `apiVersion` field of an object.
+    pub fn api_version(self) -> &'static str {
+        match self {
+            Self::EndpointSlice => "discovery.k8s.io/v1",
+            _ => API_VERSION,
+        }
     }
 
     /// Whether its objects live in namespaces.
@@ -361,6 +375,13 @@ const FACTS: &[Facts] = &[
         scope: Scope::Namespaced,
         plural: "livemigrations",
         words: &["livemigration", "livemigrations"],
+    },
+    Facts {
+        kind: Kind::EndpointSlice,
+        name: "EndpointSlice",
+        scope: Scope::Namespaced,
+        plural: "endpointslices",
+        words: &["endpointslice", "endpointslices"],
     },
 ];
 

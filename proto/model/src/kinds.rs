@@ -1,4 +1,4 @@
-//! The kinds of `projectcalico.org/v3`, one module each: fields, defaults, rules.
+//! The kinds, one module each: fields, defaults, rules.
 
 mod bgp_configuration;
 mod bgp_filter;
@@ -8,6 +8,7 @@ mod calico_node_status;
 mod cluster_information;
 mod condition;
 mod endpoint;
+mod endpoint_slice;
 mod felix_configuration;
 mod host_endpoint;
 mod ip_pool;
@@ -34,6 +35,7 @@ pub use block_affinity::*;
 pub use calico_node_status::*;
 pub use cluster_information::*;
 pub use condition::*;
+pub use endpoint_slice::*;
 pub use felix_configuration::*;
 pub use host_endpoint::*;
 pub use ip_pool::*;

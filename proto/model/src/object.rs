@@ -18,6 +18,8 @@ pub const API_VERSION: &str = "projectcalico.org/v3";
 pub trait Spec: Wire + Clone + Eq {
     /// The kind.
     const KIND: Kind;
+    /// Whether its fields stand beside the metadata, and not under `spec`.
+    const IS_FLAT: bool = false;
     /// Whether its objects have a status.
     const HAS_STATUS: bool;
     /// Its status.
@@ -94,12 +96,16 @@ impl<S: Spec> Object<S> {
             metadata.check_for(S::KIND, &mut At::new(reader, node));
             reader.count() == before
         });
-        // An object may go without a spec if nothing in it must be there.
-        let spec = match fields.take("spec") {
-            Some(spec) if !spec.is_null() => reader.key("spec", spec),
-            _ => {
-                let empty = Node { at: node.at, value: Value::Map(Vec::new()) };
-                reader.within(Step::Key("spec".into()), |reader| S::read(&empty, reader))
+        let spec = if S::IS_FLAT {
+            S::read(&fields.take_rest(), reader)
+        } else {
+            // An object may go without a spec if nothing in it must be there.
+            match fields.take("spec") {
+                Some(spec) if !spec.is_null() => reader.key("spec", spec),
+                _ => {
+                    let empty = Node { at: node.at, value: Value::Map(Vec::new()) };
+                    reader.within(Step::Key("spec".into()), |reader| S::read(&empty, reader))
+                }
             }
         };
         let status = match S::HAS_STATUS {
@@ -117,15 +123,19 @@ impl<S: Spec> Object<S> {
     /// Its canonical JSON.
     pub(crate) fn write(&self) -> Json {
         let mut fields = Map::new();
-        fields.insert("apiVersion".into(), API_VERSION.into());
+        fields.insert("apiVersion".into(), S::KIND.api_version().into());
         fields.insert("kind".into(), S::KIND.name().into());
-        let rest = object()
-            .field("metadata", &self.metadata)
-            .field("spec", &self.spec)
-            .field("status", &self.status)
-            .finish();
-        if let Json::Object(rest) = rest {
-            fields.extend(rest);
+        let metadata = object().field("metadata", &self.metadata);
+        let parts = if S::IS_FLAT {
+            [metadata.finish(), self.spec.write()]
+        } else {
+            let rest = object().field("spec", &self.spec).field("status", &self.status);
+            [metadata.finish(), rest.finish()]
+        };
+        for part in parts {
+            if let Json::Object(part) = part {
+                fields.extend(part);
+            }
         }
         Json::Object(fields)
     }
@@ -133,9 +143,10 @@ impl<S: Spec> Object<S> {
 
 /// Declares what kind a spec belongs to.
 macro_rules! spec {
-    ($spec:ty, $kind:ident $(, status $status:ty)? $(, defaults $defaults:expr)? $(, check $check:expr)?) => {
+    ($spec:ty, $kind:ident $(, flat $flat:literal)? $(, status $status:ty)? $(, defaults $defaults:expr)? $(, check $check:expr)?) => {
         impl $crate::object::Spec for $spec {
             const KIND: $crate::kind::Kind = $crate::kind::Kind::$kind;
+            $( const IS_FLAT: bool = $flat; )?
             spec!(@status $($status)?);
 
             $(

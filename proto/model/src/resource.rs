@@ -142,6 +142,8 @@ resources! {
     KubeControllersConfiguration: KubeControllersConfigurationSpec,
     /// A `LiveMigration`.
     LiveMigration: LiveMigrationSpec,
+    /// An `EndpointSlice`.
+    EndpointSlice: EndpointSliceSpec,
 }
 
 impl Resource {

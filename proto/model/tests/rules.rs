@@ -17,6 +17,9 @@ fn expanded(text: &str) -> String {
         .replace("PORTS51", &numbered(51, &|n| (n + 1).to_string()))
         .replace("WORDS21", &numbered(21, &|n| format!("M{n}")))
         .replace("WORDS51", &numbered(51, &|n| format!("\"1:{n}\"")))
+        .replace("ENDPOINTS1001", &numbered(1001, &|_| "{addresses: [10.0.0.1]}".into()))
+        .replace("ADDRESSES101", &numbered(101, &|n| format!("10.0.0.{n}")))
+        .replace("NAMED101", &numbered(101, &|n| format!("{{name: p{n}, port: 1}}")))
         .replace("PATHS21", &numbered(21, &|n| format!("{{exact: /{n}}}")))
 }
 
@@ -25,8 +28,14 @@ fn bare_spec(kind: Kind) -> &'static str {
     match kind {
         Kind::IpPool => "{cidr: 10.0.0.0/16}",
         Kind::CalicoNodeStatus => "{node: a, classes: [BGP], updatePeriodSeconds: 0}",
+        Kind::EndpointSlice => "{addressType: IPv4}",
         _ => "{}",
     }
+}
+
+/// Whether what is wanted stands beside the metadata.
+fn is_flat(kind: Kind) -> bool {
+    kind == Kind::EndpointSlice
 }
 
 /// `KIND SPEC`, `KIND+NAME SPEC`, `KIND+meta METADATA` or `KIND+status STATUS` as a document.
@@ -47,10 +56,12 @@ fn document(example: &str) -> String {
         "" => (format!("{{name: a{namespace}}}"), expanded(body)),
         name => (format!("{{name: {name}{namespace}}}"), expanded(body)),
     };
-    format!(
-        "{{apiVersion: projectcalico.org/v3, kind: {kind}, metadata: {metadata}, spec: \
-         {spec}{status}}}"
-    )
+    let spec = match spec.strip_prefix('{').and_then(|spec| spec.strip_suffix('}')) {
+        Some(fields) if is_flat(known) => fields.to_owned(),
+        _ => format!("spec: {spec}{status}"),
+    };
+    let group = known.api_version();
+    format!("{{apiVersion: {group}, kind: {kind}, metadata: {metadata}, {spec}}}")
 }
 
 #[test]
@@ -121,6 +132,7 @@ fn kinds_of(file: &str) -> &'static [&'static str] {
         "bgp_peer" => &["BGPPeer"],
         "block_affinity" => &["BlockAffinity"],
         "calico_node_status" => &["CalicoNodeStatus"],
+        "endpoint_slice" => &["EndpointSlice"],
         "felix_configuration" => &["FelixConfiguration"],
         "host_endpoint" => &["HostEndpoint", "WorkloadEndpoint"],
         "ip_pool" => &["IPPool"],

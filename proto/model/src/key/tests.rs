@@ -35,6 +35,12 @@ fn paths_are_those_of_calico() {
 }
 
 #[test]
+fn what_calico_does_not_keep_lies_where_its_tools_do_not_look() {
+    let slice = Key::namespaced(Kind::EndpointSlice, "prod", "web-1");
+    assert_eq!(slice.path(), "/margay/resources/v1/endpointslices/prod/web-1");
+}
+
+#[test]
 fn a_path_that_is_no_key_is_refused() {
     for path in [
         "",
@@ -48,6 +54,9 @@ fn a_path_that_is_no_key_is_refused() {
         "resources/v3/projectcalico.org/networkpolicies/a",
         "resources/v3/projectcalico.org/networkpolicies//a",
         "resources/v3/projectcalico.org/networkpolicies/a/b/c",
+        "resources/v3/projectcalico.org/endpointslices/a/b",
+        "/margay/resources/v1/ippools/a",
+        "/margay/resources/v1/endpointslices/a",
     ] {
         assert!(Key::from_path(path).is_err(), "{path}");
     }

@@ -49,6 +49,14 @@ impl<'n> Fields<'n> {
         })
     }
 
+    /// Takes all that was not taken, as a mapping of its own.
+    pub fn take_rest(&mut self) -> Node<'n> {
+        let entries = self.entries.iter().zip(&mut self.taken);
+        let rest = entries
+            .filter_map(|(entry, taken)| (!std::mem::replace(taken, true)).then(|| entry.clone()));
+        Node { at: self.node.at, value: Value::Map(rest.collect()) }
+    }
+
     /// Reads a field and asks its own rule.
     pub fn field<T: Wire>(
         &mut self,
