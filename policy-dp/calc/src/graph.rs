@@ -6,6 +6,7 @@
 mod item;
 mod policy;
 mod profiles;
+mod services;
 mod sets;
 mod work;
 
@@ -126,6 +127,7 @@ impl Graph {
                     || self.policy_ids.contains_key(key)
                     || key.kind == Kind::Tier && self.tiers.contains_key(&key.name)
                     || key.kind == Kind::Profile && self.profiles.exists(&key.name)
+                    || self.sets.knows_slice(key)
             }
         }
     }
@@ -141,6 +143,7 @@ impl Graph {
         };
         self.stale = (self.item_ids.keys().cloned())
             .chain(self.policy_ids.keys().cloned())
+            .chain(self.sets.slices().cloned())
             .chain(self.profiles.existing())
             .chain(self.tiers.keys().map(tier))
             .chain(self.changed.keys().cloned())

@@ -3,8 +3,7 @@
 //! Owns which policy applies to which endpoint, in which order, over which addresses. Promises that
 //! what comes out depends on the resources as they are, never on the order or the history in which
 //! they came, and that a fault closes and never opens: a rule that cannot be understood matches
-//! nothing (one that denies and asks for services: all that the rest of it says) and is reported, a
-//! profile that does not exist denies. Leaves to others how packets are
+//! nothing and is reported, a profile that does not exist denies. Leaves to others how packets are
 //! caught (`policy-nft`), where resources come from (`Sync`), and what holds besides policy: failsafe
 //! ports, anti-spoofing, what a workload may send to its own host.
 //!

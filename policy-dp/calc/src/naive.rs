@@ -16,21 +16,21 @@ use margay_model::{
 
 use crate::{Class, Decision, Direction, EndpointId, Outcome, Packet, Step};
 
-use world::{Candidate, Labelled, World};
+use world::{Candidate, Known, World};
 
 /// The resources of a cluster, to be asked.
 #[derive(Debug)]
 pub struct Naive<'a> {
     world: World<'a>,
-    everybody: Vec<Labelled>,
+    known: Known,
 }
 
 impl<'a> Naive<'a> {
     /// A cluster with these resources.
     pub fn new(resources: impl IntoIterator<Item = &'a Resource>) -> Self {
         let world = World::new(resources);
-        let everybody = world.everybody();
-        Self { world, everybody }
+        let known = world.known();
+        Self { world, known }
     }
 
     /// What the policies of an endpoint say to a packet; `None` if there is no such endpoint.
@@ -96,7 +96,7 @@ impl<'a> Naive<'a> {
         let tier = policies.first()?.tier;
         for policy in policies {
             for (index, rule) in policy.rules(direction).iter().enumerate() {
-                if !rules::matches(&self.everybody, rule, policy.namespace, packet) {
+                if !rules::matches(&self.known, rule, policy.namespace, packet) {
                     continue;
                 }
                 steps.push(Step::Policy {
@@ -143,7 +143,7 @@ impl<'a> Naive<'a> {
                 },
             };
             for (index, rule) in rules.iter().enumerate() {
-                if !rules::matches(&self.everybody, rule, None, packet) {
+                if !rules::matches(&self.known, rule, None, packet) {
                     continue;
                 }
                 let action = rule.action;

@@ -1,9 +1,11 @@
 //! From a rule of a resource to a rule of a dataplane: sections 1.5 and 1.6 of the reference.
 
+use std::fmt;
+
 use ipnet::IpNet;
 use margay_model::{
     Cidr, Port, Protocol,
-    kinds::{EntityRule, IcmpFields, Rule as Written},
+    kinds::{EntityRule, IcmpFields, Rule as Written, ServiceMatch},
     selector::{Expression, scope},
 };
 use sha2::{Digest, Sha256};
@@ -26,6 +28,31 @@ pub(crate) enum Definition {
         /// The name.
         name: String,
     },
+    /// The addresses of the endpoints of a service.
+    ServiceAddresses(ServiceName),
+    /// The ports of the endpoints of a service.
+    ServicePorts(ServiceName),
+}
+
+/// Who adds to a set.
+pub(crate) enum Origin<'a> {
+    /// Endpoints and network sets that an expression selects.
+    Selected(&'a Expression),
+    /// Slices of a service.
+    Service(&'a ServiceName),
+}
+
+/// A service.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ServiceName {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+}
+
+impl fmt::Display for ServiceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
 }
 
 /// A rule, and the sets it needs.
@@ -35,10 +62,11 @@ pub(crate) struct Resolved {
 }
 
 impl Definition {
-    /// The endpoints and network sets that matter to it.
-    pub(crate) fn expression(&self) -> &Expression {
+    /// Who adds to it.
+    pub(crate) fn origin(&self) -> Origin<'_> {
         match self {
-            Self::Addresses(of) | Self::Ports { of, .. } => of,
+            Self::Addresses(of) | Self::Ports { of, .. } => Origin::Selected(of),
+            Self::ServiceAddresses(of) | Self::ServicePorts(of) => Origin::Service(of),
         }
     }
 
@@ -50,6 +78,9 @@ impl Definition {
                 let protocol = protocol.unwrap_or(0);
                 (SetKind::Ports, format!("{protocol} {name} {of}"))
             }
+            // No expression is written so, and what is above begins with a number.
+            Self::ServiceAddresses(of) => (SetKind::Addresses, format!("service {of}")),
+            Self::ServicePorts(of) => (SetKind::Ports, format!("service {of}")),
         };
         let mut digest = [0; 16];
         let hash = Sha256::digest(text);
@@ -71,15 +102,17 @@ pub(crate) fn resolve(namespace: Option<&str>, written: &Written) -> Resolved {
         source: Side::default(),
         destination: Side::default(),
     };
-    let problem = problem(written);
-    if problem.is_none_or(|problem| problem.leaves(written.action)) {
+    if problem(namespace, written).is_none() {
         rule.families = families(written);
         rule.protocol = written.protocol.map(Protocol::number);
         rule.not_protocol = written.not_protocol.map(Protocol::number);
         rule.icmp = written.icmp.as_ref().and_then(icmp);
         rule.not_icmp = written.not_icmp.as_ref().and_then(icmp);
-        rule.source = side(namespace, &written.source, rule.protocol, &mut sets);
-        rule.destination = side(namespace, &written.destination, rule.protocol, &mut sets);
+        let Written { source, destination, .. } = written;
+        let mut side =
+            |side, service| self::side(namespace, side, service, rule.protocol, &mut sets);
+        rule.source = side(source, Definition::ServiceAddresses);
+        rule.destination = side(destination, Definition::ServicePorts);
     }
     Resolved { rule, sets }
 }
@@ -98,28 +131,37 @@ pub(crate) fn resolved(
     (rules.collect(), sets)
 }
 
-/// Rules that do not mean what they say.
-pub(crate) fn faults(ingress: &[Written], egress: &[Written]) -> Vec<RuleFault> {
+/// Rules of a policy of a namespace, or of another (`None`), that do not mean what they say.
+pub(crate) fn faults(
+    namespace: Option<&str>,
+    ingress: &[Written],
+    egress: &[Written],
+) -> Vec<RuleFault> {
     let lists = [(Direction::Ingress, ingress), (Direction::Egress, egress)];
     let all = lists.into_iter().flat_map(|(direction, rules)| {
         rules.iter().enumerate().filter_map(move |(rule, written)| {
-            let (action, problem) = (written.action, problem(written)?);
-            Some(RuleFault { direction, rule, action, problem })
+            Some(RuleFault { direction, rule, problem: problem(namespace, written)? })
         })
     });
     all.collect()
 }
 
-/// What keeps a rule from meaning what it says. Services come last: what else is wrong with a rule
-/// that asks for them keeps it from matching anything.
-pub(crate) fn problem(rule: &Written) -> Option<Problem> {
-    let mut sides = rule.source.iter().chain(&rule.destination);
-    let services = sides.any(|side| side.services.is_some());
-    unmatchable(rule).or(services.then_some(Problem::Services))
-}
-
-/// What keeps a rule from matching anything, whatever it does.
-fn unmatchable(rule: &Written) -> Option<Problem> {
+/// What keeps a rule from matching anything.
+fn problem(namespace: Option<&str>, rule: &Written) -> Option<Problem> {
+    for side in [&rule.source, &rule.destination] {
+        let Some(EntityRule { services: Some(wanted), .. }) = side else { continue };
+        if wanted.name.is_none() || wanted.namespace.as_deref().or(namespace).is_none() {
+            return Some(Problem::ServiceWithoutName);
+        }
+    }
+    if rule.source.as_ref().is_some_and(|side| asks_besides_service(side))
+        || rule.destination.as_ref().is_some_and(|side| {
+            asks_besides_service(side)
+                || side.services.is_some() && !(side.ports.is_empty() && side.not_ports.is_empty())
+        })
+    {
+        return Some(Problem::ServiceBesideOthers);
+    }
     for side in rule.source.iter().chain(&rule.destination) {
         let named = |port: &Port| matches!(port, Port::Named(_));
         let fits = match rule.protocol {
@@ -143,6 +185,24 @@ fn unmatchable(rule: &Written) -> Option<Problem> {
         }
     }
     (families(rule) == Families::NONE).then_some(Problem::NoFamily)
+}
+
+/// Whether a side asks for a service and for what a service excludes.
+fn asks_besides_service(side: &EntityRule) -> bool {
+    let others = side.selector.is_some()
+        || side.not_selector.is_some()
+        || side.namespace_selector.is_some()
+        || side.service_accounts.is_some()
+        || !side.nets.is_empty()
+        || !side.not_nets.is_empty();
+    side.services.is_some() && others
+}
+
+/// The service a side asks for, by default in the namespace of its policy.
+fn service(namespace: Option<&str>, side: &Option<EntityRule>) -> Option<ServiceName> {
+    let ServiceMatch { name, namespace: own } = side.as_ref()?.services.as_ref()?;
+    let namespace = own.as_deref().or(namespace)?.to_owned();
+    Some(ServiceName { namespace, name: name.clone()? })
 }
 
 /// The families a rule exists in: those of its version and protocol in which no list of ranges
@@ -180,9 +240,11 @@ fn icmp(fields: &IcmpFields) -> Option<IcmpMatch> {
 fn side(
     namespace: Option<&str>,
     written: &Option<EntityRule>,
+    of_service: fn(ServiceName) -> Definition,
     protocol: Option<u8>,
     sets: &mut Vec<(SetId, Definition)>,
 ) -> Side {
+    let service = service(namespace, written);
     let Some(written) = written else { return Side::default() };
     let scope = scope::entity(namespace, written);
     let mut define = |definition: Definition| {
@@ -205,18 +267,28 @@ fn side(
         }
         (!list.is_empty()).then_some(found)
     };
-    let (wanted, unwanted) = (ports(&written.ports), ports(&written.not_ports));
+    let (mut wanted, unwanted) = (ports(&written.ports), ports(&written.not_ports));
     // Ports by name are those of the endpoints in scope, so alone they say it all.
     let only_named = wanted.as_ref().is_some_and(|ports| ports.ranges.is_empty());
     let scope = scope.filter(|_| !only_named);
     let not = written.not_selector.as_ref().map(|selector| selector.expression().clone());
+    let mut set = scope.map(|scope| define(Definition::Addresses(scope)));
+    // Nothing of its kind stands beside a service.
+    match service.clone().map(of_service) {
+        Some(of @ Definition::ServicePorts(_)) => {
+            wanted = Some(PortMatch { ranges: Vec::new(), sets: vec![define(of)] });
+        }
+        Some(of) => set = Some(define(of)),
+        None => {}
+    }
     Side {
         nets: nets(&written.nets),
         not_nets: nets(&written.not_nets),
-        set: scope.map(|scope| define(Definition::Addresses(scope))),
+        set,
         not_set: not.map(|not| define(Definition::Addresses(not))),
         ports: wanted,
         not_ports: unwanted,
+        service: service.map(|name| name.to_string().into()),
     }
 }
 

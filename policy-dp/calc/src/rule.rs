@@ -1,6 +1,6 @@
 //! Rules as a dataplane takes them: everything about labels became sets.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use ipnet::IpNet;
 use margay_model::kinds::{Action, PolicyType};
@@ -88,6 +88,9 @@ pub struct Side {
     pub ports: Option<PortMatch>,
     /// On none of these ports. A packet without ports is on none.
     pub not_ports: Option<PortMatch>,
+    /// The service, as `NAMESPACE/NAME`, whose addresses `set` has, or whose ports `ports` has: for
+    /// people.
+    pub service: Option<Arc<str>>,
 }
 
 /// Ports: those in any of the ranges, or in any of the sets.
@@ -106,18 +109,17 @@ pub struct RuleFault {
     pub direction: Direction,
     /// Its place in the list, from 0.
     pub rule: usize,
-    /// What it does with what it matches.
-    pub action: Action,
     /// What is wrong with it.
     pub problem: Problem,
 }
 
-/// Why a rule does not mean what it says: it matches nothing, but for [`Problem::leaves`].
+/// Why a rule does not mean what it says, and matches nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Problem {
-    /// It asks for endpoints of a service, and no services are known: one that denies then matches
-    /// whatever its service is, and any other nothing.
-    Services,
+    /// It asks for a service without saying its name, or its namespace where the rule is in none.
+    ServiceWithoutName,
+    /// It asks for a service, and on the same side for what a service excludes.
+    ServiceBesideOthers,
     /// Numbers of ports stand beside a protocol without ports, or beside none; or names beside a
     /// protocol without ports.
     PortsWithoutProtocol,
@@ -129,40 +131,21 @@ pub enum Problem {
     NoFamily,
 }
 
-impl Problem {
-    /// Whether the rest of a rule that does this counts all the same: so it is where leaving out
-    /// what is not known can only close.
-    pub fn leaves(self, action: Action) -> bool {
-        self == Self::Services && action == Action::Deny
-    }
-}
-
-impl RuleFault {
-    /// Whether the rule matches by the rest of what it says; if not, it matches nothing.
-    pub fn is_partial(&self) -> bool {
-        self.problem.leaves(self.action)
-    }
-}
-
 impl std::fmt::Display for RuleFault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let way = match self.direction {
             Direction::Ingress => "ingress",
             Direction::Egress => "egress",
         };
-        let what = if self.is_partial() {
-            "it denies whatever the service is"
-        } else {
-            "it matches nothing"
-        };
-        write!(f, "{way} rule {}: {}; {what}", self.rule, self.problem)
+        write!(f, "{way} rule {}: {}; it matches nothing", self.rule, self.problem)
     }
 }
 
 impl std::fmt::Display for Problem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Services => "services are not known here",
+            Self::ServiceWithoutName => "a service without its name or namespace",
+            Self::ServiceBesideOthers => "a service beside other addresses or ports",
             Self::PortsWithoutProtocol => "ports without a protocol that has ports",
             Self::IcmpWithoutProtocol => "a type of ICMP without the protocol ICMP or ICMPv6",
             Self::IcmpCodeWithoutType => "a code of ICMP without its type",

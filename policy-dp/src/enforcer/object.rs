@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// What the stream is asked for.
-pub(crate) const KINDS: [Kind; 13] = [
+pub(crate) const KINDS: [Kind; 14] = [
     Kind::FelixConfiguration,
     Kind::IpPool,
     Kind::Tier,
@@ -20,6 +20,7 @@ pub(crate) const KINDS: [Kind; 13] = [
     Kind::StagedKubernetesNetworkPolicy,
     Kind::HostEndpoint,
     Kind::WorkloadEndpoint,
+    Kind::EndpointSlice,
 ];
 
 /// A resource as it is now.

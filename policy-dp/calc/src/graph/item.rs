@@ -154,6 +154,7 @@ impl Part {
                     })
                 })
                 .collect(),
+            Definition::ServiceAddresses(_) | Definition::ServicePorts(_) => Vec::new(),
         }
     }
 }

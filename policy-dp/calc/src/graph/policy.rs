@@ -159,8 +159,8 @@ fn rules(
     egress: Vec<Rule>,
 ) -> Wanted {
     let everywhere = hints.contains(&PerformanceHint::AssumeNeededOnEveryNode);
-    let faults = faults(&ingress, &egress);
     let namespace = (!place.global).then(|| id.namespace());
+    let faults = faults(namespace, &ingress, &egress);
     // Those of a direction it does not govern do not count.
     let governed = |direction, rules| if place.governs(direction) { rules } else { Vec::new() };
     let (ingress, mut sets) = resolved(namespace, &governed(Direction::Ingress, ingress));

@@ -9,15 +9,25 @@ use std::{
 };
 
 use ipnet::IpNet;
-use margay_model::selector::{Event, Index};
+use margay_model::{
+    ResourceKey,
+    selector::{Event, Index},
+};
 
-use super::item::{Item, ItemId, Part};
-use crate::{Deltas, Member, SetDelta, SetId, resolve::Definition};
+use super::{
+    item::{Item, ItemId, Part},
+    services::{Services, Slice},
+};
+use crate::{
+    Deltas, Member, SetDelta, SetId,
+    resolve::{Definition, Origin},
+};
 
 #[derive(Debug, Default)]
 pub(super) struct Sets {
     /// Which items belong to which set.
     index: Index<SetId, ItemId>,
+    services: Services,
     sets: BTreeMap<SetId, Set>,
     /// Sets to be looked at in the next flush.
     touched: BTreeSet<SetId>,
@@ -82,10 +92,18 @@ impl Sets {
         }
         self.touched.insert(id);
         let mut members = Counted::default();
-        for event in self.index.set_selector(id, definition.expression().clone()) {
-            let Event::Started(_, item) = event else { continue };
-            let part = items.get(&item).map(|item| item.part.members(definition));
-            part.into_iter().flatten().for_each(|member| members.add(member));
+        match definition.origin() {
+            Origin::Selected(expression) => {
+                for event in self.index.set_selector(id, expression.clone()) {
+                    let Event::Started(_, item) = event else { continue };
+                    let part = items.get(&item).map(|item| item.part.members(definition));
+                    part.into_iter().flatten().for_each(|member| members.add(member));
+                }
+            }
+            Origin::Service(service) => {
+                let all = self.services.members(service, definition);
+                all.for_each(|member| members.add(member));
+            }
         }
         let definition = definition.clone();
         let set = Set { definition, users: 1, members, told: false, before: BTreeMap::new() };
@@ -103,7 +121,7 @@ impl Sets {
     /// [`Sets::place`] or end by [`Sets::remove`].
     pub(super) fn withdraw(&mut self, item: ItemId, part: &Part) {
         let sets: Vec<_> = self.index.selectors_of(&item).copied().collect();
-        sets.into_iter().for_each(|id| self.change(id, part, false));
+        sets.into_iter().for_each(|id| self.change(id, |of| part.members(of), false));
     }
 
     /// Puts an item where its labels belong. `withdrawn`: its part is in no set.
@@ -117,13 +135,13 @@ impl Sets {
         let events = self.index.set_labels(item, labels);
         if withdrawn {
             let sets: Vec<_> = self.index.selectors_of(&item).copied().collect();
-            sets.into_iter().for_each(|id| self.change(id, part, true));
+            sets.into_iter().for_each(|id| self.change(id, |of| part.members(of), true));
             return;
         }
         for event in events {
             match event {
-                Event::Started(id, _) => self.change(id, part, true),
-                Event::Stopped(id, _) => self.change(id, part, false),
+                Event::Started(id, _) => self.change(id, |of| part.members(of), true),
+                Event::Stopped(id, _) => self.change(id, |of| part.members(of), false),
             }
         }
     }
@@ -133,9 +151,38 @@ impl Sets {
         self.index.remove_labels(&item);
     }
 
-    fn change(&mut self, id: SetId, part: &Part, add: bool) {
+    /// A slice as it is now.
+    pub(super) fn take_slice(&mut self, key: &ResourceKey, slice: Option<Slice>) {
+        if self.services.get(key) == slice.as_ref() {
+            return;
+        }
+        if let Some(new) = &slice {
+            self.change_slice(new, true);
+        }
+        if let Some(old) = self.services.put(key, slice) {
+            self.change_slice(&old, false);
+        }
+    }
+
+    fn change_slice(&mut self, slice: &Slice, add: bool) {
+        for definition in slice.definitions() {
+            self.change(definition.id(), |of| slice.members(of), add);
+        }
+    }
+
+    /// Whether a slice is known.
+    pub(super) fn knows_slice(&self, key: &ResourceKey) -> bool {
+        self.services.get(key).is_some()
+    }
+
+    /// The slices that are known.
+    pub(super) fn slices(&self) -> impl Iterator<Item = &ResourceKey> {
+        self.services.keys()
+    }
+
+    fn change(&mut self, id: SetId, members: impl FnOnce(&Definition) -> Vec<Member>, add: bool) {
         let Some(set) = self.sets.get_mut(&id) else { return };
-        for member in part.members(&set.definition) {
+        for member in members(&set.definition) {
             if set.told {
                 self.touched.insert(id);
                 if set.members.would_change(member, add) {

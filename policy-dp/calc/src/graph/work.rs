@@ -15,6 +15,7 @@ use super::{
     Entry, Graph, PolicyNumber,
     item::{Item, ItemId},
     policy::Wanted,
+    services::Slice,
 };
 use crate::{
     Class, Direction, Directions, Endpoint, Owner, Profile, RuleFault, TierPolicies,
@@ -61,12 +62,16 @@ impl Graph {
                 let wanted = resource.and_then(|resource| Wanted::of(key, resource));
                 self.take_policy(key, wanted);
             }
+            Kind::EndpointSlice => {
+                let slice = resource.and_then(|resource| Slice::of(key, &resource));
+                self.sets.take_slice(key, slice);
+            }
             Kind::Profile => {
                 let spec = match resource {
                     Some(Resource::Profile(profile)) => Some(profile.spec),
                     _ => None,
                 };
-                let faults = spec.as_ref().map(|spec| faults(&spec.ingress, &spec.egress));
+                let faults = spec.as_ref().map(faults_of);
                 let entry = self.profiles.entry(&key.name);
                 let old = std::mem::replace(&mut entry.spec, spec);
                 let labels = |spec: &Option<margay_model::kinds::ProfileSpec>| {
@@ -427,5 +432,5 @@ fn tier_lists(
 }
 
 fn faults_of(spec: &margay_model::kinds::ProfileSpec) -> Vec<RuleFault> {
-    faults(&spec.ingress, &spec.egress)
+    faults(None, &spec.ingress, &spec.egress)
 }

@@ -5,23 +5,23 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use margay_model::{
     Cidr, Port, Protocol,
-    kinds::{Action, EntityRule, IcmpFields, Rule},
+    kinds::{EntityRule, IcmpFields, Rule},
     selector::scope,
 };
 
-use super::world::Labelled;
+use super::world::{Known, Labelled};
 use crate::Packet;
 
 const ICMP: [u8; 2] = [1, 58];
 
 /// Whether everything a rule asks for holds. `namespace` is that of its policy, if it has one.
 pub(super) fn matches(
-    everybody: &[Labelled],
+    known: &Known,
     rule: &Rule,
     namespace: Option<&str>,
     packet: &Packet,
 ) -> bool {
-    if is_broken(rule) || !exists_for(rule, packet.source.is_ipv4()) {
+    if is_broken(rule, namespace) || !exists_for(rule, packet.source.is_ipv4()) {
         return false;
     }
     let is = |protocol: Protocol| protocol.number() == packet.protocol;
@@ -40,13 +40,14 @@ pub(super) fn matches(
     }
     let ports = packet.ports();
     let sides = [
-        (&rule.source, packet.source, ports.map(|ports| ports.0)),
-        (&rule.destination, packet.destination, ports.map(|ports| ports.1)),
+        (&rule.source, true, packet.source, ports.map(|ports| ports.0)),
+        (&rule.destination, false, packet.destination, ports.map(|ports| ports.1)),
     ];
-    sides.into_iter().all(|(side, address, port)| {
+    sides.into_iter().all(|(side, is_source, address, port)| {
         side.as_ref().is_none_or(|side| {
-            let question = Question { everybody, rule, namespace, side, address, port, packet };
-            question.addresses_match() && question.ports_match()
+            let question =
+                Question { known, rule, namespace, side, is_source, address, port, packet };
+            question.addresses_match() && question.ports_match() && question.service_matches()
         })
     })
 }
@@ -60,7 +61,7 @@ fn sides(rule: &Rule) -> impl Iterator<Item = &EntityRule> {
 }
 
 /// Whether the rule is one that validation refuses; it then matches nothing.
-fn is_broken(rule: &Rule) -> bool {
+fn is_broken(rule: &Rule, namespace: Option<&str>) -> bool {
     let is_icmp = rule.protocol.is_some_and(|protocol| ICMP.contains(&protocol.number()));
     for icmp in [&rule.icmp, &rule.not_icmp].into_iter().flatten() {
         if icmp.code.is_some() && icmp.kind.is_none() || icmp.kind.is_some() && !is_icmp {
@@ -74,9 +75,25 @@ fn is_broken(rule: &Rule) -> bool {
             None => numbers,
             Some(protocol) => !protocol.has_ports() && ports().next().is_some(),
         };
-        // Services have no kind here, so nobody knows their endpoints: all may be among them, for a
-        // rule that denies, and none for any other.
-        broken_ports || side.services.is_some() && rule.action != Action::Deny
+        broken_ports
+    }) || is_service_broken(rule, namespace)
+}
+
+/// Whether a service has no name or namespace, or stands beside what it excludes: everything about
+/// addresses and, where it stands for ports, about them.
+fn is_service_broken(rule: &Rule, namespace: Option<&str>) -> bool {
+    [(&rule.source, false), (&rule.destination, true)].into_iter().any(|(side, has_ports)| {
+        let Some(side) = side else { return false };
+        let Some(service) = &side.services else { return false };
+        service.name.is_none()
+            || service.namespace.is_none() && namespace.is_none()
+            || !side.nets.is_empty()
+            || !side.not_nets.is_empty()
+            || side.selector.is_some()
+            || side.not_selector.is_some()
+            || side.namespace_selector.is_some()
+            || side.service_accounts.is_some()
+            || has_ports && (!side.ports.is_empty() || !side.not_ports.is_empty())
     })
 }
 
@@ -101,10 +118,11 @@ fn exists_for(rule: &Rule, v4: bool) -> bool {
 }
 
 struct Question<'a> {
-    everybody: &'a [Labelled],
+    known: &'a Known,
     rule: &'a Rule,
     namespace: Option<&'a str>,
     side: &'a EntityRule,
+    is_source: bool,
     address: IpAddr,
     port: Option<u16>,
     packet: &'a Packet,
@@ -131,9 +149,26 @@ impl Question<'_> {
             && !not_ports.iter().any(|port| self.is_on(port))
     }
 
+    /// The source is an endpoint of the service; the destination is one on one of its ports.
+    fn service_matches(&self) -> bool {
+        let Some(wanted) = &self.side.services else { return true };
+        let namespace = wanted.namespace.as_deref().or(self.namespace);
+        self.known.backends.iter().any(|backend| {
+            let on_port = || {
+                backend.ports.iter().any(|(protocol, number)| {
+                    *protocol == self.packet.protocol && Some(*number) == self.port
+                })
+            };
+            Some(backend.namespace.as_str()) == namespace
+                && Some(&backend.service) == wanted.name.as_ref()
+                && backend.address == self.address
+                && (self.is_source || on_port())
+        })
+    }
+
     /// Endpoints and network sets with the address.
     fn owners(&self) -> impl Iterator<Item = &Labelled> {
-        self.everybody.iter().filter(|labelled| labelled.has(self.address))
+        self.known.everybody.iter().filter(|labelled| labelled.has(self.address))
     }
 
     fn is_on(&self, port: &Port) -> bool {
@@ -143,7 +178,8 @@ impl Question<'_> {
             Port::Range(first, last) => (*first..=*last).contains(&number),
             Port::Named(name) => {
                 let scope = scope::entity(self.namespace, self.side);
-                self.everybody
+                self.known
+                    .everybody
                     .iter()
                     .filter(|owner| owner.is_at(self.address))
                     .filter(|owner| scope.as_ref().is_none_or(|scope| scope.matches(&owner.labels)))

@@ -4,9 +4,10 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
 use margay_model::{
-    Key, Order, Resource,
+    Key, Order, Protocol, Resource,
     kinds::{
-        BUILT_IN_TIERS, DEFAULT_TIER, HostEndpointSpec, PolicyType, ProfileSpec, Rule, TierAction,
+        BUILT_IN_TIERS, DEFAULT_TIER, HostEndpointSpec, PolicyType, ProfileSpec, Rule,
+        SliceAddress, TierAction,
     },
     kubernetes::namespace_profile,
     meta::{NAMESPACE_LABEL, ORCHESTRATOR_LABEL, SERVICE_ACCOUNT_LABEL},
@@ -17,6 +18,23 @@ use crate::{EndpointId, PolicyId};
 
 #[derive(Debug)]
 pub(super) struct World<'a>(Vec<&'a Resource>);
+
+/// Everybody whom rules can speak of.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) everybody: Vec<Labelled>,
+    pub(super) backends: Vec<Backend>,
+}
+
+/// An endpoint of a service at one of its addresses, with the ports of its slice.
+#[derive(Debug)]
+pub(super) struct Backend {
+    pub(super) namespace: String,
+    pub(super) service: String,
+    pub(super) address: IpAddr,
+    /// Protocol, number.
+    pub(super) ports: Vec<(u8, u16)>,
+}
 
 /// An endpoint or a network set: something with labels that has addresses.
 #[derive(Debug)]
@@ -54,7 +72,37 @@ impl<'a> World<'a> {
         Self(resources.into_iter().collect())
     }
 
-    pub(super) fn everybody(&self) -> Vec<Labelled> {
+    pub(super) fn known(&self) -> Known {
+        Known { everybody: self.everybody(), backends: self.backends() }
+    }
+
+    fn backends(&self) -> Vec<Backend> {
+        let mut all = Vec::new();
+        for resource in &self.0 {
+            let Resource::EndpointSlice(slice) = resource else { continue };
+            let label = slice.metadata.labels.get("kubernetes.io/service-name");
+            let Some(service) = label else { continue };
+            let mut ports = Vec::new();
+            for port in &slice.spec.ports {
+                let protocol = port.protocol.unwrap_or(Protocol::Tcp).number();
+                ports.extend(port.port.map(|number| (protocol, number)));
+            }
+            for endpoint in &slice.spec.endpoints {
+                for address in &endpoint.addresses {
+                    let SliceAddress::Ip(address) = address else { continue };
+                    all.push(Backend {
+                        namespace: slice.namespace().to_owned(),
+                        service: service.clone(),
+                        address: *address,
+                        ports: ports.clone(),
+                    });
+                }
+            }
+        }
+        all
+    }
+
+    fn everybody(&self) -> Vec<Labelled> {
         let mut all = Vec::new();
         for resource in &self.0 {
             let labels = self.labels(resource);

@@ -12,6 +12,7 @@ use crate::world::NODE;
 pub struct Dice(pub u64);
 
 const NAMESPACES: [&str; 2] = ["a", "b"];
+const SERVICES: [&str; 2] = ["s", "t"];
 const PORT_NAMES: [&str; 2] = ["http", "dns"];
 const TIERS: [&str; 5] = ["default", "t1", "t2", "t3", "kube-baseline"];
 const PROFILES: [&str; 4] = ["kns.a", "kns.b", "ksa.a.x", "plain"];
@@ -127,7 +128,18 @@ impl Dice {
         }
     }
 
+    fn service(&mut self) -> ServiceMatch {
+        let namespace = self.maybe(60, |dice| dice.one(&NAMESPACES).to_owned());
+        ServiceMatch { name: self.maybe(98, |dice| dice.one(&SERVICES).to_owned()), namespace }
+    }
+
     fn entity(&mut self) -> EntityRule {
+        // Hardly anything may stand beside a service.
+        if self.chance(15) {
+            let services = Some(self.service());
+            let ports = if self.chance(15) { self.some(2, Self::port) } else { vec![] };
+            return EntityRule { services, ports, ..EntityRule::default() };
+        }
         EntityRule {
             nets: if self.chance(25) { self.some(2, |dice| dice.net().into()) } else { vec![] },
             not_nets: if self.chance(15) { self.some(2, |dice| dice.net().into()) } else { vec![] },
@@ -139,8 +151,7 @@ impl Dice {
                 names: dice.some(1, |_| "x".to_owned()),
                 selector: dice.maybe(50, |_| "trust == 'high'".parse().unwrap()),
             }),
-            services: self
-                .maybe(4, |_| ServiceMatch { name: Some("s".into()), namespace: Some("a".into()) }),
+            services: self.maybe(2, Self::service),
             ports: if self.chance(25) { self.some(3, Self::port) } else { vec![] },
             not_ports: if self.chance(10) { self.some(2, Self::port) } else { vec![] },
         }
@@ -208,7 +219,8 @@ impl Dice {
 
     /// Any resource.
     pub fn resource(&mut self) -> (Key, Resource) {
-        let resource = match self.below(20) {
+        let resource = match self.below(22) {
+            20..=21 => self.slice(),
             0..=4 => self.workload(),
             5 => self.host(),
             6 => {
@@ -313,6 +325,43 @@ impl Dice {
             ..WorkloadEndpointSpec::default()
         };
         WorkloadEndpoint { metadata, spec, status: None }.into()
+    }
+
+    fn slice(&mut self) -> Resource {
+        let mut metadata = self.metadata(true, 4);
+        if self.chance(90) {
+            let service = self.one(&SERVICES).to_owned();
+            metadata.labels.insert(SERVICE_NAME_LABEL.to_owned(), service);
+        }
+        let endpoint = |dice: &mut Self| SliceEndpoint {
+            addresses: dice.some(2, |dice| match dice.chance(90) {
+                true => SliceAddress::Ip(dice.address()),
+                false => SliceAddress::Name("a.example.com".into()),
+            }),
+            conditions: dice.maybe(50, |dice| SliceConditions {
+                ready: Some(dice.chance(50)),
+                serving: None,
+                terminating: Some(dice.chance(50)),
+            }),
+            hostname: None,
+            target_ref: None,
+            deprecated_topology: [].into(),
+            node_name: None,
+            zone: None,
+            hints: None,
+        };
+        let spec = EndpointSliceSpec {
+            address_type: AddressType::Ipv4,
+            endpoints: self.some(3, endpoint),
+            ports: self.some(2, |dice| SlicePort {
+                name: dice.maybe(50, |dice| dice.one(&PORT_NAMES).to_owned()),
+                protocol: dice
+                    .maybe(70, |dice| dice.one(&[Protocol::Tcp, Protocol::Udp, Protocol::Sctp])),
+                port: dice.maybe(90, |dice| dice.one(&[53, 80, 81])),
+                app_protocol: None,
+            }),
+        };
+        EndpointSlice { metadata, spec, status: None }.into()
     }
 
     fn host(&mut self) -> Resource {

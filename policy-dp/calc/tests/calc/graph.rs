@@ -1,7 +1,7 @@
 //! What the graph tells: sets, who is in use, faults, and what does not change.
 
 use ipnet::IpNet;
-use margay_model::{Key, Kind};
+use margay_model::{Key, Kind, Port, kinds::*};
 use policy_calc::{
     Class, Decision, Direction, Interface, Member, Owner, Problem, SetDelta, SetKind, Staged,
 };
@@ -153,26 +153,41 @@ fn ports_by_name_replace_the_set_of_addresses_of_their_side() {
     assert_eq!(kinds, [SetKind::Ports]);
 }
 
+/// A policy, past validation, whose first rule asks for a port of no protocol, and whose second
+/// denies.
+fn with_a_fault() -> NetworkPolicy {
+    let mut first = Rule::new(Action::Allow);
+    let ports = vec![Port::Number(80)];
+    first.destination = Some(EntityRule { ports, ..EntityRule::default() });
+    let spec = NetworkPolicySpec {
+        ingress: vec![first, Rule::new(Action::Deny)],
+        types: vec![PolicyType::Ingress],
+        ..NetworkPolicySpec::default()
+    };
+    let mut policy = NetworkPolicy::new("p", spec);
+    policy.metadata.namespace = Some("a".into());
+    policy
+}
+
 #[test]
 fn a_fault_is_reported_with_its_rule_and_the_others_stay_enforced() {
-    let rules = "ingress: [{ action: Allow, source: { services: { name: s } } }, { action: Deny }]";
-    let world = World::new(&policy("p", rules));
+    let mut world = World::new("");
+    world.put(with_a_fault());
     assert_eq!(steps(&world.to_db("10.0.0.1", 80)), ["default/p#1 Deny"]);
     let state = world.state();
     let (owner, faults) = state.faults.iter().next().unwrap();
     assert_eq!(owner.to_string(), "NetworkPolicy a/p");
     assert_eq!(faults.len(), 1);
     assert_eq!((faults[0].direction, faults[0].rule), (Direction::Ingress, 0));
-    assert_eq!(faults[0].problem, Problem::Services);
-    assert!(!faults[0].is_partial());
+    assert_eq!(faults[0].problem, Problem::PortsWithoutProtocol);
 }
 
 #[test]
 fn a_fault_that_is_mended_is_taken_back() {
-    let mut world =
-        World::new(&policy("p", "ingress: [{ action: Allow, source: { services: { name: s } } }]"));
+    let mut world = World::new("");
+    world.put(with_a_fault());
     let mut graph = world.graph();
-    graph.flush();
+    assert_eq!(graph.flush().faults.len(), 1);
     world.add(&policy("p", "ingress: [{ action: Allow }]"));
     let key = Key::namespaced(Kind::NetworkPolicy, "a", "p");
     graph.update(&key, world.0.get(&key).cloned());
@@ -224,4 +239,64 @@ fn endpoints_with_the_same_policies_share_their_lists() {
     let state = World::new(&global("p", "types: [Ingress]")).state();
     let lists: Vec<_> = state.endpoints.values().map(|e| e.normal.ingress.clone()).collect();
     assert!(std::sync::Arc::ptr_eq(&lists[0], &lists[1]));
+}
+
+#[test]
+fn a_service_is_looked_up_only_while_a_rule_asks_and_by_each_way_apart() {
+    let slice = |name: &str, fields: &str| {
+        format!(
+            "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{ namespace: a, \
+             name: {name}, labels: {{ kubernetes.io/service-name: s }} }}\naddressType: IPv4\n\
+             {fields}\n"
+        )
+    };
+    let mut world = World::new(&slice("one", "endpoints: [{ addresses: [10.0.0.1] }]"));
+    let mut graph = world.graph();
+    assert!(graph.flush().sets_added.is_empty(), "nobody asks");
+    let tell = |world: &mut World, graph: &mut policy_calc::Graph, yaml: &str| {
+        let before = world.0.clone();
+        world.add(yaml);
+        for (key, resource) in &world.0 {
+            if before.get(key) != Some(resource) {
+                graph.update(key, Some(resource.clone()));
+            }
+        }
+        graph.flush()
+    };
+    let rules = "ingress: [{ action: Allow, source: { services: { name: s } } }], egress: [{ \
+                 action: Allow, destination: { services: { name: s } } }]";
+    let deltas = tell(&mut world, &mut graph, &policy("p", rules));
+    let sizes: Vec<_> =
+        deltas.sets_added.iter().map(|(id, members)| (id.kind(), members.len())).collect();
+    assert_eq!(sizes, [(SetKind::Addresses, 1), (SetKind::Ports, 0)]);
+    let (addresses, ports) = (*deltas.sets_added.keys().next().unwrap(), deltas.sets_added.keys());
+    let ports = *ports.last().unwrap();
+
+    // The address stays while any slice has it.
+    let both =
+        "endpoints: [{ addresses: [10.0.0.1] }, { addresses: [10.0.0.2] }]\nports: [{ port: 80 }]";
+    let deltas = tell(&mut world, &mut graph, &slice("two", both));
+    let changed = |id| deltas.sets_changed.get(&id).map(|delta: &SetDelta| delta.added.len());
+    assert_eq!((changed(addresses), changed(ports)), (Some(1), Some(2)));
+    let two = Key::namespaced(Kind::EndpointSlice, "a", "two");
+    graph.update(&two, None);
+    let deltas = graph.flush();
+    assert_eq!(deltas.sets_changed[&addresses].removed, nets(&["10.0.0.2/32"]));
+    assert_eq!(deltas.sets_changed[&ports].removed.len(), 2);
+
+    // A new snapshot without the other slice; one that cannot be read stays.
+    let one = Key::namespaced(Kind::EndpointSlice, "a", "one");
+    graph.restart();
+    assert!(graph.keep(&one) && !graph.keep(&two));
+    for (key, resource) in world.0.iter().filter(|(key, _)| ![&one, &two].contains(key)) {
+        graph.update(key, Some(resource.clone()));
+    }
+    graph.in_sync();
+    assert!(graph.flush().is_empty());
+    graph.restart();
+    for (key, resource) in world.0.iter().filter(|(key, _)| ![&one, &two].contains(key)) {
+        graph.update(key, Some(resource.clone()));
+    }
+    graph.in_sync();
+    assert_eq!(graph.flush().sets_changed[&addresses].removed, nets(&["10.0.0.1/32"]));
 }

@@ -1,6 +1,7 @@
 //! What rules match, and how criteria combine; contradictory rules.
 
 use margay_model::{Cidr, Port, Protocol, kinds::*};
+use policy_calc::{Class, Decision, Direction};
 
 use crate::world::*;
 
@@ -217,41 +218,93 @@ fn a_named_port_is_looked_for_among_the_endpoints_of_the_selector() {
     assert!(!world.lets_out("10.0.1.1", 8080) && world.lets_out("10.0.1.1", 8081));
 }
 
-#[test]
-fn a_rule_about_services_matches_nothing_while_no_services_are_known() {
-    assert!(!allows("source: { services: { name: s, namespace: a } }", "10.0.0.1", 80));
+/// A slice of a service of namespace `a`, in YAML.
+fn slice(name: &str, service: &str, fields: &str) -> String {
+    format!(
+        "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {{ namespace: a, name: \
+         {name}, labels: {{ kubernetes.io/service-name: {service} }} }}\n{fields}\n"
+    )
 }
 
+const BACKENDS: &str = "addressType: IPv4\nendpoints: [{ addresses: [10.0.0.1], conditions: { \
+                        ready: false } }, { addresses: [9.9.9.9] }]\nports: [{ name: a, port: 80 \
+                        }, { name: b, port: 53, protocol: UDP }, { name: c }]";
+
 #[test]
-fn a_rule_that_denies_by_services_that_are_not_known_denies_whatever_they_are() {
-    let rules = "ingress: [{ action: Deny, protocol: TCP, source: { services: { name: s } }, \
-                 destination: { ports: [80] } }, { action: Allow }]";
-    let world = World::new(&policy("p", rules));
-    assert!(!world.lets_in("10.0.0.1", 80), "it may be an endpoint of the service");
-    assert!(world.lets_in("10.0.0.1", 81), "the rest of the rule counts");
-    assert!(world.packet_in(transport(17, "10.0.0.1", "10.0.0.2", 1, 80)));
+fn to_a_service_is_to_an_endpoint_of_its_slices_on_one_of_their_ports() {
     let rules =
-        "egress: [{ action: Deny, destination: { services: { name: s } } }, { action: Allow }]";
-    let world = World::new(&policy("p", &format!("types: [Egress], {rules}")));
-    assert!(!world.lets_out("10.0.0.1", 80));
+        "types: [Egress], egress: [{ action: Allow, destination: { services: { name: s } } }]";
+    let mut world = World::new(&policy("p", rules));
+    assert!(!world.lets_out("10.0.0.1", 80), "there is no such service yet");
+    assert!(world.state().faults.is_empty(), "which is no fault");
+    world.add(&slice("s-1", "s", BACKENDS));
+    assert!(world.lets_out("10.0.0.1", 80) && world.lets_out("9.9.9.9", 80), "ready or not");
+    assert!(!world.lets_out("10.0.0.1", 53) && !world.lets_out("10.0.0.9", 80));
+    let out = |world: &World, packet| {
+        world.ask(&wep("a", "db"), Class::Normal, Direction::Egress, &packet).decision
+    };
+    let udp = transport(17, "10.0.0.2", "10.0.0.1", 1, 53);
+    assert_eq!(out(&world, udp), Decision::Allow);
+    assert_eq!(out(&world, icmp(1, "10.0.0.2", "10.0.0.1", 8, 0)), Decision::Deny);
+    world.add(&slice(
+        "s-2",
+        "s",
+        "addressType: IPv6\nendpoints: [{ addresses: [\"fd00::1\"] }]\n\
+                                  ports: [{ port: 8080 }]",
+    ));
+    world.add(&slice("t-1", "t", &BACKENDS.replace("9.9.9.9", "9.9.9.8")));
+    assert_eq!(out(&world, tcp("fd00::2", "fd00::1", 8080)), Decision::Allow);
+    assert!(!world.lets_out("10.0.0.1", 8080), "each slice has ports of its own");
+    assert!(!world.lets_out("9.9.9.8", 80), "another service");
 }
 
 #[test]
-fn what_else_is_wrong_with_a_rule_about_services_keeps_it_from_matching() {
-    let mut world = World::new("");
-    let mut rule = Rule::new(Action::Deny);
-    let services = Some(ServiceMatch { name: Some("s".into()), namespace: None });
-    let ports = vec![Port::Number(80)];
-    rule.source = Some(EntityRule { services, ports, ..EntityRule::default() });
-    let spec = NetworkPolicySpec {
-        ingress: vec![rule, Rule::new(Action::Allow)],
-        types: vec![PolicyType::Ingress],
-        ..NetworkPolicySpec::default()
+fn from_a_service_is_from_an_address_of_its_endpoints() {
+    let with_slice = |rules: &str| {
+        let mut world = World::new(&policy("p", rules));
+        world.add(&slice("s-1", "s", BACKENDS));
+        world
     };
-    let mut policy = NetworkPolicy::new("p", spec);
-    policy.metadata.namespace = Some("a".into());
-    world.put(policy);
-    assert!(world.lets_in("10.0.0.1", 80));
+    let world = with_slice("ingress: [{ action: Allow, source: { services: { name: s } } }]");
+    assert!(world.lets_in("10.0.0.1", 81) && world.lets_in("9.9.9.9", 80));
+    assert!(!world.lets_in("10.0.0.9", 80));
+    assert!(world.packet_in(icmp(1, "10.0.0.1", "10.0.0.2", 8, 0)));
+    let deny = "ingress: [{ action: Deny, source: { services: { name: s, namespace: a } } }, \
+                { action: Allow }]";
+    let world = with_slice(deny);
+    assert!(!world.lets_in("10.0.0.1", 80) && world.lets_in("10.0.0.9", 80));
+    let elsewhere = "ingress: [{ action: Allow, source: { services: { name: s, namespace: b } } }]";
+    assert!(!with_slice(elsewhere).lets_in("10.0.0.1", 80), "of another namespace");
+}
+
+#[test]
+fn a_rule_about_a_service_beside_what_it_excludes_matches_nothing() {
+    let answer = |action, change: &dyn Fn(&mut EntityRule)| {
+        let mut world = World::new(&slice("s-1", "s", BACKENDS));
+        let services = Some(ServiceMatch { name: Some("s".into()), namespace: None });
+        let mut side = EntityRule { services, ..EntityRule::default() };
+        change(&mut side);
+        let mut rule = Rule::new(action);
+        rule.destination = Some(side);
+        rule.protocol = Some(Protocol::Tcp);
+        let spec = NetworkPolicySpec {
+            egress: vec![rule],
+            types: vec![PolicyType::Egress],
+            ..NetworkPolicySpec::default()
+        };
+        let mut policy = NetworkPolicy::new("p", spec);
+        policy.metadata.namespace = Some("a".into());
+        world.put(policy);
+        (world.lets_out("10.0.0.1", 80), world.state().faults.len())
+    };
+    assert_eq!(answer(Action::Allow, &|_| {}), (true, 0));
+    assert_eq!(answer(Action::Allow, &|side| side.ports = vec![Port::Number(80)]), (false, 1));
+    let selector = |side: &mut EntityRule| side.selector = Some("all()".parse().unwrap());
+    assert_eq!(answer(Action::Allow, &selector), (false, 1));
+    let nameless = |side: &mut EntityRule| {
+        side.services = Some(ServiceMatch { name: None, namespace: None });
+    };
+    assert_eq!(answer(Action::Allow, &nameless), (false, 1));
 }
 
 #[test]

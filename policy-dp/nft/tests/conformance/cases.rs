@@ -2,7 +2,8 @@
 //!
 //! - `= NAME` begins a case: the nine pods of `x`, `y`, `z` and what the lines below say. `+ NAME`
 //!   goes on from the case above, while it is in force.
-//! - `knp`, `np`, `gnp`, `tier`, `set`, `gset`, `profile NAME SPEC`: a resource. `namespace NAME`,
+//! - `knp`, `np`, `gnp`, `tier`, `set`, `gset`, `profile`, `slice NAME SPEC`: a resource; a slice
+//!   is one of the service before the dot of its name. `namespace NAME`,
 //!   `account NS/NAME`, `pod NS/NAME` with their labels; `profiles` and `ports NS/NAME` with a list.
 //!   `gone WORD NAME` takes it away.
 //! - `no FROM > TO : PROBES` and `ok` the same: the truth table, by hand. At first everything comes

@@ -163,9 +163,12 @@ spec:
             Some((namespace, name)) => format!("namespace: {namespace}, name: {name}"),
             None => format!("name: {name}"),
         };
-        yaml += &format!(
-            "---\napiVersion: {group}\nkind: {kind}\nmetadata: {{ {metadata} }}\nspec: {spec}\n"
-        );
+        yaml += &match *kind {
+            "EndpointSlice" => slice(&metadata, name, &spec),
+            _ => format!(
+                "---\napiVersion: {group}\nkind: {kind}\nmetadata: {{ {metadata} }}\nspec: {spec}\n"
+            ),
+        };
     }
     read(&case.name, &yaml)
 }
@@ -185,7 +188,20 @@ pub fn read(case: &str, yaml: &str) -> BTreeMap<Key, Resource> {
     documents.collect()
 }
 
-const KINDS: [(&str, &str, &str); 7] = [
+/// A slice, which is called after its service: `NAMESPACE/SERVICE.MORE`. Its fields have no spec
+/// around them.
+fn slice(metadata: &str, name: &str, fields: &str) -> String {
+    let name = name.rsplit('/').next().unwrap_or(name);
+    let service = name.split('.').next().unwrap_or(name);
+    let fields = fields.strip_prefix('{').expect("fields");
+    let label = format!("kubernetes.io/service-name: {service}");
+    format!(
+        "---\n{{ apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {{ {metadata}, \
+         labels: {{ {label} }} }}, {fields}\n"
+    )
+}
+
+const KINDS: [(&str, &str, &str); 8] = [
     ("knp", "networking.k8s.io/v1", "NetworkPolicy"),
     ("np", "projectcalico.org/v3", "NetworkPolicy"),
     ("gnp", "projectcalico.org/v3", "GlobalNetworkPolicy"),
@@ -193,6 +209,7 @@ const KINDS: [(&str, &str, &str); 7] = [
     ("set", "projectcalico.org/v3", "NetworkSet"),
     ("gset", "projectcalico.org/v3", "GlobalNetworkSet"),
     ("profile", "projectcalico.org/v3", "Profile"),
+    ("slice", "discovery.k8s.io/v1", "EndpointSlice"),
 ];
 
 /// Names of ports, as every pod has them unless a case says otherwise.

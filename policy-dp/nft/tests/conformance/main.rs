@@ -4,8 +4,7 @@
 //! the kernel. `MARGAY_CONFORMANCE_SETS` sets how many random sets (60 by default, every second with IPv6),
 //! `MARGAY_CONFORMANCE_SEED` the first. Needs root; says so and is skipped without it.
 //!
-//! Host endpoints have a host and cases of their own ([`hosts`]), of IPv4. Not here, because the table does
-//! not enforce it: `services` in rules. Not here either: `natOutgoing` (`tests/kernel` masquerades),
+//! Host endpoints have a host and cases of their own ([`hosts`]), of IPv4. Not here: `natOutgoing` (`tests/kernel` masquerades),
 //! packets of a pod to itself (no hook sees them), source ports below 20000.
 
 mod cases;

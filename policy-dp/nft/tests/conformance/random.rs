@@ -80,7 +80,35 @@ impl Dice {
         format!("{{ {} }}", parts.join(", "))
     }
 
-    fn rule(&mut self) -> String {
+    fn address(&mut self) -> String {
+        format!("10.1.{}.{}", self.below(3), 1 + self.below(3))
+    }
+
+    /// A side that may ask for a service, here and there one that nobody has.
+    fn service(&mut self) -> String {
+        let name = self.one(&["s", "s", "t", "nobody"]);
+        format!("{{ services: {{ name: {name}, namespace: {} }} }}", self.one(&["x", "x", "y"]))
+    }
+
+    fn slice(&mut self, number: usize) -> String {
+        let endpoints: Vec<_> =
+            (0..self.below(4)).map(|_| format!("{{ addresses: [{}] }}", self.address())).collect();
+        let ports: Vec<_> = (0..self.below(3))
+            .map(|name| {
+                let (port, protocol) =
+                    (80 + self.below(2), self.one(&["TCP", "TCP", "UDP", "SCTP"]));
+                format!("{{ name: p{name}, port: {port}, protocol: {protocol} }}")
+            })
+            .collect();
+        let service = self.one(&["x/s", "x/s", "x/t", "y/s"]);
+        format!(
+            "slice {service}.{number} {{ addressType: IPv4, endpoints: [{}], ports: [{}] }}\n",
+            endpoints.join(", "),
+            ports.join(", ")
+        )
+    }
+
+    fn rule(&mut self, egress: bool) -> String {
         let action = self.one(&["Allow", "Allow", "Allow", "Deny", "Deny", "Pass", "Log"]);
         let protocol = self.one(&["", "TCP", "TCP", "UDP", "SCTP", "ICMP"]);
         let mut text = format!("{{ action: {action}");
@@ -102,18 +130,23 @@ impl Dice {
                 ports = true;
             }
         }
-        if self.chance(60) {
+        let service = self.chance(15);
+        if service && !egress {
+            text += &format!(", source: {}", self.service());
+        } else if self.chance(60) {
             text += &format!(", source: {}", self.side(true, false));
         }
-        if self.chance(60) {
+        if service && egress {
+            text += &format!(", destination: {}", self.service());
+        } else if self.chance(60) {
             text += &format!(", destination: {}", self.side(true, ports));
         }
         text + " }"
     }
 
-    fn rules(&mut self, most: usize) -> String {
+    fn rules(&mut self, most: usize, egress: bool) -> String {
         let count = self.below(most + 1);
-        (0..count).map(|_| self.rule()).collect::<Vec<_>>().join(", ")
+        (0..count).map(|_| self.rule(egress)).collect::<Vec<_>>().join(", ")
     }
 
     fn policy(&mut self, number: usize) -> String {
@@ -125,9 +158,9 @@ impl Dice {
         };
         let types = self.one(&["[Ingress]", "[Egress]", "[Ingress, Egress]"]);
         let (ingress, egress) = match types {
-            "[Ingress]" => (self.rules(4), String::new()),
-            "[Egress]" => (String::new(), self.rules(4)),
-            _ => (self.rules(3), self.rules(3)),
+            "[Ingress]" => (self.rules(4, false), String::new()),
+            "[Egress]" => (String::new(), self.rules(4, true)),
+            _ => (self.rules(3, false), self.rules(3, true)),
         };
         let selector = self.selector();
         let head = match self.chance(50) {
@@ -192,9 +225,13 @@ pub fn case(seed: u64) -> String {
         text += &format!("gset net {{ nets: [{}] }}\n", dice.nets());
     }
     if dice.chance(20) {
-        text += &format!("profile kns.y {{ ingress: [{}], egress: [{}] }}\n", dice.rules(2), {
-            "{ action: Allow }"
-        });
+        text +=
+            &format!("profile kns.y {{ ingress: [{}], egress: [{}] }}\n", dice.rules(2, false), {
+                "{ action: Allow }"
+            });
+    }
+    for number in 0..dice.below(4) {
+        text += &dice.slice(number);
     }
     let count = 1 + dice.below(7);
     for number in 0..count {
@@ -205,5 +242,6 @@ pub fn case(seed: u64) -> String {
     }
     text += &format!("+ seed {seed}, one more\n");
     text += &dice.policy(9);
+    text += &dice.slice(0);
     text
 }

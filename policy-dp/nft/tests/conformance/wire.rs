@@ -59,7 +59,7 @@ impl Family {
         }
     }
 
-    /// What case files say, for this family: they are written for IPv4. Ranges become those of IPv6, ICMP
+    /// What case files say, for this family: they are written for IPv4. Addresses and ranges become those of IPv6, ICMP
     /// that of the other family and the other way round, and its types as [`Probe::what`] has them.
     pub fn words(self, text: &str) -> String {
         if self == Self::V4 {
@@ -87,6 +87,7 @@ impl Family {
             ("ipVersion: 4", "ipVersion: six"),
             ("ipVersion: 6", "ipVersion: 4"),
             ("ipVersion: six", "ipVersion: 6"),
+            ("addressType: IPv4", "addressType: IPv6"),
         ] {
             words = words.replace(old, new);
         }
@@ -94,6 +95,9 @@ impl Family {
     }
 
     fn range(self, word: &str) -> Option<String> {
+        if let Ok(address) = word.parse() {
+            return Some(format!("'{}'", self.of(address)));
+        }
         let (address, length) = word.split_once('/')?;
         let (address, length): (Ipv4Addr, u8) = (address.parse().ok()?, length.parse().ok()?);
         // All addresses are all addresses.
