@@ -172,11 +172,11 @@ fn explain(rig: &mut Rig) -> Result<()> {
     ensure!(gone.is_err_and(|error| format!("{error:#}").contains("is not running")));
     margay.apply(DENY)?;
     margay.apply(&allow("role == 'friend'"))?;
-    // It asks for what is not known here, and would open everything if it were enforced.
+    // It asks for an address of IPv6 in a protocol of IPv4: nobody has that.
     margay.apply(
         "apiVersion: projectcalico.org/v3\nkind: NetworkPolicy\nmetadata: {name: odd, namespace: \
          shop}\nspec:\n  order: 20\n  selector: app == 'web'\n  types: [Ingress]\n  ingress:\n  - \
-         {action: Allow, protocol: TCP, source: {services: {name: s}}}\n---\napiVersion: \
+         {action: Allow, protocol: ICMP, source: {nets: ['fd00::/8']}}\n---\napiVersion: \
          projectcalico.org/v3\nkind: StagedNetworkPolicy\nmetadata: {name: open, namespace: shop}\n\
          spec: {order: 30, selector: app == 'web', types: [Ingress], ingress: [{action: Allow}]}\n",
     )?;
@@ -226,6 +226,86 @@ fn explain(rig: &mut Rig) -> Result<()> {
     let refused = dataplane.said(margay, &nobody);
     ensure!(refused.is_err_and(|error| format!("{error:#}").contains("neither")));
     Ok(())
+}
+
+#[test]
+fn a_policy_about_a_service_follows_its_slices() -> Result<()> {
+    if !have_root("a_policy_about_a_service_follows_its_slices") {
+        return Ok(());
+    }
+    let mut rig = Rig::start("policyservice")?;
+    let result = follow_slices(&mut rig);
+    rig.told(result)
+}
+
+/// A slice of the service `friends` in the namespace of the pods, as Kubernetes writes it.
+fn slice(address: IpAddr, port: u16) -> String {
+    format!(
+        "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata:\n  name: friends-abcde\n  \
+         generateName: friends-\n  namespace: shop\n  labels:\n    kubernetes.io/service-name: \
+         friends\naddressType: IPv4\nendpoints:\n- addresses: [{address}]\n  conditions: {{ready: \
+         false, serving: true, terminating: true}}\n  targetRef: {{kind: Pod, name: friend, \
+         namespace: shop}}\nports:\n- {{name: '', protocol: TCP, port: {port}}}\n"
+    )
+}
+
+fn follow_slices(rig: &mut Rig) -> Result<()> {
+    let Rig { margay, dataplane, runtime, pods, .. } = rig;
+    margay.apply(DENY)?;
+    let of_friends = "apiVersion: projectcalico.org/v3\nkind: NetworkPolicy\nmetadata: {name: \
+                      friends, namespace: shop}\nspec:\n  order: 10\n  selector: app == 'web'\n  \
+                      types: [Ingress]\n  ingress:\n  - {action: Allow, source: {services: {name: \
+                      friends}}}\n---\napiVersion: projectcalico.org/v3\nkind: NetworkPolicy\n\
+                      metadata: {name: to, namespace: shop}\nspec:\n  selector: role == 'client'\n  \
+                      types: [Egress]\n  egress:\n  - {action: Allow, destination: {services: \
+                      {name: friends}}}\n";
+    margay.apply(of_friends)?;
+    dataplane.start()?;
+    let [web, friend, stranger, client] = pods.as_slice() else { anyhow::bail!("four pods") };
+    let to_web = add(runtime, &Container::new("web", web), &labelled("app", "web"))?;
+    let to_friend = add(runtime, &Container::new("friend", friend), &Value::Null)?;
+    let to_stranger = add(runtime, &Container::new("stranger", stranger), &Value::Null)?;
+    add(runtime, &Container::new("late", client), &labelled("role", "client"))?;
+    for pod in [web, friend, stranger] {
+        serve(pod)?;
+    }
+    let outwards = (web, to_friend);
+    stays_denied(friend, to_web, outwards)?;
+    stays_denied(client, to_friend, outwards)?;
+
+    margay.apply(&slice(to_friend, PORT))?;
+    reaches(friend, to_web)?;
+    reaches(client, to_friend)?;
+    stays_denied(stranger, to_web, outwards)?;
+    stays_denied(client, to_stranger, outwards)?;
+    let (from, to) = (to_friend.to_string(), to_web.to_string());
+    let ends = ["trace", "--from", &from, "--to", &to, "--protocol", "tcp", "--port", "1"];
+    let trace = dataplane.said(margay, &ends)?;
+    let last = trace["steps"].as_array().and_then(|steps| steps.last()).context("a step")?;
+    let matches = last["matches"].as_str().unwrap_or_default();
+    ensure!(matches.contains("from endpoints of service shop/friends (1 in"), "{trace}");
+
+    // It is kept as it was written, and is part of a backup.
+    let kept =
+        margay.json(&["get", "endpointslice", "friends-abcde", "-n", "shop", "-o", "json"])?;
+    ensure!(kept["apiVersion"] == "discovery.k8s.io/v1", "{kept}");
+    ensure!(kept["endpoints"][0]["targetRef"]["name"] == "friend", "{kept}");
+    let all = margay.json(&["get", "endpointslices", "-A", "-o", "json"])?;
+    ensure!(all["kind"] == "EndpointSliceList" && all["apiVersion"] == kept["apiVersion"], "{all}");
+    let backup = margay.text(&["datastore", "export"])?;
+    ensure!(backup.contains("/margay/resources/v1/endpointslices/shop/friends-abcde"), "{backup}");
+
+    margay.apply(&slice(to_stranger, PORT))?;
+    reaches(stranger, to_web)?;
+    is_denied(friend, to_web, outwards)?;
+    is_denied(client, to_friend, outwards)?;
+    reaches(client, to_stranger)?;
+    // Another port of it is none of the service's; who comes from there may come from any.
+    margay.apply(&slice(to_stranger, PORT + 1))?;
+    is_denied(client, to_stranger, outwards)?;
+    reaches(stranger, to_web)?;
+    margay.text(&["delete", "endpointslice", "friends-abcde", "-n", "shop"])?;
+    is_denied(stranger, to_web, outwards)
 }
 
 #[test]

@@ -193,7 +193,7 @@ fn kind(word: &str) -> Result<Kind, Refused> {
 /// Whether this tool shows and takes a kind.
 fn reachable(kind: Kind) -> Result<(), Refused> {
     match kind {
-        Kind::BlockAffinity | Kind::LiveMigration => {
+        Kind::BlockAffinity | Kind::LiveMigration | Kind::EndpointSlice => {
             Err(Refused::new(format!("resource type '{kind}' is not supported")))
         }
         _ => Ok(()),

@@ -1,6 +1,6 @@
 //! The columns that users know of each kind, and what stands in them.
 
-use margay_model::Kind;
+use margay_model::{Kind, kinds::SERVICE_NAME_LABEL};
 use serde_json::Value;
 
 /// What a cell may depend on besides its object.
@@ -148,6 +148,15 @@ pub fn headings(kind: Kind) -> Headings {
         Kind::NetworkSet | Kind::GlobalNetworkSet => {
             more(vec![NAME], vec![heading("NETS", |o, _| list(o, "/spec/nets", Some(LIST)))])
         }
+        Kind::EndpointSlice => more(
+            vec![
+                NAME,
+                heading("SERVICE", |o, _| slice_service(o)),
+                heading("PORTS", |o, _| slice_ports(o)),
+                heading("ENDPOINTS", |o, _| slice_addresses(o)),
+            ],
+            vec![heading("ADDRESSTYPE", |o, _| text(o, "/addressType"))],
+        ),
         Kind::HostEndpoint => more(
             vec![NAME, heading("NODE", |o, _| text(o, "/spec/node"))],
             vec![
@@ -221,8 +230,11 @@ pub fn scalar(value: &Value) -> String {
 
 fn list(object: &Value, pointer: &str, limit: Option<usize>) -> String {
     let items = object.pointer(pointer).and_then(Value::as_array);
-    let texts: Vec<_> = items.into_iter().flatten().map(scalar).collect();
-    let joined = texts.join(",");
+    joined(items.into_iter().flatten().map(scalar), limit)
+}
+
+fn joined(texts: impl Iterator<Item = String>, limit: Option<usize>) -> String {
+    let joined = texts.collect::<Vec<_>>().join(",");
     match limit {
         Some(limit) if joined.chars().count() > limit => {
             let kept: String = joined.chars().take(limit.saturating_sub(3)).collect();
@@ -272,6 +284,28 @@ fn nats(object: &Value) -> String {
         .map(|nat| format!("{}->{}", text(nat, "/externalIP"), text(nat, "/internalIP")))
         .collect();
     pairs.join(",")
+}
+
+/// The service of a slice of endpoints.
+fn slice_service(object: &Value) -> String {
+    let labels = object.pointer("/metadata/labels");
+    labels.and_then(|labels| labels.get(SERVICE_NAME_LABEL)).map(scalar).unwrap_or_default()
+}
+
+/// `8080` of TCP, `53/UDP` of another protocol.
+fn slice_ports(object: &Value) -> String {
+    let ports = object.get("ports").and_then(Value::as_array);
+    let port = |port: &Value| match text(port, "/protocol").as_str() {
+        "" | "TCP" => or(text(port, "/port"), "*"),
+        other => format!("{}/{other}", or(text(port, "/port"), "*")),
+    };
+    joined(ports.into_iter().flatten().map(port), Some(LIST))
+}
+
+fn slice_addresses(object: &Value) -> String {
+    let endpoints = object.get("endpoints").and_then(Value::as_array);
+    let addresses = |endpoint| list(endpoint, "/addresses", None);
+    joined(endpoints.into_iter().flatten().map(addresses), Some(LIST))
 }
 
 fn labels(object: &Value) -> String {

@@ -124,6 +124,8 @@ struct Step {
     action: String,
     /// As `Class` has it; `null` for what ends or begins at the endpoint.
     class: Option<String>,
+    /// What the rule matches.
+    matches: Option<String>,
 }
 
 /// The index of a rule, or `default`.
@@ -233,6 +235,7 @@ impl From<v1::PolicyStep> for Step {
             rule: Place(one.rule),
             action: one.action,
             class: given(one.class),
+            matches: given(one.matches),
         }
     }
 }
@@ -403,6 +406,7 @@ fn steps(steps: &[Step], wide: bool, paint: Paint, to: &mut dyn Write) -> io::Re
             Cell::new(step.rule.0.map_or_else(|| "default".to_owned(), |rule| rule.to_string())),
             Cell::new(step.action.clone()).tone(tone(&step.action)),
             Cell::new(step.endpoint.clone()),
+            Cell::maybe(step.matches.clone()),
         ];
         table.push(cells, to)?;
     }
@@ -417,6 +421,7 @@ const STEPS: &[Column] = &[
     Column::left("RULE"),
     Column::left("ACTION"),
     Column::left("ENDPOINT").wide(),
+    Column::left("MATCHES").wide(),
 ];
 
 /// Packets of one second that agree in all but the port they come from.

@@ -26,6 +26,7 @@ fn step(direction: &str, tier: &str, policy: &str, rule: Option<u32>) -> v1::Pol
         rule,
         action: if rule.is_some() { "allow" } else { "deny" }.to_owned(),
         class: String::new(),
+        matches: if rule.is_some() { "to ports 80" } else { "" }.to_owned(),
     }
 }
 
@@ -76,7 +77,7 @@ impl Policy for Fake {
         if endpoint != "shop/web" {
             return Err(Status::not_found(format!("{endpoint} is no endpoint of this node")));
         }
-        let odd = "ingress rule 0: services are not known here; it matches nothing";
+        let odd = "ingress rule 0: ports without a protocol that has ports; it matches nothing";
         // As many packets as seconds were asked for.
         let packets = u64::from(count_seconds);
         let count =

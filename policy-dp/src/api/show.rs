@@ -151,7 +151,7 @@ fn rules(
 }
 
 /// What a rule matches: `TCP, from 10.0.0.0/8, to ports 80, 443`.
-fn matches(state: &State, rule: &Rule) -> String {
+pub(super) fn matches(state: &State, rule: &Rule) -> String {
     let mut parts = Vec::new();
     match rule.families {
         Families { v4: true, v6: true } => {}
@@ -205,9 +205,18 @@ fn side(state: &State, side: &Side) -> Vec<String> {
     if !side.not_nets.is_empty() {
         parts.push(format!("not {}", nets(&side.not_nets)));
     }
-    parts.extend(side.set.map(|id| format!("selected addresses {}", size(state, id))));
+    let service = side.service.as_deref();
+    parts.extend(side.set.map(|id| match service {
+        Some(service) => format!("endpoints of service {service} {}", size(state, id)),
+        None => format!("selected addresses {}", size(state, id)),
+    }));
     parts.extend(side.not_set.map(|id| format!("not selected addresses {}", size(state, id))));
-    parts.extend(side.ports.as_ref().map(|listed| format!("ports {}", ports(state, listed))));
+    parts.extend(side.ports.as_ref().map(|listed| match (service, listed.sets.as_slice()) {
+        (Some(service), [id]) if side.set.is_none() => {
+            format!("endpoints and ports of service {service} {}", size(state, *id))
+        }
+        _ => format!("ports {}", ports(state, listed)),
+    }));
     let not_ports = side.not_ports.as_ref();
     parts.extend(not_ports.map(|listed| format!("not ports {}", ports(state, listed))));
     parts

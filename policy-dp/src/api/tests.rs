@@ -67,13 +67,18 @@ fn hearing(more: Vec<String>) -> Enforcer {
         {"action":"Log","protocol":"TCP"},
         {"action":"Allow","protocol":"TCP","source":{"selector":"app == 'db'"},
          "destination":{"ports":[80,"8000:8080"]}},
-        {"action":"Allow","protocol":"TCP","source":{"services":{"name":"s"}}}]}"#;
+        {"action":"Allow","protocol":"TCP","source":{"services":{"name":"s"}}},
+        {"action":"Allow","protocol":"ICMP","source":{"nets":["fd00::/8"]}}]}"#;
     let staged = r#"{"selector":"app == 'db'","types":["Egress"]}"#;
+    let slice = r#"{"apiVersion":"discovery.k8s.io/v1","kind":"EndpointSlice","metadata":{"name":"s-1",
+        "namespace":"shop","labels":{"kubernetes.io/service-name":"s"}},"addressType":"IPv4",
+        "endpoints":[{"addresses":["10.0.0.3"]}],"ports":[{"port":80}]}"#;
     let texts = [
         object("Profile", None, "kns.shop", open),
         object("Tier", None, "default", r#"{"order":1000000,"defaultAction":"Deny"}"#),
         object("NetworkPolicy", Some("shop"), "web", web),
         object("StagedNetworkPolicy", Some("shop"), "none", staged),
+        slice.to_owned(),
         pod("web", r#""10.0.0.1/32","fd00::1/128""#),
         pod("db", r#""10.0.0.2/32""#),
         pod("cat-dog", r#""10.0.0.3/32""#).replace("n-k8s-cat-dog-", "n-k8s-cat--dog-"),
@@ -199,13 +204,15 @@ async fn an_endpoint_is_shown_with_its_rules_and_their_faults() {
     assert_eq!((tier.name.as_str(), tier.default_action.as_str()), ("default", "deny"));
     let [policy] = tier.policies.as_slice() else { panic!("{tier:?}") };
     let rules: Vec<_> = policy.rules.iter().map(|rule| rule.matches.as_str()).collect();
-    let [first, second, third] = rules.as_slice() else { panic!("{rules:?}") };
-    assert_eq!((*first, *third), ("TCP", "nothing"));
+    let [first, second, third, fourth] = rules.as_slice() else { panic!("{rules:?}") };
+    assert_eq!((*first, *fourth), ("TCP", "nothing"));
+    assert!(third.starts_with("TCP, from endpoints of service shop/s (1 in s:"), "{third}");
     let ends = second.starts_with("TCP, from selected addresses (1 in s:")
         && second.ends_with("), to ports 80, 8000-8080");
     assert!(ends, "{second}");
     assert!(policy.rules[0].fault.is_empty());
-    assert!(policy.rules[2].fault.contains("services are not known"), "{policy:?}");
+    assert!(policy.rules[2].fault.is_empty());
+    assert!(policy.rules[3].fault.contains("exclude each other"), "{policy:?}");
     assert!(shown.egress.is_empty(), "{:?}", shown.egress);
     assert_eq!(shown.profiles.len(), 1);
     assert_eq!(shown.profiles[0].egress[0].matches, "everything");

@@ -4,13 +4,15 @@ use std::net::IpAddr;
 
 use margay_model::Protocol;
 use margay_proto::{error::invalid_argument, v1};
-use policy_calc::{Class, Decision, Direction, EndpointId, Header, Outcome, Packet, Staged, Step};
+use policy_calc::{
+    Class, Decision, Direction, EndpointId, Header, Outcome, Packet, Rule, Staged, State, Step,
+};
 use policy_nft::layout::ToHost;
 use tonic::Status;
 
 use super::{
     action, find,
-    show::{class_name, policy_name},
+    show::{class_name, matches, policy_name},
 };
 use crate::enforcer::Enforcer;
 
@@ -248,7 +250,7 @@ impl<'a> Way<'a> {
             }
             let decided = self.enforcer.state().decide(id, class, direction, packet, staged);
             let Some(Outcome { decision, steps: matched }) = decided else { continue };
-            steps.extend(matched.into_iter().map(|one| asked.step(one)));
+            steps.extend(matched.into_iter().map(|one| asked.step(self.enforcer.state(), one)));
             match decision {
                 Decision::Deny => return outcome(v1::PolicyVerdict::Deny, steps),
                 Decision::Allow => {
@@ -298,23 +300,38 @@ impl Asked<'_> {
         }
     }
 
-    fn step(self, step: Step) -> v1::PolicyStep {
+    fn step(self, state: &State, step: Step) -> v1::PolicyStep {
         let index = |rule: usize| Some(u32::try_from(rule).unwrap_or(u32::MAX));
         let of = self.plain(self.direction);
+        let said = |rules: Option<&[Rule]>, rule: usize| {
+            let rule = rules.and_then(|rules| rules.get(rule));
+            rule.map(|rule| matches(state, rule)).unwrap_or_default()
+        };
         match step {
-            Step::Policy { tier, policy, rule, action: said } => v1::PolicyStep {
-                tier,
-                kind: policy.kind().to_string(),
-                policy: policy_name(&policy),
-                rule: index(rule),
-                action: action(said.as_str()),
-                ..of
-            },
-            Step::TierDefault { tier, action: said } => {
-                v1::PolicyStep { tier, action: action(said.as_str()), ..of }
+            Step::Policy { tier, policy, rule, action: done } => {
+                let rules = state.policies.get(&policy).map(|of| of.rules(self.direction));
+                v1::PolicyStep {
+                    tier,
+                    kind: policy.kind().to_string(),
+                    policy: policy_name(&policy),
+                    rule: index(rule),
+                    matches: said(rules, rule),
+                    action: action(done.as_str()),
+                    ..of
+                }
             }
-            Step::Profile { profile, rule, action: said } => {
-                v1::PolicyStep { profile, rule: index(rule), action: action(said.as_str()), ..of }
+            Step::TierDefault { tier, action: done } => {
+                v1::PolicyStep { tier, action: action(done.as_str()), ..of }
+            }
+            Step::Profile { profile, rule, action: done } => {
+                let rules = state.profiles.get(&profile).map(|of| of.rules(self.direction));
+                v1::PolicyStep {
+                    profile,
+                    rule: index(rule),
+                    matches: said(rules, rule),
+                    action: action(done.as_str()),
+                    ..of
+                }
             }
             Step::NoProfile => v1::PolicyStep { action: action("Deny"), ..of },
         }

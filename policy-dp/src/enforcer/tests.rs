@@ -175,16 +175,13 @@ fn a_rule_that_does_not_mean_what_it_says_is_said_with_its_place() {
     let mut enforcer = Enforcer::new("a", interfaces(&[("eth0", "192.0.2.1")]), false);
     let text = r#"{"apiVersion":"projectcalico.org/v3","kind":"GlobalNetworkPolicy","metadata":
         {"name":"odd"},"spec":{"selector":"all()","types":["Egress"],"egress":[{"action":"Allow",
-        "destination":{"services":{"name":"db","namespace":"shop"}}},{"action":"Deny","protocol":
-        "TCP","destination":{"services":{"name":"db","namespace":"shop"}}}]}}"#;
+        "destination":{"services":{"name":"none","namespace":"shop"}}},{"action":"Deny","protocol":
+        "ICMP","destination":{"nets":["fd00::/8"]}}]}}"#;
     let remarks = enforcer.hear(vec![object(2, text), pod(3, "web", "a", "10.0.0.1"), in_sync(3)]);
-    let said = [
-        "GlobalNetworkPolicy odd: egress rule 0: services are not known here; it matches nothing",
-        "GlobalNetworkPolicy odd: egress rule 1: services are not known here; it denies whatever the \
-         service is",
-    ];
-    assert_eq!(remarks, said.map(|text| Remark::Ignored(text.to_owned())));
-    assert_eq!(enforcer.counts().rule_faults, 2);
+    let said = "GlobalNetworkPolicy odd: egress rule 1: its version of IP, protocol and ranges exclude \
+                each other; it matches nothing";
+    assert_eq!(remarks, [Remark::Ignored(said.to_owned())]);
+    assert_eq!(enforcer.counts().rule_faults, 1);
 }
 
 /// A host endpoint of the node.

@@ -5,8 +5,9 @@ use super::*;
 pub async fn an_area_lists_its_keys_in_order(rig: &dyn Rig) {
     let store = &*rig.store();
     let policy = |ns: &str| Key::namespaced(Kind::NetworkSet, ns, "a");
-    for key in
-        [pool("b"), block(2), policy("x"), pool("a"), block(1), Key::cluster(Kind::Node, "n")]
+    let slice = Key::namespaced(Kind::EndpointSlice, "x", "s");
+    let node = Key::cluster(Kind::Node, "n");
+    for key in [pool("b"), block(2), policy("x"), pool("a"), slice.clone(), block(1), node.clone()]
     {
         commit(store, put(key, "{}")).await;
     }
@@ -14,11 +15,14 @@ pub async fn an_area_lists_its_keys_in_order(rig: &dyn Rig) {
     store.keep_lease(&lease).await.unwrap();
     let paths = |keys: &[Key]| keys.iter().map(Key::path).collect::<Vec<_>>();
     let pools = [pool("a"), pool("b")];
-    let resources = [pool("a"), pool("b"), policy("x"), Key::cluster(Kind::Node, "n")];
+    let resources = [slice.clone(), pool("a"), pool("b"), policy("x"), node];
     let all = [&[block(1), block(2), lease.key()][..], &resources].concat();
     for (area, wanted) in [
         (Area::Kind(Kind::IpPool, None), paths(&pools)),
         (Area::Resources, paths(&resources)),
+        (Area::Kind(Kind::EndpointSlice, None), paths(&[slice.clone()])),
+        (Area::Kind(Kind::EndpointSlice, Some("x".into())), paths(&[slice])),
+        (Area::Kind(Kind::EndpointSlice, Some("y".into())), vec![]),
         (Area::Blocks, paths(&[block(1), block(2)])),
         (Area::NodeLeases, paths(&[lease.key()])),
         (Area::Kind(Kind::BgpPeer, None), vec![]),

@@ -38,7 +38,7 @@ fn faults_are_told_in_the_words_of_the_original() {
 
 #[test]
 fn some_kinds_and_objects_are_out_of_reach() {
-    for word in ["blockaffinity", "livemigrations", "teapot"] {
+    for word in ["blockaffinity", "livemigrations", "endpointslices", "teapot"] {
         let told = kind(word).expect_err("it is refused").into_text();
         assert_eq!(told, format!("resource type '{word}' is not supported"));
     }

@@ -6,7 +6,7 @@ use std::{
     io::{self, IsTerminal, Write},
 };
 
-use margay_model::{Kind, Scope, Selector};
+use margay_model::{API_VERSION, Kind, Scope, Selector};
 use margay_proto::v1::{self, resources_client::ResourcesClient};
 use serde_json::{Value, json};
 use serde_json_path::JsonPath;
@@ -250,7 +250,7 @@ async fn watch(
 /// All that is known of an object that went away.
 fn gone(name: v1::ResourceName) -> Value {
     json!({
-        "apiVersion": "projectcalico.org/v3",
+        "apiVersion": Kind::from_name(&name.kind).map_or(API_VERSION, Kind::api_version),
         "kind": name.kind,
         "metadata": { "namespace": name.namespace, "name": name.name },
     })
@@ -435,7 +435,7 @@ impl Printer {
     fn list(&mut self, kind: Kind, objects: Vec<Value>, revision: u64) -> Result<(), Failure> {
         if self.shape.is_data() {
             let list = json!({
-                "apiVersion": "projectcalico.org/v3",
+                "apiVersion": kind.api_version(),
                 "kind": format!("{kind}List"),
                 "metadata": { "resourceVersion": revision.to_string() },
                 "items": objects,
