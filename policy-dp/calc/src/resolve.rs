@@ -154,7 +154,7 @@ fn problem(namespace: Option<&str>, rule: &Written) -> Option<Problem> {
             return Some(Problem::ServiceWithoutName);
         }
     }
-    if rule.source.as_ref().is_some_and(|side| asks_besides_service(side))
+    if rule.source.as_ref().is_some_and(asks_besides_service)
         || rule.destination.as_ref().is_some_and(|side| {
             asks_besides_service(side)
                 || side.services.is_some() && !(side.ports.is_empty() && side.not_ports.is_empty())

@@ -20,7 +20,7 @@ pub async fn an_area_lists_its_keys_in_order(rig: &dyn Rig) {
     for (area, wanted) in [
         (Area::Kind(Kind::IpPool, None), paths(&pools)),
         (Area::Resources, paths(&resources)),
-        (Area::Kind(Kind::EndpointSlice, None), paths(&[slice.clone()])),
+        (Area::Kind(Kind::EndpointSlice, None), paths(std::slice::from_ref(&slice))),
         (Area::Kind(Kind::EndpointSlice, Some("x".into())), paths(&[slice])),
         (Area::Kind(Kind::EndpointSlice, Some("y".into())), vec![]),
         (Area::Blocks, paths(&[block(1), block(2)])),

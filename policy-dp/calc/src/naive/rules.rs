@@ -71,11 +71,10 @@ fn is_broken(rule: &Rule, namespace: Option<&str>) -> bool {
     sides(rule).any(|side| {
         let ports = || side.ports.iter().chain(&side.not_ports);
         let numbers = ports().any(|port| !matches!(port, Port::Named(_)));
-        let broken_ports = match rule.protocol {
+        match rule.protocol {
             None => numbers,
             Some(protocol) => !protocol.has_ports() && ports().next().is_some(),
-        };
-        broken_ports
+        }
     }) || is_service_broken(rule, namespace)
 }
 
