@@ -80,7 +80,7 @@ pub(crate) struct Enforcer {
     /// Whose packets are counted, with the link.
     counted: BTreeMap<EndpointId, String>,
     in_force: Revisions,
-    /// By the addresses of what is in force.
+    /// Of what is in force.
     names: Names,
     /// Endpoints differ from those that have names.
     renamed: bool,
@@ -150,7 +150,7 @@ impl Enforcer {
             hosts: HostLinks::default(),
             interfaces,
             inputs: Inputs::default(),
-            settings: Settings::default(),
+            settings: Settings { flows, ..Settings::default() },
             broken: BTreeMap::new(),
             generations: BTreeMap::new(),
             newer: BTreeMap::new(),
@@ -260,7 +260,10 @@ impl Enforcer {
                 let all = endpoint.addresses.iter().copied().chain(self.addresses_of(id));
                 all.map(|address| (address, key.clone())).collect::<Vec<_>>()
             };
-            self.names = Arc::new(self.state.endpoints.iter().flat_map(of).collect());
+            self.names.ends = Arc::new(self.state.endpoints.iter().flat_map(of).collect());
+        }
+        if let Some(texts) = self.layout.as_mut().and_then(Layout::new_texts) {
+            self.names.texts = Arc::new(texts);
         }
     }
 
@@ -296,7 +299,7 @@ impl Enforcer {
         &self.in_force
     }
 
-    /// The endpoints in force by their addresses.
+    /// Who and what packets are told of with, of what is in force.
     pub(crate) fn names(&self) -> &Names {
         &self.names
     }

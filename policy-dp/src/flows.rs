@@ -12,10 +12,30 @@ use std::{
 
 use margay_model::ResourceKey;
 use policy_calc::{Direction, Header};
-use policy_nft::seen::{Fate, Seen};
+use policy_nft::{
+    layout::Texts,
+    seen::{Fate, Seen, without_prefix},
+};
 
-/// Endpoints of this node by their addresses.
-pub(crate) type Names = Arc<BTreeMap<IpAddr, ResourceKey>>;
+/// Who and what packets are told of with.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Names {
+    /// Endpoints of this node by their addresses.
+    pub(crate) ends: Arc<BTreeMap<IpAddr, ResourceKey>>,
+    /// What decided, by what stands for it beside a packet where it has no room there.
+    pub(crate) texts: Arc<Texts>,
+}
+
+impl Names {
+    /// Puts what decided in place of what stands for it. Gives the prefix that a rule logs with.
+    pub(crate) fn describe(&self, seen: &mut Seen) -> Option<String> {
+        let whole = self.texts.get(&seen.by).unwrap_or(&seen.by);
+        let (by, prefix) = without_prefix(whole);
+        let (by, prefix) = (by.to_owned(), prefix.map(str::to_owned));
+        seen.by = by;
+        prefix
+    }
+}
 
 /// How long a record gathers, in milliseconds.
 pub(crate) const WINDOW: u64 = 1000;

@@ -366,8 +366,9 @@ impl Kernel {
         });
         let names = enforcer.names();
         self.outlets.names.send_if_modified(|before| {
-            let changed = !Arc::ptr_eq(before, names);
-            *before = Arc::clone(names);
+            let changed = !Arc::ptr_eq(&before.ends, &names.ends)
+                || !Arc::ptr_eq(&before.texts, &names.texts);
+            *before = names.clone();
             changed
         });
         let (took, deaf) = (begun.elapsed().as_secs_f64(), self.deaf);

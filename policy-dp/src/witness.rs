@@ -113,13 +113,15 @@ impl Gatherer {
             let now = now();
             let mut flows = lock(&self.flows);
             flows.lose(sighted.lost);
-            for seen in sighted.seen {
+            let names = self.names.borrow().clone();
+            for mut seen in sighted.seen {
+                let prefix = names.describe(&mut seen);
                 if seen.fate == Fate::Logged {
-                    log(&seen);
+                    log(&seen, prefix);
                 }
                 flows.see(now, seen);
             }
-            if flows.close(now, &self.names.borrow()) > 0 {
+            if flows.close(now, &names.ends) > 0 {
                 let (_, until) = flows.records(u64::MAX);
                 debug!(until, "flows ended");
                 self.told.send_replace(until);
@@ -129,7 +131,7 @@ impl Gatherer {
 }
 
 /// What a rule with the action `Log` has to say.
-fn log(seen: &Seen) {
+fn log(seen: &Seen, prefix: Option<String>) {
     let packet = &seen.packet;
     let (source_port, port) = packet.ports().unzip();
     let icmp = match packet.header {
@@ -137,6 +139,7 @@ fn log(seen: &Seen) {
         Header::Ports { .. } | Header::Other => None,
     };
     info!(
+        prefix,
         rule = seen.by,
         direction = ?seen.direction,
         source = %packet.source,

@@ -5,7 +5,7 @@ mod number;
 
 pub use self::number::*;
 use crate::{
-    expr::{Base, Compare, Ct, Expr, Fib, Meta, Reg, Rule, Verdict, short},
+    expr::{Base, Compare, Ct, Expr, Fib, Meta, Rate, Reg, Rule, Verdict, short},
     table::{Field, Shape, Span, Value},
     wire::Encoder,
 };
@@ -109,6 +109,13 @@ fn expression(e: &mut Encoder, expr: &Expr) {
             e.u32(LIMIT_BURST, *burst);
             e.u32(LIMIT_TYPE, LIMIT_PACKETS);
             e.u32(LIMIT_FLAGS, LIMIT_F_INVERTED);
+        }),
+        Expr::Within(Rate { times, seconds, burst }) => named(e, "limit", |e| {
+            e.u64(LIMIT_RATE, (*times).into());
+            e.u64(LIMIT_UNIT, *seconds);
+            e.u32(LIMIT_BURST, *burst);
+            e.u32(LIMIT_TYPE, LIMIT_PACKETS);
+            e.u32(LIMIT_FLAGS, 0);
         }),
         Expr::MoreConnections { most } => named(e, "connlimit", |e| {
             e.u32(CONNLIMIT_COUNT, *most);

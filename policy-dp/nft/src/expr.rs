@@ -129,6 +129,22 @@ pub enum Fib {
     DestinationType,
 }
 
+/// How often something may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Rate {
+    /// So often,
+    pub times: u32,
+    /// in so many seconds.
+    pub seconds: u64,
+    /// So much more often at once after a pause.
+    pub burst: u32,
+}
+
+impl Rate {
+    /// What the kernel takes no burst for.
+    pub const BURST: u32 = 5;
+}
+
 /// What is told of a packet, to whom.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Log {
@@ -243,6 +259,8 @@ pub enum Expr {
         /// Packets more at once after a pause.
         burst: u32,
     },
+    /// Goes on with packets that come no faster than so; not with the others.
+    Within(Rate),
     /// Goes on with the first packet of a connection if there are more than so many with it. Counts
     /// those that came by here and are tracked still.
     MoreConnections {

@@ -39,7 +39,7 @@ use self::{
     uses::Uses,
 };
 use crate::{
-    expr::{Ct, Expr, Reg, Rule, Verdict},
+    expr::{Ct, Expr, Rate, Reg, Rule, Verdict},
     name::Name,
     plan::Touched,
     table::{Chain, Field, Hook, Span, Table, Value, disjoint},
@@ -59,6 +59,11 @@ pub struct Settings {
     pub pools: Vec<Pool>,
     /// Whether each decision about a connection is told of ([`seen`](crate::seen)).
     pub flows: bool,
+    /// How often a rule with the action `Log` tells of a packet.
+    pub log_rate: Rate,
+    /// What that begins with, with `%t` for the tier, `%k` for the kind in short, `%n` for the name and `%p` for
+    /// the name with its namespace.
+    pub log_prefix: Option<String>,
     /// What comes to the host's own links whatever their policies say.
     pub failsafe_inbound: Vec<Failsafe>,
     /// What leaves by them likewise.
@@ -75,6 +80,8 @@ impl Default for Settings {
             vxlan_port: Some(4789),
             pools: Vec::new(),
             flows: false,
+            log_rate: Rate { times: 10, seconds: 1, burst: 50 },
+            log_prefix: None,
             failsafe_inbound: Failsafe::inbound(),
             failsafe_outbound: Failsafe::outbound(),
             marks: Marks::default(),
@@ -187,9 +194,16 @@ pub struct Layout {
     sources: BTreeMap<Name, Source>,
     made_of: BTreeMap<Owner, BTreeSet<Name>>,
     uses: Uses,
+    /// Descriptions without room beside a packet, by what stands for them there, of each chain that has any.
+    texts: BTreeMap<Name, Texts>,
+    /// They are others than somebody was told last.
+    retold: bool,
     /// Since the last change was begun.
     touched: Touched,
 }
+
+/// Descriptions, by what stands for them beside a packet ([`seen::fitted`](crate::seen::fitted)).
+pub type Texts = BTreeMap<String, String>;
 
 impl Layout {
     /// Of what is to be enforced, all at once.
@@ -202,6 +216,8 @@ impl Layout {
             sources: BTreeMap::new(),
             made_of: BTreeMap::new(),
             uses: Uses::default(),
+            texts: BTreeMap::new(),
+            retold: true,
             touched: Touched::default(),
         };
         layout.base();
@@ -218,6 +234,13 @@ impl Layout {
     /// The table.
     pub fn table(&self) -> &Table {
         &self.table
+    }
+
+    /// All descriptions without room beside a packet, unless they are those that were given last.
+    pub fn new_texts(&mut self) -> Option<Texts> {
+        let all = || self.texts.values().flatten();
+        std::mem::take(&mut self.retold)
+            .then(|| all().map(|(short, whole)| (short.clone(), whole.clone())).collect())
     }
 
     /// Takes in a change, which `state` has seen already, and the links whose endpoint is another
@@ -298,7 +321,8 @@ impl Layout {
         for part in source.parts(state) {
             self.made(state, &part);
         }
-        let (rules, made) = source.rules(state, &self.settings, &self.table);
+        let (rules, made, texts) = source.rules(state, &self.settings, &self.table);
+        self.retell(&name, texts);
         for owner in source.owners() {
             self.made_of.entry(owner).or_default().insert(name.clone());
         }
@@ -308,6 +332,15 @@ impl Layout {
         let new = made.into_iter().filter(|(set, _)| used.contains(set));
         self.table.sets.extend(new);
         self.put(name, None, rules);
+    }
+
+    /// The descriptions without room of a chain are these now.
+    fn retell(&mut self, chain: &Name, texts: Texts) {
+        let before = match texts.is_empty() {
+            true => self.texts.remove(chain),
+            false => self.texts.insert(chain.clone(), texts.clone()),
+        };
+        self.retold |= before.unwrap_or_default() != texts;
     }
 
     /// Gives a chain its rules; what nobody uses any more goes.
@@ -337,6 +370,7 @@ impl Layout {
 
     fn drop_chain(&mut self, name: Name) {
         let Some(chain) = self.table.chains.remove(&name) else { return };
+        self.retell(&name, Texts::new());
         for owner in self.sources.remove(&name).iter().flat_map(Source::owners) {
             if let Some(made) = self.made_of.get_mut(&owner) {
                 made.remove(&name);

@@ -5,7 +5,10 @@
 
 mod packet;
 
+use std::borrow::Cow;
+
 use policy_calc::{Direction, Packet};
+use sha2::{Digest as _, Sha256};
 
 use crate::{
     encode::LONGEST_PREFIX,
@@ -42,7 +45,7 @@ pub struct Seen {
     pub direction: Direction,
     /// What became of it.
     pub fate: Fate,
-    /// By what: the remark of the rule.
+    /// By what, as [`fitted`] has it.
     pub by: String,
     /// The packet.
     pub packet: Packet,
@@ -56,10 +59,35 @@ pub const fn group(direction: Direction) -> u16 {
     }
 }
 
-/// What tells of a packet of this fate, decided by the rule with this remark.
+/// What tells of a packet of this fate, decided by what is described so.
 pub fn log(direction: Direction, fate: Fate, by: &str) -> Log {
-    let prefix = format!("{}{by}", fate.prefix());
-    Log { group: group(direction), prefix: short(&prefix, LONGEST_PREFIX).to_owned() }
+    Log { group: group(direction), prefix: format!("{}{}", fate.prefix(), fitted(by)) }
+}
+
+/// A description of a rule that logs with this prefix.
+pub fn with_prefix(by: &str, prefix: &str) -> String {
+    format!("{by}{PREFIXED}{prefix}")
+}
+
+/// A description, and the prefix that the rule logs with if it has one.
+pub fn without_prefix(by: &str) -> (&str, Option<&str>) {
+    match by.split_once(PREFIXED) {
+        Some((by, prefix)) => (by, Some(prefix)),
+        None => (by, None),
+    }
+}
+
+/// What stands for a description beside a packet: itself, or where there is no room for it as much of
+/// it as there is, and a digest of the whole behind a sign that no description has. It is the same
+/// whenever and wherever it is made.
+pub fn fitted(by: &str) -> Cow<'_, str> {
+    const ROOM: usize = LONGEST_PREFIX - 2;
+    if by.len() <= ROOM {
+        return by.into();
+    }
+    let digest = Sha256::digest(by);
+    let digest: String = digest.iter().take(8).map(|octet| format!("{octet:02x}")).collect();
+    format!("{}~{digest}", short(by, ROOM - 1 - digest.len())).into()
 }
 
 impl Seen {
@@ -99,6 +127,8 @@ pub fn number(message: &Message<'_>) -> Option<(u16, u32)> {
     Some((group, number))
 }
 
+/// Stands in no name, and in no prefix that validation lets through.
+const PREFIXED: char = '|';
 /// `NFNL_SUBSYS_ULOG` with `NFULNL_MSG_PACKET`.
 const PACKET: u16 = 4 << 8;
 /// `NFULA_PAYLOAD`.

@@ -6,7 +6,10 @@ use margay_model::{
     Kind, Protocol, Resource, ResourceKey,
     kinds::{AllowedUse, FelixConfigurationSpec, IpPoolSpec, ProtoPort},
 };
-use policy_nft::layout::{Failsafe, Marks, Pool, Settings, ToHost};
+use policy_nft::{
+    expr::Rate,
+    layout::{Failsafe, Marks, Pool, Settings, ToHost},
+};
 
 /// The resources that settings are made of.
 #[derive(Debug, Default)]
@@ -112,6 +115,15 @@ impl Inputs {
         if let Some(list) = self.felix(node, |felix| felix.failsafe_outbound_host_ports.clone()) {
             settings.failsafe_outbound = open(list);
         }
+        settings.log_prefix = self.felix(node, |felix| felix.log_prefix.clone());
+        if let Some(rate) = self.felix(node, |felix| felix.log_action_rate_limit.clone())
+            && let Some(rate) = log_rate(&rate)
+        {
+            settings.log_rate = rate;
+        }
+        if let Some(burst) = self.felix(node, |felix| felix.log_action_rate_limit_burst) {
+            settings.log_rate.burst = burst;
+        }
         let marks = self.felix(node, |felix| felix.nftables_mark_mask).and_then(Marks::of);
         settings.marks = marks.unwrap_or(settings.marks);
         let any = self.felix(node, |felix| felix.workload_source_spoofing.clone());
@@ -162,6 +174,19 @@ fn failsafe(open: &ProtoPort) -> Failsafe {
     }
 }
 
+/// `N/second` and the like; as in Calico 5 at once unless more is said.
+fn log_rate(text: &str) -> Option<Rate> {
+    let (times, unit) = text.split_once('/')?;
+    let seconds = match unit {
+        "second" => 1,
+        "minute" => 60,
+        "hour" => 60 * 60,
+        "day" => 24 * 60 * 60,
+        _ => return None,
+    };
+    Some(Rate { times: times.parse().ok()?, seconds, burst: Rate::BURST })
+}
+
 /// Whether workloads or tunnels have addresses of a pool.
 fn is_of_pods(pool: &IpPoolSpec) -> bool {
     [AllowedUse::Workload, AllowedUse::Tunnel].into_iter().any(|allowed| pool.allows(allowed))
@@ -187,6 +212,9 @@ const HEEDED: &[&str] = &[
     "failsafeInboundHostPorts",
     "failsafeOutboundHostPorts",
     "interfacePrefix",
+    "logActionRateLimit",
+    "logActionRateLimitBurst",
+    "logPrefix",
     "natOutgoingAddress",
     "natPortRange",
     "nftablesMarkMask",

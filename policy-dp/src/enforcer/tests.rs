@@ -2,7 +2,7 @@ use margay_proto::v1::{InSync, ResourceName, SyncReset};
 use policy_nft::{
     Name,
     encode::batch::Object,
-    expr::{Expr, Verdict},
+    expr::{Expr, Rate, Verdict},
     table::Span,
 };
 
@@ -217,7 +217,7 @@ fn a_host_endpoint_is_in_force_where_its_interface_is() {
     table(&mut enforcer);
     enforcer.done();
     // Of a host the address is known that the interface has.
-    let name = enforcer.names().get(&"192.0.2.1".parse().expect("an address"));
+    let name = enforcer.names().ends.get(&"192.0.2.1".parse().expect("an address"));
     assert_eq!(name.map(|key| key.name.as_str()), Some("near"));
     tell(&mut enforcer, vec![deleted("HostEndpoint", "", "near"), in_sync(6)]);
     tell(&mut enforcer, vec![deleted("HostEndpoint", "", "up"), in_sync(7)]);
@@ -316,6 +316,75 @@ fn ports_that_stay_open_and_the_bits_of_marks_are_felix_configurations() {
 }
 
 #[test]
+fn what_a_rule_logs_with_and_how_often_are_felix_configurations() {
+    let mut enforcer = enforcing();
+    let logs = r#"{"apiVersion":"projectcalico.org/v3","kind":"GlobalNetworkPolicy","metadata":{
+        "name":"logs"},"spec":{"selector":"all()","types":["Egress"],"egress":[{"action":"Log"}]}}"#;
+    tell(&mut enforcer, vec![object(6, logs), in_sync(6)]);
+    let found = |enforcer: &mut Enforcer| -> BTreeSet<(Rate, String)> {
+        let table = table(enforcer);
+        let rules = table.chains.values().flat_map(|chain| &chain.rules);
+        rules
+            .filter_map(|rule| match rule.expressions() {
+                [.., Expr::Within(rate), Expr::Log(log)] => Some((*rate, log.prefix.clone())),
+                _ => None,
+            })
+            .collect()
+    };
+    let rate = |times, seconds, burst| Rate { times, seconds, burst };
+    let plain = "L GlobalNetworkPolicy logs rule 0";
+    assert_eq!(found(&mut enforcer), [(rate(10, 1, 50), plain.to_owned())].into());
+    let mut with = |revision, spec: &str| {
+        let felix = format!(
+            r#"{{"apiVersion":"projectcalico.org/v3","kind":"FelixConfiguration","metadata":{{"name":
+            "default"}},"spec":{spec}}}"#
+        );
+        tell(&mut enforcer, vec![object(revision, &felix), in_sync(revision)]);
+        found(&mut enforcer).into_iter().next().expect("it logs")
+    };
+    assert_eq!(with(7, r#"{"logActionRateLimit":"3/hour"}"#).0, rate(3, 3600, 5));
+    assert_eq!(with(8, r#"{"logActionRateLimitBurst":7}"#).0, rate(10, 1, 7));
+    let all =
+        r#"{"logActionRateLimit":"1/day","logActionRateLimitBurst":0,"logPrefix":"%k/%t %n 5%"}"#;
+    assert_eq!(with(9, all), (rate(1, 86_400, 5), format!("{plain}|gnp/default logs 5%")));
+}
+
+#[test]
+fn a_policy_whose_name_has_no_room_beside_a_packet_is_known_by_what_stands_for_it() {
+    let name = "n".repeat(200);
+    let long = |name: &str| {
+        format!(
+            r#"{{"apiVersion":"projectcalico.org/v3","kind":"NetworkPolicy","metadata":{{"name":
+            "{name}","namespace":"shop"}},"spec":{{"selector":"all()","types":["Ingress"],"ingress":
+            [{{"action":"Allow"}}]}}}}"#
+        )
+    };
+    let known = |enforcer: &Enforcer| (*enforcer.names().texts).clone();
+    let mut enforcer = Enforcer::new("a", interfaces(&[]), true);
+    let web = || pod(3, "web", "a", "10.0.0.1");
+    tell(&mut enforcer, vec![object(2, &long(&name)), web(), in_sync(3)]);
+    enforcer.wanted().expect("all is heard");
+    enforcer.done();
+    let texts = known(&enforcer);
+    let whole = [
+        format!("NetworkPolicy shop/{name} rule 0"),
+        format!("end of tier default (NetworkPolicy shop/{name})"),
+    ];
+    assert_eq!(texts.values().cloned().collect::<BTreeSet<_>>(), whole.into());
+    // A process that comes later knows what the table of this one tells of.
+    let mut next = Enforcer::new("a", interfaces(&[]), true);
+    tell(&mut next, vec![object(2, &long(&name)), web(), in_sync(3)]);
+    next.wanted().expect("all is heard");
+    next.done();
+    assert_eq!(known(&next), texts);
+    // And nothing is kept of what is gone.
+    tell(&mut enforcer, vec![deleted("NetworkPolicy", "shop", &name), in_sync(9)]);
+    enforcer.wanted().expect("all is heard");
+    enforcer.done();
+    assert!(known(&enforcer).is_empty());
+}
+
+#[test]
 fn settings_come_from_pools_and_the_nodes_own_felix_configuration_first() {
     let mut enforcer = enforcing();
     let before = table(&mut enforcer);
@@ -387,10 +456,11 @@ fn a_field_of_felix_configuration_without_effect_is_said_where_it_would_apply() 
         let remarks = enforcer.hear(vec![felix(name, spec), in_sync(6)]);
         remarks.into_iter().map(|remark| format!("{remark:?}")).collect::<Vec<_>>().join(" ")
     };
-    let heard = said("default", r#"{"logPrefix":"x","ipv6Support":false,"vxlanPort":4790}"#);
-    assert!(heard.contains("ipv6Support, logPrefix of default: without effect"), "{heard}");
+    let heard =
+        said("default", r#"{"iptablesBackend":"NFT","ipv6Support":false,"vxlanPort":4790}"#);
+    assert!(heard.contains("ipv6Support, iptablesBackend of default: without effect"), "{heard}");
     assert!(!heard.contains("vxlanPort"), "{heard}");
-    let heard = said("node.b", r#"{"logPrefix":"x"}"#);
+    let heard = said("node.b", r#"{"ipv6Support":true}"#);
     assert!(!heard.contains("node.b"), "{heard}");
     // What is there in every stored one is nobody's wish.
     let heard =

@@ -4,7 +4,7 @@ use margay_model::{Kind, ResourceKey};
 use policy_calc::{Direction, Header, Packet};
 use policy_nft::seen::{Fate, Seen};
 
-use super::{Flows, KEPT, OPEN, WINDOW};
+use super::{Flows, KEPT, Names, OPEN, WINDOW};
 
 fn seen(last: [u8; 2], source: u16, fate: Fate) -> Seen {
     let packet = Packet {
@@ -67,4 +67,18 @@ fn a_clock_that_goes_back_ends_what_gathers() {
     let mut flows = Flows::default();
     flows.see(9000, seen([0, 2], 1, Fate::Allowed));
     assert_eq!(flows.close(10, &BTreeMap::new()), 1);
+}
+
+#[test]
+fn what_stands_for_a_description_becomes_that_and_a_prefix_is_apart() {
+    let texts = BTreeMap::from([("cut~1".to_owned(), "whole|of logs".to_owned())]);
+    let names = Names { texts: texts.into(), ..Names::default() };
+    let described = |by: &str| {
+        let mut seen = Seen { by: by.to_owned(), ..seen([0, 1], 1, Fate::Logged) };
+        let prefix = names.describe(&mut seen);
+        (seen.by, prefix)
+    };
+    assert_eq!(described("cut~1"), ("whole".to_owned(), Some("of logs".to_owned())));
+    assert_eq!(described("cut~2"), ("cut~2".to_owned(), None));
+    assert_eq!(described("short|x"), ("short".to_owned(), Some("x".to_owned())));
 }

@@ -18,7 +18,7 @@ use crate::{
         REGISTER_32, REGISTER_VERDICT, UDATA_COMMENT, VERDICT_ACCEPT, VERDICT_CHAIN, VERDICT_CODE,
         VERDICT_DROP, VERDICT_GOTO, VERDICT_JUMP, VERDICT_RETURN,
     },
-    expr::{Base, Compare, Ct, Expr, Fib, Log, Meta, Octets, Reg, Rule, Verdict},
+    expr::{Base, Compare, Ct, Expr, Fib, Log, Meta, Octets, Rate, Reg, Rule, Verdict},
     name::Name,
     wire::{Attributes, text_of, u16_of, u32_of, u64_of},
 };
@@ -198,13 +198,16 @@ fn lookup(p: &Parts<'_>) -> Option<Expr> {
 }
 
 fn limit(p: &Parts<'_>) -> Option<Expr> {
-    let ours = u64_of(p.value(LIMIT_UNIT)?)? == 1
-        && p.number(LIMIT_TYPE)? == LIMIT_PACKETS
-        && p.number(LIMIT_FLAGS)? == LIMIT_F_INVERTED;
-    ours.then_some(Expr::Faster {
-        per_second: u32::try_from(u64_of(p.value(LIMIT_RATE)?)?).ok()?,
-        burst: p.number(LIMIT_BURST)?,
-    })
+    if p.number(LIMIT_TYPE)? != LIMIT_PACKETS {
+        return None;
+    }
+    let times = u32::try_from(u64_of(p.value(LIMIT_RATE)?)?).ok()?;
+    let (seconds, burst) = (u64_of(p.value(LIMIT_UNIT)?)?, p.number(LIMIT_BURST)?);
+    match p.number(LIMIT_FLAGS)? {
+        LIMIT_F_INVERTED if seconds == 1 => Some(Expr::Faster { per_second: times, burst }),
+        0 => Some(Expr::Within(Rate { times, seconds, burst })),
+        _ => None,
+    }
 }
 
 fn log(p: &Parts<'_>) -> Option<Expr> {

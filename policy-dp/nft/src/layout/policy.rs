@@ -21,9 +21,9 @@ use policy_calc::{
 use sha2::{Digest, Sha256};
 
 use crate::{
-    expr::{Expr, Reg, Rule, Verdict},
+    expr::{Expr, Rate, Reg, Rule, Verdict},
     layout::{
-        FAMILIES, Settings,
+        FAMILIES, Settings, Texts,
         count::Place,
         sets::{Made, of_nets, of_policy, of_ports},
         step::{
@@ -140,16 +140,16 @@ impl Source {
         }
     }
 
-    /// Its rules, and the sets they ask that this table has not. Where these settings have decisions
+    /// Its rules, the sets they ask that this table has not, and descriptions without room. Where these settings have decisions
     /// told of, each says whose it is.
     pub fn rules(
         &self,
         state: &State,
         settings: &Settings,
         have: &Table,
-    ) -> (Vec<Rule>, BTreeMap<Name, Set>) {
+    ) -> (Vec<Rule>, BTreeMap<Name, Set>, Texts) {
         let compiler = self.compile(state, settings, have);
-        (compiler.rules, compiler.sets.made())
+        (compiler.rules, compiler.sets.made(), compiler.texts)
     }
 
     /// What each of its rules is of; `None` for one that only leads on.
@@ -164,7 +164,8 @@ impl Source {
         have: &'a Table,
     ) -> Compiler<'a> {
         let (sets, rules, places) = (Made::beside(have), Vec::new(), Vec::new());
-        let mut compiler = Compiler { source: self, state, settings, sets, rules, places };
+        let texts = Texts::new();
+        let mut compiler = Compiler { source: self, state, settings, sets, rules, places, texts };
         match &self.of {
             Of::Policy(id) => compiler.policy(id),
             Of::Tier(tier) => compiler.tier(tier),
@@ -227,6 +228,7 @@ struct Compiler<'a> {
     rules: Vec<Rule>,
     /// What each of them is of; empty where nobody counts.
     places: Vec<Option<Place>>,
+    texts: Texts,
 }
 
 /// Ways to fulfil a part of a rule: each is a row of its own, and any of them will do.
@@ -245,7 +247,9 @@ impl Compiler<'_> {
                 Action::Pass => Some(Verdict::Return),
                 Action::Log => None,
             };
-            self.rule(rule, end, (&owner, index), &format!("{id} rule {index}"));
+            let by = format!("{id} rule {index}");
+            let tier = policy.map(|policy| policy.tier.as_str()).unwrap_or_default();
+            self.rule(rule, end, (&owner, index), tier, &by);
         }
     }
 
@@ -282,7 +286,7 @@ impl Compiler<'_> {
                     Action::Log => None,
                 };
                 let remark = format!("profile {name} rule {index}");
-                self.rule(rule, end, (&owner, index), &remark);
+                self.rule(rule, end, (&owner, index), "", &remark);
             }
         }
         let remark = "no profile allowed it";
@@ -298,14 +302,20 @@ impl Compiler<'_> {
     }
 
     /// A rule in every family it exists in, once for each way to match; `end` is `None` for one
-    /// that tells only; `place`: whose it is, and which.
+    /// that tells only; `place`: whose it is, and which; `tier`: of its policy.
     fn rule(
         &mut self,
         rule: &PolicyRule,
         end: Option<Verdict>,
         place: (&Owner, usize),
+        tier: &str,
         remark: &str,
     ) {
+        let by = match (&self.settings.log_prefix, &end) {
+            (Some(prefix), None) => seen::with_prefix(remark, &log_prefix(prefix, place.0, tier)),
+            _ => remark.to_owned(),
+        };
+        let end = self.end(end.as_ref(), &by);
         for family in FAMILIES {
             let exists = if family == Field::Ipv4 { rule.families.v4 } else { rule.families.v6 };
             if !exists {
@@ -318,7 +328,6 @@ impl Compiler<'_> {
             {
                 ways = self.side(ways, side, part, family);
             }
-            let end = self.end(end.as_ref(), remark);
             for mut steps in ways {
                 steps.extend_from_slice(&end);
                 let (owner, index) = place;
@@ -329,9 +338,9 @@ impl Compiler<'_> {
     }
 
     /// How a rule ends: with its verdict, before which it is counted and, if that is a decision, told of;
-    /// `None` for a rule that only tells. What is not tracked is told of when it is dropped only: every
+    /// `None` for a rule that only tells, and that not too often. What is not tracked is told of when it is dropped only: every
     /// packet of it is decided.
-    fn end(&self, end: Option<&Verdict>, remark: &str) -> Vec<Expr> {
+    fn end(&mut self, end: Option<&Verdict>, by: &str) -> Vec<Expr> {
         let Source { direction, way, .. } = *self.source;
         let told = self.settings.flows;
         let fate = match end {
@@ -341,8 +350,16 @@ impl Compiler<'_> {
             Some(_) => None,
         };
         let counter = self.source.counts.is_some().then_some(Expr::Counter);
-        let log = fate.map(|fate| Expr::Log(seen::log(direction, fate, remark)));
-        let mut steps: Vec<Expr> = counter.into_iter().chain(log).collect();
+        let Rate { times, seconds, burst } = self.settings.log_rate;
+        // What the kernel would make of it, or the rule looks like another when it is read.
+        let burst = if burst == 0 { Rate::BURST } else { burst };
+        let seldom = end.is_none().then_some(Expr::Within(Rate { times, seconds, burst }));
+        let log = fate.map(|fate| Expr::Log(seen::log(direction, fate, by)));
+        let short = seen::fitted(by);
+        if fate.is_some() && short != by {
+            self.texts.insert(short.into_owned(), by.to_owned());
+        }
+        let mut steps: Vec<Expr> = counter.into_iter().chain(seldom).chain(log).collect();
         if end == Some(&Verdict::Accept) && way != Way::Plain {
             steps.extend((way == Way::Untracked).then_some(Expr::Notrack));
             steps.extend(self.settings.marks.pass());
@@ -401,6 +418,41 @@ impl Compiler<'_> {
         }
         all
     }
+}
+
+/// What a rule of this owner logs with. Kinds in short are Calico's, as far as a name tells what a policy
+/// was made of.
+fn log_prefix(prefix: &str, owner: &Owner, tier: &str) -> String {
+    let (kind, name, whole) = match owner {
+        Owner::Policy(id) => {
+            let made = ["knp", "kcnp", "kanp", "kbanp"];
+            let made = made.into_iter().find(|made| {
+                id.name().strip_prefix(made).is_some_and(|rest| rest.starts_with('.'))
+            });
+            let (own, whole) = match id.namespace() {
+                "" => ("gnp", id.name().to_owned()),
+                namespace => ("np", format!("{namespace}/{}", id.name())),
+            };
+            (made.unwrap_or(own), id.name(), whole)
+        }
+        Owner::Profile(name) => ("pro", name.as_str(), name.clone()),
+    };
+    let mut text = String::new();
+    let mut rest = prefix;
+    while let Some((before, behind)) = rest.split_once('%') {
+        text.push_str(before);
+        let mut letters = behind.chars();
+        match letters.next() {
+            Some('t') => text.push_str(tier),
+            Some('k') => text.push_str(kind),
+            Some('n') => text.push_str(name),
+            Some('p') => text.push_str(&whole),
+            other => text.extend(std::iter::once('%').chain(other)),
+        }
+        rest = letters.as_str();
+    }
+    text.push_str(rest);
+    text
 }
 
 /// What a rule says of protocols and of ICMP.

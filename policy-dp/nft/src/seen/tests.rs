@@ -3,7 +3,10 @@ use std::net::IpAddr;
 use policy_calc::{Direction, Header};
 
 use super::{Fate, PACKET, PAYLOAD, PREFIX, SEQUENCE, Seen, group, log, number, packet};
-use crate::wire::{Encoder, Messages};
+use crate::{
+    encode::LONGEST_PREFIX,
+    wire::{Encoder, Messages},
+};
 
 const V4: [u8; 24] =
     [0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, 0x9c, 0x40, 0, 80];
@@ -52,9 +55,14 @@ fn what_others_tell_is_not_ours() {
 }
 
 #[test]
-fn a_long_remark_is_cut_to_what_the_kernel_keeps() {
-    let log = log(Direction::Egress, Fate::Allowed, &"ü".repeat(100));
-    assert_eq!(log.prefix, format!("A {}", "ü".repeat(62)));
+fn a_description_without_room_is_told_from_others_that_begin_alike() {
+    let long = |last: &str| "ü".repeat(100) + last;
+    let told = |by: &str| log(Direction::Egress, Fate::Allowed, by).prefix;
+    let (one, other) = (told(&long("1")), told(&long("2")));
+    assert!(one.starts_with(&format!("A {}~", "ü".repeat(54))), "{one}");
+    assert!(one.len() <= LONGEST_PREFIX && one != other && one == told(&long("1")));
+    let fits = "x".repeat(LONGEST_PREFIX - 2);
+    assert_eq!(told(&fits), format!("A {fits}"));
 }
 
 #[test]

@@ -11,9 +11,10 @@ use margay_model::{Item, Mode, decode};
 use policy_calc::{Deltas, Direction, Graph, Interfaces, Owner, PolicyId, State};
 use policy_nft::{
     Keeper,
+    expr::Rate,
     layout::{Layout, Place as Decided, Pool, Settings, ToHost, links, table},
     netlink::{Sight, Wait},
-    seen::{Fate, Seen},
+    seen::{Fate, Seen, without_prefix},
 };
 
 use crate::{
@@ -203,6 +204,41 @@ fn each_decision_is_told_with_who_made_it() {
     ] {
         assert!(told.contains(&each), "{each:?} in {told:#?}");
     }
+}
+
+#[test]
+fn a_rule_that_logs_tells_no_more_often_than_it_may() {
+    let Some([front, _web, _back]) = host() else { return };
+    let mut keeper = Keeper::open(name()).expect("a keeper");
+    let settings = Settings {
+        flows: true,
+        log_rate: Rate { times: 1, seconds: 86_400, burst: 3 },
+        log_prefix: Some("%k of %t: %p".into()),
+        ..Settings::default()
+    };
+    cluster().enforce(&mut keeper, &settings);
+    let mut sight = Sight::open().expect("nobody else listens");
+    for _ in 0..10 {
+        front.tcp("10.1.0.2", 80, true);
+    }
+    front.ping("10.1.0.2", true);
+    sight.give_up_after(30).expect("taken");
+    let mut logged = Vec::new();
+    loop {
+        let sighted = sight.next(Wait::Block).expect("it listens");
+        assert!(!sighted.seen.is_empty(), "the last is not told of: {logged:?}");
+        let last = sighted.seen.iter().any(|seen| seen.by == "NetworkPolicy a/web rule 2");
+        logged.extend(sighted.seen.into_iter().filter(|seen| seen.fate == Fate::Logged));
+        if last {
+            break;
+        }
+    }
+    // The packet that is due and those at once.
+    assert!((1..=4).contains(&logged.len()), "{logged:?}");
+    let of = |seen: &Seen| {
+        without_prefix(&seen.by) == ("NetworkPolicy a/web rule 0", Some("np of default: a/web"))
+    };
+    assert!(logged.iter().all(of), "{logged:?}");
 }
 
 #[test]

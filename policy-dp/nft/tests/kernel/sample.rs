@@ -2,7 +2,7 @@
 
 use policy_nft::{
     Name,
-    expr::{Base, Compare, Ct, Expr, Fib, Log, Meta, Octets, Reg, Rule, Verdict},
+    expr::{Base, Compare, Ct, Expr, Fib, Log, Meta, Octets, Rate, Reg, Rule, Verdict},
     table::{Chain, ChainKind, Field, Hook, HookPoint, Set, Shape, Span, Table, Value},
 };
 
@@ -73,6 +73,8 @@ pub fn everything() -> Table {
         ("policy", rule(vec![Expr::Verdict(Verdict::Return)])),
         ("policy", limited(Expr::Faster { per_second: 10_000, burst: 5 })),
         ("policy", limited(Expr::MoreConnections { most: u32::MAX })),
+        ("policy", limited(Expr::Within(Rate { times: 9999, seconds: 1, burst: 9999 }))),
+        ("policy", limited(Expr::Within(Rate { times: 1, seconds: 86_400, burst: 5 }))),
         ("empty", nothing()),
     ];
     for (name, rule) in rules {
