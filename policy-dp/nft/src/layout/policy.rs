@@ -15,17 +15,16 @@ use std::{collections::BTreeMap, sync::Arc};
 use ipnet::IpNet;
 use margay_model::kinds::{Action, TierAction};
 use policy_calc::{
-    Class, Direction, Endpoint, Owner, PolicyId, PortMatch, Rule as PolicyRule, Side, State,
-    TierPolicies,
+    Class, Direction, Endpoint, Owner, PolicyId, PortMatch, Rule as PolicyRule, State, TierPolicies,
 };
 use sha2::{Digest, Sha256};
 
 use crate::{
-    expr::{Expr, Rate, Reg, Rule, Verdict},
+    expr::{Expr, Meta, Rate, Reg, Rule, Verdict},
     layout::{
         FAMILIES, Settings, Texts,
         count::Place,
-        sets::{Made, of_nets, of_policy, of_ports},
+        sets::{Made, of_nets, of_policy, of_ports, of_protocols_with_ports},
         step::{
             Part, address, differs, equals, in_set, is_family, not_in_set, port_key, protocol_is,
             protocol_is_not, transport, verdict,
@@ -323,10 +322,8 @@ impl Compiler<'_> {
             }
             let mut ways: Ways = vec![is_family(family)];
             all(&mut ways, &protocols(rule));
-            for (side, part) in
-                [(&rule.source, Part::Source), (&rule.destination, Part::Destination)]
-            {
-                ways = self.side(ways, side, part, family);
+            for part in [Part::Source, Part::Destination] {
+                ways = self.side(ways, rule, part, family);
             }
             for mut steps in ways {
                 steps.extend_from_slice(&end);
@@ -369,7 +366,11 @@ impl Compiler<'_> {
     }
 
     /// The ways that fulfil one side of a rule, too; none if it can never be.
-    fn side(&mut self, mut ways: Ways, side: &Side, part: Part, family: Field) -> Ways {
+    fn side(&mut self, mut ways: Ways, rule: &PolicyRule, part: Part, family: Field) -> Ways {
+        let side = match part {
+            Part::Source => &rule.source,
+            Part::Destination => &rule.destination,
+        };
         let load = || address(family, part, Reg::FIRST);
         if !side.nets.is_empty() {
             match self.nets(&side.nets, family) {
@@ -394,9 +395,19 @@ impl Compiler<'_> {
             ways = any(&ways, &looks.collect::<Ways>());
         }
         if let Some(ports) = &side.not_ports {
+            let mut portless = Ways::new();
+            if rule.protocol.is_none() {
+                // A packet without ports is on none, and may be too short to look for them.
+                let have = of_protocols_with_ports(&mut self.sets);
+                let load = || vec![Expr::Meta { key: Meta::Protocol, to: Reg::FIRST }];
+                portless.clone_from(&ways);
+                all(&mut portless, &not_in_set(load(), have.as_str()));
+                all(&mut ways, &in_set(load(), have.as_str()));
+            }
             for (load, set) in self.ports(ports, part, family) {
                 all(&mut ways, &not_in_set(load, set.as_str()));
             }
+            ways.extend(portless);
         }
         ways
     }

@@ -158,6 +158,12 @@ pub fn of_ports(list: &[(u16, u16)], made: &mut Made<'_>) -> Option<Name> {
     (!list.is_empty()).then(|| made.make(Name::of(&name), shape, || spans))
 }
 
+/// The protocols that ports are looked at of.
+pub fn of_protocols_with_ports(made: &mut Made<'_>) -> Name {
+    let spans = || PROTOCOLS_WITH_PORTS.map(|number| Span::one(&[number])).to_vec();
+    made.make(Name::of("protocols-with-ports"), Shape::set(&[Field::Protocol]), spans)
+}
+
 /// The addresses of a range, each by itself. For ranges that were made of single ones.
 pub fn singles(span: Span) -> Vec<Span> {
     let mut all = Vec::new();
@@ -168,6 +174,9 @@ pub fn singles(span: Span) -> Vec<Span> {
     }
     all
 }
+
+/// TCP, UDP and SCTP.
+const PROTOCOLS_WITH_PORTS: [u8; 3] = [6, 17, 132];
 
 fn digest(spans: &[Span]) -> String {
     let mut hash = Sha256::new();

@@ -242,6 +242,28 @@ fn a_rule_that_logs_tells_no_more_often_than_it_may() {
 }
 
 #[test]
+fn a_packet_without_ports_is_on_none_however_short_it_is() {
+    let Some([front, web, _back]) = host() else { return };
+    let mut keeper = Keeper::open(name()).expect("a keeper");
+    let mut cluster = cluster();
+    let mut enforce = |rules: &str| {
+        cluster.apply(&format!(
+            "---\napiVersion: projectcalico.org/v3\nkind: NetworkPolicy\nmetadata: {{ namespace: a, \
+             name: web }}\nspec: {{ selector: app == 'web', ingress: [{rules}] }}\n"
+        ));
+        cluster.enforce(&mut keeper, &Settings::default());
+    };
+    enforce("{ action: Allow, destination: { notPorts: [http] } }");
+    front.nothing_but_a_header(&web, "10.1.0.2", true);
+    front.tcp("10.1.0.2", 79, true);
+    front.tcp("10.1.0.2", 80, false);
+    enforce("{ action: Deny, destination: { notPorts: [http] } }, { action: Allow }");
+    front.nothing_but_a_header(&web, "10.1.0.2", false);
+    front.tcp("10.1.0.2", 79, false);
+    front.tcp("10.1.0.2", 80, true);
+}
+
+#[test]
 fn nobody_sends_from_an_address_of_others() {
     let Some([front, _web, _back]) = host() else { return };
     let mut keeper = Keeper::open(name()).expect("a keeper");

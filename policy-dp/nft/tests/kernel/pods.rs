@@ -1,13 +1,15 @@
 //! A host with pods behind links, and packets between them.
 
 use std::{
-    io,
+    io::{self, Read as _},
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
     process::Command,
     sync::mpsc::{Sender, channel},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
+
+use socket2::{Domain, Protocol, Socket, Type};
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -94,6 +96,23 @@ impl Place {
             })
         });
         assert_eq!(done, expected, "UDP to {at}");
+    }
+
+    /// Whether a packet of a protocol that nobody knows, with nothing behind its IP header, comes to
+    /// another.
+    pub fn nothing_but_a_header(&self, to: &Self, address: &str, expected: bool) {
+        let raw = || Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(253)));
+        let heard = to.within(move || raw().expect("a socket"));
+        let address: SocketAddr = format!("{address}:0").parse().expect("an address");
+        let done = eventually(expected, |wait| {
+            heard.set_read_timeout(Some(wait))?;
+            self.within(move || raw()?.send_to(&[], &address.into()))?;
+            // Who reads has the IP header, too.
+            let len = (&heard).read(&mut [0; 64])?;
+            assert_eq!(len, 20);
+            Ok(())
+        });
+        assert_eq!(done, expected, "a bare header to {address}");
     }
 
     /// Whether an echo comes back.
