@@ -348,6 +348,7 @@ fn planned(
     if given.is_some_and(|given| given != current.revision.0.to_string()) {
         return Err(ResourceError::Changed(key));
     }
+    let uid = resource.metadata().uid.clone().filter(|_| pinned);
     let (expect, revision) = (Expect::At(current.revision), current.revision);
     let Ok(before) = Resource::decode(&current.value) else {
         // What nobody can read has nothing to keep.
@@ -355,6 +356,10 @@ fn planned(
         let (octets, outcome) = (resource.encode(), WriteOutcome::Replaced);
         return Planned { resource, octets, expect, pinned, outcome, revision }.stored();
     };
+    // What one transaction wrote has one revision: the uid tells which of it was read.
+    if uid.is_some_and(|uid| before.metadata().uid.as_ref().is_some_and(|own| *own != uid)) {
+        return Err(ResourceError::Changed(key));
+    }
     // All but labels and annotations is the store's to say.
     let (labels, annotations) = {
         let metadata = resource.metadata_mut();

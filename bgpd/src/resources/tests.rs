@@ -171,6 +171,23 @@ fn a_revision_that_is_not_the_stored_one_is_a_conflict() {
 }
 
 #[test]
+fn the_revision_of_another_resource_of_one_transaction_is_not_enough() {
+    let bench = Bench::new();
+    let both = [pool("a", "10.0.0.0/16"), pool("b", "10.1.0.0/16")];
+    let mut written = bench.write(WriteMode::Apply, &both).expect("both");
+    let mut renamed = written.remove(0).1;
+    renamed["metadata"]["name"] = "b".into();
+    for mode in [WriteMode::Replace, WriteMode::Apply] {
+        let refused = bench.write(mode, &[renamed.clone()]);
+        assert!(matches!(refused, Err(ResourceError::Changed(_))), "{refused:?}");
+    }
+    renamed["metadata"]["resourceVersion"].take();
+    let refused = bench.write(WriteMode::Apply, &[renamed]);
+    assert!(matches!(refused, Err(ResourceError::Invalid(_))), "another range: {refused:?}");
+    assert_eq!(bench.get(&Key::cluster(Kind::IpPool, "b")).unwrap(), written.remove(0).1);
+}
+
+#[test]
 fn nothing_is_written_when_one_of_many_is_wrong() {
     let bench = Bench::new();
     let objects = [pool("a", "10.0.0.0/16"), policy("web", "no-such-tier")];

@@ -187,7 +187,8 @@ impl Resource {
 
     /// Gives the metadata back what the store keeps in an annotation.
     ///
-    /// A policy without it, stored by an older release, may carry its tier in front of its name.
+    /// A policy without it, stored by an older release, may carry its tier in front of its name. In
+    /// what a user wrote as v3 the annotation says nothing: it must not make it another resource.
     pub(crate) fn unpack(&mut self, is_crd: bool, stored: bool) {
         let kind = self.kind();
         let tier = match self {
@@ -200,6 +201,9 @@ impl Resource {
         let in_default = is_policy(kind) && tier.is_none_or(|tier| tier == "default");
         let metadata = self.metadata_mut();
         let packed = metadata.annotations.remove(METADATA_ANNOTATION);
+        if !stored && !is_crd {
+            return;
+        }
         match packed.as_deref().and_then(decode::packed_metadata) {
             Some(packed) => {
                 let name = packed.name.filter(|name| is_policy(kind) && is_name(kind, name));
@@ -209,7 +213,7 @@ impl Resource {
                     metadata.annotations.extend(packed.annotations);
                 }
             }
-            None if in_default && (stored || is_crd) => {
+            None if in_default => {
                 if let Some(name) = metadata.name.as_deref().and_then(without_default) {
                     metadata.name = Some(name.to_owned());
                 }

@@ -159,8 +159,10 @@ pub async fn change_one(
     edit: &mut impl FnMut(&mut Value) -> Result<(), Failure>,
 ) -> Result<Written, Failure> {
     for _ in 0..TRIES {
-        let mut object = parsed(&fetch(name.clone(), client).await?)?;
+        let before = parsed(&fetch(name.clone(), client).await?)?;
+        let mut object = before.clone();
         edit(&mut object)?;
+        same(&before, &object)?;
         match send(WriteMode::Replace, vec![object.to_string()], false, false, client).await {
             Ok(written) => {
                 let written = written.first().ok_or_else(|| {
@@ -174,6 +176,19 @@ pub async fn change_one(
     }
     Err(Failure::failed(format!("{} keeps being changed by others", shown(name)))
         .with_help("try again"))
+}
+
+/// Whether a change leaves a resource the one it is: under another name it would take the place of
+/// another one, whose revision may be the same.
+fn same(before: &Value, after: &Value) -> Result<(), Failure> {
+    for field in ["/apiVersion", "/kind", "/metadata/namespace", "/metadata/name", "/metadata/uid"]
+    {
+        if before.pointer(field) != after.pointer(field) {
+            let (name, field) = (shown(&name_of(before)), field[1..].replace('/', "."));
+            return Err(Failure::failed(format!("{name}: {field} cannot be changed")));
+        }
+    }
+    Ok(())
 }
 
 /// RFC 7396: a null removes a field, a mapping goes into a mapping, all else replaces.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::{Item, decode};
 
 #[test]
 fn uids_are_reversed_but_for_version_and_variant() {
@@ -39,6 +40,19 @@ fn a_stored_policy_is_the_one_calico_would_store() {
     let read = Resource::decode(&policy.encode()).unwrap();
     assert!(read.metadata().annotations.is_empty());
     assert_eq!(read.name(), "allow-dns");
+}
+
+#[test]
+fn an_annotation_of_the_store_renames_nothing_that_a_user_wrote() {
+    let policy = r#"{"apiVersion": "projectcalico.org/v3", "kind": "GlobalNetworkPolicy",
+        "metadata": {"name": "mine", "annotations":
+            {"projectcalico.org/metadata": "{\"name\":\"victim\"}"}},
+        "spec": {"selector": "all()"}}"#;
+    let manifest = decode(policy.as_bytes(), Mode::Strict).unwrap();
+    let Item::Resource(written) = &manifest.documents[0].item else { panic!("no resource") };
+    assert_eq!(written.name(), "mine");
+    assert!(written.metadata().annotations.is_empty());
+    assert_eq!(decoded(policy).name(), "victim");
 }
 
 #[test]

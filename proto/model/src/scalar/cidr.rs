@@ -42,15 +42,24 @@ impl FromStr for Cidr {
     type Err = ScalarError;
 
     fn from_str(text: &str) -> Result<Self, ScalarError> {
-        let net = match text.contains('/') {
-            true => text.parse().ok(),
-            false => text.parse::<IpAddr>().ok().map(IpNet::from),
+        let net = match text.split_once('/') {
+            Some((address, length)) => net(address, length),
+            None => text.parse::<IpAddr>().ok().map(IpNet::from),
         };
         match net {
             Some(net) => Ok(Self { net, text: text.to_owned() }),
             None => Err(ScalarError { found: text.to_owned(), allowed: EXPECTED.into() }),
         }
     }
+}
+
+/// As Go's `net.ParseCIDR` reads it: zeros in front of a number could mean octal digits, so they are
+/// refused. The parser of `ipnet` takes them for decimal.
+fn net(address: &str, length: &str) -> Option<IpNet> {
+    let plain = length == "0"
+        || (!length.starts_with('0') && length.bytes().all(|octet| octet.is_ascii_digit()));
+    let length = length.parse().ok().filter(|_| plain)?;
+    IpNet::new(address.parse().ok()?, length).ok()
 }
 
 impl fmt::Display for Cidr {
