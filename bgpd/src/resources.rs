@@ -144,16 +144,7 @@ impl Resources {
         options: &WriteOptions,
         actor: &Actor,
     ) -> Result<Vec<(WriteOutcome, String)>, ResourceError> {
-        let mut keys = BTreeSet::new();
-        for (at, resource) in resources.iter_mut().enumerate() {
-            resource.apply_defaults();
-            let key = resource.key();
-            if keys.contains(&key) {
-                let fault = "stands twice in the request";
-                return Err(ResourceError::invalid(&key, "", fault).behind(at));
-            }
-            keys.insert(key);
-        }
+        resources.iter_mut().for_each(Resource::apply_defaults);
         let mut answers = Vec::with_capacity(resources.len());
         for _ in 0..TRIES {
             let rest = resources.get(answers.len()..).unwrap_or_default();
@@ -221,15 +212,22 @@ impl Resources {
         options: &WriteOptions,
     ) -> Result<(Vec<Planned>, Guards), ResourceError> {
         let (mut plan, mut broken) = (Vec::with_capacity(resources.len()), Vec::new());
+        let mut keys = BTreeSet::new();
         for (at, resource) in resources.iter().enumerate() {
-            let current = self.store.get(&resource.key()).await?;
-            match planned(resource.clone(), current, options) {
-                Ok(planned) => plan.push(planned),
-                Err(error) => match error.behind(at) {
-                    ResourceError::Invalid(faults) => broken.extend(faults),
-                    other => return Err(other),
-                },
-            }
+            let key = resource.key();
+            let current = self.store.get(&key).await?;
+            let faults = match planned(resource.clone(), current, options) {
+                _ if keys.contains(&key) => {
+                    vec![Broken::rule(&key, "", "stands twice in the request")]
+                }
+                Ok(planned) => {
+                    plan.push(planned);
+                    Vec::new()
+                }
+                Err(faults) => faults,
+            };
+            broken.extend(faults.into_iter().map(|fault| fault.at(at)));
+            keys.insert(key);
         }
         let all: Vec<_> = resources.iter().collect();
         let mut guards = Guards::read(self.store.as_ref(), &all).await?;
@@ -239,8 +237,7 @@ impl Resources {
         if broken.is_empty() {
             return Ok((plan, guards));
         }
-        broken.sort_by_key(|fault| fault.at);
-        Err(ResourceError::Invalid(broken))
+        Err(ResourceError::all(broken))
     }
 
     /// Removes a resource, and says how it was last. What is about a node alone goes with its Node, or
@@ -315,23 +312,19 @@ fn planned(
     mut resource: Resource,
     current: Option<Versioned>,
     options: &WriteOptions,
-) -> Result<Planned, ResourceError> {
+) -> Result<Planned, Vec<Broken>> {
     let key = resource.key();
     if resource.kind() == Kind::BlockAffinity {
-        return Err(ResourceError::invalid(
-            &key,
-            "",
-            "is a view of IPAM blocks and is not written",
-        ));
+        return Err(vec![Broken::rule(&key, "", "is a view of IPAM blocks and is not written")]);
     }
     let given = resource.metadata_mut().resource_version.take();
     let pinned = given.is_some();
     let Some(current) = current else {
         return match options.mode {
-            WriteMode::Replace if built_in(&key).is_none() => Err(ResourceError::NotFound(key)),
+            WriteMode::Replace if built_in(&key).is_none() => Err(vec![Broken::missing(&key)]),
             _ if pinned => {
                 let fault = "metadata.resourceVersion must be empty: there is no such resource yet";
-                Err(ResourceError::invalid(&key, "metadata.resourceVersion", fault))
+                Err(vec![Broken::rule(&key, "metadata.resourceVersion", fault)])
             }
             _ => {
                 begin(&mut resource, options.now);
@@ -343,10 +336,10 @@ fn planned(
         };
     };
     if options.mode == WriteMode::Create {
-        return Err(ResourceError::AlreadyExists(key));
+        return Err(vec![Broken::there(&key)]);
     }
     if given.is_some_and(|given| given != current.revision.0.to_string()) {
-        return Err(ResourceError::Changed(key));
+        return Err(vec![Broken::changed(&key)]);
     }
     let uid = resource.metadata().uid.clone().filter(|_| pinned);
     let (expect, revision) = (Expect::At(current.revision), current.revision);
@@ -358,7 +351,7 @@ fn planned(
     };
     // What one transaction wrote has one revision: the uid tells which of it was read.
     if uid.is_some_and(|uid| before.metadata().uid.as_ref().is_some_and(|own| *own != uid)) {
-        return Err(ResourceError::Changed(key));
+        return Err(vec![Broken::changed(&key)]);
     }
     // All but labels and annotations is the store's to say.
     let (labels, annotations) = {
@@ -368,7 +361,10 @@ fn planned(
     let mut metadata = before.metadata().clone();
     (metadata.labels, metadata.annotations) = (labels, annotations);
     *resource.metadata_mut() = metadata;
-    rules::may_become(&before, &resource)?;
+    let fixed = rules::fixed(&before, &resource);
+    if !fixed.is_empty() {
+        return Err(fixed);
+    }
     let octets = resource.encode();
     let outcome =
         if octets == before.encode() { WriteOutcome::Unchanged } else { WriteOutcome::Replaced };
@@ -386,10 +382,9 @@ fn begin(resource: &mut Resource, now: SystemTime) {
 
 impl Planned {
     /// This, if the store takes it.
-    fn stored(self) -> Result<Self, ResourceError> {
+    fn stored(self) -> Result<Self, Vec<Broken>> {
         limits::check_write(&self.write()).map_err(|error| {
-            let fault = format!("cannot be stored: {error}");
-            ResourceError::invalid(&self.resource.key(), "", fault)
+            vec![Broken::rule(&self.resource.key(), "", format!("cannot be stored: {error}"))]
         })?;
         Ok(self)
     }
@@ -527,6 +522,21 @@ fn last(key: &Key, stored: &Versioned) -> String {
         metadata.insert("resourceVersion".to_owned(), stored.revision.0.to_string().into());
     }
     Value::Object(object).to_string()
+}
+
+/// Reads the resources of a request.
+///
+/// # Errors
+/// All the faults of all that cannot be read.
+pub(crate) fn read_all(texts: &[String], lenient: bool) -> Result<Vec<Resource>, ResourceError> {
+    let (mut resources, mut unread) = (Vec::with_capacity(texts.len()), Vec::new());
+    for (at, text) in texts.iter().enumerate() {
+        match read(text, lenient) {
+            Ok(resource) => resources.push(resource),
+            Err(error) => unread.push((at, error)),
+        }
+    }
+    if unread.is_empty() { Ok(resources) } else { Err(ResourceError::Unread(unread)) }
 }
 
 /// Reads one resource of a request.

@@ -16,10 +16,19 @@ pub fn invalid_arguments(
     message: impl Into<String>,
     faults: impl IntoIterator<Item = (String, String)>,
 ) -> Status {
+    faulty(Code::InvalidArgument, message, faults)
+}
+
+/// An error about several fields of the request: their paths, and what is wrong with each.
+pub fn faulty(
+    code: Code,
+    message: impl Into<String>,
+    faults: impl IntoIterator<Item = (String, String)>,
+) -> Status {
     let violations: Vec<_> =
         faults.into_iter().map(|(field, text)| FieldViolation::new(field, text)).collect();
     let details = ErrorDetails::with_bad_request(violations);
-    Status::with_error_details(Code::InvalidArgument, message, details)
+    Status::with_error_details(code, message, details)
 }
 
 /// The fields an error is about, and what is wrong with each.

@@ -25,8 +25,8 @@ use crate::{
     ipam::Ipam,
     mirror::{KnownPage, Mirror},
     resources::{
-        ResourceError, Resources as Cluster, WriteMode, WriteOptions, WriteOutcome, listed, read,
-        shown,
+        ResourceError, Resources as Cluster, WriteMode, WriteOptions, WriteOutcome, listed,
+        read_all, shown,
     },
 };
 
@@ -158,11 +158,7 @@ impl resources_server::Resources for Resources {
             let text = format!("more than {MAX_OBJECTS} resources in one request");
             return Err(invalid_argument("objects", text));
         }
-        let resources = request
-            .objects
-            .iter()
-            .map(|object| read(object, request.lenient))
-            .collect::<Result<Vec<_>, _>>()?;
+        let resources = read_all(&request.objects, request.lenient)?;
         let options = WriteOptions { mode, dry_run: request.dry_run, now: SystemTime::now() };
         let written = self.cluster()?.write(resources, &options, &actor).await?;
         let written = written.into_iter().map(|(outcome, object)| v1::WrittenResource {

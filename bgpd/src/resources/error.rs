@@ -2,8 +2,8 @@
 
 use margay_datastore::StoreError;
 use margay_model::{Faults, Key};
-use margay_proto::error::{invalid_argument, invalid_arguments};
-use tonic::Status;
+use margay_proto::error::{faulty, invalid_argument, invalid_arguments};
+use tonic::{Code, Status};
 
 /// Why.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +17,9 @@ pub(crate) enum ResourceError {
     /// An object of Kubernetes that stands for no resource.
     #[error("the object stands for no resource: its tier or subject is missing")]
     Nothing,
+    /// Elements of the request that cannot be read, each with its place from 0.
+    #[error("{}", .0.iter().map(|(_, why)| why.to_string()).collect::<Vec<_>>().join("\n"))]
+    Unread(Vec<(usize, ResourceError)>),
     /// What shows only beside other resources, or beside what is stored: all of it.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Invalid(Vec<Broken>),
@@ -79,24 +82,59 @@ pub(crate) enum ResourceError {
     Store(#[from] StoreError),
 }
 
-/// A rule between resources that does not hold.
+/// What is wrong with a resource beside others, or beside what is stored.
 #[derive(Debug, thiserror::Error)]
 #[error("{key} {fault}")]
 pub(crate) struct Broken {
     /// Which resource of the request, from 0.
-    pub(super) at: usize,
+    at: usize,
     /// Its name.
-    pub(super) key: Key,
+    key: Key,
     /// Which field of it: `spec.cidr`; empty for the whole.
-    pub(super) path: &'static str,
+    path: &'static str,
     /// What is wrong with it, and what is allowed.
-    pub(super) fault: String,
+    fault: String,
+    /// What it is called where nothing else is wrong.
+    code: Code,
+}
+
+impl Broken {
+    /// A rule that does not hold for a field of a resource; for the whole where no field is named.
+    pub(super) fn rule(key: &Key, path: &'static str, fault: impl Into<String>) -> Self {
+        Self { at: 0, key: key.clone(), path, fault: fault.into(), code: Code::InvalidArgument }
+    }
+
+    /// Of the resource at this place in the request.
+    pub(super) fn at(self, at: usize) -> Self {
+        Self { at, ..self }
+    }
+
+    /// It is not there, and was to be.
+    pub(super) fn missing(key: &Key) -> Self {
+        Self { code: Code::NotFound, ..Self::rule(key, "", "does not exist") }
+    }
+
+    /// It is there, and was not to be.
+    pub(super) fn there(key: &Key) -> Self {
+        Self { code: Code::AlreadyExists, ..Self::rule(key, "", "already exists") }
+    }
+
+    /// It is not what the request says it is.
+    pub(super) fn changed(key: &Key) -> Self {
+        Self { code: Code::Aborted, ..Self::rule(key, "", "was changed by somebody else") }
+    }
 }
 
 impl ResourceError {
-    /// A fault of a field of a resource beside others.
-    pub(crate) fn invalid(key: &Key, path: &'static str, fault: impl Into<String>) -> Self {
-        Self::Invalid(vec![Broken { at: 0, key: key.clone(), path, fault: fault.into() }])
+    /// All that is wrong with the resources of a request. What is alone has a name of its own.
+    pub(super) fn all(mut broken: Vec<Broken>) -> Self {
+        broken.sort_by_key(|fault| fault.at);
+        match broken.as_slice() {
+            [Broken { key, code: Code::NotFound, .. }] => Self::NotFound(key.clone()),
+            [Broken { key, code: Code::AlreadyExists, .. }] => Self::AlreadyExists(key.clone()),
+            [Broken { key, code: Code::Aborted, .. }] => Self::Changed(key.clone()),
+            _ => Self::Invalid(broken),
+        }
     }
 
     /// Of a resource that stands so far behind in the request.
@@ -132,13 +170,23 @@ impl From<ResourceError> for Status {
                 invalid_arguments(text, faults)
             }
             ResourceError::NotOne | ResourceError::Nothing => invalid_argument("objects", text),
-            ResourceError::Invalid(faults) => {
-                let field = |fault: &Broken| match fault.path {
-                    "" => format!("objects[{}]", fault.at),
-                    path => format!("objects[{}].{path}", fault.at),
-                };
-                let faults = faults.iter().map(|fault| (field(fault), fault.to_string()));
+            ResourceError::Unread(unread) => {
+                let faults = unread.iter().flat_map(|(at, why)| match why {
+                    ResourceError::Faults(faults) => faults
+                        .iter()
+                        .map(|f| (field(*at, &f.path.to_string()), f.problem.to_string()))
+                        .collect(),
+                    other => vec![(field(*at, ""), other.to_string())],
+                });
                 invalid_arguments(text, faults)
+            }
+            ResourceError::Invalid(faults) => {
+                let mut codes = faults.iter().map(|fault| fault.code);
+                let first = codes.next().unwrap_or(Code::InvalidArgument);
+                let code =
+                    if codes.all(|code| code == first) { first } else { Code::InvalidArgument };
+                let told = |fault: &Broken| (field(fault.at, fault.path), fault.to_string());
+                faulty(code, text, faults.iter().map(told))
             }
             ResourceError::Settings(_) => invalid_argument("settings", text),
             ResourceError::Split(_) => invalid_argument("parts", text),
@@ -152,6 +200,11 @@ impl From<ResourceError> for Status {
             ResourceError::Store(error) => store(&error),
         }
     }
+}
+
+/// A field of an object of the request; the whole where the path is empty.
+fn field(at: usize, path: &str) -> String {
+    if path.is_empty() { format!("objects[{at}]") } else { format!("objects[{at}].{path}") }
 }
 
 /// An error of the datastore as an answer.

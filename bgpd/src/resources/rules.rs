@@ -84,7 +84,7 @@ impl Cluster {
         for (at, resource) in written.iter().enumerate() {
             let key = resource.key();
             let faults = self.faults(resource).into_iter();
-            broken.extend(faults.map(|(path, fault)| Broken { at, key: key.clone(), path, fault }));
+            broken.extend(faults.map(|(path, fault)| Broken::rule(&key, path, fault).at(at)));
         }
         broken
     }
@@ -172,18 +172,15 @@ pub(super) fn tier(resource: &Resource) -> Option<&str> {
     Some(tier.unwrap_or("default"))
 }
 
-/// Whether a resource may change so.
-///
-/// # Errors
-/// All fields that are fixed once written.
-pub(super) fn may_become(before: &Resource, after: &Resource) -> Result<(), ResourceError> {
+/// What a resource changes of the fields that are fixed once written.
+pub(super) fn fixed(before: &Resource, after: &Resource) -> Vec<Broken> {
     let (Resource::IpPool(before), Resource::IpPool(new)) = (before, after) else {
-        return Ok(());
+        return Vec::new();
     };
     let key = after.key();
     let mut broken = Vec::new();
-    let mut fixed = |path, fault| {
-        broken.push(Broken { at: 0, key: key.clone(), path, fault });
+    let mut fixed = |path, fault: String| {
+        broken.push(Broken::rule(&key, path, fault));
     };
     let (old_cidr, cidr) = (before.spec.cidr.net(), new.spec.cidr.net());
     if old_cidr != cidr {
@@ -202,7 +199,7 @@ pub(super) fn may_become(before: &Resource, after: &Resource) -> Result<(), Reso
         let fault = "drops LoadBalancer from spec.allowedUses, which is fixed: create another pool";
         fixed("spec.allowedUses", fault.to_owned());
     }
-    if broken.is_empty() { Ok(()) } else { Err(ResourceError::Invalid(broken)) }
+    broken
 }
 
 /// Whether a resource may be deleted, and what has to hold when it is.

@@ -5,6 +5,7 @@ use margay_datastore::{
     faults::{Call, Fault},
 };
 use serde_json::{Value, json};
+use tonic::{Code, Status};
 
 use super::*;
 
@@ -173,18 +174,18 @@ fn a_revision_that_is_not_the_stored_one_is_a_conflict() {
 #[test]
 fn the_revision_of_another_resource_of_one_transaction_is_not_enough() {
     let bench = Bench::new();
-    let both = [pool("a", "10.0.0.0/16"), pool("b", "10.1.0.0/16")];
-    let mut written = bench.write(WriteMode::Apply, &both).expect("both");
+    let mut written = bench.write(WriteMode::Apply, &[set("a", 1), set("b", 2)]).expect("both");
     let mut renamed = written.remove(0).1;
     renamed["metadata"]["name"] = "b".into();
     for mode in [WriteMode::Replace, WriteMode::Apply] {
         let refused = bench.write(mode, &[renamed.clone()]);
         assert!(matches!(refused, Err(ResourceError::Changed(_))), "{refused:?}");
     }
+    let kept = bench.get(&Key::cluster(Kind::GlobalNetworkSet, "b")).expect("there");
+    assert_eq!(kept, written.remove(0).1);
+    // Without a revision it says what is to be there, whatever was copied.
     renamed["metadata"]["resourceVersion"].take();
-    let refused = bench.write(WriteMode::Apply, &[renamed]);
-    assert!(matches!(refused, Err(ResourceError::Invalid(_))), "another range: {refused:?}");
-    assert_eq!(bench.get(&Key::cluster(Kind::IpPool, "b")).unwrap(), written.remove(0).1);
+    bench.write(WriteMode::Apply, &[renamed]).expect("written");
 }
 
 #[test]
@@ -248,6 +249,70 @@ fn all_rules_that_do_not_hold_are_told_with_their_fields() {
         ]
     );
     assert!(bench.get(&Key::cluster(Kind::Tier, "fine")).is_err(), "nothing is written");
+}
+
+/// What an answer says of each object, and the code.
+fn told(error: ResourceError) -> (Code, Vec<String>) {
+    let status = Status::from(error);
+    let told = margay_proto::error::violations(&status);
+    let told = told.iter().map(|(field, text)| format!("{field}: {text}"));
+    (status.code(), told.collect())
+}
+
+#[test]
+fn what_is_there_or_is_not_is_told_with_all_else_that_is_wrong() {
+    let bench = Bench::new();
+    let stored = [pool("a", "10.0.0.0/16"), pool("b", "10.1.0.0/16")];
+    let mut written = bench.write(WriteMode::Create, &stored).expect("written");
+    let mut old = written.remove(0).1;
+    old["metadata"]["resourceVersion"] = "999".into();
+    let wrong = policy("web", "gone");
+    let policy = "objects[2].spec.tier: NetworkPolicy(prod/web) names tier \"gone\" in spec.tier, \
+                  which does not exist";
+
+    let all = [pool("a", "10.0.0.0/16"), pool("b", "10.1.0.0/16"), wrong.clone()];
+    let there = ["objects[0]: IPPool(a) already exists", "objects[1]: IPPool(b) already exists"];
+    let created = bench.write(WriteMode::Create, &all).expect_err("refused");
+    assert_eq!(
+        told(created),
+        (
+            Code::InvalidArgument,
+            [&there[..], &[policy]].concat().iter().map(ToString::to_string).collect()
+        )
+    );
+    let created = bench.write(WriteMode::Create, &all[..2]).expect_err("refused");
+    assert_eq!(told(created), (Code::AlreadyExists, there.map(String::from).to_vec()));
+    let created = bench.write(WriteMode::Create, &all[..1]).expect_err("refused");
+    assert!(matches!(created, ResourceError::AlreadyExists(_)), "{created:?}");
+
+    let all = [pool("c", "10.2.0.0/16"), old, wrong];
+    let replaced = bench.write(WriteMode::Replace, &all).expect_err("refused");
+    let (code, told) = told(replaced);
+    assert_eq!(code, Code::InvalidArgument);
+    assert_eq!(
+        told,
+        [
+            "objects[0]: IPPool(c) does not exist",
+            "objects[1]: IPPool(a) was changed by somebody else",
+            "objects[2]: NetworkPolicy(prod/web) does not exist",
+            policy,
+        ]
+    );
+}
+
+#[test]
+fn all_objects_that_cannot_be_read_are_told() {
+    let mut odd = pool("a", "10.0.0.0/16");
+    odd["spec"]["cidr"] = "10.0.0.0/33".into();
+    odd["spec"]["ipipMode"] = "Odd".into();
+    let texts = [odd.to_string(), tier("fine").to_string(), "{}\n---\n{}".into()];
+    let (code, told) = told(read_all(&texts, false).expect_err("refused"));
+    assert_eq!(code, Code::InvalidArgument);
+    let fields: Vec<_> = told.iter().filter_map(|text| text.split(": ").next()).collect();
+    let cidr = "objects[0].spec.cidr";
+    assert_eq!(&fields[..2], [cidr, "objects[0].spec.ipipMode"], "{told:?}");
+    assert!(fields[2..].iter().all(|field| field.starts_with("objects[2]")), "{told:?}");
+    assert!(fields.len() > 2, "{told:?}");
 }
 
 #[test]

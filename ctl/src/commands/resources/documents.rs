@@ -2,7 +2,7 @@
 
 use margay_model::{Document, Item, Place, Resource, Scope};
 use margay_proto::error::violations;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use crate::{
     cli::{Files, Space},
@@ -52,8 +52,10 @@ pub fn located(status: Status, sent: &[Placed]) -> Failure {
         Some(format!("{file}: document {document}, line {}, column {}: {text}", at.line, at.column))
     });
     match told.collect::<Option<Vec<_>>>() {
-        Some(told) if !told.is_empty() => Failure::usage(told.join("\n")),
-        _ => status.into(),
+        Some(told) if told.is_empty() => status.into(),
+        Some(told) if status.code() == Code::InvalidArgument => Failure::usage(told.join("\n")),
+        Some(told) => Failure::failed(told.join("\n")),
+        None => status.into(),
     }
 }
 
