@@ -21,7 +21,7 @@ use std::{
     sync::Arc,
 };
 
-use margay_model::{Key, Resource, ResourceKey};
+use margay_model::{Key, Kind, Resource, ResourceKey};
 use margay_proto::v1::{SyncEvent, sync_event::Event};
 use policy_calc::{Deltas, Endpoint, EndpointId, Graph, HostLinks, Interfaces, State};
 use policy_nft::{
@@ -86,6 +86,15 @@ pub(crate) struct Enforcer {
     renamed: bool,
 }
 
+/// The kinds of policies.
+const POLICIES: [Kind; 5] = [
+    Kind::NetworkPolicy,
+    Kind::GlobalNetworkPolicy,
+    Kind::StagedNetworkPolicy,
+    Kind::StagedGlobalNetworkPolicy,
+    Kind::StagedKubernetesNetworkPolicy,
+];
+
 /// Endpoints, each as of which revision.
 pub(crate) type Revisions = Arc<BTreeMap<ResourceKey, u64>>;
 
@@ -135,6 +144,21 @@ pub(crate) struct Counts {
     pub(crate) broken: usize,
     /// Chains, sets and elements that the kernel refused.
     pub(crate) refused: usize,
+    /// Chains of the wanted table.
+    pub(crate) chains: usize,
+    /// In the whole cluster.
+    pub(crate) cluster: Cluster,
+}
+
+/// How many resources there are in the cluster, wherever they apply.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Cluster {
+    /// Of all kinds, staged ones too.
+    pub(crate) policies: usize,
+    pub(crate) profiles: usize,
+    pub(crate) tiers: usize,
+    pub(crate) host_endpoints: usize,
+    pub(crate) workload_endpoints: usize,
 }
 
 impl Enforcer {
@@ -326,6 +350,19 @@ impl Enforcer {
             rule_faults: self.state.faults.values().map(Vec::len).sum(),
             broken: self.broken.len(),
             refused: self.isolated.len(),
+            chains: self.table().map_or(0, |table| table.chains.len()),
+            cluster: self.cluster(),
+        }
+    }
+
+    fn cluster(&self) -> Cluster {
+        let known = |kind| self.graph.known(kind);
+        Cluster {
+            policies: POLICIES.into_iter().map(known).sum(),
+            profiles: known(Kind::Profile),
+            tiers: known(Kind::Tier),
+            host_endpoints: known(Kind::HostEndpoint),
+            workload_endpoints: known(Kind::WorkloadEndpoint),
         }
     }
 

@@ -15,7 +15,7 @@ use std::{
 use anyhow::{Context, Result};
 use bgp_desired::dataplane::Dataplane;
 use margay_fib::Interfaces;
-use margay_proto::v1::{self, SyncEvent};
+use margay_proto::v1::{self, SyncEvent, sync_event::Event};
 use policy_calc::State;
 use policy_nft::{
     Keeper,
@@ -213,11 +213,17 @@ impl Kernel {
                 }
                 if let Some(enforcer) = self.enforcer.as_mut().filter(|_| anew) {
                     enforcer.begin_anew();
+                    self.outlets.status.send_modify(|status| status.snapshots += 1);
                 }
             }
             Told::Events(events) => {
                 let Some(enforcer) = &mut self.enforcer else { return };
                 let before = enforcer.in_sync();
+                let told = events.iter().filter(|event| {
+                    matches!(event.event, Some(Event::Object(_) | Event::Deleted(_)))
+                });
+                let told = u64::try_from(told.count()).unwrap_or(u64::MAX);
+                self.outlets.status.send_modify(|status| status.events += told);
                 for remark in enforcer.hear(events) {
                     match remark {
                         Remark::Broken(err) => {

@@ -19,6 +19,10 @@ pub(crate) struct Status {
     pub(crate) failures: u64,
     /// How often somebody else changed our table.
     pub(crate) repairs: u64,
+    /// How often everything was told from the beginning.
+    pub(crate) snapshots: u64,
+    /// Objects told of, and those that went.
+    pub(crate) events: u64,
     /// Why the kernel has not what it should.
     pub(crate) trouble: Option<String>,
 }

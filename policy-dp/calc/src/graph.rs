@@ -34,6 +34,8 @@ pub struct Graph {
     /// What came since the last flush; `None`: it is gone.
     changed: BTreeMap<ResourceKey, Option<Resource>>,
 
+    /// How many resources of each kind are known.
+    known: BTreeMap<Kind, usize>,
     item_ids: BTreeMap<ResourceKey, ItemId>,
     items: BTreeMap<ItemId, Item>,
     policy_ids: BTreeMap<ResourceKey, PolicyNumber>,
@@ -90,6 +92,7 @@ impl Graph {
             in_sync: false,
             stale: BTreeSet::new(),
             changed: BTreeMap::new(),
+            known: BTreeMap::new(),
             item_ids: BTreeMap::new(),
             items: BTreeMap::new(),
             policy_ids: BTreeMap::new(),
@@ -122,14 +125,21 @@ impl Graph {
         self.stale.remove(key);
         match self.changed.get(key) {
             Some(latest) => latest.is_some(),
-            None => {
-                self.item_ids.contains_key(key)
-                    || self.policy_ids.contains_key(key)
-                    || key.kind == Kind::Tier && self.tiers.contains_key(&key.name)
-                    || key.kind == Kind::Profile && self.profiles.exists(&key.name)
-                    || self.sets.knows_slice(key)
-            }
+            None => self.knows(key),
         }
+    }
+
+    /// How many resources of a kind there are in the whole cluster, as of the last flush.
+    pub fn known(&self, kind: Kind) -> usize {
+        self.known.get(&kind).copied().unwrap_or(0)
+    }
+
+    fn knows(&self, key: &ResourceKey) -> bool {
+        self.item_ids.contains_key(key)
+            || self.policy_ids.contains_key(key)
+            || key.kind == Kind::Tier && self.tiers.contains_key(&key.name)
+            || key.kind == Kind::Profile && self.profiles.exists(&key.name)
+            || self.sets.knows_slice(key)
     }
 
     /// A snapshot begins anew: what is not told again before [`Graph::in_sync`] is gone then.

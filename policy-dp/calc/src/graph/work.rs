@@ -25,7 +25,11 @@ use crate::{
 impl Graph {
     pub(super) fn work(&mut self) {
         for (key, resource) in std::mem::take(&mut self.changed) {
+            let was = self.knows(&key);
             self.take_in(&key, resource);
+            let is = self.knows(&key);
+            let count = self.known.entry(key.kind).or_insert(0);
+            *count = *count + usize::from(is) - usize::from(was);
         }
         for (id, withdrawn) in std::mem::take(&mut self.dirty.items) {
             self.label(id, withdrawn);

@@ -300,3 +300,21 @@ fn a_service_is_looked_up_only_while_a_rule_asks_and_by_each_way_apart() {
     graph.in_sync();
     assert_eq!(graph.flush().sets_changed[&addresses].removed, nets(&["10.0.0.1/32"]));
 }
+
+#[test]
+fn what_there_is_in_the_cluster_is_counted_by_kind() {
+    let world = World::new(&(policy("p", "types: [Ingress]") + &global("g", "types: [Ingress]")));
+    let mut graph = world.graph();
+    graph.flush();
+    let known = |graph: &policy_calc::Graph| {
+        let kinds = [Kind::WorkloadEndpoint, Kind::NetworkPolicy, Kind::GlobalNetworkPolicy];
+        kinds.map(|kind| graph.known(kind))
+    };
+    assert_eq!(known(&graph), [4, 1, 1], "endpoints of other nodes too");
+    let key = Key::namespaced(Kind::NetworkPolicy, "a", "p");
+    for told in [world.0.get(&key).cloned(), None, None] {
+        graph.update(&key, told);
+        graph.flush();
+    }
+    assert_eq!(known(&graph), [4, 0, 1]);
+}
