@@ -28,13 +28,18 @@ struct Daemon {
     other: &'static str,
 }
 
+/// Who answers for the node.
+pub const NODE_DAEMON: &str = "margay-bgpd";
+/// Who answers for its policies.
+pub const POLICY_DATAPLANE: &str = "margay-policy-dp";
+
 const BGPD: Daemon = Daemon {
-    name: "margay-bgpd",
+    name: NODE_DAEMON,
     start: "start it: margay-bgpd --config /etc/margay/bgpd.toml",
     other: "a daemon with another socket is named by --socket or MARGAY_SOCKET",
 };
 const POLICY: Daemon = Daemon {
-    name: "margay-policy-dp",
+    name: POLICY_DATAPLANE,
     start: "start it: margay-policy-dp --config /etc/margay/policy-dp.toml",
     other: "a daemon with another socket is named by --policy-socket or MARGAY_POLICY_SOCKET",
 };

@@ -4,6 +4,8 @@ use std::{fmt::Write as _, io, path::Path, process::ExitCode};
 
 use tonic::{Code, Status};
 
+use crate::client::NODE_DAEMON;
+
 /// Why a command did not do what was asked.
 #[derive(Debug)]
 pub enum Failure {
@@ -98,7 +100,15 @@ impl From<io::Error> for Failure {
 }
 
 impl From<Status> for Failure {
+    /// What the node's daemon answered.
     fn from(status: Status) -> Self {
+        Self::of(NODE_DAEMON, status)
+    }
+}
+
+impl Failure {
+    /// What the daemon of this name answered.
+    pub fn of(daemon: &str, status: Status) -> Self {
         let message = match status.message() {
             "" => format!("the daemon answered {:?}", status.code()),
             message => message.to_owned(),
@@ -106,16 +116,18 @@ impl From<Status> for Failure {
         match status.code() {
             Code::InvalidArgument => Self::usage(message),
             Code::Unimplemented => Self::failed(format!("the daemon cannot do this: {message}"))
-                .with_help("margay and margay-bgpd should be of the same version: `margay status`"),
+                .with_help(format!(
+                    "margay and {daemon} should be of the same version: `{daemon} --version`"
+                )),
             // What tonic makes of its own time limit.
             Code::Cancelled if status.message() == "Timeout expired" => {
-                Self::failed("margay-bgpd is there but does not answer")
+                Self::failed(format!("{daemon} is there but does not answer"))
             }
             // Not an answer of the daemon but an error of the transport, whose words help nobody.
             Code::Unknown | Code::Internal | Code::Cancelled | Code::Unavailable
                 if std::error::Error::source(&status).is_some() =>
             {
-                Self::failed("margay-bgpd went away before it had answered")
+                Self::failed(format!("{daemon} went away before it had answered"))
             }
             Code::Unavailable => Self::failed(format!("the daemon is not ready: {message}"))
                 .with_help("it may be starting or stopping; try again in a moment"),

@@ -78,12 +78,15 @@ fn every_command_prints_what_it_always_printed() {
 }
 
 #[test]
-fn packets_of_which_no_record_tells_are_told_of_once() {
+fn packets_of_which_no_record_tells_and_records_left_out_are_told_of_once() {
     let daemon = Daemon::start();
     let output = daemon.margay(&["policy", "flows", "--follow"]);
     let told = String::from_utf8_lossy(&output.stderr);
     let warned = told.matches("warning: 7 packets stand in no record: they came too fast").count();
     assert_eq!(warned, 1, "{told}");
+    let warned = told.matches("warning: 3 records are left out: they are read too slowly").count();
+    assert_eq!(warned, 1, "{told}");
+    assert!(told.contains("error: margay-policy-dp ended the stream"), "{told}");
 }
 
 const POLICY_TRACE: &[&str] = &[

@@ -42,7 +42,7 @@ pub(crate) const WINDOW: u64 = 1000;
 /// Flows that gather at once.
 const OPEN: usize = 8192;
 /// Records that are kept for who asks later.
-const KEPT: usize = 8192;
+pub(crate) const KEPT: usize = 8192;
 
 /// What makes two packets parts of one flow: all but the port of who asked, and the time.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

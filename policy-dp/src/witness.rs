@@ -47,10 +47,12 @@ impl Witness {
         Ok(Self { flows, records })
     }
 
-    /// One that sees nothing.
+    /// One that is told of flows by hand.
     #[cfg(test)]
-    pub(crate) fn silent() -> Self {
-        Self { flows: Arc::default(), records: watch::channel(0).1 }
+    pub(crate) fn by_hand() -> (Self, Arc<Mutex<Flows>>, watch::Sender<u64>) {
+        let flows = Arc::<Mutex<Flows>>::default();
+        let (told, records) = watch::channel(0);
+        (Self { flows: Arc::clone(&flows), records }, flows, told)
     }
 
     /// The records behind the first `after`, how many there were until now, and the counts.

@@ -1,13 +1,14 @@
 //! `margay policy`.
 
 use margay_proto::v1;
+use tonic::Status;
 
 use crate::{
     cli::{
         Global,
         policy::{PolicyCommand, TraceArgs},
     },
-    client::Client,
+    client::{Client, POLICY_DATAPLANE},
     error::Failure,
     manifests,
     output::Out,
@@ -25,27 +26,27 @@ pub async fn run(
         PolicyCommand::Show { endpoint, counters } => {
             let count_seconds = counters.unwrap_or_default();
             let request = v1::ShowPolicyRequest { endpoint, count_seconds };
-            let answer = policy.show(request).await?.into_inner();
+            let answer = policy.show(request).await.map_err(told)?.into_inner();
             Ok(out.sheet(&Shown::from(answer))?)
         }
         PolicyCommand::Trace(args) => {
-            let answer = policy.trace(request(args)).await?.into_inner();
+            let answer = policy.trace(request(args)).await.map_err(told)?.into_inner();
             Ok(out.sheet(&Trace::from(answer))?)
         }
         PolicyCommand::Flows { follow } => {
             let request = v1::FlowsRequest { follow, only_new: follow };
-            let mut stream = policy.flows(request).await?.into_inner();
-            let mut lost = 0;
+            let mut stream = policy.flows(request).await.map_err(told)?.into_inner();
+            let mut gaps = Gaps::default();
             if follow {
-                while let Some(some) = stream.message().await? {
-                    tell_lost(&mut lost, some.lost);
+                while let Some(some) = stream.message().await.map_err(told)? {
+                    gaps.tell(&some);
                     some.flows.into_iter().try_for_each(|flow| out.line(&Flow::from(flow)))?;
                 }
-                return Err(Failure::failed("the daemon ended the stream"));
+                return Err(Failure::failed(format!("{POLICY_DATAPLANE} ended the stream")));
             }
             let mut rows = out.rows::<Flow>();
-            while let Some(some) = stream.message().await? {
-                tell_lost(&mut lost, some.lost);
+            while let Some(some) = stream.message().await.map_err(told)? {
+                gaps.tell(&some);
                 some.flows.into_iter().try_for_each(|flow| rows.push(&Flow::from(flow)))?;
             }
             Ok(rows.finish()?)
@@ -53,13 +54,31 @@ pub async fn run(
     }
 }
 
-/// Warns of packets of which no record tells, where there are more than before.
-fn tell_lost(before: &mut u64, now: u64) {
-    let more = now.saturating_sub(*before);
-    if more > 0 {
-        manifests::warn(&format!("{more} packets stand in no record: they came too fast"));
+/// What of the packets is not told of, until now.
+#[derive(Debug, Default)]
+struct Gaps {
+    lost: u64,
+    missed: u64,
+}
+
+impl Gaps {
+    /// Warns where it is more than before.
+    fn tell(&mut self, now: &v1::FlowsResponse) {
+        let lost = now.lost.saturating_sub(self.lost);
+        if lost > 0 {
+            manifests::warn(&format!("{lost} packets stand in no record: they came too fast"));
+        }
+        let missed = now.missed.saturating_sub(self.missed);
+        if missed > 0 {
+            manifests::warn(&format!("{missed} records are left out: they are read too slowly"));
+        }
+        (self.lost, self.missed) = (now.lost, now.missed);
     }
-    *before = now;
+}
+
+/// What the policy dataplane answered.
+fn told(status: Status) -> Failure {
+    Failure::of(POLICY_DATAPLANE, status)
 }
 
 fn request(args: TraceArgs) -> v1::TracePolicyRequest {

@@ -22,6 +22,13 @@ fn a_daemon_that_keeps_silent_is_named_as_such() {
 }
 
 #[test]
+fn whoever_went_away_is_named() {
+    let gone = io::Error::from(io::ErrorKind::ConnectionReset);
+    let text = Failure::of("margay-policy-dp", Status::from_error(gone.into())).text();
+    assert_eq!(text, "error: margay-policy-dp went away before it had answered\n");
+}
+
+#[test]
 fn operating_system_errors_have_no_numbers() {
     let error = io::Error::from_raw_os_error(2);
     assert_eq!(plain(&error), "no such file or directory");

@@ -179,9 +179,9 @@ impl Policy for Fake {
         &self,
         request: Request<v1::FlowsRequest>,
     ) -> Result<Response<Self::FlowsStream>, Status> {
-        let lost = if request.into_inner().follow { 7 } else { 0 };
-        let some =
-            [denied(), allowed()].map(|flow| Ok(v1::FlowsResponse { flows: vec![flow], lost }));
+        let (lost, missed) = if request.into_inner().follow { (7, 3) } else { (0, 0) };
+        let some = [denied(), allowed()]
+            .map(|flow| Ok(v1::FlowsResponse { flows: vec![flow], lost, missed }));
         Ok(Response::new(tokio_stream::iter(Vec::from(some))))
     }
 }

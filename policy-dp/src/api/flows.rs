@@ -19,23 +19,31 @@ pub(super) async fn tell(
     only_new: bool,
     sender: Sender<Result<FlowsResponse, Status>>,
 ) {
-    let mut after = if only_new { witness.records(u64::MAX).1 } else { 0 };
+    let mut after = only_new.then(|| witness.records(u64::MAX).1);
+    let mut missed = 0;
     loop {
-        let (records, until, counts) = witness.records(after);
-        after = until;
+        let (records, until, counts) = witness.records(after.unwrap_or_default());
+        // What was forgotten before somebody asked is missed by nobody.
+        missed += after.map_or(0, |after| missing(after, records.len(), until));
+        after = Some(until);
         for some in records.chunks(TOGETHER) {
             let flows = some.iter().map(|record| flow(record)).collect();
-            let message = FlowsResponse { flows, lost: counts.lost };
+            let message = FlowsResponse { flows, lost: counts.lost, missed };
             if sender.send(Ok(message)).await.is_err() {
                 return;
             }
         }
-        let more = async { follow && witness.wait(after).await };
+        let more = async { follow && witness.wait(until).await };
         tokio::select! {
             more = more => if !more { return },
             () = sender.closed() => return,
         }
     }
+}
+
+/// How many of the records behind the first `after` are not among those there are now, `until` the last.
+fn missing(after: u64, records: usize, until: u64) -> u64 {
+    until.saturating_sub(after).saturating_sub(u64::try_from(records).unwrap_or(u64::MAX))
 }
 
 fn flow(record: &Record) -> margay_proto::v1::Flow {
@@ -74,3 +82,6 @@ fn flow(record: &Record) -> margay_proto::v1::Flow {
         packets: *packets,
     }
 }
+
+#[cfg(test)]
+mod tests;
