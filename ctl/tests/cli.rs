@@ -117,6 +117,7 @@ fn a_packet_to_be_traced_is_told_as_it_was_said() {
     assert_fails(&ports, 1, &["port: Some(80)", "source_port: Some(7)", "icmp_type: None"]);
     assert_fails(&trace(&["--protocol", "0"]), 2, &["UDPLite or a number from 1 to 255"]);
     assert_fails(&trace(&[]), 2, &["--protocol"]);
+    assert_fails(&trace(&["--protocol", "tcp"]), 2, &["TCP goes to a port: say --port N"]);
     assert_fails(&daemon.margay(&["policy", "show", "shop/db"]), 1, &["shop/db is no endpoint"]);
     // Another daemon than that of everything else.
     let away =

@@ -30,7 +30,7 @@ pub async fn run(
             Ok(out.sheet(&Shown::from(answer))?)
         }
         PolicyCommand::Trace(args) => {
-            let answer = policy.trace(request(args)).await.map_err(told)?.into_inner();
+            let answer = policy.trace(request(args)?).await.map_err(told)?.into_inner();
             Ok(out.sheet(&Trace::from(answer))?)
         }
         PolicyCommand::Flows { follow } => {
@@ -81,8 +81,12 @@ fn told(status: Status) -> Failure {
     Failure::of(POLICY_DATAPLANE, status)
 }
 
-fn request(args: TraceArgs) -> v1::TracePolicyRequest {
-    v1::TracePolicyRequest {
+fn request(args: TraceArgs) -> Result<v1::TracePolicyRequest, Failure> {
+    let protocol = args.protocol;
+    if protocol.has_ports() && args.port.is_none() {
+        return Err(Failure::usage(format!("a packet of {protocol} goes to a port: say --port N")));
+    }
+    Ok(v1::TracePolicyRequest {
         from: args.from,
         to: args.to,
         protocol: args.protocol.number().into(),
@@ -90,5 +94,5 @@ fn request(args: TraceArgs) -> v1::TracePolicyRequest {
         source_port: args.source_port.map(u32::from),
         icmp_type: args.icmp_type.map(u32::from),
         icmp_code: args.icmp_code.map(u32::from),
-    }
+    })
 }

@@ -28,7 +28,7 @@ use std::{
 use ipnet::IpNet;
 use policy_calc::{
     Class, Deltas, Direction, Endpoint, EndpointId, HostLinks, Interface, Interfaces, Limit, Owner,
-    PacketRate, PolicyId, SetDelta, SetId, State,
+    Packet, PacketRate, PolicyId, SetDelta, SetId, State,
 };
 
 pub use self::count::{Counted, Place};
@@ -87,6 +87,28 @@ impl Default for Settings {
             marks: Marks::default(),
         }
     }
+}
+
+impl Settings {
+    /// What of a packet that a workload sends keeps it from going anywhere, whatever its policies say: the
+    /// setting of FelixConfiguration that would let it.
+    pub fn closed_to_workloads(&self, packet: &Packet) -> Option<&'static str> {
+        let port = packet.ports().map(|(_, to)| to);
+        match packet.protocol {
+            IPIP => Some("allowIPIPPacketsFromWorkloads"),
+            UDP if port.is_some() && port == self.vxlan_port => {
+                Some("allowVXLANPacketsFromWorkloads")
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Whether a workload may send a packet to its own host, whatever its policies and the host say: by such
+/// messages IPv6 finds neighbours and routers.
+pub fn finds_neighbours(packet: &Packet) -> bool {
+    let kind = packet.icmp().map(|(kind, _)| kind);
+    packet.protocol == ICMPV6 && kind.is_some_and(|kind| FINDING.contains(&kind))
 }
 
 /// `defaultEndpointToHostAction`.
@@ -607,6 +629,8 @@ const LINK_ROOM: usize = 16;
 const IPIP: u8 = 4;
 const UDP: u8 = 17;
 const ICMPV6: u8 = 58;
+/// Types of ICMPv6 of listeners, neighbours and who looks for a router; nothing that only routers say.
+const FINDING: [u8; 6] = [130, 131, 132, 133, 135, 136];
 
 #[cfg(test)]
 mod tests;

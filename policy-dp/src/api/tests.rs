@@ -51,9 +51,13 @@ fn object(kind: &str, namespace: Option<&str>, name: &str, spec: &str) -> String
 
 fn interfaces() -> policy_calc::Interfaces {
     let address = |text: &str| [text.parse().expect("an address")].into();
-    [("eth0", "192.0.2.1"), ("eth1", "198.51.100.1"), ("caliweb", "169.254.1.1")]
-        .map(|(name, text)| (name.to_owned(), address(text)))
-        .into()
+    let all = [
+        ("eth0", "192.0.2.1"),
+        ("eth1", "198.51.100.1"),
+        ("caliweb", "169.254.1.1"),
+        ("lo", "2001:db8::1"),
+    ];
+    all.map(|(name, text)| (name.to_owned(), address(text))).into()
 }
 
 fn enforcer() -> Enforcer {
@@ -171,7 +175,7 @@ async fn what_cannot_be_traced_is_said() {
         (
             v1::TracePolicyRequest { port: None, ..tcp("shop/db", "shop/web", 1) },
             Code::InvalidArgument,
-            "has ports",
+            "the destination's port is needed",
         ),
         (
             v1::TracePolicyRequest { protocol: 1, ..tcp("shop/db", "shop/web", 1) },
@@ -320,6 +324,42 @@ async fn a_trace_to_a_host_asks_its_classes_in_order() {
     assert_eq!((to_own_pod.as_str(), notes.len()), ("allow: ", 1));
     let (_, notes) = trace("10.9.9.9", "shop/web", 80).await;
     assert!(notes[0].contains("by which interface it comes is not known"), "{notes:?}");
+}
+
+#[tokio::test]
+async fn a_trace_ends_where_no_policy_has_a_say() {
+    let trace = async |request: v1::TracePolicyRequest| {
+        let answer = traced(request).await.expect("one is here");
+        (short(answer.outcome.as_ref()), answer.notes)
+    };
+    // An address of the host that no host endpoint has.
+    let (own_host, _) = trace(tcp("shop/db", "192.0.2.1", 53)).await;
+    assert_eq!(
+        own_host,
+        "deny: egress - - kns.shop 0 allow; egress - defaultEndpointToHostAction - default deny"
+    );
+    let ipip = v1::TracePolicyRequest { protocol: 4, port: None, ..tcp("shop/db", "10.9.9.9", 0) };
+    assert_eq!(trace(ipip).await.0, "deny: egress - allowIPIPPacketsFromWorkloads - default deny");
+    let udp = |port| v1::TracePolicyRequest { protocol: 17, ..tcp("shop/db", "10.9.9.9", port) };
+    let vxlan = "deny: egress - allowVXLANPacketsFromWorkloads - default deny";
+    assert_eq!(trace(udp(4789)).await.0, vxlan);
+    assert_eq!(trace(udp(4790)).await.0, "allow: egress - - kns.shop 0 allow");
+    let finding = v1::TracePolicyRequest {
+        protocol: 58,
+        port: None,
+        icmp_type: Some(135),
+        ..tcp("shop/web", "2001:db8::1", 0)
+    };
+    let (found, notes) = trace(finding).await;
+    assert_eq!((found.as_str(), notes.len()), ("allow: ", 1), "{notes:?}");
+    let limited = pod("late", r#""10.0.0.4/32""#).replace(
+        r#""node":"n""#,
+        r#""node":"n","qosControls":{"egressPacketRate":1000,"egressMaxConnections":5}"#,
+    );
+    let answer = traced_by(hearing(vec![limited]), tcp("shop/late", "10.9.9.9", 80)).await;
+    let said = "what comes from wep:shop/n-k8s-late-eth0 beyond 1000 packets a second and 5 \
+                connections is dropped";
+    assert_eq!(answer.expect("one is here").notes, [said]);
 }
 
 #[tokio::test]

@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use margay_model::Protocol;
 use margay_proto::{error::invalid_argument, v1};
 use policy_calc::{
-    Class, Decision, Direction, EndpointId, Header, Outcome, Packet, Rule, Staged, State, Step,
+    Class, Decision, Direction, EndpointId, Header, Limit, Outcome, Packet, Rule, Staged, State,
+    Step,
 };
-use policy_nft::layout::ToHost;
+use policy_nft::layout::{ToHost, finds_neighbours};
 use tonic::Status;
 
 use super::{
@@ -33,7 +34,7 @@ pub(super) fn trace(
         return Err(Status::not_found(text));
     }
     let packet = packet(request, &from, &to)?;
-    let way = Way::new(enforcer, from.endpoint.as_ref(), to.endpoint.as_ref());
+    let way = Way::new(enforcer, &from, &to, &packet);
     let outcome = way.play(&packet, Staged::Ignored);
     let staged = way.play(&packet, Staged::Enforced);
     let mut notes = way.notes.clone();
@@ -59,25 +60,29 @@ struct End {
     endpoint: Option<EndpointId>,
     /// What it may have.
     addresses: Vec<IpAddr>,
+    /// It is the host itself.
+    is_host: bool,
 }
 
 impl End {
     fn new(enforcer: &Enforcer, field: &str, name: &str) -> Result<Self, Status> {
         let state = enforcer.state();
-        let (endpoint, addresses) = match name.parse() {
+        let (endpoint, addresses, is_host) = match name.parse() {
             Ok(address) => {
                 let known = find::with_address(state, address);
-                (known.or_else(|| enforcer.host_with_address(address)).cloned(), vec![address])
+                let known = known.or_else(|| enforcer.host_with_address(address)).cloned();
+                (known, vec![address], enforcer.has_address(address))
             }
             Err(_) => {
                 let id = find::endpoint(state, field, name)?;
                 let known = state.endpoints.get(&id);
                 let mut addresses = known.map(|known| known.addresses.clone()).unwrap_or_default();
                 addresses.extend(enforcer.addresses_of(&id));
-                (Some(id), addresses)
+                let is_host = matches!(id, EndpointId::Host(_));
+                (Some(id), addresses, is_host)
             }
         };
-        Ok(Self { name: name.to_owned(), endpoint, addresses })
+        Ok(Self { name: name.to_owned(), endpoint, addresses, is_host })
     }
 }
 
@@ -109,7 +114,8 @@ fn packet(request: &v1::TracePolicyRequest, from: &End, to: &End) -> Result<Pack
         unwanted("icmp_type", request.icmp_type)?;
         unwanted("icmp_code", request.icmp_code)?;
         let Some(wanted) = request.port else {
-            return Err(invalid_argument("port", "needed: the protocol has ports"));
+            let text = "the destination's port is needed, as the protocol has ports";
+            return Err(invalid_argument("port", text));
         };
         let source = request.source_port.map(|given| port("source_port", given)).transpose()?;
         let destination = port("port", wanted)?;
@@ -151,6 +157,8 @@ struct Way<'a> {
     asked: Vec<Asked<'a>>,
     /// It is from a workload for the host itself.
     to_host: bool,
+    /// It goes there whatever anybody says.
+    unasked: bool,
     /// Who else may be asked, which nobody can tell here.
     notes: Vec<String>,
 }
@@ -164,12 +172,9 @@ struct Asked<'a> {
 }
 
 impl<'a> Way<'a> {
-    fn new(
-        enforcer: &'a Enforcer,
-        from: Option<&'a EndpointId>,
-        to: Option<&'a EndpointId>,
-    ) -> Self {
+    fn new(enforcer: &'a Enforcer, sender: &'a End, receiver: &'a End, packet: &Packet) -> Self {
         use {Class::*, Direction::*, EndpointId::*};
+        let (from, to) = (sender.endpoint.as_ref(), receiver.endpoint.as_ref());
         let others = enforcer.hosts().others.as_ref();
         let (mut asked, mut notes) = (Vec::new(), Vec::new());
         let mut ask = |id: Option<&'a EndpointId>, class, direction| {
@@ -188,9 +193,19 @@ impl<'a> Way<'a> {
                 "by which interface it {verb} is not known: policies of its host endpoint about what is forwarded are not asked here"
             )
         };
-        let to_host = matches!((from, to), (Some(Workload { .. }), Some(Host(_))));
+        let to_host = matches!(from, Some(Workload { .. }))
+            && receiver.is_host
+            && !matches!(to, Some(Workload { .. }));
+        let unasked = to_host && finds_neighbours(packet);
+        if unasked {
+            notes.push(
+                "by such messages IPv6 finds neighbours: every workload may send them to its host"
+                    .to_owned(),
+            );
+        }
         match (from, to) {
-            (Some(Host(_)), Some(Host(_))) => {
+            _ if unasked => {}
+            (Some(Host(_)), Some(Host(_)) | None) if receiver.is_host => {
                 notes
                     .push("what stays on the host passes the loopback: nobody is asked".to_owned());
             }
@@ -226,7 +241,11 @@ impl<'a> Way<'a> {
                 }
             }
         }
-        Self { enforcer, asked, to_host, notes }
+        for (id, direction) in [(from, Egress), (to, Ingress)] {
+            let limit = id.filter(|id| matches!(id, Workload { .. }) && !unasked);
+            notes.extend(limit.and_then(|id| limits(enforcer, id, direction)));
+        }
+        Self { enforcer, asked, to_host, unasked, notes }
     }
 
     /// What becomes of it: whoever drops it is the last.
@@ -248,6 +267,12 @@ impl<'a> Way<'a> {
                 }
                 continue;
             }
+            let settings = self.enforcer.settings();
+            let closed = settings.closed_to_workloads(packet);
+            if let Some(field) = closed.filter(|_| !host && direction == Direction::Egress) {
+                steps.push(asked.felix(direction, field, "deny"));
+                return outcome(v1::PolicyVerdict::Deny, steps);
+            }
             let decided = self.enforcer.state().decide(id, class, direction, packet, staged);
             let Some(Outcome { decision, steps: matched }) = decided else { continue };
             steps.extend(matched.into_iter().map(|one| asked.step(self.enforcer.state(), one)));
@@ -259,7 +284,7 @@ impl<'a> Way<'a> {
                 Decision::Continue => {}
             }
         }
-        if let Some(asked) = self.asked.last().filter(|_| self.to_host) {
+        if let Some(asked) = self.asked.last().filter(|_| self.to_host && !self.unasked) {
             let (action, verdict) = match self.enforcer.settings().to_host {
                 ToHost::Drop => ("deny", v1::PolicyVerdict::Deny),
                 ToHost::Accept => ("allow", v1::PolicyVerdict::Allow),
@@ -270,6 +295,18 @@ impl<'a> Way<'a> {
         }
         outcome(v1::PolicyVerdict::Allow, steps)
     }
+}
+
+/// What may drop a packet of a workload that its policies let through.
+fn limits(enforcer: &Enforcer, id: &EndpointId, direction: Direction) -> Option<String> {
+    let endpoint = enforcer.state().endpoints.get(id)?;
+    let Limit { packets, connections } = *endpoint.limits.direction(direction);
+    let packets = packets.map(|rate| format!("{} packets a second", rate.per_second));
+    let connections = connections.map(|most| format!("{most} connections"));
+    let all: Vec<_> = packets.into_iter().chain(connections).collect();
+    let way = if direction == Direction::Egress { "from" } else { "to" };
+    let said = || format!("what comes {way} {id} beyond {} is dropped", all.join(" and "));
+    (!all.is_empty()).then(said)
 }
 
 fn outcome(verdict: v1::PolicyVerdict, steps: Vec<v1::PolicyStep>) -> v1::PolicyOutcome {

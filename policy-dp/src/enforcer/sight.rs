@@ -29,6 +29,11 @@ impl Enforcer {
         all.find_map(|(name, _)| self.hosts.of_interface(name))
     }
 
+    /// Whether the host itself has this address.
+    pub(crate) fn has_address(&self, address: IpAddr) -> bool {
+        self.interfaces.values().any(|has| has.contains(&address))
+    }
+
     /// The addresses of the interfaces that a host endpoint has by name or address.
     pub(crate) fn addresses_of(&self, id: &EndpointId) -> Vec<IpAddr> {
         let named = self.hosts.named.iter().filter(|(_, owner)| *owner == id);

@@ -2,9 +2,9 @@
 //! what goes from workloads to their own host, and what is masqueraded.
 
 use super::{
-    FAMILIES, FROM, HOST_FROM, ICMPV6, IPIP, LINK_LOCAL, LOCAL_SOURCES, Layout, NEIGHBOUR_KINDS,
-    OTHER_LINKS, SOURCES, STATES, TO, TO_HOST, ToHost, UDP, by_state, pool_sets, source_sets,
-    span_of,
+    FAMILIES, FINDING, FROM, HOST_FROM, ICMPV6, IPIP, LINK_LOCAL, LOCAL_SOURCES, Layout,
+    NEIGHBOUR_KINDS, OTHER_LINKS, SOURCES, STATES, TO, TO_HOST, ToHost, UDP, by_state, pool_sets,
+    source_sets, span_of,
     step::{
         Part, address, in_set, is_family, link, link_begins, looked_up, not_in_set, port_is,
         protocol_is, verdict,
@@ -106,8 +106,7 @@ impl Layout {
     /// From a workload to its own host.
     pub(super) fn host_side(&mut self) {
         let mut kinds = Set::new(Shape::set(&[Field::Protocol]));
-        // Listeners, neighbours and who looks for a router; nothing that only routers say.
-        for kind in [130, 131, 132, 133, 135, 136_u8] {
+        for kind in FINDING {
             kinds.elements.insert(Span::one(&[kind]), Value::Member);
         }
         self.table.sets.insert(NEIGHBOUR_KINDS.into(), kinds);
