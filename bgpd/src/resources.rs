@@ -16,7 +16,7 @@ use std::{collections::BTreeSet, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 use margay_datastore::{
-    Entry, Outcome, Store,
+    Entry, Listing, Outcome, Store,
     limits::{self, Room},
 };
 use margay_model::{
@@ -100,14 +100,24 @@ impl Resources {
         }
     }
 
-    /// What always exists of a kind and is not stored, as JSON without a revision.
+    /// What always exists of a kind and is not stored, as JSON without a revision: for the first page
+    /// of what is.
     ///
     /// # Errors
-    /// The datastore.
-    pub(crate) async fn not_stored(&self, kind: Kind) -> Result<Vec<String>, ResourceError> {
+    /// The datastore, which is asked only about what may stand on a later page.
+    pub(crate) async fn not_stored(
+        &self,
+        kind: Kind,
+        first: &Listing,
+    ) -> Result<Vec<String>, ResourceError> {
         let mut objects = Vec::new();
         for resource in kinds::built_in(kind) {
-            if self.store.get(&resource.key()).await?.is_none() {
+            let key = resource.key();
+            let mut stored = first.entries.iter().any(|entry| entry.key == key);
+            if !stored && first.more.is_some() {
+                stored = self.store.get(&key).await?.is_some();
+            }
+            if !stored {
                 objects.push(resource.to_json().to_string());
             }
         }
@@ -260,11 +270,11 @@ impl Resources {
                     None => ResourceError::NotFound(key.clone()),
                 });
             };
+            let needs = rules::may_go(self.store.as_ref(), key).await?;
             if revision.is_some_and(|revision| revision != found.revision) {
                 return Err(ResourceError::Changed(key.clone()));
             }
             let own = Txn::delete(key.clone(), found.revision);
-            let needs = rules::may_go(self.store.as_ref(), key).await?;
             let mut whole = true;
             for txn in goes(own, needs, rules::go_with(self.store.as_ref(), key).await?) {
                 // Of what somebody changed meanwhile nothing goes: it is looked at again.
@@ -481,7 +491,7 @@ pub(crate) fn shown(key: &Key, stored: &Versioned) -> Result<String, ResourceErr
 }
 
 /// The resource of this name that exists though it is not stored.
-fn built_in(key: &Key) -> Option<String> {
+pub(crate) fn built_in(key: &Key) -> Option<String> {
     let all = kinds::built_in(key.resource()?.kind);
     all.into_iter().find(|resource| resource.key() == *key).map(|found| found.to_json().to_string())
 }

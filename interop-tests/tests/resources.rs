@@ -142,6 +142,11 @@ fn resources_lie_in_etcd_where_calico_has_them() -> Result<()> {
             let shown: Value = serde_json::from_slice(&output.stdout)?;
             ensure!(shown.pointer(pointer).is_some_and(|cidr| cidr == "10.10.0.0/16"), "{shown}");
         }
+        // What is built in is there, stored or not.
+        let tier = margay.json(&["get", "tier", "kube-admin"])?;
+        ensure!(tier["spec"]["order"] == 1000, "{tier}");
+        let tiers = margay.json(&["get", "tiers"])?;
+        ensure!(tiers["items"].as_array().is_some_and(|tiers| tiers.len() == 3), "{tiers}");
         for member in 0..3 {
             cluster.start_member(member)?;
         }

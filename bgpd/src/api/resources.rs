@@ -10,7 +10,7 @@ use std::{
 
 use futures::{Stream, StreamExt};
 use margay_datastore::{Cursor, Page, Store, StoreError, list_all};
-use margay_model::{Area, Change, Key, Kind, Revision, Scope, Versioned, kinds};
+use margay_model::{Area, Change, Key, Kind, Resource, Revision, Scope, Versioned, kinds};
 use margay_proto::{
     error::invalid_argument,
     v1::{self, resources_server, watch_resources_response::Event},
@@ -25,8 +25,8 @@ use crate::{
     ipam::Ipam,
     mirror::{KnownPage, Mirror},
     resources::{
-        ResourceError, Resources as Cluster, WriteMode, WriteOptions, WriteOutcome, listed,
-        read_all, shown,
+        ResourceError, Resources as Cluster, WriteMode, WriteOptions, WriteOutcome, built_in,
+        listed, read_all, shown,
     },
 };
 
@@ -60,6 +60,14 @@ impl Resources {
         self.store.as_ref().ok_or_else(no_datastore)
     }
 
+    /// What was known of a resource, and as of when; of one that always exists what it is at least.
+    fn known(&self, key: &Key) -> Option<(String, Revision)> {
+        if let Some((text, at)) = self.mirror.known(key) {
+            return Some((text.to_string(), at));
+        }
+        Some((built_in(key)?, self.mirror.revision()?))
+    }
+
     fn cluster(&self) -> Result<Cluster, Status> {
         Ok(Cluster::new(Arc::clone(self.store()?)))
     }
@@ -83,10 +91,12 @@ impl resources_server::Resources for Resources {
             }
             _ => match (self.cluster()?.get(&key).await, or_known) {
                 (Err(ResourceError::Store(error)), true) => {
-                    let known = self.mirror.known(&key).filter(|_| is_away(&error));
-                    let (object, at) = known.ok_or(ResourceError::from(error.clone()))?;
+                    let (object, at) = self
+                        .known(&key)
+                        .filter(|_| is_away(&error))
+                        .ok_or(ResourceError::from(error.clone()))?;
                     warnings.push(old(&error, at));
-                    object.to_string()
+                    object
                 }
                 (found, _) => found?,
             },
@@ -121,13 +131,17 @@ impl resources_server::Resources for Resources {
                 let page = self.mirror.known_in(&area, None, KNOWN_PAGE);
                 let page = page.ok_or(ResourceError::from(error.clone()))?;
                 let warning = old(&error, page.revision);
-                return Ok(Response::new(known(page, vec![warning])));
+                let unknown = |resource: &Resource| self.mirror.known(&resource.key()).is_none();
+                let built_in = kinds::built_in(kind).into_iter().filter(unknown);
+                let mut answer = known(page, vec![warning]);
+                answer.objects.splice(..0, built_in.map(|found| found.to_json().to_string()));
+                return Ok(Response::new(answer));
             }
             listing => listing.map_err(ResourceError::from)?,
         };
         let (mut objects, warnings) = listed(&listing.entries);
         if page.after.is_none() {
-            objects.splice(..0, self.cluster()?.not_stored(kind).await?);
+            objects.splice(..0, self.cluster()?.not_stored(kind, &listing).await?);
         }
         for text in &warnings {
             warn!(%text, "a list is not whole");

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use margay_datastore::{
-    Lease, MemStore,
+    Lease, MemStore, Page,
     faults::{Call, Fault},
 };
 use serde_json::{Value, json};
@@ -444,7 +444,17 @@ fn what_always_exists_is_there_though_it_is_not_stored() {
     refused(bench.delete(&tier), "always exists");
     refused(bench.delete(&profile), "always exists");
     refused(bench.delete(&Key::cluster(Kind::Tier, "other")), "does not exist");
-    let listed = |kind| bench.runtime.block_on(bench.resources.not_stored(kind)).expect("a list");
+    let listed = |kind| {
+        let page = Page::default();
+        bench.runtime.block_on(async {
+            let first = bench
+                .store
+                .list(&margay_model::Area::Kind(kind, None), &page)
+                .await
+                .expect("a page");
+            bench.resources.not_stored(kind, &first).await.expect("a list")
+        })
+    };
     assert_eq!((listed(Kind::Tier).len(), listed(Kind::Profile).len()), (3, 1));
     assert!(listed(Kind::IpPool).is_empty());
     // One that is read, changed and written back is stored from then on.
