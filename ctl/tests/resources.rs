@@ -247,6 +247,15 @@ fn watch_goes_on_with_what_changes() {
         lines.iter().map(|line| line["type"].as_str().unwrap_or_default()).collect();
     assert_eq!(types, ["ADDED", "ADDED", "ADDED", "MODIFIED", "DELETED"]);
     assert_eq!(output.status.code(), Some(1));
+    let table = daemon.margay(&["get", "ippool", "--watch"]);
+    let shown = "NAME   CIDR         SELECTOR\n\
+                 blue   10.0.0.0/16  all()\n\
+                 green  10.1.0.0/16  rack == 'a'\n\
+                 red    10.2.0.0/16  all()\n\
+                 blue   10.0.0.0/16  all()\n\
+                 deleted IPPool(blue)\n";
+    assert_eq!(String::from_utf8_lossy(&table.stdout), shown);
+    assert_eq!(table.status.code(), Some(1));
 }
 
 #[test]
