@@ -24,7 +24,7 @@ use tokio::{
     sync::watch,
     time::{Interval, MissedTickBehavior, interval, timeout},
 };
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::{
     ipam::OwnAddresses,
@@ -223,10 +223,8 @@ impl Cluster {
                         }
                         self.resources.set(resource)
                     }
-                    Err(faults) => {
-                        error!(err = %faults, "a resource cannot be read again");
-                        false
-                    }
+                    // What was known of it stays; the mirror has said what is wrong with it.
+                    Err(_) => false,
                 },
                 News::Stored(..) => false,
                 News::Gone(key, _) => self.forget(&key),

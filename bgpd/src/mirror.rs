@@ -15,7 +15,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
-use margay_model::{Area, Change, Key, Kind, Resource, ResourceKey, Revision, Versioned};
+use margay_model::{Area, Change, Faults, Key, Kind, Resource, ResourceKey, Revision, Versioned};
+use serde_json::{Map, Value};
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
@@ -275,11 +276,9 @@ impl State {
     fn apply(&mut self, changes: Vec<Change>, revision: Revision, listed: bool) {
         let mut changed = Vec::with_capacity(changes.len());
         for change in changes {
-            let mirrored = change.value.and_then(|value| mirrored(&change.key, &value));
+            let mirrored = change.value.map(|value| mirrored(&change.key, &value));
             let known = match mirrored {
                 Some(mirrored) => Some(self.put(change.key, mirrored)),
-                // One that cannot be read any more is as good as gone, unless it is a policy: nothing
-                // may go on by what it said before.
                 None => self.resources.remove_entry(&change.key).map(|(key, _)| key),
             };
             if let Some(key) = known {
@@ -419,51 +418,81 @@ impl Subscription {
     }
 }
 
-fn mirrored(key: &Key, value: &Versioned) -> Option<Mirrored> {
-    if !matches!(key, Key::Resource(_)) {
+fn mirrored(key: &Key, value: &Versioned) -> Mirrored {
+    let revision = value.revision;
+    let Key::Resource(name) = key else {
         // Text, unless somebody else wrote it: then it is no block either way.
-        let text = String::from_utf8_lossy(&value.value).into();
-        return Some(Mirrored { text, revision: value.revision });
-    }
-    let mut resource = match Resource::decode(&value.value) {
-        Ok(resource) => resource,
+        return Mirrored { text: String::from_utf8_lossy(&value.value).into(), revision };
+    };
+    let text = match read(name, value) {
+        Ok(mut resource) => {
+            resource.metadata_mut().resource_version = Some(revision.0.to_string());
+            resource.to_json()
+        }
         Err(faults) => {
-            let text = as_written(key, value);
-            match &text {
-                Some(_) => {
-                    warn!(%key, err = %faults, "a policy in the datastore cannot be read; told as it is")
-                }
-                None => {
-                    warn!(%key, err = %faults, "a resource in the datastore cannot be read; left out")
-                }
-            }
-            return text.map(|text| Mirrored { text, revision: value.revision });
+            warn!(%key, err = %faults, "a resource in the datastore cannot be read; told as it is");
+            as_written(name, value)
         }
     };
-    resource.metadata_mut().resource_version = Some(value.revision.0.to_string());
-    let text = resource.to_json().to_string().into();
-    Some(Mirrored { text, revision: value.revision })
+    Mirrored { text: text.to_string().into(), revision }
 }
 
-/// A policy that cannot be read, as it stands there: who enforces policies has to know of it, for
-/// left out it would open what it denies.
-fn as_written(key: &Key, value: &Versioned) -> Option<Arc<str>> {
-    let Key::Resource(key) = key else { return None };
-    if !matches!(key.kind, Kind::NetworkPolicy | Kind::GlobalNetworkPolicy) {
-        return None;
+/// A stored resource. What a newer release has written counts without what this one does not know,
+/// but for rules: less of a rule is another rule.
+fn read(key: &ResourceKey, value: &Versioned) -> Result<Resource, Faults> {
+    let strict = Resource::decode(&value.value);
+    let Err(faults) = &strict else { return strict };
+    if has_rules(key.kind) {
+        return strict;
     }
-    let mut object: serde_json::Value = serde_json::from_slice(&value.value).ok()?;
-    let fields = object.as_object_mut()?;
-    fields.insert("apiVersion".into(), margay_model::API_VERSION.into());
-    fields.insert("kind".into(), key.kind.name().into());
-    let metadata = fields.entry("metadata").or_insert_with(|| serde_json::json!({}));
-    let metadata = metadata.as_object_mut()?;
+    let Ok(resource) = Resource::decode_lenient(&value.value) else { return strict };
+    warn!(kind = %key.kind, name = key.name, err = %faults, "of a resource in the datastore not all is known; the rest counts");
+    Ok(resource)
+}
+
+fn has_rules(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::NetworkPolicy
+            | Kind::GlobalNetworkPolicy
+            | Kind::StagedNetworkPolicy
+            | Kind::StagedGlobalNetworkPolicy
+            | Kind::StagedKubernetesNetworkPolicy
+            | Kind::Profile
+            | Kind::BgpFilter
+    )
+}
+
+/// A resource that cannot be read, as it stands there, with its name. Left out it would count as gone:
+/// a policy would open what it denies, a reserved address would be assigned.
+fn as_written(key: &ResourceKey, value: &Versioned) -> Value {
+    let stored = serde_json::from_slice(&value.value).ok();
+    let mut object: Map<String, Value> = stored.unwrap_or_else(|| {
+        // A text where fields belong: it stays unreadable, whoever reads it.
+        [("spec".to_owned(), "unreadable".into())].into_iter().collect()
+    });
+    let mut metadata = match object.remove("metadata") {
+        Some(Value::Object(metadata)) => metadata,
+        _ => Map::new(),
+    };
     metadata.insert("name".into(), key.name.as_str().into());
     if !key.namespace.is_empty() {
         metadata.insert("namespace".into(), key.namespace.as_str().into());
     }
     metadata.insert("resourceVersion".into(), value.revision.0.to_string().into());
-    Some(object.to_string().into())
+    object.insert("apiVersion".into(), margay_model::API_VERSION.into());
+    object.insert("kind".into(), key.kind.name().into());
+    object.insert("metadata".into(), metadata.into());
+    object.into()
+}
+
+/// Of which resource a text is that cannot be read.
+pub(crate) fn unreadable(text: &str) -> Option<Key> {
+    let object: Value = serde_json::from_str(text).ok()?;
+    let field = |path: &str| object.pointer(path).and_then(Value::as_str).map(str::to_owned);
+    let kind = Kind::from_name(&field("/kind")?)?;
+    let namespace = field("/metadata/namespace").unwrap_or_default();
+    Some(Key::namespaced(kind, namespace, field("/metadata/name")?))
 }
 
 #[cfg(test)]

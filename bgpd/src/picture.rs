@@ -5,9 +5,8 @@
 
 use margay_model::{Key, Resource};
 use tokio::sync::{mpsc, oneshot};
-use tracing::warn;
 
-use crate::mirror::News;
+use crate::mirror::{News, unreadable};
 
 /// Some kinds of resources, as types.
 pub(crate) trait Picture {
@@ -18,6 +17,8 @@ pub(crate) trait Picture {
     fn put(&mut self, resource: Resource, changed: &mut Self::Changed);
     /// One is gone.
     fn remove(&mut self, key: &Key, changed: &mut Self::Changed);
+    /// One is there and cannot be read. What was known of it stays.
+    fn unreadable(&mut self, _key: &Key, _changed: &mut Self::Changed) {}
     /// All that there was has been told; comes again after each change.
     fn told(&mut self, changed: &mut Self::Changed);
 
@@ -30,7 +31,11 @@ pub(crate) trait Picture {
                 News::Reset | News::Stored(..) => {}
                 News::Resource(mirrored) => match Resource::decode(mirrored.text.as_bytes()) {
                     Ok(resource) => self.put(resource, &mut changed),
-                    Err(faults) => warn!(err = %faults, "a resource cannot be read again"),
+                    Err(_) => {
+                        if let Some(key) = unreadable(&mirrored.text) {
+                            self.unreadable(&key, &mut changed);
+                        }
+                    }
                 },
                 News::Gone(key, _) => self.remove(&key, &mut changed),
                 News::InSync(_) => self.told(&mut changed),

@@ -72,6 +72,17 @@ pub enum CommitEnd {
     Lost,
     /// The answer got lost or never came: it may have happened, or may still.
     Unknown(String),
+    /// The store takes no such write, now or later; nothing was written.
+    Refused(String),
+}
+
+/// Resources that stand in the datastore and cannot be read, and of which nothing was known before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Pools: whose the blocks in them are nobody can say, so nothing is given up or collected.
+    pub pools: BTreeSet<String>,
+    /// What says which addresses may be assigned: none is meanwhile.
+    pub rules: BTreeSet<String>,
 }
 
 /// What became of the wish to keep the lease of this node.
@@ -116,9 +127,11 @@ pub enum Input {
     Reservations(Reservations),
     /// The settings.
     Settings(Settings),
-    /// Whether nobody may write for now (`datastoreReady`). Then nothing is assigned and nothing is
-    /// collected; what is released is, so that nobody who leaves has to wait.
+    /// Whether nobody may write for now (`datastoreReady`). Then nothing is assigned, to those who wait
+    /// either, and nothing is collected; what is released is, so that nobody who leaves has to wait.
     Locked(bool),
+    /// What there is and cannot be read.
+    Unreadable(Unreadable),
     /// The nodes that exist. Only one that was told of once and is not any more counts as gone: one
     /// that never was may have no resource by its own will. Told of none, nothing changes.
     Nodes(BTreeSet<NodeName>),
@@ -279,6 +292,7 @@ pub struct Allocator {
     reservations: Reservations,
     settings: Settings,
     locked: bool,
+    unreadable: Unreadable,
     busy: BTreeSet<IpAddr>,
     nodes: BTreeSet<NodeName>,
     /// Nodes that existed and do not any more, and since when that is known.
@@ -324,6 +338,7 @@ impl Allocator {
             reservations: Reservations::default(),
             settings: Settings::default(),
             locked: false,
+            unreadable: Unreadable::default(),
             busy: BTreeSet::new(),
             nodes: BTreeSet::new(),
             gone: BTreeMap::new(),
@@ -367,6 +382,11 @@ impl Allocator {
     /// The settings as last told.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// What there is and cannot be read, as last told.
+    pub fn unreadable(&self) -> &Unreadable {
+        &self.unreadable
     }
 
     /// The leases as last heard of.
@@ -447,11 +467,12 @@ impl Allocator {
                 self.locked = locked;
                 self.look_soon(now);
             }
+            Input::Unreadable(unreadable) => {
+                self.unreadable = unreadable;
+                self.look_soon(now);
+            }
             Input::Busy(busy) => self.busy = busy,
             Input::Evidence(evidence) => self.evidence = Some(evidence),
-            Input::Ask { id, ask: Ask::Assign(_), .. } if self.locked => {
-                out.push(Output::Answer { id, answer: Err(IpamError::Locked) });
-            }
             Input::Ask { id, ask, deadline } => {
                 let deadline = deadline.unwrap_or(now.steady.saturating_add(self.config.patience));
                 self.ask(id, ask, deadline);
@@ -487,6 +508,7 @@ impl Allocator {
     /// Does everything that can be done now.
     fn advance(&mut self, now: Now, out: &mut Vec<Output>) {
         self.expire(now, out);
+        self.hold_back(out);
         self.hold_lease(now, out);
         self.collect(now);
         self.send_read(now, out);

@@ -9,6 +9,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     net::IpAddr,
+    time::Duration,
 };
 
 use ipnet::IpNet;
@@ -22,6 +23,10 @@ use crate::{
     time::UnixMillis,
     view::{Place, Stored, View},
 };
+
+/// An address assigned so long ago that who asked for it uses it or never will: some times as long as
+/// an ADD takes until its endpoint is written.
+const SETTLED: Duration = Duration::from_secs(15);
 
 /// An address that an endpoint, a tunnel or a service says it has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +48,8 @@ pub struct Facts<'a> {
     pub view: &'a View,
     /// The pools.
     pub pools: &'a Pools,
+    /// There are pools that cannot be read: what lies outside the others may lie in these.
+    pub pools_missing: bool,
     /// How the cluster behaves.
     pub settings: &'a Settings,
     /// Nodes that were deleted and whose lease has ended: what they have is released.
@@ -50,7 +57,7 @@ pub struct Facts<'a> {
     /// Nodes that exist or whose lease lives; `None` if not known. One that is neither here nor
     /// gone may have no resource and come back: a person must say.
     pub nodes: Option<&'a BTreeSet<NodeName>>,
-    /// Every address in use anywhere; `None` if not known: no address counts as unused then.
+    /// Every address in use anywhere; `None` if not known: nothing is said of users then.
     pub used: Option<&'a [Used]>,
     /// The wall clock.
     pub now: UnixMillis,
@@ -69,6 +76,8 @@ pub enum Kind {
     BlocksOverlap,
     /// A block lies in no pool.
     BlockOutsidePools,
+    /// A block is being emptied for a reason that is gone.
+    BlockDraining,
     /// A block belongs to a node that is gone.
     BlockOfGoneNode,
     /// An address was released in the future.
@@ -93,6 +102,7 @@ impl fmt::Display for Kind {
             Self::BlockOrdinals => "block-ordinals",
             Self::BlocksOverlap => "blocks-overlap",
             Self::BlockOutsidePools => "block-outside-pools",
+            Self::BlockDraining => "block-draining",
             Self::BlockOfGoneNode => "block-of-gone-node",
             Self::ReleasedInFuture => "released-in-future",
             Self::AddressOfGoneNode => "address-of-gone-node",
@@ -160,6 +170,7 @@ pub fn check(facts: Facts<'_>) -> Report {
         checker.unused(used);
     }
     view.entries().for_each(|(cidr, _)| checker.overlaps(cidr));
+    view.entries().for_each(|(cidr, _)| checker.draining(cidr));
     checker.report()
 }
 
@@ -239,7 +250,7 @@ impl Checker<'_> {
             return self.by_hand("upgrade this program: a newer one wrote the block");
         }
         let Some(used) = self.facts.used else {
-            return self.by_hand("check again with all endpoints known, to rebuild the block");
+            return self.by_hand("`margay ipam check --fix` rebuilds it from the endpoints");
         };
         let block = self.rebuilt(cidr, used);
         self.edits.insert(cidr, Edit { base: Some(revision), block });
@@ -324,7 +335,8 @@ impl Checker<'_> {
 
     fn place(&mut self, cidr: IpNet, block: &Block) {
         let draining = block.state() == BlockState::Draining;
-        if self.facts.pools.of_block(cidr).is_none() && !draining {
+        let is_outside = self.facts.pools.of_block(cidr).is_none();
+        if is_outside && !draining && !self.facts.pools_missing {
             let detail = format!("in no pool; it was cut from {}", block.pool());
             self.found(Kind::BlockOutsidePools, cidr, None, detail);
             if let Some(block) = self.edit(cidr) {
@@ -333,18 +345,37 @@ impl Checker<'_> {
         }
     }
 
-    /// Blocks as they will be: what is mended otherwise may change which of two is the emptier.
+    /// Whether a block will be there.
+    fn remains(&self, cidr: IpNet) -> bool {
+        match (self.edits.get(&cidr), self.block(cidr)) {
+            (_, Some(block)) => !self.goes(block),
+            (edit, None) => edit.is_none() && self.facts.view.entry(cidr).is_some(),
+        }
+    }
+
+    /// Whether a block goes with its last address, which it has given back.
+    fn goes(&self, block: &Block) -> bool {
+        let ending = block.owner().is_none() || block.state() == BlockState::Draining;
+        ending && block.is_empty(self.facts.now, self.facts.settings.cooldown)
+    }
+
+    /// Blocks as they will be: what is mended otherwise may change which of two is the emptier, and
+    /// whether there are two.
     fn overlaps(&mut self, cidr: IpNet) {
         let draining = |block: &Block| block.state() == BlockState::Draining;
         // Told once, at the one that gives way: the emptier, then the narrower.
         let weight =
             |block: &Block| (block.held_len(), std::cmp::Reverse(block.cidr().prefix_len()));
-        let Some(mine) = self.block(cidr).filter(|block| !draining(block)).map(weight) else {
-            return;
-        };
+        let mine = self.block(cidr).filter(|block| !draining(block) && !self.goes(block));
+        let Some(mine) = mine.map(weight) else { return };
         let others: Vec<IpNet> =
             self.facts.view.overlaps(cidr).filter(|other| *other != cidr).collect();
         for other in others {
+            if !self.remains(other) {
+                let detail = format!("shares addresses with block {cidr}");
+                self.found(Kind::BlocksOverlap, other, None, detail);
+                continue;
+            }
             if self.block(other).is_none_or(|other| mine >= weight(other)) {
                 continue;
             }
@@ -353,6 +384,25 @@ impl Checker<'_> {
             if let Some(block) = self.edit(cidr) {
                 block.set_state(BlockState::Draining);
             }
+        }
+    }
+
+    /// Blocks as they will be: one that is being emptied, and need not be, serves again.
+    fn draining(&mut self, cidr: IpNet) {
+        let is_draining = |block: &&Block| block.state() == BlockState::Draining;
+        let Some(block) = self.block(cidr).filter(is_draining) else { return };
+        let Some(pool) = self.facts.pools.of_block(cidr).filter(|_| !self.goes(block)) else {
+            return;
+        };
+        let others = self.facts.view.overlaps(cidr).filter(|other| *other != cidr);
+        if others.into_iter().any(|other| self.remains(other)) {
+            return;
+        }
+        let detail =
+            format!("is being emptied, though all of it is pool {}'s and its own", pool.name);
+        self.found(Kind::BlockDraining, cidr, None, detail);
+        if let Some(block) = self.edit(cidr) {
+            block.set_state(BlockState::Active);
         }
     }
 
@@ -424,11 +474,13 @@ impl Checker<'_> {
         }
     }
 
-    /// What pods hold must be used; a handle loses all it holds or nothing.
+    /// What pods hold must be used, all that a handle holds or nothing. It is told, and not mended: what
+    /// looks unused in one moment may be in use in the next.
     fn unused(&mut self, used: &[Used]) {
         let addresses: BTreeSet<IpAddr> = used.iter().map(|used| used.address).collect();
         let handles: BTreeSet<&Handle> = used.iter().map(|used| &used.handle).collect();
-        let (now, cooldown) = (self.facts.now, self.facts.settings.cooldown);
+        let now = self.facts.now;
+        let is_settled = |held: &Held| held.since.age(now) >= Some(SETTLED);
         for handle in self.facts.view.handles().filter(|handle| !handles.contains(handle)) {
             let places = self.facts.view.of_handle(handle);
             // As it will be: of a gone node, or of another by now, is told already.
@@ -445,33 +497,33 @@ impl Checker<'_> {
                 })
                 .collect();
             let leaked = addressed.iter().all(|(place, address)| {
-                place.held.holder() == Holder::Pod && !addresses.contains(address)
+                place.held.holder() == Holder::Pod
+                    && !addresses.contains(address)
+                    && is_settled(&place.held)
             });
             for (place, address) in addressed.into_iter().filter(|_| leaked) {
                 let detail = format!("held by {handle}, and nobody uses it");
                 self.found(Kind::AddressUnused, place.cidr, Some(address), detail);
-                if let Some(block) = self.edit(place.cidr) {
-                    block.release(place.ordinal, now, cooldown);
-                }
+                self.by_hand(
+                    "lock the datastore, write reports, and release what all of them call leaked",
+                );
             }
         }
     }
 
     fn report(mut self) -> Report {
-        let (now, cooldown) = (self.facts.now, self.facts.settings.cooldown);
         self.problems.sort_by_key(|problem| (problem.block, problem.address, problem.kind));
-        let steps = self.edits.into_iter().filter_map(|(cidr, Edit { base, block })| {
-            let after = block.filter(|block| {
-                let ending = block.owner().is_none() || block.state() == BlockState::Draining;
-                !(ending && block.is_empty(now, cooldown))
-            });
+        let edits = std::mem::take(&mut self.edits);
+        let steps = edits.into_iter().filter_map(|(cidr, Edit { base, block })| {
+            let after = block.filter(|block| !self.goes(block));
             (base.is_some() || after.is_some()).then(|| Step {
                 cidr,
                 base,
                 after: after.map(std::sync::Arc::new),
             })
         });
-        Report { steps: steps.collect(), problems: self.problems }
+        let steps = steps.collect();
+        Report { steps, problems: self.problems }
     }
 }
 

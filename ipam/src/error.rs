@@ -159,6 +159,9 @@ pub enum IpamError {
     /// Nobody may write for now.
     #[error("the datastore is locked: datastoreReady of ClusterInformation default is false")]
     Locked,
+    /// What says which addresses may be assigned stands in the datastore and cannot be read.
+    #[error("{0} cannot be read: which addresses may be assigned is not known")]
+    Unreadable(String),
     /// The view is not complete yet.
     #[error("the list of blocks is not loaded yet")]
     NotInSync,
@@ -195,6 +198,7 @@ impl IpamError {
             Self::Stale { .. } => Consequence::Aborted,
             Self::Block { .. }
             | Self::Locked
+            | Self::Unreadable(_)
             | Self::NotInSync
             | Self::Displaced(_)
             | Self::NoLease(_)
@@ -237,6 +241,10 @@ impl IpamError {
                 "assign it for the node that owns the block, or set `strictAffinity: false`".into()
             }
             Self::Block { .. } => "run `margay ipam check --fix`".into(),
+            Self::Unreadable(_) => {
+                "upgrade this program if a newer one wrote it; else delete it and apply it again"
+                    .into()
+            }
             Self::Locked => "`margay datastore unlock` lets everybody write again".into(),
             Self::Stale { .. } => "look again, then release it by its present handle".into(),
             Self::Displaced(node) => format!(

@@ -7,7 +7,10 @@
 //! behind it. No two clocks are ever compared. Nothing about addresses rests on a lease: a block
 //! is changed under a compare, whoever changes it. Leaves to the datastore who holds a lease.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use margay_model::Revision;
 
@@ -72,12 +75,9 @@ impl Leases {
     /// Takes in a list of all leases as of `at`.
     pub fn replace(&mut self, all: &[(NodeName, Revision)], at: Revision, now: Duration) {
         self.known_since.get_or_insert(now);
-        let missing: Vec<NodeName> = self
-            .held
-            .keys()
-            .filter(|node| !all.iter().any(|(listed, _)| listed == *node))
-            .cloned()
-            .collect();
+        let listed: BTreeSet<&NodeName> = all.iter().map(|(node, _)| node).collect();
+        let missing: Vec<NodeName> =
+            self.held.keys().filter(|node| !listed.contains(node)).cloned().collect();
         for node in missing {
             self.apply(&node, None, at, now);
         }

@@ -301,7 +301,10 @@ pub fn plan<'a>(world: World<'a>, asks: &'a [Ask], attempt: u32) -> Plan {
         .iter()
         .map(|ask| {
             draft.world = world.of(ask);
-            draft.begin(matches!(ask, Ask::Assign(request) if request.total() > 1));
+            // What is refused half way leaves nothing behind: a block claimed, an address taken.
+            let may_stop_half_way =
+                |request: &Request| matches!(request.want, Want::Exactly(_)) || request.total() > 1;
+            draft.begin(matches!(ask, Ask::Assign(request) if may_stop_half_way(request)));
             let answer = match ask {
                 Ask::Assign(request) => assign::assign(&mut draft, request, attempt),
                 Ask::Release(releases) => release::release(&mut draft, releases),

@@ -3,14 +3,20 @@
 mod held;
 mod mend;
 
-use std::{net::IpAddr, sync::Arc, time::SystemTime};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::IpAddr,
+    sync::Arc,
+    time::SystemTime,
+};
 
 use margay_datastore::Store;
 use margay_ipam::{
-    Answer, Ask, Consequence, Elsewhere, Handle, IpamError, NodeName, Release, Request, Settings,
-    Use, Want,
+    Answer, Ask, Consequence, Elsewhere, Handle, IpamError, NodeName, Pools, Release, Request,
+    Settings, Use, Want,
     check::{Facts, check},
     show::{self, AddressRow, UseRow},
+    view::View,
 };
 use margay_proto::{
     error::invalid_argument,
@@ -30,6 +36,18 @@ use crate::{
 
 /// Most addresses or pools named in one request.
 const MOST: usize = 4096;
+/// Most octets of all attributes of an address, names and values.
+const MOST_OF_ATTRIBUTES: usize = 4096;
+
+/// What a check looks at, of one moment.
+struct Scene {
+    view: View,
+    pools: Pools,
+    pools_missing: bool,
+    settings: Settings,
+    gone: BTreeSet<NodeName>,
+    nodes: Option<BTreeSet<NodeName>>,
+}
 
 /// The service.
 pub(super) struct Ipam {
@@ -113,7 +131,7 @@ impl ipam_server::Ipam for Ipam {
             pools: request.pools,
             not_for_namespace: not_for_namespace.ok_or_else(unavailable)?,
             use_,
-            attributes: request.attributes.into_iter().collect(),
+            attributes: attributes(request.attributes)?,
             reuse: false,
             replaces: None,
         });
@@ -183,36 +201,37 @@ impl ipam_server::Ipam for Ipam {
     ) -> Result<Response<v1::CheckIpamResponse>, Status> {
         let actor = actor("ipam", &self.node, &call);
         let v1::CheckIpamRequest { fix, addresses } = call.into_inner();
-        let endpoints = match addresses && !fix {
-            true => {
-                Some(Endpoints::list(self.store()?.as_ref()).await.map_err(ResourceError::from)?)
-            }
-            // What looks leaked in one moment is not mended.
-            false => None,
-        };
-        let report = self.ipam()?.look(move |sight| {
+        let scene = self.ipam()?.look(|sight| {
             let all = sight.allocator();
-            let (gone, nodes) = (sight.gone(), sight.nodes());
-            all.is_in_sync().then(|| {
-                let used = endpoints.map(|endpoints| endpoints.used(all.view()));
-                let report = check(Facts {
-                    view: all.view(),
-                    pools: all.pools(),
-                    settings: all.settings(),
-                    gone: &gone,
-                    nodes: nodes.as_ref(),
-                    used: used.as_deref(),
-                    now: wall(),
-                });
-                let held = match addresses {
-                    true => held::addresses(all.view(), &report),
-                    false => Vec::new(),
-                };
-                (report, held)
+            all.is_in_sync().then(|| Scene {
+                view: all.view().clone(),
+                pools: all.pools().clone(),
+                pools_missing: !all.unreadable().pools.is_empty(),
+                settings: *all.settings(),
+                gone: sight.gone(),
+                nodes: sight.nodes(),
             })
         });
-        let report = report.await.ok_or_else(unavailable)?;
-        let (report, addresses) = report.ok_or_else(|| refused(&IpamError::NotInSync))?;
+        let scene = scene.await.ok_or_else(unavailable)?;
+        let scene = scene.ok_or_else(|| refused(&IpamError::NotInSync))?;
+        // Endpoints later than blocks: what of them is not held yet was assigned since, and a block that
+        // was written since is not mended.
+        let endpoints = Endpoints::list(self.store()?.as_ref()).await;
+        let used = endpoints.map_err(ResourceError::from)?.used(&scene.view);
+        let report = check(Facts {
+            view: &scene.view,
+            pools: &scene.pools,
+            pools_missing: scene.pools_missing,
+            settings: &scene.settings,
+            gone: &scene.gone,
+            nodes: scene.nodes.as_ref(),
+            used: Some(&used),
+            now: wall(),
+        });
+        let addresses = match addresses {
+            true => held::addresses(&scene.view, &report),
+            false => Vec::new(),
+        };
         let mended = match fix {
             true => mend(self.store()?.as_ref(), &report.steps, &actor).await,
             false => Mended::default(),
@@ -279,6 +298,15 @@ fn refused(error: &IpamError) -> Status {
         Consequence::AlreadyExists => Status::already_exists(text),
         Consequence::Exhausted => Status::new(Code::ResourceExhausted, text),
         Consequence::Aborted => Status::aborted(text),
+        // Waiting alone helps nobody here.
+        Consequence::Unavailable
+            if matches!(
+                error,
+                IpamError::Locked | IpamError::Unreadable(_) | IpamError::Block { .. }
+            ) =>
+        {
+            Status::failed_precondition(text)
+        }
         Consequence::Unavailable => Status::unavailable(text),
     }
 }
@@ -286,6 +314,16 @@ fn refused(error: &IpamError) -> Status {
 /// An answer to another question: a fault of ours.
 fn mixed_up() -> Status {
     Status::internal("the answer is not one to this request")
+}
+
+/// What is said of whoever holds an address: it is written down with each.
+fn attributes(given: HashMap<String, String>) -> Result<BTreeMap<String, String>, Status> {
+    let octets: usize = given.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if octets > MOST_OF_ATTRIBUTES {
+        let text = format!("have {octets} octets, more than {MOST_OF_ATTRIBUTES}");
+        return Err(invalid_argument("attributes", text));
+    }
+    Ok(given.into_iter().collect())
 }
 
 fn want(request: &v1::AssignAddressesRequest) -> Result<Want, Status> {

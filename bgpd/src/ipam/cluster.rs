@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use margay_ipam::{
     Elsewhere, NodeName, Pools, Reservations, Settings,
+    allocator::Unreadable,
     resources::{self, Labels},
 };
 use margay_model::{
@@ -39,8 +40,10 @@ pub(super) struct Cluster {
     pools: BTreeMap<String, IpPool>,
     reservations: BTreeMap<String, IpReservation>,
     configuration: Option<IpamConfiguration>,
-    /// `datastoreReady` is false.
-    locked: bool,
+    /// `datastoreReady` is false; `None` without a ClusterInformation that could be read.
+    locked: Option<bool>,
+    /// What cannot be read and never could.
+    unreadable: BTreeSet<(Kind, String)>,
     nodes: BTreeMap<NodeName, Labels>,
     /// Of these, those the mirror does not have any more: the datastore is asked.
     doubtful: BTreeSet<NodeName>,
@@ -61,6 +64,8 @@ pub(super) struct Changed {
     pub(super) settings: bool,
     /// Whether nobody may write for now.
     pub(super) locked: bool,
+    /// What cannot be read.
+    pub(super) unreadable: bool,
     /// Which nodes there are.
     pub(super) nodes: bool,
     /// Everything that there was has been told, just now.
@@ -77,7 +82,8 @@ impl Cluster {
             pools: BTreeMap::new(),
             reservations: BTreeMap::new(),
             configuration: None,
-            locked: false,
+            locked: None,
+            unreadable: BTreeSet::new(),
             nodes: BTreeMap::new(),
             doubtful: BTreeSet::new(),
             namespaces: BTreeMap::new(),
@@ -140,7 +146,19 @@ impl Cluster {
 
     /// Whether nobody may write for now.
     pub(super) fn is_locked(&self) -> bool {
-        self.locked
+        self.locked == Some(true)
+    }
+
+    /// What there is and cannot be read, and of which nothing was known before.
+    pub(super) fn unreadable(&self) -> Unreadable {
+        let mut all = Unreadable::default();
+        for (kind, name) in &self.unreadable {
+            match kind {
+                Kind::IpPool => all.pools.insert(name.clone()),
+                _ => all.rules.insert(format!("{kind} {name}")),
+            };
+        }
+        all
     }
 
     /// The nodes that exist.
@@ -149,10 +167,20 @@ impl Cluster {
     }
 }
 
+impl Cluster {
+    /// A resource can be read, or is gone.
+    fn readable(&mut self, key: &Key, changed: &mut Changed) {
+        if let Key::Resource(key) = key {
+            changed.unreadable |= self.unreadable.remove(&(key.kind, key.name.clone()));
+        }
+    }
+}
+
 impl Picture for Cluster {
     type Changed = Changed;
 
     fn put(&mut self, resource: Resource, changed: &mut Changed) {
+        self.readable(&resource.key(), changed);
         match resource {
             Resource::IpPool(pool) => {
                 self.pools.insert(pool.name().to_owned(), *pool);
@@ -168,7 +196,8 @@ impl Picture for Cluster {
             }
             Resource::ClusterInformation(information) if information.name() == CONFIGURATION => {
                 let locked = information.spec.datastore_ready == Some(false);
-                changed.locked |= std::mem::replace(&mut self.locked, locked) != locked;
+                let was = self.locked.replace(locked);
+                changed.locked |= was.unwrap_or_default() != locked;
             }
             Resource::Node(node) => {
                 let Ok(name) = NodeName::try_from(node.name()) else { return };
@@ -194,6 +223,7 @@ impl Picture for Cluster {
     }
 
     fn remove(&mut self, key: &Key, changed: &mut Changed) {
+        self.readable(key, changed);
         let Key::Resource(key) = key else { return };
         match key.kind {
             Kind::IpPool => changed.pools |= self.pools.remove(&key.name).is_some(),
@@ -204,7 +234,7 @@ impl Picture for Cluster {
                 changed.settings |= self.configuration.take().is_some();
             }
             Kind::ClusterInformation if key.name == CONFIGURATION => {
-                changed.locked |= std::mem::replace(&mut self.locked, false);
+                changed.locked |= self.locked.take().unwrap_or_default();
             }
             Kind::Node => {
                 if let Ok(name) = NodeName::try_from(key.name.as_str()) {
@@ -218,6 +248,29 @@ impl Picture for Cluster {
                 }
             }
             _ => {}
+        }
+    }
+
+    fn unreadable(&mut self, key: &Key, changed: &mut Changed) {
+        let Key::Resource(key) = key else { return };
+        let name = key.name.as_str();
+        let unknown = match key.kind {
+            Kind::IpPool => !self.pools.contains_key(name),
+            Kind::IpReservation => !self.reservations.contains_key(name),
+            Kind::IpamConfiguration => name == CONFIGURATION && self.configuration.is_none(),
+            Kind::ClusterInformation => name == CONFIGURATION && self.locked.is_none(),
+            Kind::Node => {
+                if let Ok(name) = NodeName::try_from(name) {
+                    self.doubtful.remove(&name);
+                    changed.nodes |= !self.nodes.contains_key(&name);
+                    self.nodes.entry(name).or_default();
+                }
+                false
+            }
+            _ => false,
+        };
+        if unknown {
+            changed.unreadable |= self.unreadable.insert((key.kind, name.to_owned()));
         }
     }
 

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use margay_datastore::{Lease, LeaseOutcome, Outcome, Store, list_all};
+use margay_datastore::{Lease, LeaseOutcome, Outcome, Store, StoreError, list_all};
 use margay_ipam::{
     Allocator, Answer, Grant, IpamError, NodeName, Now,
     allocator::{AskId, CommitEnd, Config, Event, Input, LeaseEnd, Output},
@@ -211,6 +211,13 @@ impl Task {
         if changed.settings || changed.in_sync {
             self.act(Input::Settings(self.cluster.settings()));
         }
+        if changed.unreadable || changed.in_sync {
+            let unreadable = self.cluster.unreadable();
+            if unreadable != *self.allocator.unreadable() {
+                warn!(?unreadable, "what says how addresses are assigned cannot be read");
+                self.act(Input::Unreadable(unreadable));
+            }
+        }
         if changed.locked || (changed.in_sync && self.cluster.is_locked()) {
             info!(locked = self.cluster.is_locked(), "whether the datastore is locked changed");
             self.act(Input::Locked(self.cluster.is_locked()));
@@ -329,6 +336,9 @@ async fn commit(store: &dyn Store, txn: Txn, actor: &Actor) -> CommitEnd {
     match store.commit(txn, actor).await {
         Ok(Outcome::Committed(committed)) => CommitEnd::Done(committed.revision),
         Ok(Outcome::Conflict(_)) => CommitEnd::Lost,
+        Err(error @ (StoreError::TooLarge { .. } | StoreError::Invalid { .. })) => {
+            CommitEnd::Refused(error.to_string())
+        }
         // Some errors say that nothing was written; reading the block again proves it.
         Err(error) => CommitEnd::Unknown(error.to_string()),
     }

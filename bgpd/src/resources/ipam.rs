@@ -62,15 +62,16 @@ impl Resources {
             spec.ip_cooldown_seconds = set.ip_cooldown_seconds.or(spec.ip_cooldown_seconds);
             let settings = pools::settings(Some(&configuration));
             settings.validate().map_err(|error| ResourceError::Settings(error.to_string()))?;
+            // Made by somebody meanwhile it is there with settings of theirs.
+            let mode = if stored.is_some() { WriteMode::Apply } else { WriteMode::Create };
             configuration.metadata.resource_version =
                 stored.map(|stored| stored.revision.0.to_string());
             let resource = Resource::IpamConfiguration(Box::new(configuration));
-            let options =
-                WriteOptions { mode: WriteMode::Apply, dry_run: false, now: SystemTime::now() };
+            let options = WriteOptions { mode, dry_run: false, now: SystemTime::now() };
             match self.write(vec![resource], &options, actor).await {
                 Ok(_) => return Ok(settings),
                 // Somebody else was faster: set the fields in what they wrote.
-                Err(ResourceError::Changed(_)) => {}
+                Err(ResourceError::Changed(_) | ResourceError::AlreadyExists(_)) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -135,6 +136,12 @@ impl Resources {
         for part in &cut {
             let resource =
                 Resource::IpPool(Box::new(self::part(&pool, &part.name, part.cidr, now)));
+            resource.check().map_err(|faults| {
+                ResourceError::Split(format!(
+                    "the part {:?} could not be: {faults}\nhelp: a pool with a shorter name can be split",
+                    part.name
+                ))
+            })?;
             let (key, value) = (resource.key(), resource.encode());
             txn.compares.push(Compare { key: key.clone(), expect: Expect::Absent });
             txn.writes.push(Write::Put { key, value, index: Vec::new() });

@@ -44,7 +44,8 @@ impl Cluster {
         if writes(&[Kind::IpPool]) {
             let (entries, _) = list_all(store, &Area::Kind(Kind::IpPool, None)).await?;
             for entry in entries {
-                if let Ok(Resource::IpPool(pool)) = Resource::decode(&entry.value.value) {
+                // Where it lies is all that matters, whatever a newer release has added.
+                if let Ok(Resource::IpPool(pool)) = Resource::decode_lenient(&entry.value.value) {
                     cluster.pools.insert(pool.name().to_owned(), pool.spec.cidr.net());
                 } else {
                     cluster.unreadable.insert(entry.key);
@@ -116,8 +117,13 @@ impl Cluster {
         faults
     }
 
+    /// Where a pool lies is fixed once it is there: then what is beside it is no fault of what changes
+    /// it, and one that overlaps can still be disabled.
     fn pool_faults(&self, pool: &IpPool) -> Vec<(&'static str, String)> {
         let mut faults = Vec::new();
+        if self.pools.contains_key(pool.name()) {
+            return faults;
+        }
         if let Some(unreadable) = self.unreadable.first() {
             let fault = format!(
                 "may overlap with {unreadable}, which is in the datastore and cannot be read; \
@@ -134,11 +140,10 @@ impl Cluster {
             faults.push(("spec.cidr", fault));
         }
         let size = pool.spec.block_size();
-        let is_new = !self.pools.contains_key(pool.name());
         let block = self.blocks.iter().find(|block| {
             (cidr.contains(*block) || block.contains(&cidr)) && block.prefix_len() != size
         });
-        if let Some(block) = block.filter(|_| is_new) {
+        if let Some(block) = block {
             let fault = format!(
                 "has blocks of /{size} in spec.blockSize, but {block} is in its range already"
             );

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{Allocator, Asker, Scene};
+use super::{Allocator, Asker, Scene, Unreadable};
 use crate::{gc::Collector, plan::Ask, time::Now};
 
 /// The shortest time between two looks.
@@ -81,8 +81,13 @@ impl Allocator {
 
     /// When the collector looks next; `None` while it cannot.
     pub(super) fn next_look(&self) -> Option<Duration> {
-        let may = self.is_ready() && !self.locked && !self.is_collecting();
+        let may = self.is_ready() && self.may_collect() && !self.is_collecting();
         may.then_some(self.next_collection)
+    }
+
+    /// Whether what is not used may be taken back.
+    pub(super) fn may_collect(&self) -> bool {
+        !self.locked && self.unreadable == Unreadable::default()
     }
 
     fn is_collecting(&self) -> bool {

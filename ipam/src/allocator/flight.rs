@@ -27,6 +27,8 @@ pub(super) struct Flight {
     flyers: Vec<Flyer>,
     steps: BTreeMap<IpNet, Flown>,
     tickets: BTreeMap<Ticket, IpNet>,
+    /// Blocks whose write the store does not take, and why.
+    refused: BTreeMap<IpNet, String>,
 }
 
 /// A wish that waits for commits.
@@ -64,6 +66,8 @@ enum Fate {
     Unknown,
     /// It did not happen.
     Lost,
+    /// The store takes no such write.
+    Refused,
 }
 
 impl Flight {
@@ -201,6 +205,10 @@ impl Allocator {
                 flown.fate = Fate::Unknown;
                 self.doubt(cidr);
             }
+            CommitEnd::Refused(why) => {
+                flown.fate = Fate::Refused;
+                flight.refused.insert(cidr, why);
+            }
         }
         self.land(now, out);
     }
@@ -285,7 +293,7 @@ impl Allocator {
                     Some(revision) => landed.push((*cidr, revision)),
                     None => flown.fate = Fate::Lost,
                 },
-                Fate::Sent | Fate::Unsure(_) | Fate::Done | Fate::Lost => {}
+                Fate::Sent | Fate::Unsure(_) | Fate::Done | Fate::Lost | Fate::Refused => {}
             }
         }
         for (cidr, revision) in landed {
@@ -317,8 +325,8 @@ impl Allocator {
                 self.finish(flyer.waiting, flyer.outcome.answer, out);
             }
         }
-        let ended =
-            flight.steps.values().all(|flown| matches!(flown.fate, Fate::Done | Fate::Lost));
+        let is_end = |fate| matches!(fate, Fate::Done | Fate::Lost | Fate::Refused);
+        let ended = flight.steps.values().all(|flown| is_end(flown.fate));
         if !ended {
             flight.flyers = rest;
             self.flight = Some(flight);
@@ -328,9 +336,15 @@ impl Allocator {
         rest.reverse();
         for flyer in rest {
             let abandoned = flyer.abandoned;
+            let needs = flyer.outcome.needs.iter();
+            let refused = needs.filter_map(|cidr| Some((*cidr, flight.refused.get(cidr)?))).next();
             let waiting = again(&flight, flyer);
             if abandoned {
                 self.undo(&waiting.kept);
+            } else if let Some((block, why)) = refused {
+                // It would be planned and refused again.
+                let why = format!("the datastore does not take it: {why}");
+                self.finish(waiting, Err(IpamError::Block { block, why }), out);
             } else {
                 attempts = attempts.max(waiting.attempts);
                 self.queue.push_front(waiting);
@@ -386,6 +400,38 @@ impl Allocator {
                 serial: Some(grant.serial),
             };
             self.enqueue(Asker::Undo, Ask::Release(vec![release]), None);
+        }
+    }
+
+    /// While nothing may be assigned those who want an address are told so at once, and while nothing
+    /// may be collected nothing is.
+    pub(super) fn hold_back(&mut self, out: &mut Vec<Output>) {
+        let why = match () {
+            () if self.locked => Some(IpamError::Locked),
+            () if !self.unreadable.rules.is_empty() => {
+                let names: Vec<_> = self.unreadable.rules.iter().map(String::as_str).collect();
+                Some(IpamError::Unreadable(names.join(", ")))
+            }
+            () => None,
+        };
+        let collecting = self.may_collect();
+        let is_held = |waiting: &Waiting| match waiting.asker {
+            Asker::Caller(_) => why.is_some() && matches!(waiting.ask, Ask::Assign(_)),
+            Asker::Collector => !collecting,
+            Asker::Undo => false,
+        };
+        if !self.queue.iter().any(is_held) {
+            return;
+        }
+        let (held, staying): (Vec<Waiting>, Vec<Waiting>) =
+            self.queue.drain(..).partition(|waiting| is_held(waiting));
+        self.queue = staying.into();
+        for waiting in held {
+            match (&why, waiting.asker) {
+                (Some(why), Asker::Caller(_)) => self.finish(waiting, Err(why.clone()), out),
+                // The collector looks again once it may.
+                _ => self.undo(&waiting.kept),
+            }
         }
     }
 

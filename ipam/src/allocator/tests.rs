@@ -541,3 +541,89 @@ fn what_waits_for_another_node_is_planned_with_its_pools_as_they_are_by_then() {
     }
     assert!(lab.allocator.elsewhere().is_empty());
 }
+
+#[test]
+fn what_waits_when_the_lock_comes_is_not_assigned() {
+    let mut lab = Lab::awake();
+    lab.assign(1);
+    let (ticket, txn) = lab.commit();
+    lab.assign(2);
+    lab.input(Input::Locked(true));
+    assert_eq!(lab.answers(), [(2, Err(IpamError::Locked))]);
+    let revision = lab.done(ticket);
+    lab.watch(&txn, revision);
+    assert!(matches!(lab.answers()[..], [(1, Ok(Answer::Assigned(_)))]), "it was on its way");
+    assert!(!lab.has_commit());
+    // What is lost on its way begins anew, and that is refused.
+    lab.input(Input::Locked(false));
+    lab.assign(3);
+    let (ticket, _) = lab.commit();
+    lab.input(Input::Locked(true));
+    lab.input(Input::Committed { ticket, end: CommitEnd::Lost });
+    lab.input(Input::Read { at: Revision(90), values: lab_keys(&lab) });
+    assert_eq!(lab.answers(), [(3, Err(IpamError::Locked))]);
+    // As is what came before anything was known.
+    let mut lab = Lab::asleep();
+    lab.assign(1);
+    lab.input(Input::Locked(true));
+    lab.input(Input::Snapshot(Snapshot { at: Revision(10), ..Snapshot::default() }));
+    lab.input(Input::Lease(LeaseEnd::Held(Revision(10))));
+    assert_eq!(lab.answers(), [(1, Err(IpamError::Locked))]);
+    assert!(!lab.has_commit());
+}
+
+/// What is being read, as if nothing had changed.
+fn lab_keys(lab: &Lab) -> Vec<(Key, Option<Versioned>)> {
+    let there = |key: &Key| {
+        let Key::Block(cidr) = key else { return None };
+        let (revision, block) = lab.allocator.view().block(*cidr)?;
+        Some(Versioned { value: block.to_json(), revision })
+    };
+    lab.allocator.reading.iter().map(|key| (key.clone(), there(key))).collect()
+}
+
+#[test]
+fn where_the_rules_cannot_be_read_nothing_is_assigned_and_without_a_pool_nothing_is_given_up() {
+    let mut lab = Lab::awake();
+    lab.assign(1);
+    let (ticket, txn) = lab.commit();
+    let revision = lab.done(ticket);
+    lab.watch(&txn, revision);
+    lab.answers();
+    let rules = Unreadable { rules: ["IPReservation a".to_owned()].into(), ..Default::default() };
+    lab.input(Input::Unreadable(rules));
+    lab.assign(2);
+    let refused = IpamError::Unreadable("IPReservation a".to_owned());
+    assert_eq!(lab.answers(), [(2, Err(refused))]);
+    lab.ask(3, Ask::Release(vec![Release::Handle("h1".try_into().unwrap())]));
+    let (ticket, txn) = lab.commit();
+    let revision = lab.done(ticket);
+    lab.watch(&txn, revision);
+    assert!(matches!(lab.answers()[..], [(3, Ok(Answer::Released { .. }))]), "who leaves may");
+    // The pool of the block that is empty now went; another one is there and cannot be read.
+    let pools = Unreadable { pools: ["a".to_owned()].into(), ..Default::default() };
+    lab.input(Input::Unreadable(pools));
+    lab.input(Input::Pools(Pools::default()));
+    lab.now.wall.0 += 600_000;
+    lab.pass(secs(600));
+    assert!(!lab.has_commit());
+    lab.input(Input::Unreadable(Unreadable::default()));
+    lab.input(Input::Lease(LeaseEnd::Held(Revision(10))));
+    lab.pass(secs(1));
+    lab.pass(secs(1));
+    assert!(lab.has_commit(), "it is given up once that pool is known not to be");
+}
+
+#[test]
+fn what_the_store_never_takes_is_answered_at_once_and_not_tried_again() {
+    let mut lab = Lab::awake();
+    lab.assign(1);
+    let (ticket, _) = lab.commit();
+    lab.input(Input::Committed { ticket, end: CommitEnd::Refused("too large".into()) });
+    let answers = lab.answers();
+    let [(1, Err(IpamError::Block { why, .. }))] = &answers[..] else { panic!("{answers:?}") };
+    assert!(why.contains("too large"), "{why}");
+    assert!(!lab.has_commit());
+    lab.assign(2);
+    assert!(lab.has_commit(), "the next one is tried");
+}

@@ -133,7 +133,24 @@ struct Versioned {
     version: u32,
 }
 
+/// Addresses of a block that is never too large to be stored, whoever holds them.
+const ALWAYS_FITS: usize = 128;
+/// Octets that assignments may take in the stored form of a block: a datastore takes values of 1 MiB,
+/// and what else a block says takes a tenth of that at most.
+const MOST_OCTETS: usize = 900_000;
+
 impl Block {
+    /// How many more assignments like this one can be stored with the block. Large blocks and long
+    /// names can come to more than a datastore takes.
+    pub fn room_for(&self, more: &Held) -> usize {
+        let ordinals = self.held.len() + self.cooling.len() + self.free.len();
+        if ordinals <= ALWAYS_FITS {
+            return usize::MAX;
+        }
+        let taken = self.held.values().map(|held| octets(held)).sum::<usize>();
+        MOST_OCTETS.saturating_sub(taken) / octets(more)
+    }
+
     /// The stored form.
     pub fn to_json(&self) -> Bytes {
         let form = Form {
@@ -245,6 +262,23 @@ impl Block {
             Err(BlockError::Ordinals { faults, mended: Box::new(block) })
         }
     }
+}
+
+/// Octets of one assignment in the stored form, at most.
+fn octets(held: &Held) -> usize {
+    // What is there whatever the names are, with the longest numbers.
+    const FRAME: usize = 128;
+    let text = |text: &str| -> usize {
+        let octet = |octet: u8| match octet {
+            0..=0x1f => 6,
+            b'"' | b'\\' => 2,
+            _ => 1,
+        };
+        text.bytes().map(octet).sum()
+    };
+    let attributes: usize =
+        held.attributes.iter().map(|(name, value)| text(name) + text(value) + 6).sum();
+    FRAME + text(held.handle.as_str()) + text(held.node.as_str()) + attributes
 }
 
 /// Puts each ordinal into the first place that claims it.

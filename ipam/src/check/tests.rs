@@ -13,6 +13,7 @@ struct Lab {
     nodes: BTreeSet<NodeName>,
     gone: BTreeSet<NodeName>,
     used: Option<Vec<Used>>,
+    pools_missing: bool,
     revision: u64,
 }
 
@@ -41,6 +42,7 @@ impl Lab {
             nodes: ["n1".try_into().unwrap()].into(),
             gone: ["gone".try_into().unwrap()].into(),
             used: None,
+            pools_missing: false,
             revision: 0,
         }
     }
@@ -52,7 +54,7 @@ impl Lab {
         for handle in handles {
             let mut user = used(handle, "10.0.0.0");
             user.node = node.try_into().unwrap();
-            block.assign(1, &held(&user, NOW), |_| false);
+            block.assign(1, &held(&user, UnixMillis(1)), |_| false);
         }
         change(&mut block);
         self.revision += 1;
@@ -74,6 +76,7 @@ impl Lab {
             gone: &self.gone,
             nodes: Some(&self.nodes),
             used: self.used.as_deref(),
+            pools_missing: self.pools_missing,
             now: NOW,
         })
     }
@@ -230,13 +233,40 @@ fn a_release_in_the_future_is_set_to_now() {
 }
 
 #[test]
-fn what_nobody_uses_is_released_all_of_a_handle_or_none() {
+fn what_nobody_uses_is_told_all_of_a_handle_or_none() {
     let mut lab = Lab::new();
     lab.block("10.0.0.0/30", "n1", &["h", "h", "i", "i"], |_| {});
     lab.used = Some(vec![used("h", "10.0.0.0")]);
-    assert_eq!(lab.found(), [Kind::AddressUnused, Kind::AddressUnused]);
-    assert_eq!(lab.holder("10.0.0.1").as_deref(), Some("h"), "its handle is in use");
-    assert_eq!(lab.holder("10.0.0.2"), None);
+    let report = lab.check();
+    let told: Vec<_> = report.problems.iter().map(|it| (it.kind, it.address)).collect();
+    let unused = |address: &str| (Kind::AddressUnused, Some(address.parse().unwrap()));
+    assert_eq!(told, [unused("10.0.0.2"), unused("10.0.0.3")], "the handle of .1 is in use");
+    assert!(report.problems.iter().all(|problem| problem.by_hand.is_some()));
+    assert!(report.steps.is_empty(), "it may be in use the next moment");
+    // Who has just been given an address is about to use it.
+    let mut lab = Lab::new();
+    lab.block("10.0.0.0/30", "n1", &[], |block| {
+        let held = Held { since: UnixMillis(NOW.0 - 14_000), ..held(&used("h", "10.0.0.0"), NOW) };
+        block.assign_exactly(Ordinal(0), &held);
+    });
+    lab.used = Some(Vec::new());
+    assert_eq!(lab.check().problems, []);
+}
+
+#[test]
+fn what_is_emptied_for_a_reason_that_is_gone_is_used_again() {
+    let mut lab = Lab::new();
+    lab.block("10.9.9.0/30", "n1", &["h"], |_| {});
+    // A pool that cannot be read may be the one it lies in.
+    lab.pools_missing = true;
+    assert_eq!(lab.check().problems, []);
+    lab.pools_missing = false;
+    let draining = lab.check().steps[0].after.clone().unwrap();
+    assert_eq!(draining.state(), BlockState::Draining);
+    let mut lab = Lab::new();
+    lab.block("10.0.0.0/30", "n1", &["h"], |block| block.set_state(BlockState::Draining));
+    assert_eq!(lab.found(), [Kind::BlockDraining]);
+    assert_eq!(lab.holder("10.0.0.0").as_deref(), Some("h"));
 }
 
 #[test]

@@ -156,9 +156,12 @@ impl Search<'_, '_> {
                 pools.next();
                 continue;
             };
-            let cidr = block.cidr();
+            let (cidr, need) = (block.cidr(), self.need);
             self.draft.create(block);
             self.take(cidr);
+            if self.need == need {
+                pools.next();
+            }
         }
         Ok(())
     }
@@ -222,7 +225,7 @@ impl Search<'_, '_> {
         let world = self.draft.world;
         let skip = |address| is_skipped(world.reservations, world.busy, address);
         let Some(block) = self.draft.edit(cidr) else { return };
-        let taken = block.assign(self.need, &self.held, skip);
+        let taken = block.assign(self.need.min(block.room_for(&self.held)), &self.held, skip);
         self.need -= taken.len();
         let Some(block) = self.draft.block(cidr) else { return };
         for ordinal in taken {
@@ -255,7 +258,8 @@ impl Search<'_, '_> {
     fn available(&self, cidr: IpNet) -> impl Iterator<Item = Ordinal> {
         let world = self.draft.world;
         let cooldown = world.settings.cooldown;
-        self.draft.block(cidr).into_iter().flat_map(move |block| {
+        let block = self.draft.block(cidr).filter(|block| block.room_for(&self.held) > 0);
+        block.into_iter().flat_map(move |block| {
             let cooled = block
                 .cooling()
                 .filter(move |(_, since)| since.age(world.now).is_some_and(|age| age >= cooldown))

@@ -84,6 +84,10 @@ fn one(draft: &mut Draft<'_>, request: &Request, address: IpAddr) -> Result<Gran
         let owner = block.owner().map_or_else(|| "nobody".to_owned(), |o| format!("node {o}"));
         return Err(IpamError::Affinity { address, block: cidr, owner });
     }
+    if block.room_for(&held) == 0 {
+        let why = "those who hold its addresses have such long names that it takes no more".into();
+        return Err(IpamError::Block { block: cidr, why });
+    }
     let block = draft.edit(cidr).ok_or_else(|| bad("it cannot be read"))?;
     if take_over {
         block.hand_over(ordinal, &held);

@@ -613,3 +613,27 @@ fn a_slot_is_told_for_every_address_of_a_block() {
     assert_eq!(slot("10.0.0.2"), Some(Slot::Free));
     assert_eq!(slot("10.0.0.4"), None);
 }
+
+#[test]
+fn a_refused_address_claims_no_block() {
+    let mut lab = Lab::new([pool("a", "10.0.0.0/24", 28)]);
+    lab.busy = ["10.0.0.5".parse().unwrap()].into();
+    let plan = lab.plan("n1", &[Ask::Assign(exactly("h", "10.0.0.5"))]);
+    assert!(plan.outcomes[0].answer.is_err());
+    assert!(plan.steps.is_empty(), "{:?}", plan.steps);
+}
+
+#[test]
+fn a_block_whose_holders_have_long_names_is_full_before_it_is_too_large_to_be_stored() {
+    let mut lab = Lab::new([pool("a", "10.0.0.0/16", 20)]);
+    let long = "x".repeat(255);
+    for at in 0..2300 {
+        let handle = format!("{at:04}{}", &long[4..]);
+        let mut request = request(&handle, 1, 0);
+        request.attributes = [("pod".to_owned(), long.clone())].into();
+        lab.assign("n1", request).expect("another block is claimed");
+    }
+    let largest = lab.view.blocks().map(|block| block.to_json().len()).max();
+    assert!(largest.is_some_and(|octets| octets < 1024 * 1024), "{largest:?}");
+    assert_eq!(lab.view.blocks().count(), 2);
+}

@@ -44,6 +44,7 @@ pub fn assert_clean(world: &World, what: &str) {
             gone: &daemon.gone(world.now),
             nodes: Some(&nodes),
             used: Some(&used),
+            pools_missing: false,
             now: UnixMillis(u64::MAX / 2),
         });
         assert!(report.problems.is_empty(), "{what}: {} finds {:#?}", node.name, report.problems);

@@ -185,6 +185,11 @@ impl Resource {
         decode::resource(octets, Mode::Strict)
     }
 
+    /// The same, without the fields that nobody here knows: those of a newer release.
+    pub fn decode_lenient(octets: &[u8]) -> Result<Self, Faults> {
+        decode::resource(octets, Mode::Lenient)
+    }
+
     /// Gives the metadata back what the store keeps in an annotation.
     ///
     /// A policy without it, stored by an older release, may carry its tier in front of its name. In

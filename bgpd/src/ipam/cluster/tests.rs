@@ -114,3 +114,36 @@ fn settings_go_back_to_their_defaults_with_their_object() {
     assert!(cluster.apply(vec![gone(Kind::IpamConfiguration, "default")]).settings);
     assert_eq!(cluster.settings(), Settings::default());
 }
+
+#[test]
+fn what_cannot_be_read_stays_as_it_was_and_what_never_could_is_named() {
+    let broken = |kind: &str, name: &str| resource(kind, name, json!({}), json!("unreadable"));
+    let reserved = json!({"reservedCIDRs": ["10.0.0.0/30"]});
+    let mut cluster = cluster(vec![
+        resource("IPReservation", "known", json!({}), reserved.clone()),
+        broken("IPReservation", "never"),
+        broken("IPAMConfiguration", "default"),
+        broken("ClusterInformation", "default"),
+        broken("ClusterInformation", "other"),
+        broken("IPPool", "blue"),
+        broken("Node", "n2"),
+    ]);
+    let unreadable = cluster.unreadable();
+    let rules = ["ClusterInformation default", "IPAMConfiguration default", "IPReservation never"];
+    assert_eq!(unreadable.rules.iter().collect::<Vec<_>>(), rules.iter().collect::<Vec<_>>());
+    assert_eq!(unreadable.pools, ["blue".to_owned()].into());
+    assert!(cluster.nodes().contains(&name("n2")), "it exists");
+    let changed = cluster.apply(vec![broken("IPReservation", "known")]);
+    assert_eq!(changed, Changed::default());
+    assert!(cluster.reservations().contains("10.0.0.1".parse().expect("an address")));
+    let locked = json!({"datastoreReady": false});
+    let changed = cluster.apply(vec![
+        resource("ClusterInformation", "default", json!({}), locked),
+        broken("ClusterInformation", "default"),
+        resource("IPReservation", "never", json!({}), reserved),
+        gone(Kind::IpamConfiguration, "default"),
+        gone(Kind::IpPool, "blue"),
+    ]);
+    assert!(changed.unreadable && cluster.is_locked());
+    assert_eq!(cluster.unreadable(), Unreadable::default());
+}

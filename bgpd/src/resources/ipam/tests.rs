@@ -57,6 +57,18 @@ fn a_split_that_cannot_be_leaves_the_pool_as_it_was() {
     bench.write(WriteMode::Create, &[other]).expect("a pool");
     assert!(matches!(split(&bench, "blue", 2), Err(ResourceError::AlreadyExists(_))));
     assert_eq!(bench.get(&key).expect("the pool"), before);
+    // Parts are named by it, with more in front and behind.
+    let long = "x".repeat(250);
+    let pool = json!({
+        "apiVersion": "projectcalico.org/v3",
+        "kind": "IPPool",
+        "metadata": {"name": &long},
+        "spec": {"cidr": "10.8.0.0/24"},
+    });
+    bench.write(WriteMode::Create, &[pool]).expect("a pool");
+    let said = split(&bench, &long, 2).expect_err("refused").to_string();
+    assert!(said.contains("could not be") && said.contains("shorter name"), "{said}");
+    bench.get(&Key::cluster(Kind::IpPool, &long)).expect("it is as it was");
 }
 
 #[test]

@@ -124,6 +124,32 @@ fn a_split_sees_a_pool_that_comes_meanwhile() {
 }
 
 #[test]
+fn two_who_configure_lose_nothing_of_each_other() {
+    use crate::resources::Configure;
+    // With and without an object before.
+    for before in [None, Some(true)] {
+        let bench = Bench::new();
+        let (resources, by) = (bench.resources.clone(), actor());
+        let configure = |set| resources.configure_ipam(set, &by);
+        if before.is_some() {
+            let set = Configure { auto_allocate_blocks: before, ..Configure::default() };
+            bench.runtime.block_on(configure(set)).expect("set");
+        }
+        let strict = Configure { strict_affinity: Some(true), ..Configure::default() };
+        let cooldown = Configure { ip_cooldown_seconds: Some(7), ..Configure::default() };
+        let (first, second) = between(&bench, configure(strict), configure(cooldown));
+        second.expect("set");
+        let settings = first.expect("set after another look");
+        assert!(settings.strict_affinity && settings.cooldown.as_secs() == 7);
+        let stored = bench.get(&Key::cluster(Kind::IpamConfiguration, "default")).expect("there");
+        assert_eq!(
+            (&stored["spec"]["strictAffinity"], &stored["spec"]["ipCooldownSeconds"]),
+            (&json!(true), &json!(7))
+        );
+    }
+}
+
+#[test]
 fn a_tier_that_goes_and_a_policy_that_comes_do_not_miss_each_other() {
     let security = || Key::cluster(Kind::Tier, "security");
     for mode in [WriteMode::Create, WriteMode::Apply] {

@@ -69,7 +69,8 @@ fn looks_leaked(view: &View, all: Endpoints) -> Vec<String> {
         gone: &BTreeSet::new(),
         nodes: None,
         used: Some(&all.used(view)),
-        now: UnixMillis(10),
+        pools_missing: false,
+        now: UnixMillis(60_000),
     });
     let held = addresses(view, &report);
     assert_eq!(held.len(), 3);
