@@ -96,11 +96,12 @@ fn play(margay: &mut Margay, other: &mut Margay) -> Result<()> {
     let (before, one, two, backup) = (before?, one?, two?, backup?);
 
     // Locked: nothing is assigned, with the cause; exit code 1, for something is leaked.
-    let (said, error) = calicoctl(margay, &["ipam", "check", "-o", &before])?;
-    ensure!(
-        error.is_empty() && said.ends_with("Check complete; found 3 problems.\n"),
-        "{said}{error}"
-    );
+    // Who has just been given an address may be about to use it.
+    until("they look leaked", SOON, || {
+        let (said, error) = calicoctl(margay, &["ipam", "check", "-o", &before])?;
+        ensure!(error.is_empty(), "{said}{error}");
+        Ok(said.ends_with("Check complete; found 3 problems.\n"))
+    })?;
     let (said, error) = calicoctl(margay, &["datastore", "migrate", "export"])?;
     ensure!(said.is_empty() && error.starts_with("Datastore is not locked."), "{said}{error}");
     let (said, error) = calicoctl(margay, &["datastore", "migrate", "lock"])?;

@@ -8,7 +8,7 @@ use margay_proto::v1;
 use super::{boxed, print, refused::Refused, session::Session, version};
 use crate::{
     cli::ipam::SplitArgs,
-    commands::ipam::report::{self, Care, Cluster, Report},
+    commands::ipam::report::{self, Care, Report},
     error::Failure,
     output::Row,
     view::ipam::{self as view, Shown},
@@ -174,12 +174,16 @@ async fn check(args: &CheckArgs, session: &Session) -> Result<(), Refused> {
         "the cluster is that of margay-bgpd, which asks no Kubernetes API",
     )?;
     let request = v1::CheckIpamRequest { fix: false, addresses: true };
-    let answer = session.ipam().await?.check_ipam(request).await.map_err(Failure::from)?;
-    let answer = answer.into_inner();
-    if let Some(path) = &args.output {
-        let cluster = Cluster::ask(&mut session.resources().await?).await?;
-        Report::of(version::VERSION, cluster, answer.addresses.clone())?.write(path)?;
-    }
+    let mut ipam = session.ipam().await?;
+    let answer = if let Some(path) = &args.output {
+        let mut resources = session.resources().await?;
+        let (answer, report) =
+            Report::take(version::VERSION, request, &mut resources, &mut ipam).await?;
+        report.write(path)?;
+        answer
+    } else {
+        ipam.check_ipam(request).await.map_err(Failure::from)?.into_inner()
+    };
     let shown = match (args.show_all_ips, args.show_problem_ips) {
         (true, _) => Shown::All,
         (false, true) => Shown::Leaked,

@@ -4,7 +4,7 @@ pub mod report;
 
 use margay_proto::v1;
 
-use self::report::{Care, Cluster, Report};
+use self::report::{Care, Report};
 use super::connect;
 use crate::calicoctl::VERSION;
 use crate::{
@@ -75,11 +75,15 @@ async fn check(args: CheckArgs, options: &Global, out: &mut Out<'_>) -> Result<(
     let client = connect(options).await?;
     let addresses = args.show_all_ips || args.show_problem_ips || args.report.is_some();
     let request = v1::CheckIpamRequest { fix: args.fix, addresses };
-    let answer = client.ipam().check_ipam(request).await?.into_inner();
-    if let Some(path) = &args.report {
-        let cluster = Cluster::ask(&mut client.resources()).await?;
-        Report::of(VERSION, cluster, answer.addresses.clone())?.write(path)?;
-    }
+    let (mut resources, mut ipam) = (client.resources(), client.ipam());
+    let answer = if let Some(path) = &args.report {
+        let (answer, report) =
+            Report::take(VERSION, request, &mut resources, &mut ipam).await?;
+        report.write(path)?;
+        answer
+    } else {
+        ipam.check_ipam(request).await?.into_inner()
+    };
     let shown = match (args.show_all_ips, args.show_problem_ips) {
         (true, _) => Shown::All,
         (false, true) => Shown::Leaked,

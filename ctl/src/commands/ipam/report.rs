@@ -94,11 +94,32 @@ struct Allocation {
 }
 
 impl Report {
+    /// Has the daemon check, and reports what it tells was held. Which datastore it was, and that it was
+    /// locked, has to hold for all of that time.
+    ///
+    /// # Errors
+    /// The daemon, or somebody locked or unlocked the datastore meanwhile.
+    pub async fn take(
+        version: &str,
+        request: v1::CheckIpamRequest,
+        resources: &mut ResourcesClient<Channel>,
+        ipam: &mut IpamClient<Channel>,
+    ) -> Result<(v1::CheckIpamResponse, Self), Failure> {
+        let cluster = Cluster::ask(resources).await?;
+        let answer = ipam.check_ipam(request).await?.into_inner();
+        if Cluster::ask(resources).await? != cluster {
+            let text = "ClusterInformation(default) was changed while everything was looked at";
+            return Err(Failure::failed(text).with_help("make the report again"));
+        }
+        let report = Self::of(version, cluster, answer.addresses.clone())?;
+        Ok((answer, report))
+    }
+
     /// Of what the daemon tells.
     ///
     /// # Errors
     /// It tells what is no address.
-    pub fn of(
+    fn of(
         version: &str,
         cluster: Cluster,
         held: Vec<v1::HeldAddress>,
