@@ -17,7 +17,7 @@ use std::{collections::BTreeSet, sync::Arc, time::SystemTime};
 use bytes::Bytes;
 use margay_datastore::{
     Entry, Listing, Outcome, Store,
-    limits::{self, Room},
+    limits::{self, Limits, Room},
 };
 use margay_model::{
     Actor, Compare, Expect, Item, Key, Kind, Mode, Resource, Revision, Txn, Versioned, Write,
@@ -81,6 +81,24 @@ struct Planned {
     pinned: bool,
     outcome: WriteOutcome,
     revision: Revision,
+    /// What is stored, if anything is.
+    before: Option<Bytes>,
+}
+
+/// How far a request has come.
+#[derive(Debug, Default)]
+struct Progress {
+    /// Of those that are written, or need not be.
+    answers: Vec<(WriteOutcome, String)>,
+    made: Vec<Made>,
+}
+
+/// A resource that was written.
+#[derive(Debug)]
+struct Made {
+    key: Key,
+    before: Option<Bytes>,
+    revision: Revision,
 }
 
 impl Resources {
@@ -130,7 +148,8 @@ impl Resources {
     ///
     /// # Errors
     /// What is wrong with one, before anything is written; or the datastore, or others who write
-    /// the same: [`ResourceError::Partly`] where some were written before that.
+    /// the same: [`ResourceError::Partly`] where some were written before that and could not be taken
+    /// back.
     pub(crate) async fn write(
         &self,
         resources: Vec<Resource>,
@@ -155,36 +174,64 @@ impl Resources {
         actor: &Actor,
     ) -> Result<Vec<(WriteOutcome, String)>, ResourceError> {
         resources.iter_mut().for_each(Resource::apply_defaults);
-        let mut answers = Vec::with_capacity(resources.len());
+        let mut progress = Progress::default();
+        let mut cause = ResourceError::Contended;
         for _ in 0..TRIES {
-            let rest = resources.get(answers.len()..).unwrap_or_default();
-            match self.write_rest(rest, options, actor, &mut answers).await {
-                Ok(true) => return Ok(answers),
+            let rest = resources.get(progress.answers.len()..).unwrap_or_default();
+            match self.write_rest(rest, options, actor, &mut progress).await {
+                Ok(true) => return Ok(progress.answers),
                 // Somebody else was faster: look again.
                 Ok(false) => {}
                 Err(error) => {
-                    let error = error.behind(answers.len());
-                    return Err(partly(&resources, &answers, error));
+                    cause = error.behind(progress.answers.len());
+                    break;
                 }
             }
         }
-        Err(partly(&resources, &answers, ResourceError::Contended))
+        if self.take_back(&progress.made, actor).await {
+            return Err(cause);
+        }
+        Err(partly(&resources, &progress.answers, cause))
     }
 
-    /// Writes what is not written yet; whether that is all. `answers` grows with every part.
+    /// Takes back what was written of a request that cannot be written whole, the last first; whether
+    /// that was all. What somebody else has changed since is theirs.
+    async fn take_back(&self, made: &[Made], actor: &Actor) -> bool {
+        let mut all = true;
+        for made in made.iter().rev() {
+            let back = self.take_back_one(made, actor).await;
+            all &= matches!(back, Ok(Outcome::Committed(_)));
+        }
+        all
+    }
+
+    async fn take_back_one(&self, made: &Made, actor: &Actor) -> Result<Outcome, ResourceError> {
+        let Made { key, before, revision } = made;
+        let txn = match before {
+            Some(value) => Txn::update(key.clone(), *revision, value.clone(), Vec::new()),
+            None => {
+                let mut txn = Txn::delete(key.clone(), *revision);
+                txn.compares.extend(rules::may_go(self.store.as_ref(), key).await?);
+                txn
+            }
+        };
+        Ok(self.store.commit(txn, actor).await?)
+    }
+
+    /// Writes what is not written yet; whether that is all. The progress grows with every part.
     async fn write_rest(
         &self,
         rest: &[Resource],
         options: &WriteOptions,
         actor: &Actor,
-        answers: &mut Vec<(WriteOutcome, String)>,
+        progress: &mut Progress,
     ) -> Result<bool, ResourceError> {
         let (plan, mut guards) = self.plan(rest, options).await?;
         if options.dry_run {
-            answers.extend(plan.iter().map(answer));
+            progress.answers.extend(plan.iter().map(answer));
             return Ok(true);
         }
-        for mut part in parts(plan) {
+        for mut part in parts(self.store.limits(), plan) {
             let written: Vec<_> = changed(&part).map(|planned| &planned.resource).collect();
             if !written.is_empty() {
                 let mut txn = guards.of(written.iter().copied());
@@ -194,6 +241,11 @@ impl Resources {
                         guards.written(written.into_iter(), committed.revision);
                         for planned in part.iter_mut().filter(|planned| planned.changes()) {
                             planned.revision = committed.revision;
+                            progress.made.push(Made {
+                                key: planned.resource.key(),
+                                before: planned.before.take(),
+                                revision: committed.revision,
+                            });
                         }
                     }
                     Outcome::Conflict(conflict) => {
@@ -210,7 +262,7 @@ impl Resources {
                     }
                 }
             }
-            answers.extend(part.iter().map(answer));
+            progress.answers.extend(part.iter().map(answer));
         }
         Ok(true)
     }
@@ -276,7 +328,8 @@ impl Resources {
             }
             let own = Txn::delete(key.clone(), found.revision);
             let mut whole = true;
-            for txn in goes(own, needs, rules::go_with(self.store.as_ref(), key).await?) {
+            let with_it = rules::go_with(self.store.as_ref(), key).await?;
+            for txn in goes(self.store.limits(), own, needs, with_it) {
                 // Of what somebody changed meanwhile nothing goes: it is looked at again.
                 whole = matches!(self.store.commit(txn, actor).await?, Outcome::Committed(_));
                 if !whole {
@@ -293,14 +346,14 @@ impl Resources {
 
 /// What removes a resource under these conditions, and others with it: it goes last, and none goes
 /// when it is another by then.
-fn goes(own: Txn, needs: Vec<Compare>, with_it: Vec<Txn>) -> Vec<Txn> {
+fn goes(limits: Limits, own: Txn, needs: Vec<Compare>, with_it: Vec<Txn>) -> Vec<Txn> {
     let last = Txn { compares: [own.compares, needs].concat(), writes: own.writes };
-    let mut room = Room::beside(&last);
+    let mut room = Room::beside(limits, &last);
     let mut all = vec![Txn::default()];
     for more in with_it {
         let fits = room.take(&more);
         if !fits {
-            room = Room::beside(&last);
+            room = Room::beside(limits, &last);
             // The first always fits.
             let _ = room.take(&more);
         }
@@ -341,7 +394,8 @@ fn planned(
                 let octets = resource.encode();
                 let (expect, outcome) = (Expect::Absent, WriteOutcome::Created);
                 let revision = Revision::default();
-                Planned { resource, octets, expect, pinned: false, outcome, revision }.stored()
+                let (pinned, before) = (false, None);
+                Planned { resource, octets, expect, pinned, outcome, revision, before }.stored()
             }
         };
     };
@@ -353,11 +407,13 @@ fn planned(
     }
     let uid = resource.metadata().uid.clone().filter(|_| pinned);
     let (expect, revision) = (Expect::At(current.revision), current.revision);
-    let Ok(before) = Resource::decode(&current.value) else {
+    let stored = Some(current.value.clone());
+    let before = Resource::decode(&current.value);
+    let Ok(before) = before.or_else(|_| Resource::decode_lenient(&current.value)) else {
         // What nobody can read has nothing to keep.
         begin(&mut resource, options.now);
-        let (octets, outcome) = (resource.encode(), WriteOutcome::Replaced);
-        return Planned { resource, octets, expect, pinned, outcome, revision }.stored();
+        let (octets, outcome, before) = (resource.encode(), WriteOutcome::Replaced, stored);
+        return Planned { resource, octets, expect, pinned, outcome, revision, before }.stored();
     };
     // What one transaction wrote has one revision: the uid tells which of it was read.
     if uid.is_some_and(|uid| before.metadata().uid.as_ref().is_some_and(|own| *own != uid)) {
@@ -378,7 +434,8 @@ fn planned(
     let octets = resource.encode();
     let outcome =
         if octets == before.encode() { WriteOutcome::Unchanged } else { WriteOutcome::Replaced };
-    Planned { resource, octets, expect, pinned, outcome, revision }.stored()
+    let before = stored;
+    Planned { resource, octets, expect, pinned, outcome, revision, before }.stored()
 }
 
 /// Gives a resource that was not there, or not as one, what it keeps from then on.
@@ -430,17 +487,17 @@ fn changed(part: &[Planned]) -> impl Iterator<Item = &Planned> {
 }
 
 /// What goes into each transaction, in the order of the request.
-fn parts(plan: Vec<Planned>) -> Vec<Vec<Planned>> {
+fn parts(limits: Limits, plan: Vec<Planned>) -> Vec<Vec<Planned>> {
     let mut parts: Vec<Vec<Planned>> = Vec::new();
     let shared = Guards::most();
-    let mut room = Room::beside(&shared);
+    let mut room = Room::beside(limits, &shared);
     for planned in plan {
         let fits = !planned.changes() || room.take(&planned.needs());
         match parts.last_mut() {
             Some(part) if fits => part.push(planned),
             _ => {
                 if !fits {
-                    room = Room::beside(&shared);
+                    room = Room::beside(limits, &shared);
                     // The first write always fits.
                     let _ = room.take(&planned.needs());
                 }

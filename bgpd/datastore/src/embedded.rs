@@ -148,7 +148,7 @@ impl Store for EmbeddedStore {
     }
 
     async fn commit(&self, txn: Txn, _actor: &Actor) -> Result<Outcome, StoreError> {
-        let txn = limits::check(txn)?;
+        let txn = limits::check(self.limits(), txn)?;
         self.ask(|reply| What::Commit(txn, reply)).await
     }
 
@@ -160,6 +160,10 @@ impl Store for EmbeddedStore {
     async fn drop_lease(&self, lease: &Lease) -> Result<(), StoreError> {
         lease.check()?;
         self.ask(|reply| What::DropLease(lease.clone(), reply)).await
+    }
+
+    fn limits(&self) -> limits::Limits {
+        limits::Limits::FILE
     }
 
     fn status(&self) -> Status {

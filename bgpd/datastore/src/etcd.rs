@@ -148,7 +148,7 @@ impl Store for EtcdStore {
     }
 
     async fn commit(&self, txn: Txn, _actor: &Actor) -> Result<Outcome, StoreError> {
-        let txn = limits::check(txn)?;
+        let txn = limits::check(self.limits(), txn)?;
         self.commit_checked(txn).await
     }
 
@@ -160,6 +160,10 @@ impl Store for EtcdStore {
     async fn drop_lease(&self, lease: &Lease) -> Result<(), StoreError> {
         lease.check()?;
         self.give_back(lease).await
+    }
+
+    fn limits(&self) -> limits::Limits {
+        limits::Limits::ETCD
     }
 
     fn status(&self) -> Status {

@@ -1,4 +1,5 @@
-//! What a transaction may be, the same for every backend: what one takes, all take.
+//! What a transaction may be. Values, keys and indexes are the same for every backend: what one takes,
+//! all take. How much goes into one transaction a backend says itself.
 
 use std::collections::BTreeSet;
 
@@ -9,10 +10,22 @@ use crate::{error::StoreError, octets};
 
 /// Octets of one value. etcd takes requests of 1.5 MiB.
 pub const MAX_VALUE: usize = 1024 * 1024;
-/// Octets of all values and paths of a transaction.
-pub const MAX_TXN: usize = 1280 * 1024;
-/// Operations of a transaction, and likewise conditions: what etcd takes where nobody raised it.
-pub const MAX_OPERATIONS: usize = 128;
+/// How much one transaction may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Operations, and likewise conditions, as etcd counts them.
+    pub operations: usize,
+    /// Octets of all values and paths.
+    pub octets: usize,
+}
+
+impl Limits {
+    /// What etcd takes where nobody raised it.
+    pub const ETCD: Self = Self { operations: 128, octets: 1280 * 1024 };
+    /// What is written to a file of our own: more than anybody asks for at once.
+    pub const FILE: Self = Self { operations: 1 << 20, octets: 256 << 20 };
+}
+
 /// Index entries of a value.
 pub const MAX_INDEX: usize = 3;
 /// Octets of a key's path, or of an index entry.
@@ -21,8 +34,9 @@ pub const MAX_KEY: usize = 1024;
 pub const MAX_PAGE: usize = 10_000;
 
 /// How full a transaction is, for those who cut many writes into several.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Room {
+    bounds: Limits,
     conditions: usize,
     operations: usize,
     octets: usize,
@@ -31,17 +45,18 @@ pub struct Room {
 }
 
 impl Room {
-    /// What is left beside this.
-    pub fn beside(other: &Txn) -> Self {
-        Self::needed(other)
+    /// What is left beside this of what a datastore takes.
+    pub fn beside(bounds: Limits, other: &Txn) -> Self {
+        Self::needed(bounds, other)
     }
 
     /// Takes in what goes together, or says that another transaction has to begin with it. The first
     /// fits.
     #[must_use]
     pub fn take(&mut self, more: &Txn) -> bool {
-        let more = Self::needed(more);
+        let more = Self::needed(self.bounds, more);
         let next = Self {
+            bounds: self.bounds,
             conditions: self.conditions + more.conditions,
             operations: self.operations + more.operations,
             octets: self.octets + more.octets,
@@ -55,8 +70,8 @@ impl Room {
     }
 
     /// What etcd would do for it: at most.
-    fn needed(txn: &Txn) -> Self {
-        let mut needed = Self::default();
+    fn needed(bounds: Limits, txn: &Txn) -> Self {
+        let mut needed = Self { bounds, conditions: 0, operations: 0, octets: 0, begun: false };
         for compare in &txn.compares {
             needed.conditions += match compare.expect {
                 Expect::Absent | Expect::Present => 1,
@@ -86,9 +101,10 @@ impl Room {
     }
 
     fn check(&self) -> Result<(), StoreError> {
-        bound("conditions of a transaction", self.conditions, MAX_OPERATIONS)?;
-        bound("operations of a transaction", self.operations, MAX_OPERATIONS)?;
-        bound("octets of a transaction", self.octets, MAX_TXN)
+        let Limits { operations, octets } = self.bounds;
+        bound("conditions of a transaction", self.conditions, operations)?;
+        bound("operations of a transaction", self.operations, operations)?;
+        bound("octets of a transaction", self.octets, octets)
     }
 }
 
@@ -97,14 +113,14 @@ impl Room {
 /// # Errors
 /// [`StoreError::TooLarge`] and [`StoreError::Invalid`].
 pub fn check_write(write: &Write) -> Result<(), StoreError> {
-    check(Txn { compares: Vec::new(), writes: vec![write.clone()] }).map(drop)
+    check(Limits::ETCD, Txn { compares: Vec::new(), writes: vec![write.clone()] }).map(drop)
 }
 
 /// Checks a transaction and brings its values into the form that is stored.
 ///
 /// # Errors
 /// [`StoreError::TooLarge`] and [`StoreError::Invalid`].
-pub(crate) fn check(mut txn: Txn) -> Result<Txn, StoreError> {
+pub(crate) fn check(bounds: Limits, mut txn: Txn) -> Result<Txn, StoreError> {
     for compare in &txn.compares {
         bound("octets of a key", compare.key.path().len(), MAX_KEY)?;
     }
@@ -129,7 +145,7 @@ pub(crate) fn check(mut txn: Txn) -> Result<Txn, StoreError> {
             index.dedup();
         }
     }
-    Room::needed(&txn).check()?;
+    Room::needed(bounds, &txn).check()?;
     Ok(txn)
 }
 

@@ -247,7 +247,7 @@ impl MemStore {
     }
 
     fn do_commit(&self, txn: Txn, fault: Option<&Fault>) -> Result<Outcome, StoreError> {
-        let txn = limits::check(txn)?;
+        let txn = limits::check(self.limits(), txn)?;
         Faults::before(fault)?;
         let outcome = self.lock().commit(txn);
         Faults::after(fault)?;
@@ -360,6 +360,11 @@ impl Store for MemStore {
     async fn drop_lease(&self, lease: &Lease) -> Result<(), StoreError> {
         let fault = self.meet(Call::DropLease(lease)).await;
         self.do_drop_lease(lease, fault.as_ref())
+    }
+
+    /// Those of etcd, so that tests meet what it would refuse.
+    fn limits(&self) -> limits::Limits {
+        limits::Limits::ETCD
     }
 
     fn status(&self) -> Status {

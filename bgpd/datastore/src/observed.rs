@@ -190,6 +190,10 @@ impl Store for ObservedStore {
         self.counters.lease.time(self.inner.drop_lease(lease)).await
     }
 
+    fn limits(&self) -> crate::limits::Limits {
+        self.inner.limits()
+    }
+
     fn status(&self) -> Status {
         self.inner.status()
     }

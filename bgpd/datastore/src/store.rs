@@ -7,7 +7,7 @@ use bytes::Bytes;
 use margay_model::{Actor, Area, Compare, IndexEntry, Key, Revision, Txn, Versioned};
 use serde::{Deserialize, Serialize};
 
-use crate::{error::StoreError, feed::Watch};
+use crate::{error::StoreError, feed::Watch, limits::Limits};
 
 /// A place where values are kept under keys, with one history for all of them.
 ///
@@ -40,6 +40,9 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Gives a lease back; one that somebody else holds, or nobody, is left alone.
     async fn drop_lease(&self, lease: &Lease) -> Result<(), StoreError>;
+
+    /// How much one transaction may be.
+    fn limits(&self) -> Limits;
 
     /// How it is, without asking anybody.
     fn status(&self) -> Status;

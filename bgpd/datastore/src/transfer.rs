@@ -16,7 +16,7 @@ use std::{
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use margay_model::{
-    Actor, Area, Compare, Expect, IndexEntry, Key, Revision, Txn, Versioned, Write,
+    Actor, Area, Compare, Expect, Guard, IndexEntry, Key, Resource, Revision, Txn, Versioned, Write,
 };
 use serde::{Deserialize, Serialize};
 
@@ -135,6 +135,22 @@ const MAX_LINE: usize = 6 * limits::MAX_VALUE + 16 * limits::MAX_KEY;
 const MAX_BACKUP: usize = 1 << 30;
 
 impl Row {
+    /// Whether a datastore takes it, and a resource can be read and is the one its key names. What a
+    /// newer release has added to it is no fault.
+    fn check(&self) -> Result<(), String> {
+        let Self { key, value, index } = self.clone();
+        limits::check_write(&Write::Put { key, value, index }).map_err(|e| e.to_string())?;
+        if !matches!(self.key, Key::Resource(_)) {
+            return Ok(());
+        }
+        let found = Resource::decode_lenient(&self.value);
+        let found = found.map_err(|faults| format!("the {}: {faults}", self.key))?.key();
+        match found == self.key {
+            true => Ok(()),
+            false => Err(format!("the {found} under the name of {}", self.key)),
+        }
+    }
+
     /// Whether it says the same: octets, or JSON whatever the order of its fields.
     fn same(&self, other: &Self) -> bool {
         let json = |row: &Self| serde_json::from_slice::<serde_json::Value>(&row.value).ok();
@@ -210,12 +226,12 @@ impl Backup {
     ) -> Result<Restored, TransferError> {
         let (writes, restored) = self.plan(store, existing).await?;
         let mut batch = Txn::default();
-        let mut room = Room::default();
+        let mut room = Room::beside(store.limits(), &marks());
         for (compare, write) in writes {
             let more = Txn { compares: vec![compare], writes: vec![write] };
             if !room.take(&more) {
                 flush(store, std::mem::take(&mut batch), actor).await?;
-                room = Room::default();
+                room = Room::beside(store.limits(), &marks());
                 // The first write always fits.
                 let _ = room.take(&more);
             }
@@ -384,7 +400,19 @@ pub async fn migrate(
     }
 }
 
-async fn flush(store: &dyn Store, batch: Txn, actor: &Actor) -> Result<(), TransferError> {
+/// What tells others that any resource may have been written: rules that they asked before hold no
+/// more.
+fn marks() -> Txn {
+    let mark = |guard| Write::Put {
+        key: Key::Guard(guard),
+        value: Bytes::from_static(b"import"),
+        index: Vec::new(),
+    };
+    Txn { compares: Vec::new(), writes: vec![mark(Guard::Pools), mark(Guard::Tiers)] }
+}
+
+async fn flush(store: &dyn Store, mut batch: Txn, actor: &Actor) -> Result<(), TransferError> {
+    batch.join(marks());
     match store.commit(batch, actor).await? {
         Outcome::Committed(_) => Ok(()),
         Outcome::Conflict(conflict) => Err(TransferError::Interfered(conflict.compare.key)),
@@ -436,7 +464,9 @@ fn parse(text: &[u8]) -> Result<Row, String> {
         _ => return Err("either value or octets has to be given".into()),
     };
     let index = form.index.into_iter().map(|(index, value)| IndexEntry { index, value }).collect();
-    Ok(Row { key, value, index })
+    let row = Row { key, value, index };
+    row.check()?;
+    Ok(row)
 }
 
 #[cfg(test)]

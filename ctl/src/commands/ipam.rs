@@ -77,8 +77,7 @@ async fn check(args: CheckArgs, options: &Global, out: &mut Out<'_>) -> Result<(
     let request = v1::CheckIpamRequest { fix: args.fix, addresses };
     let (mut resources, mut ipam) = (client.resources(), client.ipam());
     let answer = if let Some(path) = &args.report {
-        let (answer, report) =
-            Report::take(VERSION, request, &mut resources, &mut ipam).await?;
+        let (answer, report) = Report::take(VERSION, request, &mut resources, &mut ipam).await?;
         report.write(path)?;
         answer
     } else {

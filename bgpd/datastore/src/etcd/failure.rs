@@ -58,7 +58,7 @@ impl Failure {
                 StoreError::Full { place: endpoint, cause }
             }
             Code::InvalidArgument if message.contains("request is too large") => {
-                let limit = limits::MAX_TXN;
+                let limit = limits::Limits::ETCD.octets;
                 StoreError::TooLarge { what: "octets of a request to etcd", size: limit, limit }
             }
             Code::PermissionDenied | Code::Unauthenticated => {

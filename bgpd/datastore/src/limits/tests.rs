@@ -11,7 +11,7 @@ fn put(key: Key, value: &'static [u8], index: Vec<IndexEntry>) -> Write {
 }
 
 fn refusal(writes: Vec<Write>) -> String {
-    check(Txn { compares: Vec::new(), writes }).unwrap_err().to_string()
+    check(Limits::ETCD, Txn { compares: Vec::new(), writes }).unwrap_err().to_string()
 }
 
 fn entry(value: &str) -> IndexEntry {
@@ -41,7 +41,7 @@ fn a_value_a_transaction_and_their_parts_have_bounds() {
     // Eight operations each: the value, the list of its entries, three new ones, three old ones.
     let index = || ["a", "b", "c"].map(entry).to_vec();
     let blocks = |count| (0..count).map(|n| put(block(n), b"", index())).collect();
-    assert!(check(Txn { compares: Vec::new(), writes: blocks(16) }).is_ok());
+    assert!(check(Limits::ETCD, Txn { compares: Vec::new(), writes: blocks(16) }).is_ok());
     assert_eq!(refusal(blocks(17)), "operations of a transaction: 136 is more than 128");
     let sets = (0..129).map(|n| put(Key::cluster(Kind::IpPool, format!("p{n}")), b"{}", vec![]));
     assert_eq!(refusal(sets.collect()), "operations of a transaction: 129 is more than 128");
@@ -71,10 +71,13 @@ fn what_passes_has_its_index_sorted_and_its_resource_version_taken_out() {
     let value = br#"{"metadata":{"name":"a","resourceVersion":"7"}}"#;
     let index = vec![entry("b"), entry("a"), entry("b")];
     let refused = Txn::update(pool.clone(), Revision(7), Bytes::from_static(value), index.clone());
-    assert_eq!(check(refused).unwrap_err().to_string(), "IPPool(a) has an index; only blocks have");
+    assert_eq!(
+        check(Limits::ETCD, refused).unwrap_err().to_string(),
+        "IPPool(a) has an index; only blocks have"
+    );
     let mut txn = Txn::update(pool, Revision(7), Bytes::from_static(value), Vec::new());
     txn.writes.push(put(block(1), b"", index));
-    let checked = check(txn).unwrap();
+    let checked = check(Limits::ETCD, txn).unwrap();
     let [Write::Put { value, .. }, Write::Put { index, .. }] = &checked.writes[..] else {
         panic!()
     };
@@ -85,7 +88,7 @@ fn what_passes_has_its_index_sorted_and_its_resource_version_taken_out() {
 #[test]
 fn a_transaction_has_room_for_what_the_check_lets_pass() {
     let full = |writes: &mut dyn Iterator<Item = Write>| {
-        let mut room = Room::default();
+        let mut room = Room::beside(Limits::ETCD, &Txn::default());
         let alone = |write: &Write| Txn { compares: Vec::new(), writes: vec![write.clone()] };
         writes.take_while(|write| room.take(&alone(write))).count()
     };

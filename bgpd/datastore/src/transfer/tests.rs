@@ -24,12 +24,18 @@ async fn full() -> MemStore {
         store.commit_now(txn, &actor()).unwrap();
     }
     for number in 0..50 {
-        let key = Key::cluster(Kind::IpPool, format!("p{number}"));
-        store.commit_now(Txn::create(key, Bytes::from_static(b"{}"), vec![]), &actor()).unwrap();
+        let key = Key::cluster(Kind::GlobalNetworkSet, format!("p{number}"));
+        store.commit_now(Txn::create(key, set(number).into(), vec![]), &actor()).unwrap();
     }
     let lease = Lease { node: "n".into(), holder: "h".into(), ttl: Duration::from_secs(9) };
     store.keep_lease_now(&lease).unwrap();
     store
+}
+
+fn set(number: usize) -> String {
+    format!(
+        r#"{{"apiVersion":"projectcalico.org/v3","kind":"GlobalNetworkSet","metadata":{{"name":"p{number}"}},"spec":{{"nets":["10.0.0.0/8"]}}}}"#
+    )
 }
 
 async fn exported(store: &MemStore) -> String {

@@ -119,11 +119,7 @@ impl Report {
     ///
     /// # Errors
     /// It tells what is no address.
-    fn of(
-        version: &str,
-        cluster: Cluster,
-        held: Vec<v1::HeldAddress>,
-    ) -> Result<Self, Failure> {
+    fn of(version: &str, cluster: Cluster, held: Vec<v1::HeldAddress>) -> Result<Self, Failure> {
         let mut allocations: BTreeMap<IpAddr, Vec<Allocation>> = BTreeMap::new();
         for held in held {
             let address = held.address.parse().map_err(|_| {
