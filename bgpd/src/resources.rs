@@ -188,7 +188,9 @@ impl Resources {
                 }
             }
         }
-        if self.take_back(&progress.made, actor).await {
+        // Before what may have been made nothing is taken back: it would stand alone.
+        let unknown = matches!(&cause, ResourceError::Store(error) if error.is_outcome_unknown());
+        if !unknown && self.take_back(&progress.made, actor).await {
             return Err(cause);
         }
         Err(partly(&resources, &progress.answers, cause))
