@@ -87,6 +87,8 @@ impl Call<'_> {
             allow_addresses_without_ipam: self.config.allow_addresses_without_ipam,
             allow_floating_ips: self.config.allow_floating_ips,
             queues: self.config.queues.unwrap_or_default(),
+            // Known when it is sent.
+            begin_by_millis: 0,
         }
     }
 

@@ -11,6 +11,7 @@ use margay_proto::{
         WorkloadStatusResponse,
     },
 };
+use nix::time::{ClockId, clock_gettime};
 use prost::Message;
 use tonic::{Code as Grpc, Status};
 
@@ -21,6 +22,18 @@ use crate::{
 
 /// A daemon that does not even accept within this time is not going to, seconds.
 const CONNECT: u8 = 2;
+/// One that accepts and then says nothing for so long, though the first word is its, is stopped or hangs.
+const SILENCE: Duration = Duration::from_secs(5);
+/// How long before that it must have begun: whoever it keeps waiting longer has given up.
+const MARGIN: Duration = Duration::from_secs(1);
+
+/// The latest moment at which a daemon may begin what it is asked now, milliseconds of CLOCK_BOOTTIME;
+/// 0, which is none, where that clock cannot be read.
+pub fn begin_by() -> u64 {
+    let now = clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from);
+    let latest = now.map(|now| now + SILENCE - MARGIN).unwrap_or_default();
+    u64::try_from(latest.as_millis()).unwrap_or(u64::MAX)
+}
 
 /// A request of the service `margay.v1.Workloads`.
 pub trait Question: Message {
@@ -85,8 +98,11 @@ pub fn ask<Q: Question>(
     question: &Q,
 ) -> Result<Q::Answer, Failure> {
     let line = wire::connect(socket, CONNECT).map_err(|error| absent(socket, &error))?;
-    let answer = wire::call(line, limit, Q::PATH, question).map_err(|broken| {
+    let answer = wire::call(line, [SILENCE, limit], Q::PATH, question).map_err(|broken| {
         let why = match broken {
+            Broken::Silent => {
+                format!("margay-bgpd said nothing within {} s: it hangs", SILENCE.as_secs())
+            }
             Broken::Late => format!("margay-bgpd did not answer within {} s", limit.as_secs()),
             Broken::Lost => "margay-bgpd went away before it had answered".to_owned(),
         };

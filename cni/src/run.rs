@@ -216,7 +216,8 @@ impl Session<'_> {
     }
 
     fn ask_for(&self, given: Option<&NetworkResult>) -> Result<AddWorkloadResponse, Error> {
-        let request = self.call().add(given);
+        let mut request = self.call().add(given);
+        request.begin_by_millis = daemon::begin_by();
         let limit = Duration::from_millis(request.deadline_millis.into()) + GRACE;
         daemon::ask(&self.config.socket, limit, &request).map_err(Failure::into_error)
     }

@@ -48,6 +48,8 @@ const PREFIX: usize = 5;
 /// Why there is neither an answer nor an error of the other side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Broken {
+    /// Not even its first word came in time.
+    Silent,
     /// Time ran out.
     Late,
     /// The connection ended, or does not speak HTTP/2.
@@ -66,15 +68,17 @@ pub fn connect(path: &Path, patience: u8) -> io::Result<UnixStream> {
     Ok(line)
 }
 
-/// Calls a method and waits for its answer, no longer than `limit`.
+/// Calls a method and waits, no longer than the first of `limits` for the other side's first word, which
+/// HTTP/2 has it say unasked, and no longer than the second for its answer.
 pub fn call<A: Message + Default>(
     socket: UnixStream,
-    limit: Duration,
+    limits: [Duration; 2],
     path: &str,
     question: &impl Message,
 ) -> Result<Result<A, Status>, Broken> {
-    let until = Instant::now() + limit;
-    let line = Line { socket: Rc::new(socket), full: Rc::default() };
+    let now = Instant::now();
+    let [first, until] = limits.map(|limit| now + limit);
+    let line = Line { socket: Rc::new(socket), full: Rc::default(), heard: Rc::default() };
     let mut exchange = pin!(exchange(line.clone(), path, framed(question)));
     let woken = Arc::new(Woken::default());
     let waker = Waker::from(Arc::clone(&woken));
@@ -83,7 +87,16 @@ pub fn call<A: Message + Default>(
             return done.map(|answer| answer.and_then(decoded)).map_err(|_| Broken::Lost);
         }
         if !woken.0.swap(false, Ordering::Relaxed) {
-            line.wait(until)?;
+            if line.heard.get() {
+                line.wait(until)?;
+            } else {
+                let (end, late) = match first < until {
+                    true => (first, Broken::Silent),
+                    false => (until, Broken::Late),
+                };
+                let why = |broken| if broken == Broken::Late { late } else { broken };
+                line.wait(end).map_err(why)?;
+            }
         }
     }
 }
@@ -190,6 +203,8 @@ struct Line {
     socket: Rc<UnixStream>,
     /// It took no more at the last attempt.
     full: Rc<Cell<bool>>,
+    /// Something came.
+    heard: Rc<Cell<bool>>,
 }
 
 impl Line {
@@ -244,7 +259,10 @@ impl AsyncRead for Line {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let read = again(|| (&*self.socket).read(buf.initialize_unfilled()));
-        settled(read).map_ok(|length| buf.advance(length))
+        settled(read).map_ok(|length| {
+            self.heard.set(self.heard.get() | (length > 0));
+            buf.advance(length);
+        })
     }
 }
 

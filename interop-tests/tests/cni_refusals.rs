@@ -181,3 +181,46 @@ fn gone_meanwhile(node: &Node, needs_interface: bool) -> Result<()> {
     runtime.delete(&container)?;
     node.has(0)
 }
+
+#[test]
+fn a_daemon_that_hangs_is_not_waited_for_and_does_nothing_of_it_later() -> Result<()> {
+    if !have_root("a_daemon_that_hangs_is_not_waited_for_and_does_nothing_of_it_later") {
+        return Ok(());
+    }
+    let mut lab = Lab::new("hangs")?;
+    let mut node = Node::start(&mut lab)?;
+    let result = hanging(&mut node);
+    lab.told(result, || vec![node.margay.log()])
+}
+
+fn hanging(node: &mut Node) -> Result<()> {
+    node.margay.apply(&resources::pool("large", "10.20.0.0/16"))?;
+    let runtime = node.runtime(&json!({}));
+    let container = |id: &str, ifname: &str| Container::new(id, &node.pod).interface(ifname);
+    let (there, asked) = (container("there", "eth0"), container("asked", "net1"));
+    let given = runtime.settled("ADD", &there, &Value::Null)?.done("ADD")?;
+    let given = json!({ "prevResult": given.json });
+    node.has(1)?;
+    node.margay.daemon()?.pause()?;
+    let answers = (|| -> Result<()> {
+        refused(&runtime.call("ADD", &asked, &Value::Null)?, 11, &["hangs"])?;
+        refused(&runtime.call("CHECK", &there, &given)?, 11, &["hangs"])?;
+        // As a runtime does after an ADD that failed.
+        runtime.delete(&asked)?;
+        ensure!(fs::read_dir(spool(node.margay.host()))?.count() == 1, "the release is left");
+        Ok(())
+    })();
+    node.margay.daemon()?.resume()?;
+    answers?;
+    until("the release is worked off", SOON, || {
+        Ok(fs::read_dir(spool(node.margay.host()))?.count() == 0)
+    })?;
+    // The ADD that lay in its socket all the time is nobody's any more.
+    node.has(1)?;
+    runtime.call("CHECK", &there, &given)?.done("CHECK")?;
+    runtime.settled("ADD", &asked, &Value::Null)?.done("ADD")?;
+    node.has(2)?;
+    runtime.delete(&asked)?;
+    runtime.delete(&there)?;
+    node.has(0)
+}

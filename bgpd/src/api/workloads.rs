@@ -15,8 +15,10 @@ use margay_proto::{
     v1::{self, workloads_server},
 };
 use margay_workload::{Cause, Failure, Mode, Reply, State};
+use nix::time::{ClockId, clock_gettime};
 use tokio::time::timeout;
 use tonic::{Code, Request, Response, Status};
+use tracing::warn;
 
 use super::{Node, no_datastore};
 use crate::workload::{Call, Workloads as Handle, refused, stopping};
@@ -70,6 +72,19 @@ impl Workloads {
     }
 }
 
+/// Whether somebody still waits for what was to begin by then, milliseconds of CLOCK_BOOTTIME; always
+/// with 0. What waited in the socket of a daemon that was stopped is nobody's any more.
+fn in_time(begin_by: u64) -> Result<(), Status> {
+    let now = clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default();
+    let late = now.saturating_sub(Duration::from_millis(begin_by));
+    if begin_by == 0 || late.is_zero() {
+        return Ok(());
+    }
+    let text = format!("the daemon came to it {} ms after its time", late.as_millis());
+    warn!(text, "an ADD that nobody waits for any more is not begun");
+    Err(failed(Failure::new(Cause::Later, text)))
+}
+
 #[tonic::async_trait]
 impl workloads_server::Workloads for Workloads {
     async fn add(
@@ -78,6 +93,7 @@ impl workloads_server::Workloads for Workloads {
     ) -> Result<Response<v1::AddWorkloadResponse>, Status> {
         let there = self.there()?;
         let request = call.into_inner();
+        in_time(request.begin_by_millis)?;
         let patience = match request.deadline_millis {
             0 => USUAL,
             millis => Duration::from_millis(millis.into()),

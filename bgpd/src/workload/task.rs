@@ -39,7 +39,7 @@ use crate::{
 /// Between two reports to the allocator of what lives here, and two looks at the MTU.
 const LOOK: Duration = Duration::from_secs(20);
 /// Between two looks at the spool.
-const SPOOL: Duration = Duration::from_secs(60);
+const SPOOL: Duration = Duration::from_secs(10);
 
 /// What a task is made of.
 pub(super) struct Parts<'a> {

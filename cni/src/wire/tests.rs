@@ -14,7 +14,7 @@ type Outcome = Result<Result<ListWorkloadsResponse, Status>, Broken>;
 
 fn asked(line: UnixStream, limit: Duration) -> Outcome {
     line.set_nonblocking(true).expect("set");
-    call(line, limit, "/margay.v1.Workloads/List", &ListWorkloadsRequest::default())
+    call(line, [PATIENCE, limit], "/margay.v1.Workloads/List", &ListWorkloadsRequest::default())
 }
 
 /// What comes of a call that is answered so by something that speaks HTTP/2.
@@ -152,4 +152,15 @@ fn what_is_not_the_length_it_says_is_not_read() {
     assert!(text(b"\0\0\0\0\x02\x0a\x05").contains("cannot be read"));
     let none = decoded::<ListWorkloadsResponse>(Bytes::from_static(b"\0\0\0\0\0"));
     assert_eq!(none.expect("a message"), ListWorkloadsResponse::default());
+}
+
+#[test]
+fn one_that_never_says_a_word_is_not_waited_for_as_long_as_an_answer() {
+    let (ours, theirs) = UnixStream::pair().expect("a pair");
+    ours.set_nonblocking(true).expect("set");
+    let limits = [Duration::from_millis(50), PATIENCE];
+    let request = ListWorkloadsRequest::default();
+    let outcome: Outcome = call(ours, limits, "/margay.v1.Workloads/List", &request);
+    assert_eq!(outcome.expect_err("no answer"), Broken::Silent);
+    drop(theirs);
 }

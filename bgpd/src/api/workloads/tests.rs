@@ -141,3 +141,14 @@ fn a_status_looks_at_the_pools_that_an_add_would_be_bound_to() {
     all[1].uses = [Use::Tunnel].into();
     assert!(!of(&all, &[]) && !of(&all, &["blue"]));
 }
+
+#[test]
+fn what_comes_after_its_time_is_not_begun() {
+    let now = clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).expect("a clock");
+    let millis = |time: Duration| u64::try_from(time.as_millis()).expect("not so long ago");
+    assert!(in_time(0).is_ok(), "whenever");
+    assert!(in_time(millis(now + Duration::from_secs(60))).is_ok());
+    let late = in_time(millis(now).saturating_sub(1000).max(1)).expect_err("too late");
+    assert_eq!(margay_proto::error::cni_code(&late), 11);
+    assert!(late.message().contains("after its time"), "{late}");
+}
