@@ -44,7 +44,7 @@ pub(crate) use object::KINDS;
 #[derive(Debug)]
 pub(crate) struct Enforcer {
     node: String,
-    flows: bool,
+    own: Own,
     graph: Graph,
     /// As of the last moment that was whole.
     state: State,
@@ -94,6 +94,21 @@ const POLICIES: [Kind; 5] = [
     Kind::StagedGlobalNetworkPolicy,
     Kind::StagedKubernetesNetworkPolicy,
 ];
+
+/// What this host itself says of the table.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Own {
+    /// It tells of each decision.
+    pub(crate) flows: bool,
+    /// It marks for a guard.
+    pub(crate) guard: bool,
+}
+
+impl Own {
+    fn with(self, settings: Settings) -> Settings {
+        Settings { flows: self.flows, guard: self.guard, ..settings }
+    }
+}
 
 /// Endpoints, each as of which revision.
 pub(crate) type Revisions = Arc<BTreeMap<ResourceKey, u64>>;
@@ -162,19 +177,18 @@ pub(crate) struct Cluster {
 }
 
 impl Enforcer {
-    /// For the node of this name, with these interfaces, which has heard nothing; with `flows` each
-    /// decision is told of.
-    pub(crate) fn new(node: &str, interfaces: Interfaces, flows: bool) -> Self {
+    /// For the node of this name, with these interfaces, which has heard nothing.
+    pub(crate) fn new(node: &str, interfaces: Interfaces, own: Own) -> Self {
         Self {
             node: node.to_owned(),
-            flows,
+            own,
             graph: Graph::new(node),
             state: State::default(),
             links: Links::default(),
             hosts: HostLinks::default(),
             interfaces,
             inputs: Inputs::default(),
-            settings: Settings { flows, ..Settings::default() },
+            settings: own.with(Settings::default()),
             broken: BTreeMap::new(),
             generations: BTreeMap::new(),
             newer: BTreeMap::new(),
@@ -425,7 +439,7 @@ impl Enforcer {
         }
         if self.inputs.in_sync() {
             let (settings, ignored) = self.inputs.settings(&self.node);
-            let settings = Settings { flows: self.flows, ..settings };
+            let settings = self.own.with(settings);
             remarks.extend(ignored.into_iter().map(Remark::Ignored));
             if settings != self.settings {
                 (self.settings, self.layout) = (settings, None);

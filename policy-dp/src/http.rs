@@ -91,6 +91,12 @@ fn exposition(status: &Status, standing: &Standing, packets: Counts) -> String {
             usize::from(status.enforcing),
         ),
         (
+            "guard",
+            "",
+            "Whether workloads are closed while the table is missing, whoever removes it.",
+            usize::from(status.guarded),
+        ),
+        (
             "endpoints",
             "active_local_endpoints",
             "Workload and host endpoints of this node.",

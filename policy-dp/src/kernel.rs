@@ -35,8 +35,9 @@ use counting::Counting;
 use crate::{
     again::Again,
     api::{self, CountQuestion, Question},
-    enforcer::{Enforcer, Refusal, Remark, Revisions, Wanted},
+    enforcer::{Enforcer, Own, Refusal, Remark, Revisions, Wanted},
     flows::Names,
+    guard::Guarding,
     status::Status,
     sys::watch_readable,
 };
@@ -78,12 +79,14 @@ pub(crate) struct Choices {
     flows: bool,
     /// Others are kept from changing it, where the kernel can do that.
     hold: bool,
+    /// A guard stands behind it.
+    guard: bool,
 }
 
 impl Choices {
     /// Those of a configuration.
     pub(crate) fn of(config: &Dataplane) -> Self {
-        Self { flows: config.flow_logs, hold: config.hold_table }
+        Self { flows: config.flow_logs, hold: config.hold_table, guard: config.guard }
     }
 }
 
@@ -96,6 +99,7 @@ struct Kernel {
     enforcer: Option<Enforcer>,
     outlets: Outlets,
     choices: Choices,
+    guarding: Guarding,
     /// Others may have changed the ruleset unheard: the ear failed.
     deaf: bool,
     again: Again,
@@ -115,6 +119,7 @@ pub(crate) fn start(
 ) -> Result<oneshot::Receiver<Option<anyhow::Error>>> {
     let keeper = open(choices).context("cannot use nf_tables (this needs CAP_NET_ADMIN)")?;
     let interfaces = Interfaces::open().context("cannot read the links of this host")?;
+    let guarding = Guarding::open(choices.guard);
     let (ended, end) = oneshot::channel();
     let run = move || {
         let result = (|| {
@@ -131,6 +136,7 @@ pub(crate) fn start(
                     enforcer: None,
                     outlets,
                     choices,
+                    guarding,
                     deaf: false,
                     again: Again::default(),
                     counting: Counting::default(),
@@ -209,7 +215,8 @@ impl Kernel {
                 if !same {
                     info!(node, "policy is enforced for this node");
                     let interfaces = self.interfaces.addresses();
-                    self.enforcer = Some(Enforcer::new(&node, interfaces, self.choices.flows));
+                    let own = Own { flows: self.choices.flows, guard: self.guarding.is_there() };
+                    self.enforcer = Some(Enforcer::new(&node, interfaces, own));
                 }
                 if let Some(enforcer) = self.enforcer.as_mut().filter(|_| anew) {
                     enforcer.begin_anew();
@@ -335,6 +342,7 @@ impl Kernel {
             return self.close();
         };
         let begun = Instant::now();
+        self.guarding.before(enforcer.settings());
         let failure = loop {
             let Some(Wanted { table, touched }) = enforcer.wanted() else { return };
             let synced = match touched {
@@ -361,6 +369,7 @@ impl Kernel {
                 Err(err) => break Some(err.to_string()),
             }
         };
+        let guarded = failure.is_none() && self.guarding.after(enforcer.settings());
         let (counts, isolating) = (enforcer.counts(), enforcer.is_isolating());
         let in_force = enforcer.in_force();
         self.outlets.in_force.send_if_modified(|before| {
@@ -382,6 +391,7 @@ impl Kernel {
             status.counts = counts;
             if failure.is_none() {
                 status.enforcing = true;
+                status.guarded = guarded;
                 status.trouble.take_if(|_| !deaf);
                 status.tables += 1;
                 status.seconds += took;

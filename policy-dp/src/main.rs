@@ -12,6 +12,7 @@ mod args;
 mod daemon;
 mod enforcer;
 mod flows;
+mod guard;
 mod http;
 mod kernel;
 mod link;

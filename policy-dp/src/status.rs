@@ -7,6 +7,8 @@ use crate::enforcer::Counts;
 pub(crate) struct Status {
     /// Everything has been heard, and the kernel had it once.
     pub(crate) enforcing: bool,
+    /// A guard stands behind the table.
+    pub(crate) guarded: bool,
     /// How many of what there are.
     pub(crate) counts: Counts,
     /// Tables that the kernel took, those among them that were right already too.

@@ -29,6 +29,9 @@ pub struct Dataplane {
     pub flow_logs: bool,
     /// Whether others are kept from changing our table, where the kernel can do that.
     pub hold_table: bool,
+    /// Whether a guard outside our table closes workloads while that is missing, where the kernel can do
+    /// that.
+    pub guard: bool,
 }
 
 /// What enforces policy in the kernel.
@@ -52,6 +55,7 @@ impl Default for Dataplane {
             backend: Enforcement::default(),
             flow_logs: true,
             hold_table: true,
+            guard: true,
         }
     }
 }
@@ -125,6 +129,9 @@ fn read<'a>(source: &'a Source<'a>, document: &'a DeTable<'a>) -> Option<Datapla
         }
         if let Some(hold) = section.entry("hold-table").and_then(|entry| entry.boolean()) {
             read.hold_table = hold;
+        }
+        if let Some(guard) = section.entry("guard").and_then(|entry| entry.boolean()) {
+            read.guard = guard;
         }
         let Some(entry) = section.entry("backend") else { return };
         if entry.as_str() == Some("ebpf") {

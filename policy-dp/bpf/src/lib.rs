@@ -73,7 +73,9 @@ impl Rule {
 #[derive(Debug)]
 pub struct Guard {
     folder: Folder,
-    rule: RuleArray,
+    array: RuleArray,
+    /// What stands in it.
+    told: Rule,
     /// None where all links were there.
     program: Option<OwnedFd>,
 }
@@ -95,54 +97,49 @@ impl Guard {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(failed("open")(error)),
         };
-        let rule = match found {
-            Some(rule) => rule,
+        let array = match found {
+            Some(array) => array,
             None => {
                 // Guards that have their rules elsewhere would not hear of new ones.
                 folder.clear()?;
-                let rule = RuleArray::new().map_err(GuardError::Rule)?;
-                sys::pin(rule.as_fd(), &path).map_err(failed("make"))?;
-                rule
+                let array = RuleArray::new().map_err(GuardError::Rule)?;
+                sys::pin(array.as_fd(), &path).map_err(failed("make"))?;
+                array
             }
         };
+        let told = array.read().map_err(GuardError::Rule)?;
         let whole = folder.links(&program::hash()).iter().all(|link| link.path.exists());
-        let program = if whole { None } else { Some(program::load(rule.as_fd())?) };
-        Ok(Self { folder, rule, program })
+        let program = if whole { None } else { Some(program::load(array.as_fd())?) };
+        Ok(Self { folder, array, told, program })
     }
 
     /// Before the table marks with other bits: lets packets with these pass, too.
     ///
     /// # Errors
     /// Its rule cannot be changed.
-    pub fn widen(&self, marks: u32) -> Result<(), GuardError> {
-        let mut rule = self.told()?;
-        if rule.marks & marks == marks {
-            return Ok(());
-        }
-        rule.marks |= marks;
-        self.tell(&rule)
+    pub fn widen(&mut self, marks: u32) -> Result<(), GuardError> {
+        self.tell(Rule { marks: self.told.marks | marks, ..self.told })
     }
 
     /// The table marks so now: nothing else passes, and the guard is attached unless it is already.
     ///
     /// # Errors
     /// Its rule cannot be changed, or it cannot be attached; what is attached stays.
-    pub fn hold(&mut self, rule: &Rule) -> Result<(), GuardError> {
-        if self.told()? != *rule {
-            self.tell(rule)?;
-        }
+    pub fn hold(&mut self, rule: Rule) -> Result<(), GuardError> {
+        self.tell(rule)?;
         let Some(program) = &self.program else { return Ok(()) };
         let own = program::hash();
         self.folder.make_links(&own)?;
         for link in self.folder.links(&own).into_iter().filter(|link| !link.path.exists()) {
             let place = |priority| sys::Place { family: link.family, hook: link.hook, priority };
             // A guard of another version may have the first place.
-            let made = sys::link(program.as_fd(), place(PRIORITIES[0])).or_else(|error| {
-                match error.raw_os_error() {
-                    Some(libc::EBUSY) => sys::link(program.as_fd(), place(PRIORITIES[1])),
-                    _ => Err(error),
-                }
-            });
+            let made =
+                sys::link(program.as_fd(), place(PRIORITIES[0])).or_else(|error| {
+                    match error.raw_os_error() {
+                        Some(libc::EBUSY) => sys::link(program.as_fd(), place(PRIORITIES[1])),
+                        _ => Err(error),
+                    }
+                });
             let made = made.map_err(GuardError::Attach)?;
             let pinned = sys::pin(made.as_fd(), &link.path);
             pinned.map_err(|error| GuardError::Folder { what: "make", path: link.path, error })?;
@@ -152,12 +149,12 @@ impl Guard {
         Ok(())
     }
 
-    fn told(&self) -> Result<Rule, GuardError> {
-        self.rule.read().map_err(GuardError::Rule)
-    }
-
-    fn tell(&self, rule: &Rule) -> Result<(), GuardError> {
-        self.rule.write(rule).map_err(GuardError::Rule)
+    fn tell(&mut self, rule: Rule) -> Result<(), GuardError> {
+        if self.told != rule {
+            self.array.write(&rule).map_err(GuardError::Rule)?;
+            self.told = rule;
+        }
+        Ok(())
     }
 }
 

@@ -205,7 +205,8 @@ pub(crate) fn link(program: BorrowedFd<'_>, place: Place) -> io::Result<OwnedFd>
 /// Gives an object a name in bpffs, by which it outlives us.
 pub(crate) fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     let path = CString::new(path.as_os_str().as_bytes())?;
-    let named = Named { path: pointer(path.as_ptr())?, object: number(object.as_raw_fd())?, flags: 0 };
+    let named =
+        Named { path: pointer(path.as_ptr())?, object: number(object.as_raw_fd())?, flags: 0 };
     // SAFETY: `Named` is what the command reads; the path lives as long as the call.
     unsafe { bpf(BPF_OBJ_PIN, &named) }.map(drop)
 }
@@ -231,9 +232,8 @@ struct Named {
 /// are good for the call.
 unsafe fn bpf<T>(command: libc::c_int, attributes: &T) -> io::Result<RawFd> {
     // SAFETY: the pointer and the size are of `attributes`; the rest the caller promises.
-    let result = unsafe {
-        libc::syscall(libc::SYS_bpf, command, &raw const *attributes, size_of::<T>())
-    };
+    let result =
+        unsafe { libc::syscall(libc::SYS_bpf, command, &raw const *attributes, size_of::<T>()) };
     match RawFd::try_from(result) {
         Ok(result) if result >= 0 => Ok(result),
         _ => Err(io::Error::last_os_error()),

@@ -68,8 +68,11 @@ pub struct Settings {
     pub failsafe_inbound: Vec<Failsafe>,
     /// What leaves by them likewise.
     pub failsafe_outbound: Vec<Failsafe>,
-    /// What is said by a packet's mark; of packets to and from the host's own links only.
+    /// What is said by a packet's mark; of packets to and from the host's own links, and of those that
+    /// a guard looks at.
     pub marks: Marks,
+    /// What passes workloads' links is marked for a guard behind the table, which drops what is not.
+    pub guard: bool,
 }
 
 impl Default for Settings {
@@ -85,6 +88,7 @@ impl Default for Settings {
             failsafe_inbound: Failsafe::inbound(),
             failsafe_outbound: Failsafe::outbound(),
             marks: Marks::default(),
+            guard: false,
         }
     }
 }

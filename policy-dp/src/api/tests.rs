@@ -8,6 +8,7 @@ use policy_calc::Direction;
 use policy_nft::layout::Place;
 
 use super::*;
+use crate::enforcer::Own;
 
 /// The service over a socket, and a thread's stand-in that has heard this.
 async fn serving(enforcer: Option<Enforcer>) -> (PolicyClient<Channel>, tempfile::TempDir) {
@@ -92,7 +93,7 @@ fn hearing(more: Vec<String>) -> Enforcer {
         .map(|(revision, text)| SyncEvent { event: Some(Event::Object(text)), revision })
         .collect();
     events.push(SyncEvent { event: Some(Event::InSync(InSync { revision: 9 })), revision: 9 });
-    let mut enforcer = Enforcer::new("n", interfaces(), false);
+    let mut enforcer = Enforcer::new("n", interfaces(), Own::default());
     enforcer.hear(events);
     assert!(enforcer.wanted().is_some());
     enforcer.done();
@@ -229,7 +230,7 @@ async fn an_endpoint_is_shown_with_its_rules_and_their_faults() {
 
 #[tokio::test]
 async fn before_everything_was_heard_there_is_no_answer() {
-    for enforcer in [None, Some(Enforcer::new("n", interfaces(), false))] {
+    for enforcer in [None, Some(Enforcer::new("n", interfaces(), Own::default()))] {
         let (mut client, _dir) = serving(enforcer).await;
         let request = v1::ShowPolicyRequest { endpoint: "shop/web".to_owned(), count_seconds: 0 };
         let status = client.show(request).await.expect_err("nothing is known");

@@ -71,7 +71,7 @@ fn in_force(enforcer: &Enforcer) -> Vec<(&str, u64)> {
 
 /// A node with a web pod, told and in force.
 fn enforcing() -> Enforcer {
-    let mut enforcer = Enforcer::new("a", interfaces(&[("eth0", "192.0.2.1")]), false);
+    let mut enforcer = Enforcer::new("a", interfaces(&[("eth0", "192.0.2.1")]), Own::default());
     let web = pod(3, "web", "a", "10.0.0.1");
     let far = pod(4, "far", "b", "10.0.0.2");
     tell(&mut enforcer, vec![web, far, policy(5, "app == 'web'"), in_sync(5)]);
@@ -82,7 +82,7 @@ fn enforcing() -> Enforcer {
 
 #[test]
 fn nothing_is_wanted_before_everything_was_heard() {
-    let mut enforcer = Enforcer::new("a", interfaces(&[("eth0", "192.0.2.1")]), false);
+    let mut enforcer = Enforcer::new("a", interfaces(&[("eth0", "192.0.2.1")]), Own::default());
     tell(&mut enforcer, vec![reset(), pod(3, "web", "a", "10.0.0.1")]);
     assert!(enforcer.wanted().is_none());
     tell(&mut enforcer, vec![in_sync(3)]);
@@ -91,7 +91,7 @@ fn nothing_is_wanted_before_everything_was_heard() {
 
 #[test]
 fn an_endpoint_counts_once_the_kernel_has_its_table_and_only_on_its_node() {
-    let mut enforcer = Enforcer::new("a", interfaces(&[("eth0", "192.0.2.1")]), false);
+    let mut enforcer = Enforcer::new("a", interfaces(&[("eth0", "192.0.2.1")]), Own::default());
     let pods = vec![pod(3, "web", "a", "10.0.0.1"), pod(4, "far", "b", "10.0.0.2")];
     tell(&mut enforcer, pods);
     tell(&mut enforcer, vec![in_sync(4)]);
@@ -172,7 +172,7 @@ fn an_object_that_cannot_be_read_is_named_and_stops_no_other() {
 
 #[test]
 fn a_rule_that_does_not_mean_what_it_says_is_said_with_its_place() {
-    let mut enforcer = Enforcer::new("a", interfaces(&[("eth0", "192.0.2.1")]), false);
+    let mut enforcer = Enforcer::new("a", interfaces(&[("eth0", "192.0.2.1")]), Own::default());
     let text = r#"{"apiVersion":"projectcalico.org/v3","kind":"GlobalNetworkPolicy","metadata":
         {"name":"odd"},"spec":{"selector":"all()","types":["Egress"],"egress":[{"action":"Allow",
         "destination":{"services":{"name":"none","namespace":"shop"}}},{"action":"Deny","protocol":
@@ -360,7 +360,7 @@ fn a_policy_whose_name_has_no_room_beside_a_packet_is_known_by_what_stands_for_i
         )
     };
     let known = |enforcer: &Enforcer| (*enforcer.names().texts).clone();
-    let mut enforcer = Enforcer::new("a", interfaces(&[]), true);
+    let mut enforcer = Enforcer::new("a", interfaces(&[]), Own { flows: true, ..Own::default() });
     let web = || pod(3, "web", "a", "10.0.0.1");
     tell(&mut enforcer, vec![object(2, &long(&name)), web(), in_sync(3)]);
     enforcer.wanted().expect("all is heard");
@@ -372,7 +372,7 @@ fn a_policy_whose_name_has_no_room_beside_a_packet_is_known_by_what_stands_for_i
     ];
     assert_eq!(texts.values().cloned().collect::<BTreeSet<_>>(), whole.into());
     // A process that comes later knows what the table of this one tells of.
-    let mut next = Enforcer::new("a", interfaces(&[]), true);
+    let mut next = Enforcer::new("a", interfaces(&[]), Own { flows: true, ..Own::default() });
     tell(&mut next, vec![object(2, &long(&name)), web(), in_sync(3)]);
     next.wanted().expect("all is heard");
     next.done();
@@ -663,7 +663,7 @@ fn a_policy_that_cannot_be_read_any_more_stays_as_it_was_also_in_a_new_snapshot(
 #[test]
 fn a_policy_that_could_never_be_read_denies_everything_to_those_it_selects() {
     let denied = |spec: &str| {
-        let mut enforcer = Enforcer::new("a", interfaces(&[("eth0", "192.0.2.1")]), false);
+        let mut enforcer = Enforcer::new("a", interfaces(&[("eth0", "192.0.2.1")]), Own::default());
         let web = pod(3, "web", "a", "10.0.0.1");
         let remarks = enforcer.hear(vec![web, broken_policy(4, spec), in_sync(4)]);
         let instead = said(&remarks).rsplit("; ").next().expect("a part").to_owned();

@@ -19,7 +19,7 @@ fn every_key_is_read() {
     let text = "[node]\nname = \"a\"\nlog-level = \"debug\"\n[bgpd]\nsocket = \"/tmp/b.sock\"\n\
                 [api]\nsocket = \"/tmp/p.sock\"\n\
                 [http]\nlisten = \"\"\n[policy]\nbackend = \"nftables\"\n\
-                flow-logs = false\nhold-table = false\n";
+                flow-logs = false\nhold-table = false\nguard = false\n";
     let read = parse(text, "policy-dp.toml").expect("nothing is wrong").dataplane;
     let expected = Dataplane {
         name: Some("a".into()),
@@ -30,6 +30,7 @@ fn every_key_is_read() {
         backend: Enforcement::Nftables,
         flow_logs: false,
         hold_table: false,
+        guard: false,
     };
     assert_eq!(read, expected);
 }

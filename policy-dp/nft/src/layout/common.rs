@@ -6,8 +6,8 @@ use super::{
     NEIGHBOUR_KINDS, OTHER_LINKS, SOURCES, STATES, TO, TO_HOST, ToHost, UDP, by_state, pool_sets,
     source_sets, span_of,
     step::{
-        Part, address, in_set, is_family, link, link_begins, looked_up, not_in_set, port_is,
-        protocol_is, verdict,
+        Part, address, changed_mark, in_set, is_family, link, link_begins, looked_up, not_in_set,
+        port_is, protocol_is, verdict,
     },
 };
 use crate::{
@@ -65,10 +65,17 @@ impl Layout {
     /// The rules that lead what passes workloads' links to a chain.
     fn lead(&self, chain: &str) -> [Rule; 2] {
         let part = if chain == TO { Part::Destination } else { Part::Source };
-        let jump = || verdict(Verdict::Jump(chain.into()));
+        let mut on = match self.settings.guard && chain != SOURCES {
+            true => {
+                let bit = self.settings.marks.guarded();
+                changed_mark(!bit, bit)
+            }
+            false => Vec::new(),
+        };
+        on.extend(verdict(Verdict::Jump(chain.into())));
         let ours = link_begins(part, &self.settings.prefix);
         let others = in_set(link(part), OTHER_LINKS);
-        [Rule::new([ours, jump()].concat(), None), Rule::new([others, jump()].concat(), None)]
+        [ours, others].map(|link| Rule::new([link, on.clone()].concat(), None))
     }
 
     /// Nobody sends from what is not his.

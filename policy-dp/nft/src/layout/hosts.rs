@@ -87,15 +87,23 @@ pub struct Marks {
     /// The host made it and something rewrote where it goes: only when it leaves is it known by
     /// which link.
     late: u32,
+    /// It passes a workload's link, and the table is there to decide about it.
+    guarded: u32,
 }
 
 impl Marks {
-    /// The two lowest bits of a mask; `None` if it has not as many.
+    /// The three lowest bits of a mask; `None` if it has not as many.
     pub fn of(mask: u32) -> Option<Self> {
         let lowest = |mask: u32| mask & mask.wrapping_neg();
         let passed = lowest(mask);
         let late = lowest(mask & !passed);
-        (late != 0).then_some(Self { passed, late })
+        let guarded = lowest(mask & !passed & !late);
+        (guarded != 0).then_some(Self { passed, late, guarded })
+    }
+
+    /// What a packet of a workload's link carries where there is a guard.
+    pub fn guarded(self) -> u32 {
+        self.guarded
     }
 
     /// Lets a packet through, and says so to the stages behind.
@@ -106,7 +114,7 @@ impl Marks {
 
 impl Default for Marks {
     fn default() -> Self {
-        Self { passed: 0x1_0000, late: 0x2_0000 }
+        Self { passed: 0x1_0000, late: 0x2_0000, guarded: 0x4_0000 }
     }
 }
 
@@ -245,7 +253,7 @@ impl Layout {
     }
 
     fn bases(&self) -> [(&'static str, Hook, Vec<Rule>); 8] {
-        let Marks { passed, late } = self.settings.marks;
+        let Marks { passed, late, .. } = self.settings.marks;
         let base =
             |point, priority| Hook { kind: ChainKind::Filter, point, priority, drops: false };
         let accept = || verdict(Verdict::Accept);

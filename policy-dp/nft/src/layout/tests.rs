@@ -438,8 +438,30 @@ fn ports_that_stay_open_have_ranges_that_do_not_overlap() {
 }
 
 #[test]
-fn a_mask_gives_its_two_lowest_bits() {
+fn a_mask_gives_its_three_lowest_bits() {
     assert_eq!(super::Marks::of(0xffff_0000), Some(super::Marks::default()));
-    assert_eq!(super::Marks::of(0x8000_0000), None);
+    assert_eq!(super::Marks::of(0xc000_0000), None);
+    assert_eq!(super::Marks::of(0x9010_0000).map(super::Marks::guarded), Some(0x8000_0000));
     assert_eq!(super::Marks::of(0), None);
+}
+
+#[test]
+fn whatever_passes_workloads_links_is_marked_where_there_is_a_guard_and_nothing_else() {
+    let settings = Settings::default();
+    let unguarded = table(&State::default(), &settings);
+    let guarded = table(&State::default(), &Settings { guard: true, ..settings });
+    let bit = super::Marks::default().guarded();
+    let mark = super::step::changed_mark(!bit, bit);
+    for (name, chain) in &guarded.chains {
+        let marks = chain.rules.iter().filter(|rule| {
+            // Last it is led on.
+            rule.expressions().iter().rev().skip(1).take(3).rev().eq(&mark)
+        });
+        let leads = ["forward-from", "forward-to", "input-from", "input-to-host"];
+        let wanted = if leads.contains(&name.as_str()) { chain.rules.len() } else { 0 };
+        assert_eq!(marks.count(), wanted, "{name}");
+        if wanted == 0 {
+            assert_eq!(chain, &unguarded.chains[name]);
+        }
+    }
 }

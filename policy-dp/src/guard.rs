@@ -1,0 +1,70 @@
+//! The guard behind the table, kept in step with it: what is attached never asks for a mark that the
+//! table does not set.
+
+use policy_bpf::{Folder, Guard, Rule};
+use policy_nft::layout::Settings;
+use tracing::{error, info, warn};
+
+/// The guard of this network namespace, if there is one.
+#[derive(Debug)]
+pub(crate) struct Guarding {
+    guard: Option<Guard>,
+    holds: bool,
+    /// That it does not was said.
+    said: bool,
+}
+
+impl Guarding {
+    /// Makes it ready if it is wanted, else takes away what is there.
+    pub(crate) fn open(wanted: bool) -> Self {
+        let guard = Folder::own().and_then(|folder| {
+            match wanted.then(|| Guard::open(folder.clone())) {
+                Some(Ok(guard)) => return Ok(Some(guard)),
+                Some(Err(err)) => warn!(
+                    %err,
+                    "no guard: a table that somebody removes while margay-policy-dp is not running \
+                     leaves workloads open"
+                ),
+                None => {}
+            }
+            folder.remove().map(|()| None)
+        });
+        let guard = guard.unwrap_or_else(|err| {
+            error!(%err, "a guard that may be there cannot be removed");
+            None
+        });
+        Self { guard, holds: false, said: false }
+    }
+
+    /// Whether the table has to mark for it.
+    pub(crate) fn is_there(&self) -> bool {
+        self.guard.is_some()
+    }
+
+    /// The table is about to mark so.
+    pub(crate) fn before(&mut self, settings: &Settings) {
+        let Some(guard) = &mut self.guard else { return };
+        if let Err(err) = guard.widen(settings.marks.guarded()) {
+            error!(%err, "the guard was not told that the table will mark otherwise");
+        }
+    }
+
+    /// The table marks so now; whether the guard holds.
+    pub(crate) fn after(&mut self, settings: &Settings) -> bool {
+        let Some(guard) = &mut self.guard else { return false };
+        let rule = Rule::new(&settings.prefix, settings.marks.guarded());
+        match guard.hold(rule) {
+            Ok(()) if self.holds => {}
+            Ok(()) => {
+                info!("the guard stands behind the table");
+                self.holds = true;
+            }
+            Err(err) if self.holds || !self.said => {
+                warn!(%err, "the guard does not stand behind the table");
+                (self.holds, self.said) = (false, true);
+            }
+            Err(_) => {}
+        }
+        self.holds
+    }
+}
