@@ -44,8 +44,9 @@ pub const ENFORCEMENT: &[&str] = &["iproute2", "nftables", "procps"];
 /// What counts instructions.
 pub const MICRO: &[&str] = &["valgrind"];
 
-/// What building needs beside the Rust toolchain: a C compiler (allocator), C++ (fuzzer).
-pub const BUILD: &[&str] = &["g++", "gcc"];
+/// What building needs beside the Rust toolchain: a C compiler (allocator), one for programs that run in
+/// the kernel, C++ (fuzzer).
+pub const BUILD: &[&str] = &["clang", "g++", "gcc"];
 
 /// Services the peers' packages would start.
 const SERVICES: &[&str] =

@@ -5,6 +5,8 @@
 
 use std::{
     fs::{self, File},
+    io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     sync::{
@@ -20,6 +22,8 @@ use crate::{containerd, process::tail, sys};
 
 const PREFIX: &str = "mgy-";
 const NETNS: &str = "/run/netns";
+/// Where policy dataplanes pin what outlives them, by the inode of the namespace.
+const GUARDS: &str = "/sys/fs/bpf/margay";
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 static SWEEP: Once = Once::new();
@@ -159,6 +163,7 @@ impl Drop for Lab {
     fn drop(&mut self) {
         for netns in &self.hosts {
             end_processes_in(netns);
+            remove_guard(netns);
             // The next run's sweep has another try.
             let _ = ip(&["netns", "del", netns]);
         }
@@ -334,6 +339,7 @@ fn sweep() {
         let owner = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
         if owner.is_some_and(dead) {
             end_processes_in(&name);
+            remove_guard(&name);
             // Somebody else may sweep at the same moment.
             let _ = ip(&["netns", "del", &name]);
         }
@@ -355,6 +361,25 @@ fn end_processes_in(netns: &str) {
     for pid in pids.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()) {
         let _ = sys::kill(pid, libc::SIGKILL);
     }
+}
+
+/// Where the guard of a host's policy dataplane is, if there is one.
+///
+/// # Errors
+/// The host is gone.
+pub fn guard_folder(host: &Host) -> Result<PathBuf> {
+    guard_of(&host.netns).with_context(|| format!("looking at {}", host.netns))
+}
+
+fn guard_of(netns: &str) -> io::Result<PathBuf> {
+    let inode = fs::metadata(Path::new(NETNS).join(netns))?.ino();
+    Ok(Path::new(GUARDS).join(inode.to_string()))
+}
+
+/// Takes away the guard that a policy dataplane left in a namespace, which would keep that alive.
+fn remove_guard(netns: &str) {
+    // Most have none.
+    let _ = guard_of(netns).and_then(fs::remove_dir_all);
 }
 
 fn names_in(folder: &Path) -> Vec<String> {

@@ -29,7 +29,7 @@ pub mod trap;
 pub mod wait;
 
 pub use containerd::Containerd;
-pub use lab::{Host, Lab};
+pub use lab::{Host, Lab, guard_folder};
 pub use margay::Margay;
 pub use pods::Pods;
 pub use process::Daemon;

@@ -22,6 +22,7 @@ use margay_proto::v1::{
     sync_event::Event,
     sync_server::{Sync, SyncServer},
 };
+use policy_bpf::Folder;
 use policy_nft::netlink::{Session, Wait, Watch};
 use tokio::{net::UnixListener, runtime::Builder, sync::mpsc};
 use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
@@ -90,6 +91,8 @@ impl Drop for Rig {
     fn drop(&mut self) {
         let _ = self.daemon.kill();
         let _ = self.daemon.wait();
+        // It would keep this network namespace alive.
+        let _ = Folder::own().and_then(|guard| guard.remove());
         let _ = fs::remove_dir_all(&self.dir);
     }
 }
