@@ -9,6 +9,8 @@ use tracing::{error, info, warn};
 #[derive(Debug)]
 pub(crate) struct Guarding {
     guard: Option<Guard>,
+    /// There is one, or what is left of one.
+    marks: bool,
     holds: bool,
     /// That it does not was said.
     said: bool,
@@ -17,28 +19,32 @@ pub(crate) struct Guarding {
 impl Guarding {
     /// Makes it ready if it is wanted, else takes away what is there.
     pub(crate) fn open(wanted: bool) -> Self {
-        let guard = Folder::own().and_then(|folder| {
-            match wanted.then(|| Guard::open(folder.clone())) {
-                Some(Ok(guard)) => return Ok(Some(guard)),
-                Some(Err(err)) => warn!(
+        let folder = Folder::own();
+        let open = |folder: &Folder| {
+            let opened = Guard::open(folder.clone()).inspect_err(|err| {
+                warn!(
                     %err,
-                    "no guard: a table that somebody removes while margay-policy-dp is not running \
-                     leaves workloads open"
-                ),
-                None => {}
-            }
-            folder.remove().map(|()| None)
-        });
-        let guard = guard.unwrap_or_else(|err| {
-            error!(%err, "a guard that may be there cannot be removed");
-            None
-        });
-        Self { guard, holds: false, said: false }
+                    "no guard: a table that somebody removes while margay-policy-dp is dead leaves \
+                     workloads open"
+                );
+            });
+            opened.ok()
+        };
+        let guard = folder.as_ref().ok().filter(|_| wanted).and_then(open);
+        let removed = match &guard {
+            Some(_) => Ok(()),
+            None => folder.and_then(|folder| folder.remove()),
+        };
+        if let Err(err) = &removed {
+            error!(%err, "a guard that may be there cannot be removed; the table marks for it");
+        }
+        let marks = guard.is_some() || removed.is_err();
+        Self { guard, marks, holds: false, said: false }
     }
 
     /// Whether the table has to mark for it.
-    pub(crate) fn is_there(&self) -> bool {
-        self.guard.is_some()
+    pub(crate) fn wants_marks(&self) -> bool {
+        self.marks
     }
 
     /// The table is about to mark so.

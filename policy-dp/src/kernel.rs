@@ -215,7 +215,7 @@ impl Kernel {
                 if !same {
                     info!(node, "policy is enforced for this node");
                     let interfaces = self.interfaces.addresses();
-                    let own = Own { flows: self.choices.flows, guard: self.guarding.is_there() };
+                    let own = Own { flows: self.choices.flows, guard: self.guarding.wants_marks() };
                     self.enforcer = Some(Enforcer::new(&node, interfaces, own));
                 }
                 if let Some(enforcer) = self.enforcer.as_mut().filter(|_| anew) {
