@@ -133,7 +133,7 @@ fn gone(rig: &mut Rig) -> Result<()> {
             opens(&near, to)?;
             opens(&host, to)?;
         }
-        Ok(())
+        opens(&far, "10.77.1.2")
     };
     let mut known = reaches(left, right4.parse()?)?;
     open()?;
