@@ -102,6 +102,29 @@ fn three_etcds_conform() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn a_list_of_large_values_arrives_over_a_slow_link() -> Result<()> {
+    if !have_root("a_list_of_large_values_arrives_over_a_slow_link") {
+        return Ok(());
+    }
+    let mut lab = Lab::new("etcd-slow")?;
+    let cluster = Cluster::start_one(&mut lab)?;
+    at_client(&cluster, || async {
+        let store = store(&cluster)?;
+        // 1000 of 48 KiB: at once they would be three seconds on the way, twice a member's share.
+        let text = "x".repeat(48 * 1024);
+        for number in 0..1000 {
+            let (high, low) = (number / 256, number % 256);
+            let key = Key::Block(format!("10.{high}.{low}.0/26").parse()?);
+            store.commit(put(key, &text), &actor()).await?;
+        }
+        cluster.slow("128mbit")?;
+        let (entries, _) = list_all(&*store, &Area::Blocks).await?;
+        ensure!(entries.len() == 1000, "{} entries", entries.len());
+        Ok(())
+    })
+}
+
 /// What somebody who counts up has been told.
 #[derive(Debug, Default)]
 struct Told {

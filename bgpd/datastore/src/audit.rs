@@ -77,13 +77,18 @@ impl AuditLog {
         Ok(())
     }
 
+    /// The new file is there before the others move on: where none can be made they stay, and none of
+    /// them is lost by trying again.
     fn rotate(&mut self) -> io::Result<()> {
+        let next = numbered(&self.path, 0);
+        // What a rotation that was broken off left is empty.
+        let file = append(&next)?;
         for number in (1..KEPT).rev() {
             rename(&numbered(&self.path, number), &numbered(&self.path, number + 1))?;
         }
         rename(&self.path, &numbered(&self.path, 1))?;
-        self.file = append(&self.path)?;
-        self.size = 0;
+        fs::rename(&next, &self.path)?;
+        (self.file, self.size) = (file, 0);
         Ok(())
     }
 }

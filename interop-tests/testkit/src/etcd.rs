@@ -125,6 +125,18 @@ impl Cluster {
         Ok(host)
     }
 
+    /// Lets what members send through at this rate, as `tc` writes it, from now on.
+    ///
+    /// # Errors
+    /// When `tc` refuses it.
+    pub fn slow(&self, rate: &str) -> Result<()> {
+        for member in &self.members {
+            let bucket = ["qdisc", "add", "dev", "eth0", "root", "tbf", "rate", rate];
+            member.host.run("tc", &[&bucket[..], &["burst", "256k", "latency", "1s"]].concat())?;
+        }
+        Ok(())
+    }
+
     /// kill -9 of a member (0 to 2).
     ///
     /// # Errors

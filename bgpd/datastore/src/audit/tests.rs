@@ -57,3 +57,26 @@ fn files_are_put_aside_by_size_and_the_oldest_goes() {
     let last = fs::read_to_string(&path).unwrap();
     assert!(last.contains("10.0.99.0-26"));
 }
+
+#[test]
+fn nothing_is_put_aside_while_no_new_file_can_be_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.jsonl");
+    let mut log = AuditLog::open_with(&path, 1000).unwrap();
+    let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap_or_default();
+    (0..20).for_each(|number| log.write(&line(number)).unwrap());
+    let names = ["audit.jsonl", "audit.jsonl.1", "audit.jsonl.2", "audit.jsonl.3", "audit.jsonl.4"];
+    let before = names.map(read);
+    // Where the new file would be stands what is no file.
+    fs::create_dir(folder.path().join("audit.jsonl.0")).unwrap();
+    let failed = (20..30).filter(|number| log.write(&line(*number)).is_err()).count();
+    assert!(failed >= 8, "{failed} were refused");
+    let kept = names.map(read);
+    assert!(kept[0].starts_with(&before[0]));
+    assert_eq!(kept[1..], before[1..]);
+    // And goes on when it can.
+    fs::remove_dir(folder.path().join("audit.jsonl.0")).unwrap();
+    log.write(&line(30)).unwrap();
+    assert_eq!(names.map(read)[1], kept[0]);
+    assert!(read("audit.jsonl").contains("10.0.30.0-26"));
+}

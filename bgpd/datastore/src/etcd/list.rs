@@ -40,7 +40,7 @@ impl EtcdStore {
                 more = entries.last().map(|entry| Cursor::new(entry.key.path()));
                 break;
             }
-            let (found, revision) = self.rows(start, end, rows, at).await?;
+            let (found, revision) = self.rows(start, end, Some(rows), at).await?;
             at = Some(revision);
             let last = found.kvs.last().and_then(|kv| self.layout.path(&kv.key));
             if found.more {
@@ -68,7 +68,8 @@ impl EtcdStore {
         if let Some(after) = &page.after {
             start = behind(format!("{prefix}{}", after.as_str()).into());
         }
-        let (found, revision) = self.rows(start, end, limits::page(page.limit), page.at).await?;
+        let rows = Some(limits::page(page.limit));
+        let (found, revision) = self.rows(start, end, rows, page.at).await?;
         let paths: Vec<&str> = found
             .kvs
             .iter()
@@ -99,12 +100,13 @@ impl EtcdStore {
         Ok(Listing { entries, revision, more })
     }
 
-    /// Rows of a range as of a revision, the last one if none is named.
+    /// Rows of a range as of a revision, the last one if none is named: so many at most, and not
+    /// more than arrive in time; or all of them.
     async fn rows(
         &self,
         start: Vec<u8>,
         end: Vec<u8>,
-        rows: usize,
+        rows: Option<usize>,
         at: Option<Revision>,
     ) -> Result<(RangeResponse, Revision), StoreError> {
         if at == Some(Revision(0)) {
@@ -114,11 +116,14 @@ impl EtcdStore {
         let request = RangeRequest {
             key: start,
             range_end: end,
-            limit: i64::try_from(rows).unwrap_or(i64::MAX),
+            limit: rows.map_or(0, |rows| i64::try_from(rows).unwrap_or(i64::MAX)),
             revision: at.map_or(0, layout::number),
             keys_only: false,
         };
-        let response = self.members.range(request).await?;
+        let response = match rows {
+            Some(_) => self.members.page(request).await?,
+            None => self.members.range(request).await?,
+        };
         let now = layout::revision(response.header.map_or(0, |header| header.revision));
         Ok((response, at.unwrap_or(now)))
     }
@@ -134,7 +139,7 @@ impl EtcdStore {
         let last = rows.last().and_then(|kv| self.layout.path(&kv.key));
         if let (Some(first), Some(last)) = (first, last) {
             let end = behind(layout::record_key(last));
-            let found = self.rows(layout::record_key(first), end, 0, Some(revision)).await?;
+            let found = self.rows(layout::record_key(first), end, None, Some(revision)).await?;
             for kv in found.0.kvs {
                 if let Some(path) = layout::recorded_path(&kv.key) {
                     records.insert(path.to_owned(), self.index_of(Some(&kv))?);

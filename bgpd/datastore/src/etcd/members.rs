@@ -23,6 +23,7 @@ use super::{
     EtcdConfig, failure,
     failure::{Failure, Meaning},
     layout,
+    pace::Pace,
     pb::{
         AuthenticateRequest, RangeRequest, RangeResponse, TxnRequest, TxnResponse,
         auth_client::AuthClient, kv_client::KvClient, lease_client::LeaseClient,
@@ -38,7 +39,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Silence after which a connection is probed, and how long the probe may take. Members do not
 /// bear more than one in five seconds.
 const PROBE: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(3));
-/// A page is bounded by rows, not by octets; rows are bounded by [`crate::limits`].
+/// A page is bounded by rows, not by octets; rows are bounded by [`Pace`].
 const MAX_RESPONSE: usize = 512 * 1024 * 1024;
 
 #[derive(Debug)]
@@ -48,6 +49,7 @@ pub(super) struct Members {
     patience: Duration,
     /// Who is asked.
     current: AtomicUsize,
+    pace: Pace,
     health: Mutex<Health>,
 }
 
@@ -137,6 +139,7 @@ impl Members {
             user: config.user,
             patience: config.patience,
             current: AtomicUsize::new(0),
+            pace: Pace::default(),
             health: Mutex::default(),
         })
     }
@@ -152,6 +155,39 @@ impl Members {
             .map_err(|failure| failure.of_read(asked))?;
         self.note_revision(answer.value.header.map_or(0, |header| header.revision));
         Ok(answer.value)
+    }
+
+    /// Reads a range as far as a member sends it in its share of the time: fewer rows each time nobody
+    /// answers, in this request and the next ones.
+    pub(super) async fn page(&self, request: RangeRequest) -> Result<RangeResponse, StoreError> {
+        let wanted = usize::try_from(request.limit).unwrap_or(0);
+        let rows = self.pace.rows(wanted);
+        let asked = AtomicUsize::new(0);
+        let start = Instant::now();
+        let answer = self
+            .call(Again::Harmless, |to| {
+                let before = asked.fetch_add(1, Ordering::Relaxed);
+                let limit = i64::try_from(Pace::after(rows, before)).unwrap_or(i64::MAX);
+                let request = to.request(RangeRequest { limit, ..request.clone() });
+                async move { to.kv().range(request).await }
+            })
+            .await;
+        let asked = asked.into_inner();
+        match answer {
+            Ok(answer) => {
+                let last = Pace::after(rows, asked.saturating_sub(1));
+                let took = if asked > 1 { SHARE } else { start.elapsed() };
+                self.pace.answered(last, took);
+                self.note_revision(answer.value.header.map_or(0, |header| header.revision));
+                Ok(answer.value)
+            }
+            Err(failure) => {
+                if asked > 0 {
+                    self.pace.unanswered(Pace::after(rows, asked));
+                }
+                Err(failure.of_read(layout::revision(request.revision)))
+            }
+        }
     }
 
     pub(super) async fn txn(
