@@ -29,6 +29,7 @@ mod lease;
 mod list;
 mod members;
 pub(crate) mod octets;
+mod pace;
 #[allow(missing_docs, unused_qualifications, clippy::all, reason = "generated")]
 mod pb {
     tonic::include_proto!("etcdserverpb");
