@@ -2,10 +2,12 @@
 //!
 //! Owns: create, replace and delete as users know them; what one resource asks of others (a tier
 //! that exists, pools that do not overlap). Promises: every resource of a request is checked before
-//! the first is written, what one transaction takes is written whole or not at all, what others
-//! wrote meanwhile is never overwritten unseen, and a rule that was asked still holds when it is
-//! written: whoever could break it in between makes the transaction fail, and it is planned again. Leaves to
-//! `margay-model` what a single resource may say, and to the store what is durable.
+//! the first is written, what one transaction takes is written whole or not at all, and what others
+//! wrote meanwhile is never overwritten unseen. That pools do not overlap, and that the tiers and
+//! filters which are named are there, still holds when it is written: whoever could break it in between
+//! makes the transaction fail, and it is planned again. Only blocks of another size that are claimed in
+//! that moment in the range of a new pool are not seen. Leaves to `margay-model` what a single resource
+//! may say, and to the store what is durable.
 
 mod error;
 mod guards;
@@ -296,7 +298,7 @@ impl Resources {
         let all: Vec<_> = resources.iter().collect();
         let mut guards = Guards::read(self.store.as_ref(), &all).await?;
         let cluster = Cluster::load(self.store.as_ref(), &all).await?;
-        guards.know(cluster.tiers().cloned());
+        guards.know(cluster.named());
         broken.extend(cluster.check(&all));
         if broken.is_empty() {
             return Ok((plan, guards));
@@ -475,10 +477,8 @@ impl Planned {
     /// All that it may need of a transaction, but for what all of them share.
     fn needs(&self) -> Txn {
         let mut txn = self.txn();
-        if let Some(tier) = rules::tier(&self.resource) {
-            let key = Key::cluster(Kind::Tier, tier);
-            txn.compares.push(Compare { key, expect: Expect::Present });
-        }
+        let named = rules::named(&self.resource).into_iter();
+        txn.compares.extend(named.map(|key| Compare { key, expect: Expect::Present }));
         txn
     }
 }

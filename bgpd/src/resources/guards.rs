@@ -3,7 +3,8 @@
 //! A pool is written only if no other was since the rules were asked, for any other could overlap
 //! with it. A policy is written only if its tier is there, and marks that policies have been written;
 //! a tier goes only without such a mark since they were looked for. So writers of policies do not
-//! hinder each other.
+//! hinder each other. A peer is written only if its filters are there; they may go later, and are not
+//! missed by who deletes them.
 
 use std::collections::BTreeSet;
 
@@ -17,8 +18,8 @@ use super::rules;
 #[derive(Debug)]
 pub(super) struct Guards {
     pools: Expect,
-    /// Stored tiers that policies may lie in.
-    tiers: BTreeSet<String>,
+    /// What is stored of that which others name: tiers and filters.
+    named: BTreeSet<Key>,
 }
 
 impl Guards {
@@ -32,12 +33,12 @@ impl Guards {
         } else {
             Expect::Absent
         };
-        Ok(Self { pools, tiers: BTreeSet::new() })
+        Ok(Self { pools, named: BTreeSet::new() })
     }
 
-    /// These tiers are stored.
-    pub(super) fn know(&mut self, tiers: impl IntoIterator<Item = String>) {
-        self.tiers.extend(tiers);
+    /// These are stored, and can be deleted.
+    pub(super) fn know(&mut self, named: impl IntoIterator<Item = Key>) {
+        self.named.extend(named);
     }
 
     /// What the transaction that writes `written` needs beside them.
@@ -47,26 +48,18 @@ impl Guards {
             txn.compares.push(compare(Guard::Pools, self.pools));
             txn.writes.push(mark(Guard::Pools));
         }
-        let own: BTreeSet<_> = written
-            .clone()
-            .filter(|resource| resource.kind() == Kind::Tier)
-            .map(Resource::name)
-            .collect();
-        let tiers: BTreeSet<_> = written.filter_map(rules::tier).collect();
-        if !tiers.is_empty() {
+        if written.clone().any(|resource| rules::tier(resource).is_some()) {
             txn.writes.push(mark(Guard::Tiers));
         }
-        for tier in tiers {
-            // Others are built in, come in the same transaction, or in a later one of the request.
-            if self.tiers.contains(tier) && !own.contains(tier) {
-                let key = Key::cluster(Kind::Tier, tier);
-                txn.compares.push(Compare { key, expect: Expect::Present });
-            }
-        }
+        let own: BTreeSet<_> = written.clone().map(Resource::key).collect();
+        let named: BTreeSet<_> = written.flat_map(rules::named).collect();
+        // Others are built in, come in the same transaction, or in a later one of the request.
+        let held = named.into_iter().filter(|key| self.named.contains(key) && !own.contains(key));
+        txn.compares.extend(held.map(|key| Compare { key, expect: Expect::Present }));
         txn
     }
 
-    /// At most what [`Guards::of`] gives beside a compare for each policy.
+    /// At most what [`Guards::of`] gives beside a compare for each that is named.
     pub(super) fn most() -> Txn {
         Txn {
             compares: vec![compare(Guard::Pools, Expect::At(Revision::default()))],
@@ -83,7 +76,7 @@ impl Guards {
         for resource in written {
             match resource {
                 Resource::IpPool(_) => self.pools = Expect::At(revision),
-                Resource::Tier(tier) => self.know([tier.name().to_owned()]),
+                Resource::Tier(_) | Resource::BgpFilter(_) => self.know([resource.key()]),
                 _ => {}
             }
         }

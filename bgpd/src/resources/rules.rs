@@ -61,9 +61,11 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Stored tiers, but for those that nobody can delete.
-    pub(super) fn tiers(&self) -> impl Iterator<Item = &String> {
-        self.tiers.iter().filter(|tier| !is_built_in(tier))
+    /// What is stored of that which others name, but for what nobody can delete.
+    pub(super) fn named(&self) -> impl Iterator<Item = Key> {
+        let tiers = self.tiers.iter().filter(|tier| !is_built_in(tier));
+        let tiers = tiers.map(|name| Key::cluster(Kind::Tier, name));
+        tiers.chain(self.filters.iter().map(|name| Key::cluster(Kind::BgpFilter, name)))
     }
 
     /// Asks every rule of every resource; gives all that do not hold.
@@ -175,6 +177,16 @@ pub(super) fn tier(resource: &Resource) -> Option<&str> {
         _ => return None,
     };
     Some(tier.unwrap_or("default"))
+}
+
+/// What a resource names, and what has to be there when it is written.
+pub(super) fn named(resource: &Resource) -> Vec<Key> {
+    match resource {
+        Resource::BgpPeer(peer) => {
+            peer.spec.filters.iter().map(|name| Key::cluster(Kind::BgpFilter, name)).collect()
+        }
+        other => tier(other).map(|name| Key::cluster(Kind::Tier, name)).into_iter().collect(),
+    }
 }
 
 /// What a resource changes of the fields that are fixed once written.

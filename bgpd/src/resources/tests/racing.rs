@@ -171,6 +171,25 @@ fn a_tier_that_goes_and_a_policy_that_comes_do_not_miss_each_other() {
 }
 
 #[test]
+fn a_filter_that_goes_meanwhile_is_missed_by_the_peer_that_names_it() {
+    let peer = json!({
+        "apiVersion": "projectcalico.org/v3", "kind": "BGPPeer", "metadata": { "name": "tor" },
+        "spec": { "peerIP": "10.0.0.1", "asNumber": 65000, "filters": ["only-pods"] },
+    });
+    let filter = json!({
+        "apiVersion": "projectcalico.org/v3", "kind": "BGPFilter",
+        "metadata": { "name": "only-pods" }, "spec": {},
+    });
+    let bench = Bench::new();
+    bench.write(WriteMode::Create, &[filter]).expect("written");
+    let gone = delete(&bench, Key::cluster(Kind::BgpFilter, "only-pods"));
+    let (written, gone) = between(&bench, write(&bench, WriteMode::Apply, &[peer]), gone);
+    gone.expect("nothing named it");
+    refused(written, "names BGPFilter \"only-pods\" in spec.filters, which does not exist");
+    assert!(!kept(&bench, Kind::BgpPeer, "tor"));
+}
+
+#[test]
 fn policies_that_come_at_the_same_time_and_a_tier_that_changes_do_not_hinder_a_policy() {
     let bench = Bench::new();
     bench.write(WriteMode::Create, &[tier("security")]).expect("written");
