@@ -149,6 +149,6 @@ fn what_comes_after_its_time_is_not_begun() {
     assert!(in_time(0).is_ok(), "whenever");
     assert!(in_time(millis(now + Duration::from_secs(60))).is_ok());
     let late = in_time(millis(now).saturating_sub(1000).max(1)).expect_err("too late");
-    assert_eq!(margay_proto::error::cni_code(&late), 11);
+    assert_eq!(cni_code(&late), 11);
     assert!(late.message().contains("after its time"), "{late}");
 }
