@@ -18,6 +18,7 @@ use interop_tests::{
     inventory::{Inventory, Pod, check_addresses},
     runtime::{Container, Runtime},
 };
+use ipnet::IpNet;
 use serde_json::Value;
 use testkit::{
     Host, Lab, Margay, Pods,
@@ -232,6 +233,52 @@ fn compare(daemons: &[Margay], live: &[Live]) -> Result<()> {
     Ok(())
 }
 
+/// Every block, and every address that is not in a block of its node, is originated by one node, and
+/// nothing else is; the switch hears of each.
+fn one_advertiser_each(daemons: &[Margay], live: &[Live], bird: &Bird) -> Result<()> {
+    let first = daemons.first().context("three daemons")?;
+    let names: Vec<&str> = daemons.iter().map(|daemon| daemon.host().name()).collect();
+    until("one advertiser of each block and borrowed address", PATIENCE, || {
+        let rows = first.json(&["ipam", "show", "--show-blocks"])?;
+        let mut blocks: BTreeMap<IpNet, usize> = BTreeMap::new();
+        for row in rows.as_array().context("rows")? {
+            if matches!(row["state"].as_str(), Some("active" | "disabled")) {
+                // A pool.
+                continue;
+            }
+            let owner = row["node"].as_str().and_then(|of| names.iter().position(|at| *at == of));
+            let block: Option<IpNet> = row["cidr"].as_str().and_then(|cidr| cidr.parse().ok());
+            blocks.extend(block.zip(owner));
+        }
+        let mut wanted: BTreeSet<(IpNet, usize)> =
+            blocks.iter().map(|(at, of)| (*at, *of)).collect();
+        for one in live {
+            let is_own = |address: &&IpAddr| {
+                blocks.iter().any(|(net, owner)| net.contains(*address) && *owner == one.node)
+            };
+            let borrowed = one.pod.addresses.iter().filter(|address| !is_own(address));
+            wanted.extend(borrowed.map(|address| (IpNet::from(*address), one.node)));
+        }
+        let mut originated = BTreeSet::new();
+        for (node, daemon) in daemons.iter().enumerate() {
+            let own = daemon.routes(&[])?;
+            let own = own.iter().filter(|route| route["peer"].is_null());
+            let prefixes = own.filter_map(|route| route["prefix"].as_str()?.parse::<IpNet>().ok());
+            originated.extend(prefixes.map(|prefix| (prefix, node)));
+        }
+        ensure!(wanted.len() > NODES, "{} prefixes are too few to be true", wanted.len());
+        let odd: Vec<_> = wanted.symmetric_difference(&originated).collect();
+        ensure!(odd.is_empty(), "blocks {blocks:?}: wanted or originated, not both: {odd:?}");
+        let heard = bird.routes("")?;
+        let heard = heard.iter().filter(|route| route.attribute("next_hop").is_some());
+        let heard: BTreeSet<IpNet> = heard.filter_map(|route| route.prefix.parse().ok()).collect();
+        let told: BTreeSet<IpNet> = wanted.iter().map(|(prefix, _)| *prefix).collect();
+        let odd: Vec<_> = told.symmetric_difference(&heard).collect();
+        ensure!(odd.is_empty(), "told or heard, not both: {odd:?}");
+        Ok(true)
+    })
+}
+
 /// A namespace has the link of its container, or none.
 fn compare_inside(slots: &[Slot<'_>]) -> Result<()> {
     for slot in slots {
@@ -319,7 +366,7 @@ fn start(lab: &mut Lab, etcd: &Cluster) -> Result<(Vec<Margay>, Host, Bird)> {
     Ok((daemons, tor, bird))
 }
 
-fn run(daemons: &mut [Margay], namespaces: &[Host], tor: &Host) -> Result<()> {
+fn run(daemons: &mut [Margay], namespaces: &[Host], tor: &Host, bird: &Bird) -> Result<()> {
     let seed = match env::var("CHURN_SEED") {
         Ok(text) => text.parse().context("CHURN_SEED")?,
         Err(_) => u64::from(std::process::id()),
@@ -377,6 +424,7 @@ fn run(daemons: &mut [Margay], namespaces: &[Host], tor: &Host) -> Result<()> {
     for daemon in &*daemons {
         until("ipam check is content", PATIENCE, || check_addresses(daemon).map(|()| true))?;
     }
+    one_advertiser_each(daemons, &live, bird)?;
     reach_all(&slots, tor)?;
     // And all of them go.
     for slot in &mut slots {
@@ -397,8 +445,8 @@ fn two_hundred_pods_that_come_and_go_while_daemons_die_leave_nothing_behind() ->
     }
     let mut lab = Lab::new("podchurn")?;
     let etcd = Cluster::start(&mut lab)?;
-    let (mut daemons, tor, _bird) = start(&mut lab, &etcd)?;
+    let (mut daemons, tor, bird) = start(&mut lab, &etcd)?;
     let pods = Pods::new(PODS, lab.dir())?;
-    let result = run(&mut daemons, pods.hosts(), &tor);
+    let result = run(&mut daemons, pods.hosts(), &tor, &bird);
     lab.told(result, || daemons.iter().map(Margay::log).collect())
 }

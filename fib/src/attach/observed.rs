@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::attach::limit::{Bandwidth, Filling};
-use crate::attach::spec::{GATEWAY_V4, GATEWAY_V6, LinkSpec, mac};
+use crate::attach::spec::{GATEWAY_V4, GATEWAY_V6, LinkSpec, Sysctl, mac};
 
 /// A veth link as the host sees it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -81,6 +81,12 @@ impl fmt::Display for Difference {
 }
 
 impl Difference {
+    /// A setting of the kernel that is not as it should be.
+    pub(crate) fn of_setting(setting: Sysctl, found: String) -> Self {
+        let what = format!("net.{}", setting.key.replace('/', "."));
+        Self { what, wanted: setting.value, found }
+    }
+
     /// Whether the host end has another hardware address than it should.
     pub(crate) fn between_macs(name: &str, wanted: [u8; 6], found: [u8; 6]) -> Option<Self> {
         let mut differences = Differences::default();

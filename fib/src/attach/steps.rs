@@ -231,6 +231,19 @@ const RTF_DEFAULT: u32 = 0x0001_0000;
 /// It leads to a network on the link.
 const RTF_PREFIX_RT: u32 = 0x0008_0000;
 
+/// The host's settings without which a link is of no use.
+pub fn needed(spec: &LinkSpec) -> Vec<Sysctl> {
+    let all = host_sysctls(spec).into_iter();
+    all.filter(|(_, need)| *need == Need::Must).map(|(setting, _)| setting).collect()
+}
+
+/// What makes the host's settings as they have to be again, where the link is there already.
+pub fn settings_again(spec: &LinkSpec) -> Vec<Step> {
+    let keep = spec.has_v6().then_some(Step::KeepRouters);
+    let settings = Step::Sysctls(Side::Host, host_sysctls(spec));
+    keep.into_iter().chain([settings]).collect()
+}
+
 fn host_sysctls(spec: &LinkSpec) -> Vec<(Sysctl, Need)> {
     let mut list = List { link: &spec.host_name, settings: Vec::new() };
     if spec.has_v4() {

@@ -5,8 +5,8 @@ use std::thread;
 
 use margay_fib::attach::{GATEWAY_V4, Stage, Sysctl};
 use margay_fib::{
-    AttachError, Detached, LinkSpec, Origin, attach, detach, detach_marked, detach_own, inspect,
-    list,
+    AttachError, Detached, LinkSpec, Origin, attach, compare, detach, detach_marked, detach_own,
+    inspect, list,
 };
 
 use crate::container::Container;
@@ -124,6 +124,34 @@ fn the_same_again_adopts_and_another_is_refused_with_what_differs() {
     net.ip("link add name cali00000 type veth peer name other");
     assert_eq!(detach_own("cali00000", "margay:0").expect("asked"), Detached::Removed);
     assert_eq!(list("cali").expect("listed"), []);
+}
+
+#[test]
+fn settings_of_the_kernel_that_somebody_changed_are_told_and_made_again() {
+    let Some(_net) = enter() else { return };
+    let container = Container::new();
+    let spec = LinkSpec { rp_filter: Some(0), ..spec(4) };
+    attach(container.path(), &spec).expect("attached");
+    assert_eq!(compare(container.path(), &spec).expect("compared"), []);
+    let keys = [
+        "ipv4/conf/cali00004/forwarding",
+        "ipv4/conf/cali00004/proxy_arp",
+        "ipv4/conf/cali00004/rp_filter",
+        "ipv6/conf/cali00004/proxy_ndp",
+    ];
+    for key in keys {
+        let file = format!("/proc/sys/net/{key}");
+        let right = std::fs::read_to_string(&file).expect("read");
+        let wrong = if right.trim() == "0" { "1" } else { "0" };
+        std::fs::write(&file, wrong).expect("written");
+        let told = compare(container.path(), &spec).expect("compared");
+        let told: Vec<String> = told.iter().map(ToString::to_string).collect();
+        let name = format!("net.{}", key.replace('/', "."));
+        assert_eq!(told, [format!("{name} is {wrong}, not {}", right.trim())]);
+        let again = attach(container.path(), &spec).expect("adopted");
+        assert_eq!(again.origin, Origin::Adopted);
+        assert_eq!(compare(container.path(), &spec).expect("compared"), [], "{key}");
+    }
 }
 
 #[test]

@@ -16,7 +16,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::attach::steps::{Ends, Need, Side, Step, finish, limit};
+use crate::attach::steps::{Ends, Need, Side, Step, finish, limit, needed, settings_again};
 use crate::attach::{AttachError, Difference, HostLink, LinkSpec, Observed, Stage};
 use channel::Channel;
 use look::Seen;
@@ -58,8 +58,8 @@ pub enum Detached {
 
 /// Makes a workload's link: both ends, the container's addresses and routes, the host's settings.
 ///
-/// Where it is there already as asked for, it is left alone, but for limits of traffic, which are made
-/// as asked; where something of its name is there that differs, that is an error. A kernel that cannot
+/// Where it is there already as asked for, it is left alone, but for limits of traffic and the host's
+/// settings of the kernel, which are made as asked; where something of its name is there that differs, that is an error. A kernel that cannot
 /// limit traffic is warned of, and the link is made without. When it fails, no link is left; settings of
 /// the container's namespace, and forwarding on the host, are not taken back.
 ///
@@ -169,17 +169,19 @@ pub fn compare(netns: &Path, spec: &LinkSpec) -> Result<Vec<Difference>, AttachE
     apart(|| {
         let mut work = Work::open(netns)?;
         let seen = work.observe(&spec.host_name, &spec.container_name)?;
-        let differences = seen.differences(spec);
+        let mut differences = seen.differences(spec);
         let unlimited = spec.without_limits();
-        match &seen.host {
-            Some(host) if differences != seen.differences(&unlimited) => {
-                if work.can_limit(host)? {
-                    return Ok(differences);
-                }
-                Ok(seen.differences(&unlimited))
+        if let Some(host) = &seen.host {
+            if differences != seen.differences(&unlimited) && !work.can_limit(host)? {
+                differences = seen.differences(&unlimited);
             }
-            _ => Ok(differences),
+            work.places.go(Side::Host)?;
+            differences.extend(needed(spec).into_iter().filter_map(|setting| {
+                let found = work.places.instead(&setting)?;
+                Some(Difference::of_setting(setting, found))
+            }));
         }
+        Ok(differences)
     })
 }
 
@@ -344,6 +346,10 @@ impl Work {
                     clock.lap(side.stage());
                 }
             }
+        }
+        for step in settings_again(spec) {
+            let side = self.take(spec, step)?;
+            clock.lap(side.stage());
         }
         Ok(Attached {
             host_index: host.index,

@@ -85,6 +85,16 @@ impl Places {
         fs::write(&path, &setting.value)
     }
 
+    /// What a setting of the namespace the thread is in is instead, where it is not so.
+    pub fn instead(&self, setting: &Sysctl) -> Option<String> {
+        let found = fs::read_to_string(Path::new(SYSCTLS).join(&setting.key));
+        match found {
+            Ok(found) if found.trim() == setting.value.trim() => None,
+            Ok(found) => Some(found.trim().to_owned()),
+            Err(err) => Some(format!("not readable ({err})")),
+        }
+    }
+
     /// Whether the host does not forward IPv6 yet: one that does is as somebody wants it.
     pub fn is_to_begin_forwarding(&self) -> bool {
         is("ipv6/conf/all/forwarding", "0")
