@@ -85,6 +85,7 @@ pub struct Rig {
     kernel: threads::Receiver<Instant>,
     revision: u64,
     dir: PathBuf,
+    guard: Folder,
 }
 
 impl Drop for Rig {
@@ -92,7 +93,7 @@ impl Drop for Rig {
         let _ = self.daemon.kill();
         let _ = self.daemon.wait();
         // It would keep this network namespace alive.
-        let _ = Folder::own().and_then(|guard| guard.remove());
+        let _ = self.guard.remove();
         let _ = fs::remove_dir_all(&self.dir);
     }
 }
@@ -177,6 +178,7 @@ impl Rig {
 
 /// Starts one in the network namespace of the calling thread.
 pub fn start() -> Result<Rig> {
+    let guard = Folder::own()?;
     let number = RIGS.fetch_add(1, Ordering::Relaxed);
     let dir = env::temp_dir().join(format!("margay-bench-{}-{number}", std::process::id()));
     fs::create_dir_all(&dir)?;
@@ -214,5 +216,5 @@ pub fn start() -> Result<Rig> {
         .stdin(Stdio::null())
         .spawn()
         .context("cannot start margay-policy-dp: build it first")?;
-    Ok(Rig { daemon, tell, reported, kernel, revision: 0, dir })
+    Ok(Rig { daemon, tell, reported, kernel, revision: 0, dir, guard })
 }
