@@ -17,7 +17,7 @@ use interop_tests::{
     shop::{Rig, add, echoes, reaches, serve},
 };
 use serde_json::Value;
-use testkit::{Host, guard_folder, have_root, until};
+use testkit::{Daemon, Host, guard_folder, have_root, until};
 
 #[test]
 fn pods_are_closed_while_the_table_is_gone_and_the_dataplane_is_dead() -> Result<()> {
@@ -150,7 +150,29 @@ fn gone(rig: &mut Rig) -> Result<()> {
         ensure!(now == first, "{deed}: the guard stays as it was: {now:?}, not {first:?}");
     }
 
-    // It goes when it is not wanted, and comes back.
+    // One that may not make a guard, nor tell the one that it finds, enforces without, and takes that away.
+    dataplane.daemon()?.kill()?;
+    fs::remove_file(folder.join("rule"))?;
+    let whole = dataplane.command()?;
+    let mut bound = Command::new("setpriv");
+    bound.args(["--bounding-set", "-bpf,-sys_admin", "--inh-caps", "-bpf,-sys_admin"]);
+    bound.arg(whole.get_program()).args(whole.get_args());
+    let log = host.dir().join("bound.log");
+    let mut bound = Daemon::spawn(&host, &mut bound, &log)?;
+    until("policy is enforced", SOON, || {
+        bound.check_running()?;
+        Ok(dataplane.ask("/readyz").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")))
+    })?;
+    let said = fs::read_to_string(&log)?;
+    ensure!(said.contains("no guard") && !folder.exists(), "{said}");
+    ensure!(dataplane.metric("margay_policy_guard")? == 0, "{said}");
+    open().context("without a guard")?;
+    bound.kill()?;
+
+    // It comes back, and goes when it is not wanted.
+    dataplane.start()?;
+    ensure!(dataplane.metric("margay_policy_guard")? == 1 && attached(&folder)?.len() == 5);
+    open().context("with a guard again")?;
     dataplane.daemon()?.kill()?;
     dataplane.configure("[policy]\nguard = false\n")?;
     dataplane.start()?;

@@ -52,7 +52,7 @@ pub(crate) enum LogFormat {
 }
 
 /// Crates below us whose every frame would drown our own lines.
-const QUIET: &str = "h2=warn,hyper_util=warn,tower=warn";
+const QUIET: &str = "aya_obj=warn,h2=warn,hyper_util=warn,tower=warn";
 
 impl Args {
     /// Starts logging as asked for on the command line, else at this level.
