@@ -26,7 +26,7 @@ use anyhow::{Context, Result};
 use margay_datastore::Store;
 use margay_fib::FibHandle;
 use margay_model::Key;
-use margay_workload::{AttachmentId, Cause, Desk, Entry, Failure, Reply, Spec};
+use margay_workload::{AttachmentId, Cause, Desk, Entry, Failure, Moment, Reply, Spec};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{ipam::Ipam, mirror::Mirror, picture::asked, ready::Ready};
@@ -34,6 +34,7 @@ pub(crate) use cluster::Endpoint;
 pub(crate) use history::{History, Times};
 use journal::Journal;
 use network::{Kernel, Network};
+pub(crate) use spool::asked as asked_then;
 use steps::Steps;
 use task::Task;
 
@@ -60,8 +61,8 @@ pub(crate) enum Call {
     Delete {
         /// Which.
         id: AttachmentId,
-        /// When it was asked, milliseconds since the Unix epoch; `None`: now.
-        asked: Option<u64>,
+        /// When it was asked; `None`: now.
+        asked: Option<Moment>,
     },
     /// Detach what the runtime does not know.
     Collect {

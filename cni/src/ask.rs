@@ -99,6 +99,8 @@ impl Call<'_> {
             netns: self.netns(),
             pod: self.pod(),
             spooled_at: 0,
+            spooled_boot_id: String::new(),
+            spooled_up_nanos: 0,
         }
     }
 

@@ -6,11 +6,15 @@ use std::{
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::Path,
     process,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use margay_proto::v1::DeleteWorkloadRequest;
+use nix::time::{ClockId, clock_gettime};
 use prost::Message;
+
+/// Another one after each start of the host.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// Leaves it; once this returns, it survives a power cut.
 ///
@@ -21,6 +25,13 @@ pub fn leave(folder: &Path, mut request: DeleteWorkloadRequest) -> io::Result<()
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     // 0 would mean that it was not spooled.
     request.spooled_at = u64::try_from(now.as_millis()).unwrap_or(u64::MAX).max(1);
+    // The clock may be set before the daemon comes to it.
+    if let (Ok(boot), Ok(up)) =
+        (fs::read_to_string(BOOT_ID), clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from))
+    {
+        request.spooled_boot_id = boot.trim().to_owned();
+        request.spooled_up_nanos = u64::try_from(up.as_nanos()).unwrap_or(u64::MAX);
+    }
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let name = format!("{}-{}.del", now.as_nanos(), process::id());
     let (hidden, final_path) = (folder.join(format!(".{name}")), folder.join(&name));

@@ -147,7 +147,7 @@ impl workloads_server::Workloads for Workloads {
             }
             Err(failure) => return Err(failed(failure)),
         };
-        let asked = Some(request.spooled_at).filter(|at| *at > 0);
+        let asked = crate::workload::asked_then(&request);
         // Later: the plugin then takes the link down and leaves the rest for a daemon that can.
         let there = self.there().map_err(|_| with_cni_code(no_datastore(), 11))?;
         match there.call(Call::Delete { id, asked }).await.map_err(failed)? {

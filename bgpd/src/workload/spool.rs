@@ -9,6 +9,7 @@ use std::{
 };
 
 use margay_proto::v1::DeleteWorkloadRequest;
+use margay_workload::{Moment, Uptime};
 use prost::Message;
 use tracing::warn;
 
@@ -35,6 +36,12 @@ pub(super) fn make(folder: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
     }
+}
+
+/// When a request was left there; `None`: it was not.
+pub(crate) fn asked(request: &DeleteWorkloadRequest) -> Option<Moment> {
+    let up = Uptime::new(&request.spooled_boot_id, request.spooled_up_nanos);
+    (request.spooled_at > 0).then_some(Moment { wall: request.spooled_at, up })
 }
 
 /// Everything left there, with the file that says so. What cannot be read is put aside.

@@ -13,8 +13,9 @@ use margay_ipam::Handle;
 use margay_proto::v1::DeleteWorkloadRequest;
 use margay_workload::{
     AttachmentId, CallId, Cause, Desk, Done, Failure, Input, Now, Output, PATIENCE, Reply, Scene,
-    Spec, State, endpoint,
+    Spec, State, Uptime, endpoint,
 };
+use nix::time::{ClockId, clock_gettime};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinSet,
@@ -34,6 +35,7 @@ use crate::{
     ipam::{Lives, OwnAddresses, wall},
     mirror::{Mirror, News, Subscription},
     picture::Picture,
+    restart,
 };
 
 /// Between two reports to the allocator of what lives here, and two looks at the MTU.
@@ -82,6 +84,8 @@ pub(super) struct Task {
     /// With the resources of the cluster taken in.
     mtu_settled: bool,
     started: Instant,
+    /// The kernel's boot id; empty where it does not tell.
+    boot: String,
 }
 
 /// An ADD.
@@ -139,6 +143,7 @@ impl Task {
             mtu_seen: 0,
             mtu_settled: false,
             started: Instant::now(),
+            boot: restart::boot().unwrap_or_default(),
         }
     }
 
@@ -272,7 +277,8 @@ impl Task {
     }
 
     fn now(&self) -> Now {
-        Now { wall: wall().0, steady: self.started.elapsed() }
+        let up = Uptime::new(&self.boot, up_nanos());
+        Now { wall: wall().0, steady: self.started.elapsed(), up }
     }
 
     fn call(&mut self, call: Call, reply: oneshot::Sender<Result<Reply, Failure>>) {
@@ -390,12 +396,12 @@ impl Task {
             if self.callers.values().any(under_way) {
                 continue;
             }
+            let asked = spool::asked(&request);
             let attachment = request.attachment.unwrap_or_default();
             let (network, container) = (&attachment.network, &attachment.container_id);
             match AttachmentId::new(network, container, &attachment.ifname) {
                 Ok(id) => {
                     let call = Some(self.waits(Caller::Spool(path)));
-                    let asked = Some(request.spooled_at).filter(|at| *at > 0);
                     self.act(Input::Delete { call, id, asked });
                 }
                 Err(error) => spool::put_aside(&path, &error.to_string()),
@@ -605,6 +611,12 @@ impl Task {
             None => {}
         }
     }
+}
+
+/// Nanoseconds of the clock that nobody sets; 0 where it cannot be read.
+pub(super) fn up_nanos() -> u64 {
+    let up = clock_gettime(ClockId::CLOCK_BOOTTIME).map(Duration::from).unwrap_or_default();
+    u64::try_from(up.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn listed(addresses: &[IpAddr]) -> String {

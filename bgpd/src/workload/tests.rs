@@ -10,7 +10,7 @@ use margay_fib::{
 };
 use margay_model::{Actor, Area, Kind, Resource, Txn};
 use margay_proto::v1::{Attachment, DeleteWorkloadRequest};
-use margay_workload::{Mode, Pod, Qos, Source, State, Wish};
+use margay_workload::{Mode, Pod, Qos, Source, State, Uptime, Wish};
 use prost::Message;
 use tokio::task::JoinSet;
 
@@ -417,14 +417,18 @@ fn a_daemon_that_comes_again_keeps_what_was_live_and_works_off_the_spool() {
         assert_eq!(world.journal(), std::slice::from_ref(&first));
         world.kernel.with(|state| state.routes.clear());
         let daemon = world.start();
-        // The same again, as if nothing had happened.
-        assert_eq!(daemon.add("c1").await.expect("attached"), first);
+        // The same again, as if nothing had happened; but it is asked for since now.
+        let again = daemon.add("c1").await.expect("attached");
+        assert_ne!(again.begun, first.begun);
         assert_eq!(world.routes().len(), 1);
         drop(daemon);
+        assert_eq!(world.journal(), std::slice::from_ref(&again));
+        assert_eq!(Entry { begun: first.begun, ..again }, first);
         // Also while nobody can be asked.
         world.store.set_away(Some("unplugged"));
         let daemon = world.start();
-        assert_eq!(daemon.add("c1").await.expect("attached"), first);
+        let again = daemon.add("c1").await.expect("attached");
+        assert_eq!(Entry { begun: first.begun, ..again }, first);
         world.store.set_away(None);
         drop(daemon);
         let attachment =
@@ -446,6 +450,45 @@ fn a_daemon_that_comes_again_keeps_what_was_live_and_works_off_the_spool() {
 }
 
 #[test]
+fn a_delete_is_worked_off_whatever_the_clock_was_set_to_and_never_takes_what_came_later() {
+    run(async {
+        let world = World::new().await;
+        let boot = crate::restart::boot().expect("the kernel tells");
+        let left = |spooled_at, spooled_up_nanos| {
+            let attachment = Attachment {
+                network: "net".into(),
+                container_id: "c1".into(),
+                ifname: "eth0".into(),
+            };
+            let request = DeleteWorkloadRequest {
+                attachment: Some(attachment),
+                spooled_at,
+                spooled_boot_id: boot.trim().to_owned(),
+                spooled_up_nanos,
+                ..DeleteWorkloadRequest::default()
+            };
+            let file: PathBuf = spool::folder(world.folder.path()).join("one.del");
+            std::fs::write(&file, request.encode_to_vec()).expect("written");
+            file
+        };
+        let daemon = world.start();
+        let before = task::up_nanos();
+        daemon.add("c1").await.expect("attached");
+        drop(daemon);
+        // The clock went forward, a DEL was left, the clock went back, then came the ADD.
+        for (wall, up, links) in [(u64::MAX, before, 1), (1, task::up_nanos(), 0)] {
+            let file = left(wall, up);
+            let daemon = world.start();
+            while file.exists() {
+                tokio::task::yield_now().await;
+            }
+            daemon.settled().await;
+            assert_eq!((world.links(), daemon.held().await), (links, links));
+        }
+    });
+}
+
+#[test]
 fn an_entry_that_does_not_know_its_mtu_makes_nobody_wait_who_does() {
     run(async {
         let world = World::new().await;
@@ -456,6 +499,7 @@ fn an_entry_that_does_not_know_its_mtu_makes_nobody_wait_who_does() {
             id: id("c1"),
             state: State::Live,
             created: 1,
+            begun: Uptime::default(),
             spec: plain.clone(),
             host_interface: String::new(),
             addresses: vec!["10.2.0.1".parse().expect("an address")],
@@ -468,7 +512,8 @@ fn an_entry_that_does_not_know_its_mtu_makes_nobody_wait_who_does() {
             tokio::task::yield_now().await;
         }
         let again = daemon.workloads.call(Call::Add(id("c1"), Box::new(plain))).await;
-        assert_eq!(again.expect("it is there"), Reply::Added(Box::new(left)));
+        let Ok(Reply::Added(again)) = again else { panic!("{again:?}") };
+        assert_eq!(Entry { begun: left.begun, ..*again }, left);
     });
 }
 
@@ -516,6 +561,7 @@ fn what_no_endpoint_can_be_named_after_is_refused_and_leaves_nothing_behind() {
             id: id("c1"),
             state: State::Configured,
             created: 1,
+            begun: Uptime::default(),
             spec: odd.clone(),
             host_interface: "cali1".into(),
             addresses: Vec::new(),

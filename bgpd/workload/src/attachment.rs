@@ -174,6 +174,48 @@ pub struct Spec {
     pub policy_wait: u32,
 }
 
+/// A moment by a clock that nobody sets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Uptime {
+    /// Which start of the host it counts from; 0: nobody knows.
+    boot: u64,
+    /// Nanoseconds since then.
+    nanos: u64,
+}
+
+impl Uptime {
+    /// So long after the start that the kernel calls `boot_id`, a random UUID. What is none is not
+    /// known.
+    pub fn new(boot_id: &str, nanos: u64) -> Self {
+        let digits: String = boot_id.chars().filter(|c| *c != '-').take(16).collect();
+        Self { boot: u64::from_str_radix(&digits, 16).unwrap_or_default(), nanos }
+    }
+
+    /// Whether it was before another one or just then; `None`: they are of different starts.
+    pub(crate) fn is_until(self, other: Self) -> Option<bool> {
+        self.is_same_boot(other).then_some(self.nanos <= other.nanos)
+    }
+
+    /// Whether it counts from the same start.
+    pub(crate) fn is_same_boot(self, other: Self) -> bool {
+        self.boot == other.boot
+    }
+
+    /// Whether somebody knows.
+    pub(crate) fn is_known(self) -> bool {
+        self.boot != 0
+    }
+}
+
+/// When something was asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moment {
+    /// Milliseconds since the Unix epoch, by a clock that may have been set since.
+    pub wall: u64,
+    /// By one that nobody sets.
+    pub up: Uptime,
+}
+
 /// A journal entry: an attachment and how far it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
@@ -183,6 +225,9 @@ pub struct Entry {
     pub state: State,
     /// When it was begun, milliseconds since the Unix epoch.
     pub created: u64,
+    /// When it was last asked for. Not known of what an earlier version wrote.
+    #[serde(default)]
+    pub begun: Uptime,
     /// What was asked.
     pub spec: Spec,
     /// The host's end of its link; empty where it has none, or a newer container of its pod has
@@ -201,6 +246,16 @@ impl Entry {
     /// The hardware address of the container's end.
     pub fn mac(&self) -> Mac {
         self.spec.mac.unwrap_or_else(|| crate::name::mac(&self.id))
+    }
+
+    /// Whether it was there when a DEL was asked, so that the DEL is about it.
+    pub(crate) fn is_meant(&self, asked: Moment, now: Uptime) -> bool {
+        if !self.begun.is_known() || !asked.up.is_known() {
+            return self.created <= asked.wall;
+        }
+        // Of two starts of the host the DEL is of the later, unless the entry is of this one: what
+        // began before this one runs no more, so its DEL does no harm.
+        self.begun.is_until(asked.up).unwrap_or_else(|| !self.begun.is_same_boot(now))
     }
 
     /// Whether its addresses are held by its handle.

@@ -18,7 +18,7 @@ use std::{
 };
 
 use crate::{
-    attachment::{AttachmentId, Entry, Mode, Pod, Source, Spec, State, workload},
+    attachment::{AttachmentId, Entry, Mode, Moment, Pod, Source, Spec, State, Uptime, workload},
     failure::{Cause, Failure},
     name,
 };
@@ -37,13 +37,15 @@ pub const GIVE_BACK: Duration = Duration::from_secs(30);
 /// The runtime is asked about what is older than this only: it may not have heard of the rest yet.
 pub const YOUNG: Duration = Duration::from_secs(60);
 
-/// Both clocks.
+/// All clocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {
     /// Milliseconds since the Unix epoch.
     pub wall: u64,
     /// Never goes back.
     pub steady: Duration,
+    /// Goes on while no daemon runs.
+    pub up: Uptime,
 }
 
 /// A caller's number.
@@ -85,8 +87,8 @@ pub enum Input {
         call: Option<CallId>,
         /// Which attachment.
         id: AttachmentId,
-        /// It was asked then, milliseconds since the Unix epoch: what is younger is not meant.
-        asked: Option<u64>,
+        /// It was asked then: what is younger is not meant.
+        asked: Option<Moment>,
     },
     /// GC.
     Collect {
@@ -316,7 +318,7 @@ impl Desk {
             }
             Input::Delete { call, id, asked } => {
                 let asker = call.map_or(Asker::Nobody, Asker::Call);
-                let meant = |entry: &Entry| asked.is_none_or(|asked| entry.created <= asked);
+                let meant = |entry: &Entry| asked.is_none_or(|asked| entry.is_meant(asked, now.up));
                 if self.entries.get(&id).is_none_or(meant) {
                     self.delete(asker, id, out);
                 } else {
@@ -517,10 +519,10 @@ impl Desk {
                         out.push(Output::Answer(call, Err(failure)));
                     }
                     None => self.begin(now, call, id, *spec, until, out),
-                    Some(entry) if same(entry, &spec) => self.repeat(call, &id, until, out),
+                    Some(entry) if same(entry, &spec) => self.repeat(now, call, &id, until, out),
                     Some(entry) if is_for(entry, &spec) => match brings_lease(&spec) {
                         true => self.fulfil(now, call, &id, *spec, until, out),
-                        false => self.remake(call, &id, until, out),
+                        false => self.remake(now, call, &id, until, out),
                     },
                     Some(_) => {
                         // Another container in the same name: the old one goes first.
@@ -569,8 +571,9 @@ impl Desk {
         };
         let state = State::Allocating;
         let addresses = given(&spec);
-        let created = now.wall;
-        let entry = Entry { id: id.clone(), state, created, spec, host_interface, addresses };
+        let (created, begun) = (now.wall, now.up);
+        let id_of = id.clone();
+        let entry = Entry { id: id_of, state, created, begun, spec, host_interface, addresses };
         if let Err(failure) = self.alone(&entry) {
             out.push(Output::Answer(call, Err(failure)));
             return;
@@ -611,8 +614,17 @@ impl Desk {
     }
 
     /// An ADD of what is there: answered as before, once its link is seen to be there.
-    fn repeat(&mut self, call: CallId, id: &AttachmentId, until: Duration, out: &mut Vec<Output>) {
-        if let Some(entry) = self.entries.get(id) {
+    fn repeat(
+        &mut self,
+        now: Now,
+        call: CallId,
+        id: &AttachmentId,
+        until: Duration,
+        out: &mut Vec<Output>,
+    ) {
+        if let Some(entry) = self.entries.get_mut(id) {
+            // A DEL that was left before this is not about what is asked for now.
+            entry.begun = now.up;
             self.held.insert(entry.workload());
             self.works.insert(id.clone(), Work::repeat(entry, call, until));
             self.advance(id, out);
@@ -644,8 +656,16 @@ impl Desk {
     }
 
     /// A link without addresses is asked for again.
-    fn remake(&mut self, call: CallId, id: &AttachmentId, until: Duration, out: &mut Vec<Output>) {
-        if let Some(entry) = self.entries.get(id) {
+    fn remake(
+        &mut self,
+        now: Now,
+        call: CallId,
+        id: &AttachmentId,
+        until: Duration,
+        out: &mut Vec<Output>,
+    ) {
+        if let Some(entry) = self.entries.get_mut(id) {
+            entry.begun = now.up;
             self.bare.remove(id);
             self.held.insert(entry.workload());
             self.works.insert(id.clone(), Work::bare(call, until, None));

@@ -10,7 +10,7 @@ use margay_model::{
 };
 
 use crate::{
-    attachment::{AttachmentId, Entry, Mode, Spec, State},
+    attachment::{AttachmentId, Entry, Mode, Spec, State, Uptime},
     failure::Failure,
 };
 
@@ -78,6 +78,7 @@ pub fn can_be(id: &AttachmentId, spec: &Spec, node: &str) -> Result<(), Failure>
         id: id.clone(),
         state: State::Allocating,
         created: 0,
+        begun: Uptime::default(),
         spec: spec.clone(),
         // Any will do.
         host_interface: "cali0".to_owned(),

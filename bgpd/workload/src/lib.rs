@@ -17,7 +17,9 @@ pub mod failure;
 pub mod name;
 pub mod qos;
 
-pub use attachment::{AttachmentId, Entry, Mac, Mode, Pod, Source, Spec, State, Wish};
+pub use attachment::{
+    AttachmentId, Entry, Mac, Mode, Moment, Pod, Source, Spec, State, Uptime, Wish,
+};
 pub use desk::{CallId, Desk, Done, Input, Now, Output, PATIENCE, Reply, Scene, Step};
 pub use failure::{Cause, Failure};
 pub use qos::Qos;

@@ -32,7 +32,15 @@ fn what_is_left_can_be_read_and_says_when() {
         let back = DeleteWorkloadRequest::decode(octets.as_slice()).expect("a request");
         // 2020 to 2100, in milliseconds.
         assert!((1_577_836_800_000..4_102_444_800_000).contains(&back.spooled_at));
-        assert_eq!(DeleteWorkloadRequest { spooled_at: 0, ..back }, request("one"));
+        assert_eq!(back.spooled_boot_id.len(), 36, "{}", back.spooled_boot_id);
+        assert!(back.spooled_up_nanos > 0);
+        let plain = DeleteWorkloadRequest {
+            spooled_at: 0,
+            spooled_boot_id: String::new(),
+            spooled_up_nanos: 0,
+            ..back
+        };
+        assert_eq!(plain, request("one"));
         found += 1;
     }
     assert_eq!(found, 2);

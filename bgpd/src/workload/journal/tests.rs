@@ -1,4 +1,4 @@
-use margay_workload::{Mode, Qos, Source, Spec, State};
+use margay_workload::{Mode, Qos, Source, Spec, State, Uptime};
 
 use super::*;
 
@@ -7,6 +7,7 @@ fn entry(container: &str, state: State) -> Entry {
         id: AttachmentId::new("net", container, "eth0").expect("it is one"),
         state,
         created: 1,
+        begun: Uptime::default(),
         spec: Spec {
             mode: Mode::Link,
             netns: "/run/netns/a".into(),

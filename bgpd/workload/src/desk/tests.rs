@@ -402,11 +402,62 @@ fn a_spooled_delete_does_not_concern_what_came_later() {
     rig.now.wall = 1000;
     rig.live(1, "c", None);
     for (asked, found) in [(999, false), (1000, true)] {
-        let asked = Some(asked);
+        // What an earlier version left says no more.
+        let asked = Some(Moment { wall: asked, ..Moment::default() });
         let out = rig.tell(Input::Delete { call: Some(CallId(2)), id: id("c"), asked });
         let told = rig.until(out, "");
         assert_eq!(answered(&told, 2), Some(&Ok(Reply::Deleted(found))));
     }
+}
+
+/// The kernel's names of three starts of a host.
+const BOOTS: [&str; 3] = [
+    "0f0e0d0c-0000-4000-8000-000000000001",
+    "10000000-0000-4000-8000-000000000002",
+    "20000000-0000-4000-8000-000000000003",
+];
+
+#[test]
+fn a_clock_that_was_set_does_not_change_whom_a_spooled_delete_concerns() {
+    let [former, this, other] = BOOTS.map(|boot| move |nanos| Uptime::new(boot, nanos));
+    let early = Moment { wall: 1, up: this(100) };
+    let late = Moment { wall: u64::MAX, up: this(99) };
+    for (begun, asked, found) in [
+        (this(100), early, true),
+        (this(100), late, false),
+        // Left before this start of the host, of what began after it; the other way round.
+        (this(100), Moment { up: former(900), ..late }, false),
+        (former(900), early, true),
+        // Of two earlier starts: neither runs.
+        (former(900), Moment { wall: 1, up: other(100) }, true),
+    ] {
+        let mut rig = Rig::default();
+        (rig.now.wall, rig.now.up) = (1000, begun);
+        rig.live(1, "c", None);
+        (rig.now.wall, rig.now.up) = (0, this(5000));
+        let asked = Some(asked);
+        let out = rig.tell(Input::Delete { call: Some(CallId(2)), id: id("c"), asked });
+        let told = rig.until(out, "");
+        let reply = Some(&Ok(Reply::Deleted(found)));
+        assert_eq!(answered(&told, 2), reply, "{begun:?} {asked:?}");
+        assert_eq!(rig.desk.entry(&id("c")).is_none(), found, "{begun:?} {asked:?}");
+    }
+}
+
+#[test]
+fn what_is_asked_for_again_is_not_what_was_deleted_before() {
+    let [_, this, _] = BOOTS.map(|boot| move |nanos| Uptime::new(boot, nanos));
+    let mut rig = Rig::default();
+    rig.now.up = this(100);
+    rig.live(1, "c", None);
+    rig.now.up = this(300);
+    let out = rig.add(2, "c", None);
+    let told = rig.until(out, "");
+    assert!(matches!(answered(&told, 2), Some(Ok(Reply::Added(_)))));
+    let asked = Some(Moment { wall: u64::MAX, up: this(200) });
+    let out = rig.tell(Input::Delete { call: Some(CallId(3)), id: id("c"), asked });
+    let told = rig.until(out, "");
+    assert_eq!(answered(&told, 3), Some(&Ok(Reply::Deleted(false))));
 }
 
 #[test]

@@ -151,10 +151,11 @@ impl Work {
 
     /// An ADD of what is there.
     pub(super) fn repeat(entry: &Entry, call: CallId, until: Duration) -> Self {
-        // Written again: a newer container of its pod may have got half of its place.
-        let mut todo = VecDeque::new();
+        // Written again: it is asked for since now, and a newer container of its pod may have got
+        // half of its place.
+        let mut todo = VecDeque::from([Stage::Record(State::Live)]);
         if entry.spec.mode == Mode::Link {
-            todo.extend([Stage::Record(State::Live), Stage::Attach, Stage::Reach, Stage::Publish]);
+            todo.extend([Stage::Attach, Stage::Reach, Stage::Publish]);
             if entry.spec.policy_wait > 0 {
                 todo.push_back(Stage::AwaitPolicy);
             }

@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use margay_model::Resource;
 
 use super::*;
-use crate::attachment::{Mode, Pod, Source, Spec, State, Wish};
+use crate::attachment::{Mode, Pod, Source, Spec, State, Uptime, Wish};
 use crate::qos::Qos;
 
 fn entry(container: &str, pod: Option<(&str, &str)>) -> Entry {
@@ -11,6 +11,7 @@ fn entry(container: &str, pod: Option<(&str, &str)>) -> Entry {
         id: AttachmentId::new("net", container, "eth0").expect("it is one"),
         state: State::Configured,
         created: 0,
+        begun: Uptime::default(),
         spec: Spec {
             mode: Mode::Link,
             netns: "/run/netns/a".into(),
