@@ -2,7 +2,7 @@
 
 use std::process::{Command, ExitCode};
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 
 use crate::{
     fuzz,
@@ -79,7 +79,33 @@ pub fn build_cni(profile: &str) -> Result<()> {
             "-Crelocation-model=static",
             "-Cstrip=debuginfo",
         ]),
-    )
+    )?;
+    let program = target_dir()?.join(profile).join("margay-cni");
+    let octets = std::fs::read(&program).with_context(|| format!("{}", program.display()))?;
+    match is_static(&octets) {
+        Some(true) => Ok(()),
+        told => bail!("{} is no static program: {told:?}", program.display()),
+    }
+}
+
+/// Whether a program asks for no loader and no library; `None` of what is no ELF file of 64 bits in
+/// little endian.
+fn is_static(octets: &[u8]) -> Option<bool> {
+    // As in Linux's `elf.h`.
+    const PT_DYNAMIC: u32 = 2;
+    const PT_INTERP: u32 = 3;
+    let short = |at: usize| octets.get(at..at + 2)?.try_into().ok().map(u16::from_le_bytes);
+    if !octets.starts_with(b"\x7fELF\x02\x01") {
+        return None;
+    }
+    let table = octets.get(0x20..0x28)?.try_into().ok().map(u64::from_le_bytes)?;
+    let (size, count) = (short(0x36)?, short(0x38)?);
+    let kinds = (0..usize::from(count)).map(|number| {
+        let at = usize::try_from(table).ok()?.checked_add(number * usize::from(size))?;
+        octets.get(at..at.checked_add(4)?)?.try_into().ok().map(u32::from_le_bytes)
+    });
+    let kinds: Vec<u32> = kinds.collect::<Option<_>>()?;
+    Some(!kinds.iter().any(|kind| [PT_DYNAMIC, PT_INTERP].contains(kind)))
 }
 
 /// The programs of `bench ipam` and `bench policy` that measure.
@@ -120,4 +146,22 @@ fn deny() -> Result<()> {
     }
     // Advisories come from a repository that CI may not reach; they are checked by hand.
     step::run("cargo deny", &mut cargo(&["deny", "check", "bans", "licenses", "sources"]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_needs_a_loader_is_told_from_one_that_does_not() {
+        // What runs this test is linked as programs are by default.
+        let own = std::env::current_exe().and_then(std::fs::read).expect("this program");
+        assert_eq!(is_static(&own), Some(false));
+        // The same without its table of segments.
+        let mut bare = own.clone();
+        bare[0x38..0x3a].fill(0);
+        assert_eq!(is_static(&bare), Some(true));
+        assert_eq!(is_static(&own[..0x30]), None);
+        assert_eq!(is_static(b"#!/bin/sh\n"), None);
+    }
 }

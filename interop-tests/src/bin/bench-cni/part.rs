@@ -239,16 +239,24 @@ pub fn sequence(scale: f64) -> Result<Vec<Row>> {
             .collect();
     let mut adds = vec![Vec::new(); runtimes.len()];
     let mut dels = vec![Vec::new(); runtimes.len()];
+    let mut starts = Vec::new();
     let pods = Pods::new(count * runtimes.len(), node.lab.dir())?;
     for (index, container) in named("sequence", &pods).into_iter().enumerate() {
         let which = index % runtimes.len();
         let Some((_, runtime)) = runtimes.get(which) else { continue };
         let (Some(adds), Some(dels)) = (adds.get_mut(which), dels.get_mut(which)) else { continue };
+        starts.push(timed(&node.runtime, "VERSION", &container)?);
         adds.push(timed(runtime, "ADD", &container)?);
         dels.push(timed(runtime, "DEL", &container)?);
     }
     node.nothing_left()?;
-    let mut rows = Vec::new();
+    let starts = Times::of(starts)?;
+    let mut rows = vec![Row {
+        what: format!("the plugin's start: VERSION, {} one after the other", pods.hosts().len()),
+        mark: "median < 5 ms".into(),
+        met: Some(starts.p50 < 5.0),
+        ..milliseconds(starts)
+    }];
     for (verb, all) in [("ADD", adds), ("DEL", dels)] {
         let times: Vec<Times> = all.into_iter().map(Times::of).collect::<Result<_>>()?;
         let others = times.get(1).map(|times| times.p50);
