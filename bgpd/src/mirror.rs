@@ -476,6 +476,7 @@ fn as_written(key: &ResourceKey, value: &Versioned) -> Value {
         _ => Map::new(),
     };
     metadata.insert("name".into(), key.name.as_str().into());
+    metadata.remove("namespace");
     if !key.namespace.is_empty() {
         metadata.insert("namespace".into(), key.namespace.as_str().into());
     }

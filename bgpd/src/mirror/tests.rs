@@ -296,6 +296,14 @@ fn a_policy_that_cannot_be_read_is_told_as_it_is_under_the_name_it_is_kept_under
         assert!(text.contains(part), "{part}: {text}");
     }
     assert!(told("no JSON").contains(r#""name":"p""#));
+    // Others read kind, namespace and name of it.
+    let pool = Key::cluster(Kind::IpPool, "blue");
+    let odd = Versioned {
+        value: r#"{"metadata":{"namespace":5,"name":[]},"spec":7}"#.into(),
+        revision: Revision(7),
+    };
+    assert_eq!(unreadable(&mirrored(&pool, &odd).text), Some(pool.clone()));
+    assert!(!mirrored(&pool, &odd).text.contains("namespace"));
 }
 
 #[test]

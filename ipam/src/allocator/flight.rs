@@ -406,13 +406,13 @@ impl Allocator {
     /// While nothing may be assigned those who want an address are told so at once, and while nothing
     /// may be collected nothing is.
     pub(super) fn hold_back(&mut self, out: &mut Vec<Output>) {
-        let why = match () {
-            () if self.locked => Some(IpamError::Locked),
-            () if !self.unreadable.rules.is_empty() => {
-                let names: Vec<_> = self.unreadable.rules.iter().map(String::as_str).collect();
-                Some(IpamError::Unreadable(names.join(", ")))
-            }
-            () => None,
+        let why = if self.locked {
+            Some(IpamError::Locked)
+        } else if self.unreadable.rules.is_empty() {
+            None
+        } else {
+            let names: Vec<_> = self.unreadable.rules.iter().map(String::as_str).collect();
+            Some(IpamError::Unreadable(names.join(", ")))
         };
         let collecting = self.may_collect();
         let is_held = |waiting: &Waiting| match waiting.asker {
