@@ -121,6 +121,8 @@ fn what_stands_in_the_way_is_told_and_left_alone() {
     net.ip("route add 10.65.0.1/32 dev eth0 scope link");
     net.ip("-6 route add fd00::1/128 dev eth0");
     for address in ["10.65.0.1", "fd00::1"] {
+        // That somebody made a route is heard a moment later.
+        until("heard", || fib.handle.host_route(ip(address), "cali1", PATIENCE).is_err());
         let by = conflict(address);
         let HostRouteConflict::Route { protocol: 3, link: Some(link), .. } = by else {
             panic!("{by:?}");
