@@ -451,16 +451,8 @@ fn read(key: &ResourceKey, value: &Versioned) -> Result<Resource, Faults> {
 }
 
 fn has_rules(kind: Kind) -> bool {
-    matches!(
-        kind,
-        Kind::NetworkPolicy
-            | Kind::GlobalNetworkPolicy
-            | Kind::StagedNetworkPolicy
-            | Kind::StagedGlobalNetworkPolicy
-            | Kind::StagedKubernetesNetworkPolicy
-            | Kind::Profile
-            | Kind::BgpFilter
-    )
+    use Kind::{BgpFilter, Profile, StagedKubernetesNetworkPolicy};
+    kind.is_tiered() || matches!(kind, StagedKubernetesNetworkPolicy | Profile | BgpFilter)
 }
 
 /// A resource that cannot be read, as it stands there, with its name. Left out it would count as gone:

@@ -97,35 +97,30 @@ fn gone(rig: &mut Rig) -> Result<()> {
     };
     let (near, far) = (plain("near", "plain1", 1)?, plain("far", "plain2", 2)?);
     let (far4, far6) = ("10.77.2.2", "fd77:2::2");
+    let of_pods = [
+        (left, right4.as_str()),
+        (left, right6.as_str()),
+        (&near, &right4),
+        (&near, &right6),
+        (right, far4),
+        (right, far6),
+    ];
     let open = || -> Result<()> {
-        for (from, to) in [
-            (left, right4.as_str()),
-            (left, &right6),
-            (&near, &right4),
-            (&near, &right6),
-            (right, far4),
-            (right, far6),
-            (&host, &left4),
-            (&host, &left6),
-        ] {
+        let by_host = [(&host, left4.as_str()), (&host, left6.as_str())];
+        for (from, to) in of_pods.into_iter().chain(by_host) {
             opens(from, to)?;
         }
         Ok(())
     };
     let closed = || -> Result<()> {
-        for (from, to) in [
-            (left, right4.as_str()),
-            (left, &right6),
-            (&near, &right4),
-            (&near, &right6),
-            (right, far4),
-            (right, far6),
-            // To the host itself, also as an answer.
+        // To the host itself, also as an answer.
+        let to_host = [
             (left, "192.0.2.1"),
             (left, "2001:db8::1"),
-            (&host, &left4),
-            (&host, &left6),
-        ] {
+            (&host, left4.as_str()),
+            (&host, left6.as_str()),
+        ];
+        for (from, to) in of_pods.into_iter().chain(to_host) {
             is_closed(from, to, (&near, far4))?;
         }
         // Nobody else is stopped.

@@ -34,7 +34,7 @@ impl Cluster {
     ) -> Result<Self, ResourceError> {
         let writes = |wanted: &[Kind]| written.iter().any(|r| wanted.contains(&r.kind()));
         let mut cluster = Self::default();
-        if writes(POLICIES) {
+        if writes(Kind::TIERED) {
             cluster.tiers = names(store, Kind::Tier).await?;
             cluster.tiers.extend(BUILT_IN_TIERS.iter().map(|(name, ..)| (*name).to_owned()));
         }
@@ -155,14 +155,6 @@ impl Cluster {
     }
 }
 
-/// The kinds that lie in tiers.
-const POLICIES: &[Kind] = &[
-    Kind::NetworkPolicy,
-    Kind::GlobalNetworkPolicy,
-    Kind::StagedNetworkPolicy,
-    Kind::StagedGlobalNetworkPolicy,
-];
-
 fn is_built_in(tier: &str) -> bool {
     BUILT_IN_TIERS.iter().any(|(name, ..)| *name == tier)
 }
@@ -235,7 +227,7 @@ pub(super) async fn may_go(store: &dyn Store, key: &Key) -> Result<Vec<Compare>,
         }
         Kind::Tier => {
             let policies = guards::seen(store, Guard::Tiers).await?;
-            for kind in POLICIES {
+            for kind in Kind::TIERED {
                 let (entries, _) = list_all(store, &Area::Kind(*kind, None)).await?;
                 let policy = entries.iter().find(|entry| {
                     let policy = Resource::decode(&entry.value.value);

@@ -622,13 +622,23 @@ impl Desk {
         until: Duration,
         out: &mut Vec<Output>,
     ) {
-        if let Some(entry) = self.entries.get_mut(id) {
-            // A DEL that was left before this is not about what is asked for now.
-            entry.begun = now.up;
-            self.held.insert(entry.workload());
-            self.works.insert(id.clone(), Work::repeat(entry, call, until));
-            self.advance(id, out);
-        }
+        self.anew(now, id, |entry| Work::repeat(entry, call, until), out);
+    }
+
+    /// What is there is asked for once more, and worked on.
+    fn anew(
+        &mut self,
+        now: Now,
+        id: &AttachmentId,
+        work: impl FnOnce(&Entry) -> Work,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        // A DEL that was left before this is not about what is asked for now.
+        entry.begun = now.up;
+        self.held.insert(entry.workload());
+        self.works.insert(id.clone(), work(entry));
+        self.advance(id, out);
     }
 
     /// The addresses that a link was made for.
@@ -664,13 +674,8 @@ impl Desk {
         until: Duration,
         out: &mut Vec<Output>,
     ) {
-        if let Some(entry) = self.entries.get_mut(id) {
-            entry.begun = now.up;
-            self.bare.remove(id);
-            self.held.insert(entry.workload());
-            self.works.insert(id.clone(), Work::bare(call, until, None));
-            self.advance(id, out);
-        }
+        self.bare.remove(id);
+        self.anew(now, id, |_| Work::bare(call, until, None), out);
     }
 
     /// Begins to take an attachment down; nothing is being done for it.

@@ -70,14 +70,7 @@ impl PartialOrd for PolicyId {
 impl PolicyId {
     /// The policy a resource is, if it is one.
     pub fn of(key: &ResourceKey) -> Option<Self> {
-        let is_policy = matches!(
-            key.kind,
-            Kind::NetworkPolicy
-                | Kind::GlobalNetworkPolicy
-                | Kind::StagedNetworkPolicy
-                | Kind::StagedGlobalNetworkPolicy
-                | Kind::StagedKubernetesNetworkPolicy
-        );
+        let is_policy = key.kind.is_tiered() || key.kind == Kind::StagedKubernetesNetworkPolicy;
         is_policy.then(|| Self(Arc::new(key.clone())))
     }
 

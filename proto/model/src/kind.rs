@@ -89,6 +89,19 @@ struct Facts {
 }
 
 impl Kind {
+    /// The kinds whose objects lie in tiers: policies, and what they may become.
+    pub const TIERED: &[Kind] = &[
+        Self::NetworkPolicy,
+        Self::GlobalNetworkPolicy,
+        Self::StagedNetworkPolicy,
+        Self::StagedGlobalNetworkPolicy,
+    ];
+
+    /// Whether it is one of [`Kind::TIERED`].
+    pub fn is_tiered(self) -> bool {
+        Self::TIERED.contains(&self)
+    }
+
     /// Every kind, in the order of this list.
     pub const ALL: &[Kind] = &[
         Self::BgpConfiguration,

@@ -165,7 +165,7 @@ impl Resource {
         let metadata = stored.metadata_mut();
         metadata.resource_version = None;
         metadata.self_link = None;
-        if is_policy(self.kind()) {
+        if self.kind().is_tiered() {
             let name = serde_json::json!({ "name": self.name() }).to_string();
             metadata.annotations.insert(METADATA_ANNOTATION.into(), name);
         }
@@ -203,7 +203,7 @@ impl Resource {
             Self::StagedGlobalNetworkPolicy(policy) => policy.spec.tier.as_deref(),
             _ => None,
         };
-        let in_default = is_policy(kind) && tier.is_none_or(|tier| tier == "default");
+        let in_default = kind.is_tiered() && tier.is_none_or(|tier| tier == "default");
         let metadata = self.metadata_mut();
         let packed = metadata.annotations.remove(METADATA_ANNOTATION);
         if !stored && !is_crd {
@@ -211,7 +211,7 @@ impl Resource {
         }
         match packed.as_deref().and_then(decode::packed_metadata) {
             Some(packed) => {
-                let name = packed.name.filter(|name| is_policy(kind) && is_name(kind, name));
+                let name = packed.name.filter(|name| kind.is_tiered() && is_name(kind, name));
                 metadata.name = name.or(metadata.name.take());
                 if is_crd {
                     metadata.labels.extend(packed.labels);
@@ -233,16 +233,6 @@ impl Resource {
 
 fn without_default(name: &str) -> Option<&str> {
     name.strip_prefix("default.").filter(|name| !name.is_empty())
-}
-
-fn is_policy(kind: Kind) -> bool {
-    matches!(
-        kind,
-        Kind::NetworkPolicy
-            | Kind::GlobalNetworkPolicy
-            | Kind::StagedNetworkPolicy
-            | Kind::StagedGlobalNetworkPolicy
-    )
 }
 
 /// The uid under which the v3 API shows an object stored as `crd.projectcalico.org/v1` or made

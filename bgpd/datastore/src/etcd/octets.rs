@@ -4,7 +4,7 @@
 //! put `default.` in front of the name under which such a policy lies.
 
 use bytes::Bytes;
-use margay_model::{Key, Kind};
+use margay_model::Key;
 use serde_json::{Map, Value};
 
 use crate::{
@@ -21,7 +21,7 @@ const NAME_ANNOTATION: &str = "projectcalico.org/metadata";
 /// As [`octets::for_store`](crate::octets::for_store).
 pub(crate) fn to_etcd(key: &Key, value: &Bytes) -> Result<Bytes, StoreError> {
     let Key::Resource(name) = key else { return Ok(value.clone()) };
-    if !is_tiered(name.kind) {
+    if !name.kind.is_tiered() {
         return Ok(value.clone());
     }
     let mut object = parse(name, value)?;
@@ -42,7 +42,7 @@ pub(crate) fn to_etcd(key: &Key, value: &Bytes) -> Result<Bytes, StoreError> {
 /// parses it says so with its name.
 pub(crate) fn from_etcd(key: &Key, value: Bytes) -> Bytes {
     let Key::Resource(name) = key else { return value };
-    if !is_tiered(name.kind) {
+    if !name.kind.is_tiered() {
         return value;
     }
     let Ok(mut object) = parse(name, &value) else { return value };
@@ -90,16 +90,6 @@ fn take_annotation(metadata: &mut Map<String, Value>) -> Option<String> {
         metadata.remove("annotations");
     }
     Some(note.as_str().unwrap_or_default().to_owned())
-}
-
-fn is_tiered(kind: Kind) -> bool {
-    matches!(
-        kind,
-        Kind::NetworkPolicy
-            | Kind::GlobalNetworkPolicy
-            | Kind::StagedNetworkPolicy
-            | Kind::StagedGlobalNetworkPolicy
-    )
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-use margay_model::Resource;
+use margay_model::{Kind, Resource};
 
 use super::*;
 
