@@ -26,6 +26,7 @@ use margay_model::{
     decode, kinds,
 };
 use serde_json::{Map, Value};
+use tracing::warn;
 
 pub(crate) use error::{Broken, ResourceError, store as store_status};
 use guards::Guards;
@@ -98,6 +99,8 @@ struct Progress {
 /// A resource that was written.
 #[derive(Debug)]
 struct Made {
+    /// Which of the request, from 0.
+    at: usize,
     key: Key,
     before: Option<Bytes>,
     revision: Revision,
@@ -192,25 +195,28 @@ impl Resources {
         }
         // Before what may have been made nothing is taken back: it would stand alone.
         let unknown = matches!(&cause, ResourceError::Store(error) if error.is_outcome_unknown());
-        if !unknown && self.take_back(&progress.made, actor).await {
-            return Err(cause);
+        if !unknown {
+            let left = self.take_back(&progress.made, actor).await;
+            progress.answers.truncate(left);
         }
         Err(partly(&resources, &progress.answers, cause))
     }
 
-    /// Takes back what was written of a request that cannot be written whole, the last first; whether
-    /// that was all. What somebody else has changed since is theirs.
-    async fn take_back(&self, made: &[Made], actor: &Actor) -> bool {
-        let mut all = true;
+    /// Takes back what was written of a request that cannot be written whole, the last first, until
+    /// something stands in the way; how many of the request are still there. What somebody else has
+    /// changed since is theirs.
+    async fn take_back(&self, made: &[Made], actor: &Actor) -> usize {
         for made in made.iter().rev() {
-            let back = self.take_back_one(made, actor).await;
-            all &= matches!(back, Ok(Outcome::Committed(_)));
+            if let Err(err) = self.take_back_one(made, actor).await {
+                warn!(key = %made.key, %err, "what was written of a request cannot be taken back");
+                return made.at + 1;
+            }
         }
-        all
+        0
     }
 
     async fn take_back_one(&self, made: &Made, actor: &Actor) -> Result<Outcome, ResourceError> {
-        let Made { key, before, revision } = made;
+        let Made { key, before, revision, .. } = made;
         let txn = match before {
             Some(value) => Txn::update(key.clone(), *revision, value.clone(), Vec::new()),
             None => {
@@ -243,9 +249,12 @@ impl Resources {
                 match self.store.commit(txn, actor).await? {
                     Outcome::Committed(committed) => {
                         guards.written(written.into_iter(), committed.revision);
-                        for planned in part.iter_mut().filter(|planned| planned.changes()) {
+                        let first = progress.answers.len();
+                        let part = part.iter_mut().enumerate();
+                        for (at, planned) in part.filter(|(_, planned)| planned.changes()) {
                             planned.revision = committed.revision;
                             progress.made.push(Made {
+                                at: first + at,
                                 key: planned.resource.key(),
                                 before: planned.before.take(),
                                 revision: committed.revision,

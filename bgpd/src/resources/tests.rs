@@ -630,6 +630,25 @@ fn what_cannot_be_taken_back_after_a_failure_is_told() {
 }
 
 #[test]
+fn what_is_left_when_taking_back_ends_half_way_is_told() {
+    let bench = Bench::new();
+    let mut commits = 0;
+    // The second transaction fails, and after three resources are taken back the datastore is away.
+    bench.store.set_script(move |call| {
+        commits += usize::from(call.is_commit());
+        (commits == 2 || commits > 5).then_some(Fault::FailBefore)
+    });
+    let result = bench.write(WriteMode::Create, &pools(200));
+    refused(
+        result,
+        "123 of 200 resources are written, the last is IPPool(p122); from IPPool(p123)",
+    );
+    bench.store.set_script(|_| None);
+    let is_there = |name: &str| bench.get(&Key::cluster(Kind::IpPool, name)).is_ok();
+    assert!(is_there("p122") && !is_there("p123"));
+}
+
+#[test]
 fn what_was_written_before_a_failure_is_taken_back() {
     let bench = Bench::new();
     let mut old = tier("before");
