@@ -46,7 +46,7 @@ use tracing::error;
 
 use crate::{
     datastore::Datastore, ipam::Ipam, mirror::Mirror, node::Standing, origin::Origin, ready::Ready,
-    reload::Request, workload::Workloads,
+    reload::Request, resources::Resources as Cluster, workload::Workloads,
 };
 
 /// Largest request and answer about resources: manifests of a whole cluster.
@@ -71,6 +71,8 @@ pub(crate) struct Node {
     pub(crate) config_file: Option<Arc<str>>,
     /// Where resources are kept; `None` where the configuration file is all there is.
     pub(crate) datastore: Option<Datastore>,
+    /// What is written to it.
+    pub(crate) resources: Option<Cluster>,
     /// A copy of the resources; empty without a datastore.
     pub(crate) mirror: Mirror,
     /// A copy of blocks and leases, where other nodes may ask.

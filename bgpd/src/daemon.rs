@@ -41,7 +41,7 @@ use crate::{
     origin::Origin,
     ready::Ready,
     reload::{Reloader, Request, Sources},
-    resources::Resources,
+    resources::{Author, Resources},
     restart::Running,
     route_lock::RouteLock,
     upstream::{Upstream, server_tls},
@@ -131,6 +131,13 @@ async fn serve(source: config::Source, desired: Desired, mut logging: Logging) -
         }
         None => None,
     };
+    let resources = datastore.as_ref().zip(ipam.as_ref()).map(|(datastore, ipam)| {
+        let author = Author::new(&name, ipam.instance().as_str());
+        Resources::new(Arc::clone(&datastore.store), author)
+    });
+    if let Some(resources) = &resources {
+        tasks.spawn(resources.clone().settle());
+    }
     let heard = ipam.as_ref().map(|ipam| (&mirror, ipam.own()));
     let mut cluster = Cluster::new(Arc::clone(&name), desired.node.secrets_dir(), heard);
     let mut last_words = None;
@@ -160,14 +167,14 @@ async fn serve(source: config::Source, desired: Desired, mut logging: Logging) -
     }
     let state_dir = file.node.state_dir.clone();
     let ready = Ready::new(&state_dir);
-    let workloads = match (&datastore, &ipam) {
-        (Some(datastore), Some(ipam)) => {
+    let workloads = match (&resources, &ipam) {
+        (Some(resources), Some(ipam)) => {
             let (workloads, task) = Workloads::new(
                 fib.clone(),
                 Surroundings {
                     node: Arc::clone(&name),
                     state_dir: &file.node.state_dir,
-                    store: Arc::clone(&datastore.store),
+                    resources: resources.clone(),
                     mirror: &mirror,
                     ipam: ipam.clone(),
                     ready: ready.clone(),
@@ -203,7 +210,8 @@ async fn serve(source: config::Source, desired: Desired, mut logging: Logging) -
         speaker: speaker.clone(),
         fib: fib.clone(),
         config_file: source.path().exists().then(|| source.path().display().to_string().into()),
-        datastore: datastore.clone(),
+        datastore,
+        resources: resources.clone(),
         mirror: mirror.clone(),
         blocks,
         origin,
@@ -214,10 +222,10 @@ async fn serve(source: config::Source, desired: Desired, mut logging: Logging) -
         requests: requests_sender.clone(),
     };
     tasks.spawn(listening::watch(in_force.clone()));
-    if let Some(datastore) = datastore {
+    if let Some(resources) = resources {
         let registrar = Registrar::new(
             name,
-            Resources::new(datastore.store),
+            resources,
             mirror,
             fib.clone(),
             in_force,

@@ -27,8 +27,8 @@ use anyhow::{Context, Result};
 use ipnet::IpNet;
 use margay_datastore::{Lease, Store};
 use margay_ipam::{
-    Allocator, Answer, Ask, Elsewhere, Grant, Handle, IpamError, NodeName, Now, Owner, UnixMillis,
-    allocator::Config,
+    Allocator, Answer, Ask, Elsewhere, Grant, Handle, Instance, IpamError, NodeName, Now, Owner,
+    UnixMillis, allocator::Config,
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -96,6 +96,7 @@ pub(crate) struct Heard {
 #[derive(Debug, Clone)]
 pub(crate) struct Ipam {
     node: NodeName,
+    instance: Instance,
     requests: mpsc::Sender<Request>,
     /// Never full: who drops an answer cannot wait.
     unwanted: mpsc::UnboundedSender<Vec<Grant>>,
@@ -193,7 +194,7 @@ impl Ipam {
         let node = NodeName::try_from(node).context("node.name cannot be the name of a node")?;
         let lease = Lease { node: node.to_string(), holder: instance.to_string(), ttl: LEASE };
         let config = Config {
-            host: Owner { node: node.clone(), instance },
+            host: Owner { node: node.clone(), instance: instance.clone() },
             lease_ttl: LEASE,
             grace: GRACE,
             patience: PATIENCE,
@@ -203,12 +204,17 @@ impl Ipam {
         let (unwanted, given_back) = mpsc::unbounded_channel();
         let (sender, own) = watch::channel(OwnAddresses::default());
         let task = Task::new(config, store, lease, mirror, receiver, given_back, sender);
-        Ok((Self { node, requests, unwanted, own }, task.run(heard)))
+        Ok((Self { node, instance, requests, unwanted, own }, task.run(heard)))
     }
 
     /// The name of this node.
     pub(crate) fn node(&self) -> &NodeName {
         &self.node
+    }
+
+    /// The life of the state directory: what holds the lease of the node.
+    pub(crate) fn instance(&self) -> &Instance {
+        &self.instance
     }
 
     /// What is to be announced from here, now and whenever it changes.

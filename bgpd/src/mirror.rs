@@ -100,7 +100,7 @@ impl News {
     fn of(key: &Arc<Key>, value: &Mirrored) -> Self {
         match key.as_ref() {
             Key::Resource(_) => Self::Resource(value.clone()),
-            Key::Block(_) | Key::NodeLease(_) | Key::Guard(_) => {
+            Key::Block(_) | Key::NodeLease(_) | Key::Guard(_) | Key::Undo(_) => {
                 Self::Stored(Arc::clone(key), value.clone())
             }
         }

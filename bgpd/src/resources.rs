@@ -2,8 +2,8 @@
 //!
 //! Owns: create, replace and delete as users know them; what one resource asks of others (a tier
 //! that exists, pools that do not overlap). Promises: every resource of a request is checked before
-//! the first is written, what one transaction takes is written whole or not at all, and what others
-//! wrote meanwhile is never overwritten unseen. That pools do not overlap, and that the tiers and
+//! the first is written, in the end a request is written whole or not at all (`undo`, where it takes
+//! several transactions), and what others wrote meanwhile is never overwritten unseen. That pools do not overlap, and that the tiers and
 //! filters which are named are there, still holds when it is written: whoever could break it in between
 //! makes the transaction fail, and it is planned again. Only blocks of another size that are claimed in
 //! that moment in the range of a new pool are not seen. Leaves to `margay-model` what a single resource
@@ -13,6 +13,7 @@ mod error;
 mod guards;
 mod ipam;
 mod rules;
+mod undo;
 
 use std::{collections::BTreeSet, sync::Arc, time::SystemTime};
 
@@ -32,6 +33,8 @@ pub(crate) use error::{Broken, ResourceError, store as store_status};
 use guards::Guards;
 pub(crate) use ipam::Configure;
 use rules::Cluster;
+pub(crate) use undo::Author;
+use undo::{Ledger, Record, TakenBack};
 
 /// How often a request without revisions is planned again when others write at the same time.
 const TRIES: usize = 8;
@@ -40,6 +43,7 @@ const TRIES: usize = 8;
 #[derive(Debug, Clone)]
 pub(crate) struct Resources {
     store: Arc<dyn Store>,
+    ledger: Ledger,
 }
 
 /// What to do with a resource that is, or is not, there already.
@@ -86,6 +90,8 @@ struct Planned {
     revision: Revision,
     /// What is stored, if anything is.
     before: Option<Bytes>,
+    /// It is written though nothing changes: what is there may be taken back by somebody.
+    anew: bool,
 }
 
 /// How far a request has come.
@@ -93,23 +99,24 @@ struct Planned {
 struct Progress {
     /// Of those that are written, or need not be.
     answers: Vec<(WriteOutcome, String)>,
-    made: Vec<Made>,
-}
-
-/// A resource that was written.
-#[derive(Debug)]
-struct Made {
-    /// Which of the request, from 0.
-    at: usize,
-    key: Key,
-    before: Option<Bytes>,
-    revision: Revision,
+    /// By what it can be taken back, where it takes several transactions.
+    record: Option<Record>,
 }
 
 impl Resources {
-    /// Of this datastore.
-    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
-        Self { store }
+    /// Of this datastore, as this daemon writes them.
+    pub(crate) fn new(store: Arc<dyn Store>, author: Author) -> Self {
+        Self { ledger: Ledger::new(Arc::clone(&store), author), store }
+    }
+
+    /// Where they are.
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// Takes back requests that were broken off. Never ends.
+    pub(crate) async fn settle(self) {
+        self.ledger.run().await;
     }
 
     /// One resource, as JSON with its revision.
@@ -147,14 +154,15 @@ impl Resources {
         Ok(objects)
     }
 
-    /// Writes all resources, or none of them, as far as one transaction goes: at least 42 resources
-    /// and 1.25 MiB. More are written in several, in the order of the request. Once begun it goes on,
+    /// Writes all resources, or none of them. More than one transaction takes (at least 42 resources
+    /// and 1.25 MiB) are written in several, in the order of the request; until the last is made, what
+    /// they wrote is taken back by whoever is left when anything goes wrong. Once begun it goes on,
     /// though the caller goes away.
     ///
     /// # Errors
     /// What is wrong with one, before anything is written; or the datastore, or others who write
-    /// the same: [`ResourceError::Partly`] where some were written before that and could not be taken
-    /// back.
+    /// the same: [`ResourceError::Partly`] where some were written before that and others have built on
+    /// them since, [`ResourceError::Later`] where they are taken back only once the datastore answers.
     pub(crate) async fn write(
         &self,
         resources: Vec<Resource>,
@@ -193,39 +201,19 @@ impl Resources {
                 }
             }
         }
-        // Before what may have been made nothing is taken back: it would stand alone.
-        let unknown = matches!(&cause, ResourceError::Store(error) if error.is_outcome_unknown());
-        if !unknown {
-            let left = self.take_back(&progress.made, actor).await;
-            progress.answers.truncate(left);
-        }
-        Err(partly(&resources, &progress.answers, cause))
-    }
-
-    /// Takes back what was written of a request that cannot be written whole, the last first, until
-    /// something stands in the way; how many of the request are still there. What somebody else has
-    /// changed since is theirs.
-    async fn take_back(&self, made: &[Made], actor: &Actor) -> usize {
-        for made in made.iter().rev() {
-            if let Err(err) = self.take_back_one(made, actor).await {
-                warn!(key = %made.key, %err, "what was written of a request cannot be taken back");
-                return made.at + 1;
+        // One transaction was made or not.
+        let Some(record) = progress.record else { return Err(cause) };
+        match self.ledger.take_back(&record.request, actor).await {
+            Ok(TakenBack::Until(key)) => Err(partly(&resources, &key, cause)),
+            Ok(TakenBack::Whole) if cause.is_outcome_unknown() => {
+                Err(ResourceError::TakenBack(Box::new(cause)))
+            }
+            Ok(TakenBack::Whole | TakenBack::NotOurs) => Err(cause),
+            Err(err) => {
+                warn!(%err, "what was written of a request is not taken back yet");
+                Err(ResourceError::Later(Box::new(cause)))
             }
         }
-        0
-    }
-
-    async fn take_back_one(&self, made: &Made, actor: &Actor) -> Result<Outcome, ResourceError> {
-        let Made { key, before, revision, .. } = made;
-        let txn = match before {
-            Some(value) => Txn::update(key.clone(), *revision, value.clone(), Vec::new()),
-            None => {
-                let mut txn = Txn::delete(key.clone(), *revision);
-                txn.compares.extend(rules::may_go(self.store.as_ref(), key).await?);
-                txn
-            }
-        };
-        Ok(self.store.commit(txn, actor).await?)
     }
 
     /// Writes what is not written yet; whether that is all. The progress grows with every part.
@@ -236,33 +224,43 @@ impl Resources {
         actor: &Actor,
         progress: &mut Progress,
     ) -> Result<bool, ResourceError> {
-        let (plan, mut guards) = self.plan(rest, options).await?;
+        let (plan, mut guards) = self.plan(rest, options, progress.record.as_ref()).await?;
         if options.dry_run {
             progress.answers.extend(plan.iter().map(answer));
             return Ok(true);
         }
-        for mut part in parts(self.store.limits(), plan) {
+        let limits = self.store.limits();
+        let mut parts = cut(limits, plan, progress.record.is_some());
+        let writes = |part: &Vec<Planned>| changed(part).next().is_some();
+        if progress.record.is_none() && parts.iter().filter(|part| writes(part)).count() > 1 {
+            progress.record = Some(self.ledger.begin(actor).await?);
+            parts = cut(limits, parts.into_iter().flatten().collect(), true);
+        }
+        // The request ends with it, though nothing of it may be left to write.
+        let last = parts.iter().rposition(writes).unwrap_or(parts.len().saturating_sub(1));
+        for (at, mut part) in parts.into_iter().enumerate() {
             let written: Vec<_> = changed(&part).map(|planned| &planned.resource).collect();
-            if !written.is_empty() {
-                let mut txn = guards.of(written.iter().copied());
-                changed(&part).for_each(|planned| txn.join(planned.txn()));
+            let mut txn = guards.of(written.iter().copied());
+            changed(&part).for_each(|planned| txn.join(planned.txn()));
+            if let Some(record) = &mut progress.record {
+                if at == last {
+                    txn.join(record.end());
+                } else if !written.is_empty() {
+                    txn.join(self.ledger.keep(record, &part, actor).await?);
+                }
+            }
+            if !txn.writes.is_empty() {
                 match self.store.commit(txn, actor).await? {
                     Outcome::Committed(committed) => {
                         guards.written(written.into_iter(), committed.revision);
-                        let first = progress.answers.len();
-                        let part = part.iter_mut().enumerate();
-                        for (at, planned) in part.filter(|(_, planned)| planned.changes()) {
-                            planned.revision = committed.revision;
-                            progress.made.push(Made {
-                                at: first + at,
-                                key: planned.resource.key(),
-                                before: planned.before.take(),
-                                revision: committed.revision,
-                            });
-                        }
+                        let written = part.iter_mut().filter(|planned| planned.changes());
+                        written.for_each(|planned| planned.revision = committed.revision);
                     }
                     Outcome::Conflict(conflict) => {
                         let lost = conflict.compare.key;
+                        if progress.record.as_ref().is_some_and(|record| record.head() == lost) {
+                            return Err(ResourceError::TakenOver);
+                        }
                         let Some(planned) = part.iter().find(|p| p.resource.key() == lost) else {
                             // A rule may not hold any more.
                             return Ok(false);
@@ -277,6 +275,9 @@ impl Resources {
             }
             progress.answers.extend(part.iter().map(answer));
         }
+        if let Some(record) = progress.record.take() {
+            self.ledger.forget(&record.request, actor).await;
+        }
         Ok(true)
     }
 
@@ -285,6 +286,7 @@ impl Resources {
         &self,
         resources: &[Resource],
         options: &WriteOptions,
+        own: Option<&Record>,
     ) -> Result<(Vec<Planned>, Guards), ResourceError> {
         let (mut plan, mut broken) = (Vec::with_capacity(resources.len()), Vec::new());
         let mut keys = BTreeSet::new();
@@ -309,10 +311,15 @@ impl Resources {
         let cluster = Cluster::load(self.store.as_ref(), &all).await?;
         guards.know(cluster.named());
         broken.extend(cluster.check(&all));
-        if broken.is_empty() {
-            return Ok((plan, guards));
+        if !broken.is_empty() {
+            return Err(ResourceError::all(broken));
         }
-        Err(ResourceError::all(broken))
+        // Looked for behind the values: what was written of a request that is taken back is seen with it.
+        let same = |planned: &Planned| planned.outcome == WriteOutcome::Unchanged;
+        if plan.iter().any(same) && self.ledger.pending(own).await? {
+            plan.iter_mut().filter(|planned| same(planned)).for_each(|planned| planned.anew = true);
+        }
+        Ok((plan, guards))
     }
 
     /// Removes a resource, and says how it was last. What is about a node alone goes with its Node, or
@@ -407,8 +414,9 @@ fn planned(
                 let octets = resource.encode();
                 let (expect, outcome) = (Expect::Absent, WriteOutcome::Created);
                 let revision = Revision::default();
-                let (pinned, before) = (false, None);
-                Planned { resource, octets, expect, pinned, outcome, revision, before }.stored()
+                let (pinned, before, anew) = (false, None, false);
+                Planned { resource, octets, expect, pinned, outcome, revision, before, anew }
+                    .stored()
             }
         };
     };
@@ -426,7 +434,9 @@ fn planned(
         // What nobody can read has nothing to keep.
         begin(&mut resource, options.now);
         let (octets, outcome, before) = (resource.encode(), WriteOutcome::Replaced, stored);
-        return Planned { resource, octets, expect, pinned, outcome, revision, before }.stored();
+        let anew = false;
+        return Planned { resource, octets, expect, pinned, outcome, revision, before, anew }
+            .stored();
     };
     // What one transaction wrote has one revision: the uid tells which of it was read.
     if uid.is_some_and(|uid| before.metadata().uid.as_ref().is_some_and(|own| *own != uid)) {
@@ -447,8 +457,8 @@ fn planned(
     let octets = resource.encode();
     let outcome =
         if octets == before.encode() { WriteOutcome::Unchanged } else { WriteOutcome::Replaced };
-    let before = stored;
-    Planned { resource, octets, expect, pinned, outcome, revision, before }.stored()
+    let (before, anew) = (stored, false);
+    Planned { resource, octets, expect, pinned, outcome, revision, before, anew }.stored()
 }
 
 /// Gives a resource that was not there, or not as one, what it keeps from then on.
@@ -470,7 +480,7 @@ impl Planned {
     }
 
     fn changes(&self) -> bool {
-        self.outcome != WriteOutcome::Unchanged
+        self.outcome != WriteOutcome::Unchanged || self.anew
     }
 
     fn write(&self) -> Write {
@@ -497,10 +507,13 @@ fn changed(part: &[Planned]) -> impl Iterator<Item = &Planned> {
     part.iter().filter(|planned| planned.changes())
 }
 
-/// What goes into each transaction, in the order of the request.
-fn parts(limits: Limits, plan: Vec<Planned>) -> Vec<Vec<Planned>> {
+/// What goes into each transaction, in the order of the request; `recorded`: so that it can be taken back.
+fn cut(limits: Limits, plan: Vec<Planned>, recorded: bool) -> Vec<Vec<Planned>> {
     let mut parts: Vec<Vec<Planned>> = Vec::new();
-    let shared = Guards::most();
+    let mut shared = Guards::most();
+    if recorded {
+        shared.join(undo::most());
+    }
     let mut room = Room::beside(limits, &shared);
     for planned in plan {
         let fits = !planned.changes() || room.take(&planned.needs());
@@ -519,22 +532,16 @@ fn parts(limits: Limits, plan: Vec<Planned>) -> Vec<Vec<Planned>> {
     parts
 }
 
-/// An error of a request, with what was written before it.
-fn partly(
-    resources: &[Resource],
-    answers: &[(WriteOutcome, String)],
-    cause: ResourceError,
-) -> ResourceError {
-    let written = answers.iter().any(|(outcome, _)| *outcome != WriteOutcome::Unchanged);
-    match (resources.get(..answers.len()).and_then(<[_]>::last), resources.get(answers.len())) {
-        (Some(last), Some(next)) if written => ResourceError::Partly {
-            done: answers.len(),
-            all: resources.len(),
-            last: Box::new(last.key()),
-            next: Box::new(next.key()),
-            cause: Box::new(cause),
-        },
-        _ => cause,
+/// An error of a request, with what stays of it: all up to this one.
+fn partly(resources: &[Resource], last: &Key, cause: ResourceError) -> ResourceError {
+    let at = resources.iter().position(|resource| resource.key() == *last);
+    let Some(next) = at.and_then(|at| resources.get(at + 1)) else { return cause };
+    ResourceError::Partly {
+        done: at.map_or(0, |at| at + 1),
+        all: resources.len(),
+        last: Box::new(last.clone()),
+        next: Box::new(next.key()),
+        cause: Box::new(cause),
     }
 }
 

@@ -23,13 +23,12 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use margay_datastore::Store;
 use margay_fib::FibHandle;
 use margay_model::Key;
 use margay_workload::{AttachmentId, Cause, Desk, Entry, Failure, Moment, Reply, Spec};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::{ipam::Ipam, mirror::Mirror, picture::asked, ready::Ready};
+use crate::{ipam::Ipam, mirror::Mirror, picture::asked, ready::Ready, resources::Resources};
 pub(crate) use cluster::Endpoint;
 pub(crate) use history::{History, Times};
 use journal::Journal;
@@ -98,8 +97,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) node: Arc<str>,
     /// Where the journal and the spool are.
     pub(crate) state_dir: &'a Path,
-    /// The datastore.
-    pub(crate) store: Arc<dyn Store>,
+    /// What is written to the datastore.
+    pub(crate) resources: Resources,
     /// Its copy.
     pub(crate) mirror: &'a Mirror,
     /// Addresses.
@@ -132,7 +131,7 @@ impl Workloads {
             Arc::clone(&around.node),
             journal,
             around.ipam,
-            around.store,
+            around.resources,
             around.ready,
             Arc::clone(&network),
         );

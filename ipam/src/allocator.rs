@@ -583,7 +583,7 @@ impl Allocator {
                         self.look_at_ends(now);
                     }
                 }
-                Key::Resource(_) | Key::Guard(_) => {}
+                Key::Resource(_) | Key::Guard(_) | Key::Undo(_) => {}
             }
             self.watched = self.watched.max(change.revision);
         }
@@ -615,7 +615,7 @@ impl Allocator {
                         changed.push(*cidr);
                     }
                 }
-                Key::NodeLease(_) | Key::Resource(_) | Key::Guard(_) => {}
+                Key::NodeLease(_) | Key::Resource(_) | Key::Guard(_) | Key::Undo(_) => {}
             }
         }
         self.announce(&changed, out);

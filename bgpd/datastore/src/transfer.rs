@@ -425,7 +425,7 @@ fn row(entry: Entry) -> Option<(Row, Revision)> {
     // value that is no object stays what it is.
     let value = etcd::octets::to_etcd(&key, &value).unwrap_or(value);
     // A lease says who lives now.
-    let lasts = !matches!(key, Key::NodeLease(_) | Key::Guard(_));
+    let lasts = !matches!(key, Key::NodeLease(_) | Key::Guard(_) | Key::Undo(_));
     lasts.then_some((Row { key, value, index }, revision))
 }
 
@@ -452,7 +452,7 @@ fn form(row: &Row) -> RowForm {
 fn parse(text: &[u8]) -> Result<Row, String> {
     let form: RowForm = serde_json::from_slice(text).map_err(|e| e.to_string())?;
     let key = Key::from_path(&form.key).map_err(|e| e.to_string())?;
-    if matches!(key, Key::NodeLease(_) | Key::Guard(_)) {
+    if matches!(key, Key::NodeLease(_) | Key::Guard(_) | Key::Undo(_)) {
         return Err(format!("the {key} is not part of a backup"));
     }
     let value = match (form.value, form.octets) {

@@ -51,15 +51,15 @@ struct Scene {
 
 /// The service.
 pub(super) struct Ipam {
-    there: Option<(Allocator, Arc<dyn Store>)>,
+    there: Option<(Allocator, Resources)>,
     node: Arc<str>,
 }
 
 impl Ipam {
     /// Of this daemon.
     pub(super) fn new(node: &Node) -> Self {
-        let store = node.datastore.as_ref().map(|datastore| Arc::clone(&datastore.store));
-        Self { there: node.ipam.clone().zip(store), node: Arc::clone(&node.name) }
+        let there = node.ipam.clone().zip(node.resources.clone());
+        Self { there, node: Arc::clone(&node.name) }
     }
 
     fn ipam(&self) -> Result<&Allocator, Status> {
@@ -67,11 +67,11 @@ impl Ipam {
     }
 
     fn store(&self) -> Result<&Arc<dyn Store>, Status> {
-        self.there.as_ref().map(|(_, store)| store).ok_or_else(no_datastore)
+        Ok(self.resources()?.store())
     }
 
-    fn resources(&self) -> Result<Resources, Status> {
-        Ok(Resources::new(Arc::clone(self.store()?)))
+    fn resources(&self) -> Result<&Resources, Status> {
+        self.there.as_ref().map(|(_, resources)| resources).ok_or_else(no_datastore)
     }
 
     async fn ask(&self, ask: Ask) -> Result<Answer, Status> {

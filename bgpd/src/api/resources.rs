@@ -42,7 +42,7 @@ const MAX_OBJECTS: usize = 10_000;
 /// The service.
 #[derive(Debug)]
 pub(super) struct Resources {
-    store: Option<Arc<dyn Store>>,
+    cluster: Option<Cluster>,
     mirror: Mirror,
     ipam: Option<Ipam>,
     node: Arc<str>,
@@ -51,13 +51,12 @@ pub(super) struct Resources {
 impl Resources {
     /// On the datastore of this daemon.
     pub(super) fn new(node: &Node) -> Self {
-        let store = node.datastore.as_ref().map(|datastore| Arc::clone(&datastore.store));
         let (mirror, ipam) = (node.mirror.clone(), node.ipam.clone());
-        Self { store, mirror, ipam, node: Arc::clone(&node.name) }
+        Self { cluster: node.resources.clone(), mirror, ipam, node: Arc::clone(&node.name) }
     }
 
     fn store(&self) -> Result<&Arc<dyn Store>, Status> {
-        self.store.as_ref().ok_or_else(no_datastore)
+        Ok(self.cluster()?.store())
     }
 
     /// What was known of a resource, and as of when; of one that always exists what it is at least.
@@ -68,8 +67,8 @@ impl Resources {
         Some((built_in(key)?, self.mirror.revision()?))
     }
 
-    fn cluster(&self) -> Result<Cluster, Status> {
-        Ok(Cluster::new(Arc::clone(self.store()?)))
+    fn cluster(&self) -> Result<&Cluster, Status> {
+        self.cluster.as_ref().ok_or_else(no_datastore)
     }
 }
 
@@ -229,7 +228,7 @@ impl resources_server::Resources for Resources {
         &self,
         _: Call<v1::GetDatastoreRequest>,
     ) -> Result<Response<v1::GetDatastoreResponse>, Status> {
-        let Some(store) = &self.store else {
+        let Some(store) = self.cluster.as_ref().map(Cluster::store) else {
             let none = v1::GetDatastoreResponse { r#type: "none".to_owned(), ..Default::default() };
             return Ok(Response::new(none));
         };

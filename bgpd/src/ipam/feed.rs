@@ -68,7 +68,7 @@ pub(super) fn snapshot(entries: Vec<Entry>, at: Revision) -> Snapshot {
                 Ok(node) => snapshot.leases.push((node, value.revision)),
                 Err(error) => warn!(err = %error, "a lease is left out"),
             },
-            Key::Resource(_) | Key::Guard(_) => {}
+            Key::Resource(_) | Key::Guard(_) | Key::Undo(_) => {}
         }
     }
     snapshot

@@ -51,10 +51,10 @@ pub(crate) enum ResourceError {
         /// What is wrong with it.
         faults: Faults,
     },
-    /// A request of several transactions, of which not all were made.
+    /// A request of several transactions that was not made, and cannot be taken back whole: others
+    /// have built on what it wrote.
     #[error(
-        "{done} of {all} resources are written, the last is {last}; from {next} on {}: {cause}",
-        .cause.rest()
+        "{done} of {all} resources are written, the last is {last}; from {next} on none is: {cause}"
     )]
     Partly {
         /// How many, from the first on.
@@ -68,6 +68,17 @@ pub(crate) enum ResourceError {
         /// Why it went no further.
         cause: Box<ResourceError>,
     },
+    /// A request of several transactions that was not made; what it wrote is not taken back yet.
+    #[error("{0}; what was written before is taken back once the datastore answers")]
+    Later(Box<ResourceError>),
+    /// A request of several transactions of which nothing is left, though one of them may have been made.
+    #[error("{0}; nothing of the request is left")]
+    TakenBack(Box<ResourceError>),
+    /// Another daemon takes the request back.
+    #[error(
+        "the request is taken back: the lease of this node had ended before it was written whole"
+    )]
+    TakenOver,
     /// The daemon ends; whether the change was made is not known.
     #[error("the daemon is stopping; the change may have been made")]
     Stopping,
@@ -145,14 +156,9 @@ impl ResourceError {
         self
     }
 
-    /// What became of those that were to follow.
-    fn rest(&self) -> &'static str {
-        match self {
-            Self::Store(error) if error.is_outcome_unknown() => {
-                "one transaction may have been made, and none after it"
-            }
-            _ => "none is",
-        }
+    /// Whether a transaction may have been made.
+    pub(super) fn is_outcome_unknown(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_outcome_unknown())
     }
 
     /// Something a rule forbids.
@@ -192,11 +198,15 @@ impl From<ResourceError> for Status {
             ResourceError::Split(_) => invalid_argument("parts", text),
             ResourceError::NotFound(_) => Status::not_found(text),
             ResourceError::AlreadyExists(_) => Status::already_exists(text),
-            ResourceError::Changed(_) | ResourceError::Contended => Status::aborted(text),
+            ResourceError::Changed(_) | ResourceError::Contended | ResourceError::TakenOver => {
+                Status::aborted(text)
+            }
             ResourceError::Forbidden { .. } => Status::failed_precondition(text),
             ResourceError::Unreadable { .. } => Status::data_loss(text),
             ResourceError::Stopping => Status::unavailable(text),
-            ResourceError::Partly { cause, .. } => Status::new(Self::from(*cause).code(), text),
+            ResourceError::Partly { cause, .. }
+            | ResourceError::Later(cause)
+            | ResourceError::TakenBack(cause) => Status::new(Self::from(*cause).code(), text),
             ResourceError::Store(error) => store(&error),
         }
     }

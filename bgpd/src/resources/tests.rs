@@ -20,7 +20,7 @@ impl Bench {
     pub(super) fn new() -> Self {
         let store = MemStore::new();
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        Self { resources: Resources::new(Arc::new(store.clone())), store, runtime }
+        Self { resources: resources(&store, "first"), store, runtime }
     }
 
     pub(super) fn write(
@@ -64,6 +64,11 @@ impl Bench {
     }
 }
 
+/// What the daemon of node `n1` writes in one of its lives.
+pub(super) fn resources(store: &MemStore, instance: &str) -> Resources {
+    Resources::new(Arc::new(store.clone()), Author::new("n1", instance))
+}
+
 pub(super) fn actor() -> Actor {
     Actor { component: "test".into(), node: "n1".into(), user: None }
 }
@@ -77,7 +82,7 @@ fn pool(name: &str, cidr: &str) -> Value {
     })
 }
 
-fn policy(name: &str, tier: &str) -> Value {
+pub(super) fn policy(name: &str, tier: &str) -> Value {
     json!({
         "apiVersion": "projectcalico.org/v3",
         "kind": "NetworkPolicy",
@@ -86,7 +91,7 @@ fn policy(name: &str, tier: &str) -> Value {
     })
 }
 
-fn tier(name: &str) -> Value {
+pub(super) fn tier(name: &str) -> Value {
     json!({
         "apiVersion": "projectcalico.org/v3",
         "kind": "Tier",
@@ -494,7 +499,8 @@ fn a_peer_names_filters_that_exist() {
 fn two_hundred_resources_are_written_though_a_transaction_takes_fewer() {
     let bench = Bench::new();
     let written = bench.write(WriteMode::Create, &pools(200)).expect("written");
-    assert_eq!((written.len(), bench.store.revision()), (200, Revision(2)));
+    // What they can be taken back by, and the end of that, beside the two.
+    assert_eq!((written.len(), bench.store.revision()), (200, Revision(4)));
     assert!(written.iter().all(|(outcome, _)| *outcome == WriteOutcome::Created));
 }
 
@@ -573,7 +579,7 @@ fn set(name: &str, nets: u32) -> Value {
     })
 }
 
-fn pools(count: usize) -> Vec<Value> {
+pub(super) fn pools(count: usize) -> Vec<Value> {
     (0..count).map(|i| pool(&format!("p{i}"), &format!("10.{i}.0.0/16"))).collect()
 }
 
@@ -605,47 +611,69 @@ fn what_is_too_large_for_one_transaction_is_written_in_several() {
     let bench = Bench::new();
     let sets: Vec<_> = (0..10).map(|n| set(&format!("s{n}"), 10_000)).collect();
     let written = bench.write(WriteMode::Create, &sets).expect("written");
-    assert_eq!((written.len(), bench.store.revision()), (10, Revision(2)));
+    assert_eq!((written.len(), bench.store.revision()), (10, Revision(4)));
 }
 
 #[test]
-fn what_cannot_be_taken_back_after_a_failure_is_told() {
-    // The datastore is away from the second transaction on; the answer to it is lost.
+fn what_cannot_be_taken_back_at_once_is_later() {
+    let away = "what was written before is taken back once the datastore answers";
     for (fault, most, told) in [
-        (Fault::FailBefore, usize::MAX, "none is: "),
-        (Fault::LoseAnswer, 2, "one transaction may have been made, and none after it: "),
+        (Fault::FailBefore, usize::MAX, away),
+        (Fault::LoseAnswer, usize::MAX, away),
+        // Only the answer to the third transaction is lost.
+        (Fault::LoseAnswer, 3, "nothing of the request is left"),
     ] {
         let bench = Bench::new();
         let mut commits = 0;
         bench.store.set_script(move |call| {
             commits += usize::from(call.is_commit());
-            (2..=most).contains(&commits).then(|| fault.clone())
+            let hit = commits > 3 || call.is_commit();
+            (hit && (3..=most).contains(&commits)).then(|| fault.clone())
         });
-        let result = bench.write(WriteMode::Create, &pools(200));
-        let told = format!(
-            "126 of 200 resources are written, the last is IPPool(p125); from IPPool(p126) on {told}"
-        );
-        refused(result, &told);
+        refused(bench.write(WriteMode::Create, &pools(250)), told);
+        bench.store.set_script(|_| None);
+        let there =
+            || (0..250).any(|n| bench.get(&Key::cluster(Kind::IpPool, format!("p{n}"))).is_ok());
+        assert_eq!(there(), told == away);
+        let ledger = &bench.resources.ledger;
+        bench.runtime.block_on(ledger.round(&actor())).expect("it answers again");
+        assert!(!there());
     }
 }
 
 #[test]
-fn what_is_left_when_taking_back_ends_half_way_is_told() {
-    let bench = Bench::new();
+fn what_others_have_built_on_stays_and_is_told() {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let bench = Bench { runtime, ..Bench::new() };
+    let mut objects = vec![policy("web", "default"), tier("new")];
+    objects.extend((0..200).map(|n| policy(&format!("new.p{n}"), "new")));
     let mut commits = 0;
-    // The second transaction fails, and after three resources are taken back the datastore is away.
+    let other = bench.store.clone();
+    // Before the third transaction somebody puts a policy into the tier; the fourth fails.
     bench.store.set_script(move |call| {
-        commits += usize::from(call.is_commit());
-        (commits == 2 || commits > 5).then_some(Fault::FailBefore)
+        let Call::Commit(_, by) = call else { return None };
+        commits += usize::from(**by == actor());
+        if **by != actor() || commits != 3 {
+            return (commits == 4).then_some(Fault::FailBefore);
+        }
+        let (theirs, other) = (policy("new.theirs", "new"), other.clone());
+        std::thread::spawn(move || {
+            let key = read(&theirs.to_string(), false).expect("one").key();
+            let txn = Txn::create(key, theirs.to_string().into(), Vec::new());
+            other
+                .commit_now(txn, &Actor { component: "other".into(), ..actor() })
+                .expect("a commit");
+        });
+        Some(Fault::Delay(Duration::from_millis(100)))
     });
-    let result = bench.write(WriteMode::Create, &pools(200));
-    refused(
-        result,
-        "123 of 200 resources are written, the last is IPPool(p122); from IPPool(p123)",
-    );
+    let told = "2 of 202 resources are written, the last is Tier(new); from NetworkPolicy(prod/new.p0) on \
+                none is: ";
+    refused(bench.write(WriteMode::Create, &objects), told);
     bench.store.set_script(|_| None);
-    let is_there = |name: &str| bench.get(&Key::cluster(Kind::IpPool, name)).is_ok();
-    assert!(is_there("p122") && !is_there("p123"));
+    let there = |object: &Value| bench.get(&read(&object.to_string(), false).expect("one").key());
+    assert!(objects[..2].iter().all(|object| there(object).is_ok()));
+    assert!(objects[2..].iter().all(|object| there(object).is_err()));
 }
 
 #[test]
@@ -767,7 +795,7 @@ fn a_compare_lost_in_a_later_transaction_is_tried_again_where_nobody_named_a_rev
 #[test]
 fn a_write_goes_on_though_nobody_waits_for_it() {
     let store = MemStore::new();
-    let resources = Resources::new(Arc::new(store.clone()));
+    let resources = resources(&store, "first");
     store.inject(|call| call.is_commit(), Fault::Delay(Duration::from_millis(50)));
     let objects = pools(200).iter().map(|o| read(&o.to_string(), false).expect("one")).collect();
     let options =

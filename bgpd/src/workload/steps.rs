@@ -52,6 +52,7 @@ pub(super) struct Steps {
     pub(super) journal: Journal,
     pub(super) ipam: Ipam,
     pub(super) store: Arc<dyn Store>,
+    resources: Resources,
     pub(super) ready: Ready,
     pub(super) network: Arc<dyn Network>,
     links: Semaphore,
@@ -64,7 +65,7 @@ impl Steps {
         node: Arc<str>,
         journal: Journal,
         ipam: Ipam,
-        store: Arc<dyn Store>,
+        resources: Resources,
         ready: Ready,
         network: Arc<dyn Network>,
     ) -> Self {
@@ -72,7 +73,8 @@ impl Steps {
         let actor = Actor { component, node: node.to_string(), user: None };
         let links = Semaphore::new(LINKS);
         let endings = Arc::new(Endings::new(Arc::clone(&network)));
-        Self { node, journal, ipam, store, ready, network, links, endings, actor }
+        let store = Arc::clone(resources.store());
+        Self { node, journal, ipam, store, resources, ready, network, links, endings, actor }
     }
 
     /// Does a step of an attachment; after `until` it is of no use.
@@ -196,8 +198,7 @@ impl Steps {
         let resource = Resource::WorkloadEndpoint(Box::new(endpoint));
         let options =
             WriteOptions { mode: WriteMode::Apply, dry_run: false, now: SystemTime::now() };
-        let resources = Resources::new(Arc::clone(&self.store));
-        match resources.write(vec![resource], &options, &self.actor).await {
+        match self.resources.write(vec![resource], &options, &self.actor).await {
             Ok(_) => Ok(()),
             Err(ResourceError::Faults(faults)) => Err(Failure::invalid(
                 "labels",

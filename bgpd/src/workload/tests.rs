@@ -3,7 +3,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use margay_datastore::MemStore;
+use margay_datastore::{MemStore, Store};
 use margay_fib::{
     AttachError, HostRouteError, LinkSpec,
     attach::{Difference, Overlay},
@@ -15,7 +15,7 @@ use prost::Message;
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::{follow::Follow, ipam::Heard};
+use crate::{follow::Follow, ipam::Heard, resources::Author};
 
 /// A kernel in memory.
 #[derive(Debug, Default)]
@@ -168,7 +168,7 @@ impl World {
         let around = Surroundings {
             node: "n1".into(),
             state_dir,
-            store: Arc::clone(&store),
+            resources: Resources::new(Arc::clone(&store), Author::new("n1", "i1")),
             mirror: &mirror,
             ipam: ipam.clone(),
             ready: Ready::new(state_dir),

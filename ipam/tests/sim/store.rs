@@ -101,7 +101,7 @@ impl Store {
                     let node = NodeName::try_from(node.as_str()).unwrap();
                     snapshot.leases.push((node, there.revision));
                 }
-                Key::Resource(_) | Key::Guard(_) => {}
+                Key::Resource(_) | Key::Guard(_) | Key::Undo(_) => {}
             }
         }
         snapshot

@@ -20,6 +20,8 @@ pub enum Key {
     NodeLease(String),
     /// What rules between resources hold on to.
     Guard(Guard),
+    /// What is kept of a request of several transactions until the last of them is made.
+    Undo(Undo),
 }
 
 /// A family of rules between resources, each with one value of no meaning: whoever writes what could
@@ -42,6 +44,58 @@ impl Guard {
     }
 }
 
+/// A piece of what takes back a request that was broken off between two of its transactions. It lies in
+/// [`Area::Undo`] alone: nobody watches it or backs it up.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Undo {
+    /// Which request: an id of lower-case letters, digits and hyphens.
+    pub request: String,
+    /// Which piece.
+    pub piece: Piece,
+}
+
+/// What a value says of a request of several transactions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Piece {
+    /// Whose it is. It is there from before the first transaction until the last.
+    Head,
+    /// What a key held before, by number.
+    Before(u32),
+    /// Which keys a transaction wrote, by number; it is written with them.
+    Part(u32),
+}
+
+impl fmt::Display for Piece {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Head => f.write_str(HEAD),
+            Self::Before(number) => write!(f, "{BEFORE}{number:010}"),
+            Self::Part(number) => write!(f, "{PART}{number:010}"),
+        }
+    }
+}
+
+impl Undo {
+    /// Reads back what stands behind [`UNDO`] in a path.
+    fn from_rest(rest: &str) -> Option<Self> {
+        let (request, piece) = rest.split_once('/')?;
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if request.is_empty() || !request.bytes().all(plain) {
+            return None;
+        }
+        let number = |text: &str| text.parse().ok();
+        let read = match piece {
+            HEAD => Piece::Head,
+            _ => match piece.strip_prefix(BEFORE) {
+                Some(text) => Piece::Before(number(text)?),
+                None => Piece::Part(number(piece.strip_prefix(PART)?)?),
+            },
+        };
+        // One name each.
+        (read.to_string() == piece).then(|| Self { request: request.to_owned(), piece: read })
+    }
+}
+
 /// Names a resource.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ResourceKey {
@@ -56,7 +110,7 @@ pub struct ResourceKey {
 /// What a list or a watch covers.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Area {
-    /// Everything but [`Key::Guard`]s.
+    /// Everything but [`Key::Guard`]s and [`Key::Undo`]s.
     All,
     /// Every resource of every kind.
     Resources,
@@ -68,6 +122,8 @@ pub enum Area {
     NodeLeases,
     /// Every IPAM block and every node lease: what an allocator follows, in the order of commits.
     Ipam,
+    /// What is kept of requests of several transactions.
+    Undo,
 }
 
 impl Area {
@@ -78,7 +134,8 @@ impl Area {
             | (Self::Resources, Key::Resource(_))
             | (Self::Blocks, Key::Block(_))
             | (Self::NodeLeases, Key::NodeLease(_))
-            | (Self::Ipam, Key::Block(_) | Key::NodeLease(_)) => true,
+            | (Self::Ipam, Key::Block(_) | Key::NodeLease(_))
+            | (Self::Undo, Key::Undo(_)) => true,
             (Self::Kind(kind, namespace), Key::Resource(key)) => {
                 *kind == key.kind && namespace.as_ref().is_none_or(|name| *name == key.namespace)
             }
@@ -101,6 +158,7 @@ impl Area {
             Self::Blocks => vec![BLOCKS.into()],
             Self::NodeLeases => vec![LEASES.into()],
             Self::Ipam => vec![BLOCKS.into(), LEASES.into()],
+            Self::Undo => vec![UNDO.into()],
         }
     }
 }
@@ -138,7 +196,7 @@ impl Key {
     pub fn resource(&self) -> Option<&ResourceKey> {
         match self {
             Self::Resource(key) => Some(key),
-            Self::Block(_) | Self::NodeLease(_) | Self::Guard(_) => None,
+            Self::Block(_) | Self::NodeLease(_) | Self::Guard(_) | Self::Undo(_) => None,
         }
     }
 
@@ -156,6 +214,7 @@ impl Key {
             Self::Block(cidr) => format!("{BLOCKS}{}-{}", cidr.addr(), cidr.prefix_len()),
             Self::NodeLease(node) => format!("{LEASES}{node}"),
             Self::Guard(guard) => format!("{GUARDS}{}", guard.name()),
+            Self::Undo(Undo { request, piece }) => format!("{UNDO}{request}/{piece}"),
         }
     }
 
@@ -173,6 +232,9 @@ impl Key {
         if let Some(name) = path.strip_prefix(GUARDS) {
             let guard = [Guard::Pools, Guard::Tiers].into_iter().find(|guard| guard.name() == name);
             return guard.map(Self::Guard).ok_or_else(unknown);
+        }
+        if let Some(rest) = path.strip_prefix(UNDO) {
+            return Undo::from_rest(rest).map(Self::Undo).ok_or_else(unknown);
         }
         let found = [OTHERS, RESOURCES].into_iter().find_map(|home| {
             let (plural, rest) = path.strip_prefix(home)?.split_once('/')?;
@@ -205,6 +267,7 @@ impl fmt::Display for Key {
             Self::Block(cidr) => write!(f, "block {cidr}"),
             Self::NodeLease(node) => write!(f, "lease of node {node}"),
             Self::Guard(guard) => write!(f, "guard of {}", guard.name()),
+            Self::Undo(Undo { request, piece }) => write!(f, "{piece} of request {request}"),
         }
     }
 }
@@ -219,6 +282,12 @@ const BLOCKS: &str = "/margay/ipam/v1/blocks/";
 const LEASES: &str = "/margay/nodes/v1/leases/";
 /// Where guards lie.
 const GUARDS: &str = "/margay/guards/v1/";
+/// Where requests of several transactions are kept until they are made.
+const UNDO: &str = "/margay/undo/v1/";
+/// What [`Piece`]s are called.
+const HEAD: &str = "head";
+const BEFORE: &str = "before-";
+const PART: &str = "part-";
 
 /// Where the resources of a kind lie.
 fn home(kind: Kind) -> &'static str {

@@ -40,7 +40,7 @@ pub mod txn;
 
 pub use decode::{Document, Item, Manifest, Place, decode, decode_json};
 pub use fault::{Fault, Faults};
-pub use key::{Area, Guard, Key, KeyError, ResourceKey};
+pub use key::{Area, Guard, Key, KeyError, Piece, ResourceKey, Undo};
 pub use kind::{Kind, Scope};
 pub use meta::ObjectMeta;
 pub use object::{API_VERSION, NoStatus, Object, Spec};
