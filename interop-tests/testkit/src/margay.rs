@@ -48,6 +48,7 @@ pub struct Margay {
     node_keys: String,
     api_keys: String,
     log_level: Option<&'static str>,
+    threads: Option<usize>,
     daemon: Option<Daemon>,
 }
 
@@ -62,6 +63,7 @@ impl Margay {
             node_keys: String::new(),
             api_keys: String::new(),
             log_level: Some("debug"),
+            threads: None,
             daemon: None,
         }
     }
@@ -80,6 +82,12 @@ impl Margay {
     /// to the daemon.
     pub fn set_log_level(&mut self, level: impl Into<Option<&'static str>>) {
         self.log_level = level.into();
+    }
+
+    /// How many threads the daemon's tasks have from its next start on; as many as there are cores
+    /// unless it is said here.
+    pub fn set_threads(&mut self, threads: usize) {
+        self.threads = Some(threads);
     }
 
     /// Where the daemon listens for its clients.
@@ -114,6 +122,9 @@ impl Margay {
         command.arg("--config").arg(self.config_file());
         if let Some(level) = self.log_level {
             command.args(["--log-level", level]);
+        }
+        if let Some(threads) = self.threads {
+            command.env("TOKIO_WORKER_THREADS", threads.to_string());
         }
         self.daemon = Some(Daemon::spawn(&self.host, &mut command, &self.log_file())?);
         Ok(())

@@ -11,7 +11,8 @@ use margay_datastore::{
     Watch, limits, list_all,
 };
 use margay_model::{
-    Actor, Area, Change, Compare, Expect, Guard, IndexEntry, Key, Kind, Revision, Txn, Write,
+    Actor, Area, Change, Compare, Expect, Guard, IndexEntry, Key, Kind, Piece, Revision, Txn, Undo,
+    Versioned, Write,
 };
 
 mod index;
@@ -57,6 +58,7 @@ pub async fn run(rig: &dyn Rig) {
         transactions::what_is_too_large_is_refused_and_the_largest_is_kept,
         transactions::a_resource_version_is_not_stored,
         transactions::a_guard_is_compared_and_lies_in_no_area,
+        transactions::what_is_kept_of_a_request_lies_in_an_area_of_its_own,
         lists::an_area_lists_its_keys_in_order,
         lists::a_namespace_is_not_the_beginning_of_another,
         lists::pages_are_of_one_moment,

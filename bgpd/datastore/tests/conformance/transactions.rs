@@ -207,3 +207,21 @@ pub async fn a_guard_is_compared_and_lies_in_no_area(rig: &dyn Rig) {
     let told = changes(&mut watch, 1).await;
     assert_eq!((&told[0].key, told[0].revision), (&pool("b"), last));
 }
+
+pub async fn what_is_kept_of_a_request_lies_in_an_area_of_its_own(rig: &dyn Rig) {
+    let store = &*rig.store();
+    let key = |piece| Key::Undo(Undo { request: "0f-1".into(), piece });
+    let pieces = [key(Piece::Before(1)), key(Piece::Head), key(Piece::Part(1))];
+    let mut txn = put(pool("a"), "{}");
+    for piece in &pieces {
+        txn.join(put(piece.clone(), "no JSON"));
+    }
+    let revision = commit(store, txn).await.revision;
+    let (entries, _) = list_all(store, &Area::Undo).await.unwrap();
+    let found: Vec<_> = entries.into_iter().map(|entry| (entry.key, entry.value)).collect();
+    let kept = Versioned { value: octets("no JSON"), revision };
+    assert_eq!(found, pieces.map(|piece| (piece, kept.clone())));
+    let (entries, _) = list_all(store, &Area::All).await.unwrap();
+    let found: Vec<_> = entries.into_iter().map(|entry| entry.key).collect();
+    assert_eq!(found, [pool("a")]);
+}

@@ -62,11 +62,30 @@ fn a_path_that_is_no_key_is_refused() {
     }
 }
 
+fn undo(piece: Piece) -> Key {
+    Key::Undo(Undo { request: "0f-1".into(), piece })
+}
+
+#[test]
+fn the_pieces_of_a_request_have_one_path_each() {
+    for piece in [Piece::Head, Piece::Before(0), Piece::Before(7), Piece::Part(u32::MAX)] {
+        let key = undo(piece);
+        assert_eq!(Key::from_path(&key.path()), Ok(key));
+    }
+    for rest in
+        ["", "head", "/head", "A/head", "0f/part-1", "0f/part-+000000001", "0f/other", "0f/head/x"]
+    {
+        let path = format!("/margay/undo/v1/{rest}");
+        assert!(Key::from_path(&path).is_err(), "{path}");
+    }
+}
+
 #[test]
 fn an_area_holds_its_own_keys_only() {
     let all = keys();
     assert!(all.iter().all(|key| Area::All.contains(key)));
     assert!(!Area::All.contains(&Key::Guard(Guard::Pools)));
+    assert!(!Area::All.contains(&undo(Piece::Head)) && Area::Undo.contains(&undo(Piece::Head)));
     let resources = all.iter().filter(|key| Area::Resources.contains(key)).count();
     assert_eq!(resources, Kind::ALL.len());
     assert_eq!(all.iter().filter(|key| Area::Blocks.contains(key)).count(), 2);
@@ -86,8 +105,10 @@ fn the_paths_of_an_area_begin_as_it_says_and_those_of_others_do_not() {
         Key::Block("10.0.0.0/26".parse().unwrap()),
         Key::NodeLease("node1".into()),
         Key::Guard(Guard::Tiers),
+        undo(Piece::Part(1)),
     ];
     let areas = [
+        Area::Undo,
         Area::All,
         Area::Resources,
         Area::Kind(Kind::IpPool, None),
