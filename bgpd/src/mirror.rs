@@ -125,9 +125,10 @@ pub(crate) struct Subscription {
     subscriber: Arc<Subscriber>,
 }
 
-/// News handed out at once: so many, and no more behind so many octets.
-const BATCH: usize = 512;
-const OCTETS: usize = 1 << 20;
+/// News handed out at once: so many, and no more behind so many octets. Each reader holds as much twice
+/// over, as events and as the message made of them, when all of them are told at the same time.
+const BATCH: usize = 128;
+const OCTETS: usize = 128 << 10;
 /// Keys a walk looks at in one go, whether the reader wants them or not.
 const STRIDE: usize = 4096;
 
