@@ -1,7 +1,7 @@
 //! What of the cluster's resources concerns the workloads of this node.
 //!
 //! Owns: endpoints of this node that were applied by hand, and those written for attachments; what
-//! encapsulates packets; the addresses of our own Node.
+//! encapsulates packets; whether floating addresses are used, and who has them; the addresses of our own Node.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,7 +12,7 @@ use std::{
 use margay_fib::attach::Overlay;
 use margay_model::{
     Key, Kind, Resource,
-    kinds::{EncapMode, IpPool, WorkloadEndpoint},
+    kinds::{EncapMode, IpPool, Switch, WorkloadEndpoint},
 };
 use margay_workload::endpoint;
 
@@ -34,6 +34,8 @@ pub(crate) struct Endpoint {
     pub(crate) interface: String,
     /// Its addresses.
     pub(crate) addresses: Vec<IpAddr>,
+    /// Addresses outside that stand for its own.
+    pub(crate) floating: Vec<IpAddr>,
     /// Its pod, where it has one.
     pub(crate) pod: Option<String>,
     /// The hardware address of its own end; empty: not known.
@@ -47,6 +49,8 @@ pub(super) struct Cluster {
     endpoints: BTreeMap<Key, Endpoint>,
     pools: BTreeMap<String, BTreeSet<Overlay>>,
     wireguard: BTreeMap<String, BTreeSet<Overlay>>,
+    /// `floatingIPs` of each FelixConfiguration that says something of it.
+    floating: BTreeMap<String, Switch>,
     addresses: Vec<IpAddr>,
     in_sync: bool,
 }
@@ -68,6 +72,7 @@ impl Cluster {
             endpoints: BTreeMap::new(),
             pools: BTreeMap::new(),
             wireguard: BTreeMap::new(),
+            floating: BTreeMap::new(),
             addresses: Vec::new(),
             in_sync: false,
         }
@@ -86,6 +91,25 @@ impl Cluster {
     /// Those applied by hand.
     pub(super) fn by_hand(&self) -> impl Iterator<Item = (&Key, &Endpoint)> {
         self.endpoints.iter().filter(|(_, endpoint)| endpoint.handle.is_none())
+    }
+
+    /// Floating addresses, if they are used, with the link each leads to: of several the first by name,
+    /// as policy-dp has it.
+    pub(super) fn floating(&self) -> BTreeMap<IpAddr, String> {
+        let own = self.floating.get(&format!("node.{}", self.node));
+        if own.or_else(|| self.floating.get(DEFAULT)) != Some(&Switch::Enabled) {
+            return BTreeMap::new();
+        }
+        let mut links: BTreeMap<IpAddr, String> = BTreeMap::new();
+        for endpoint in self.endpoints.values() {
+            for address in &endpoint.floating {
+                let link = links.entry(*address).or_insert_with(|| endpoint.interface.clone());
+                if endpoint.interface < *link {
+                    link.clone_from(&endpoint.interface);
+                }
+            }
+        }
+        links
     }
 
     /// What encapsulates packets between nodes.
@@ -133,6 +157,12 @@ impl Picture for Cluster {
                 let on: BTreeSet<_> = on.map(|(_, overlay)| overlay).collect();
                 let before = self.wireguard.insert(felix.name().to_owned(), on.clone());
                 changed.mtu |= before != Some(on);
+                let (name, switch) = (felix.name().to_owned(), felix.spec.floating_ips);
+                let before = match switch {
+                    Some(switch) => self.floating.insert(name, switch),
+                    None => self.floating.remove(&name),
+                };
+                changed.endpoints |= before != switch;
             }
             Resource::Node(node) if node.name() == &*self.node => {
                 let bgp = node.spec.bgp.as_ref();
@@ -153,6 +183,7 @@ impl Picture for Cluster {
             Kind::IpPool => changed.mtu |= self.pools.remove(&resource.name).is_some(),
             Kind::FelixConfiguration => {
                 changed.mtu |= self.wireguard.remove(&resource.name).is_some();
+                changed.endpoints |= self.floating.remove(&resource.name).is_some();
             }
             _ => {}
         }
@@ -171,6 +202,7 @@ impl Endpoint {
             handle: endpoint.metadata.annotations.get(endpoint::HANDLE).cloned(),
             interface: endpoint.spec.interface_name.clone().unwrap_or_default(),
             addresses: endpoint.spec.ip_networks.iter().map(|cidr| cidr.net().addr()).collect(),
+            floating: endpoint.spec.ip_nats.iter().map(|nat| nat.external_ip).collect(),
             pod: endpoint.spec.pod.clone(),
             mac: endpoint.spec.mac.clone().unwrap_or_default(),
         }

@@ -77,6 +77,8 @@ pub(super) struct Task {
     /// Addresses of attachments, and of endpoints applied by hand, with their links.
     attached: BTreeMap<IpAddr, String>,
     by_hand: BTreeMap<IpAddr, String>,
+    /// Floating addresses, if they are used, and the link each leads to.
+    floating: BTreeMap<IpAddr, String>,
     mtu: u32,
     /// Looks at it that were begun, and the latest that ended: one that began earlier knew less.
     mtu_looks: u64,
@@ -138,6 +140,7 @@ impl Task {
             work: JoinSet::new(),
             attached: BTreeMap::new(),
             by_hand: BTreeMap::new(),
+            floating: BTreeMap::new(),
             mtu: 0,
             mtu_looks: 0,
             mtu_seen: 0,
@@ -422,7 +425,7 @@ impl Task {
         }
     }
 
-    /// Routes to what was applied by hand; endpoints of attachments that are gone go.
+    /// Routes to what was applied by hand, and to floating addresses; endpoints of attachments that are gone go.
     fn look_at_endpoints(&mut self) {
         let mut by_hand = BTreeMap::new();
         for (_, endpoint) in self.cluster.by_hand() {
@@ -430,12 +433,15 @@ impl Task {
                 by_hand.insert(*address, endpoint.interface.clone());
             }
         }
-        let before = std::mem::replace(&mut self.by_hand, by_hand);
-        let addresses: BTreeSet<_> = before.keys().chain(self.by_hand.keys()).copied().collect();
+        let floating = self.cluster.floating();
+        let mut addresses = BTreeSet::new();
+        for (own, now) in [(&mut self.by_hand, by_hand), (&mut self.floating, floating)] {
+            let before = std::mem::replace(own, now);
+            let all = before.keys().chain(own.keys());
+            addresses.extend(all.filter(|address| before.get(address) != own.get(address)));
+        }
         for address in addresses {
-            if before.get(&address) != self.by_hand.get(&address) {
-                self.route(address);
-            }
+            self.route(address);
         }
         self.announce();
         if !self.whole {
@@ -506,7 +512,7 @@ impl Task {
         let given = self.desk.entries().filter(|entry| !entry.holds_addresses());
         let given = given.flat_map(|entry| &entry.addresses);
         let given = given.filter(|address| self.attached.contains_key(*address));
-        let given = given.chain(self.by_hand.keys());
+        let given = given.chain(self.by_hand.keys()).chain(self.floating.keys());
         let outside = |address: &&IpAddr| !own.blocks.iter().any(|block| block.contains(*address));
         let announced: BTreeSet<IpAddr> = given.filter(outside).copied().collect();
         self.announce.send_if_modified(|before| {
@@ -519,6 +525,7 @@ impl Task {
     /// Has an address where it is wished: an attachment's word counts before a human's.
     fn route(&self, address: IpAddr) {
         let link = self.attached.get(&address).or_else(|| self.by_hand.get(&address));
+        let link = link.or_else(|| self.floating.get(&address));
         self.steps.network.route(address, link.map(String::as_str));
     }
 

@@ -102,13 +102,7 @@ pub fn apply(
 /// The annotations that are taken note of and come to nothing in this version, and why.
 pub fn without_effect(annotations: &BTreeMap<String, String>) -> Vec<(&str, &'static str)> {
     let why = |name: &str| {
-        if name.strip_prefix(PREFIX) == Some("floatingIPs") {
-            Some("floating addresses are written into the endpoint and not translated")
-        } else if name == DSCP {
-            Some("packets are not marked with it; it is written into the endpoint")
-        } else {
-            None
-        }
+        (name == DSCP).then_some("packets are not marked with it; it is written into the endpoint")
     };
     annotations.keys().filter_map(|name| Some((name.as_str(), why(name)?))).collect()
 }

@@ -56,6 +56,8 @@ pub struct Endpoint {
     pub addresses: Vec<IpAddr>,
     /// Ranges a workload may send from besides its own addresses.
     pub allowed_sources: Vec<IpNet>,
+    /// Floating addresses with what each stands for, one of its own; of workloads only.
+    pub nats: Vec<(IpAddr, IpAddr)>,
     /// What of its packets and connections is let through; of workloads only.
     pub limits: Limits,
     /// The profiles that come after the normal policies, in order.

@@ -13,15 +13,15 @@ use crate::{
         ELEM_INTERVAL_END, ELEM_KEY, ELEM_KEY_END, ELEM_LIST_ELEMENTS, ELEM_LIST_SET,
         ELEM_LIST_TABLE, EXPR_DATA, EXPR_NAME, GEN_ID, GEN_PROC_NAME, HOOK_DEV, HOOK_DEVS,
         HOOK_HOOKNUM, HOOK_PRIORITY, MAKER, RULE_CHAIN, RULE_COMPAT, RULE_EXPRESSIONS, RULE_TABLE,
-        RULE_USERDATA, SET_CONCAT, SET_DATA_TYPE, SET_FLAGS, SET_INTERVAL, SET_KEY_LEN,
-        SET_KEY_TYPE, SET_MAP, SET_NAME, SET_TABLE, TABLE_F_DORMANT, TABLE_F_OWNER,
+        RULE_USERDATA, SET_CONCAT, SET_DATA_LEN, SET_DATA_TYPE, SET_FLAGS, SET_INTERVAL,
+        SET_KEY_LEN, SET_KEY_TYPE, SET_MAP, SET_NAME, SET_TABLE, TABLE_F_DORMANT, TABLE_F_OWNER,
         TABLE_F_PERSIST, TABLE_FLAGS, TABLE_NAME, TABLE_OWNER, TABLE_USERDATA, VERDICT_ACCEPT,
         VERDICT_DROP, field_of, kind_of, point_of, remark,
     },
     expr::{Octets, Rule},
     name::Name,
     plan::Presence,
-    table::{Hook, Shape, Span, Value, before},
+    table::{Holds, Hook, Shape, Span, Value, before},
     wire::{Attributes, text_of, u32_of, u64_of},
 };
 
@@ -198,13 +198,26 @@ fn shape(all: &BTreeMap<u16, &[u8]>) -> Option<Shape> {
         kinds >>= 6;
     }
     shape.intervals = flags & SET_INTERVAL != 0;
-    shape.verdicts = flags & SET_MAP != 0;
+    shape.holds = holds(all, flags)?;
     let concat = if shape.intervals && !shape.halves() { SET_CONCAT } else { 0 };
     let known = flags & !(SET_INTERVAL | SET_MAP) == concat;
     let len = usize::try_from(u32_of(all.get(&SET_KEY_LEN)?)?).ok()?;
-    let data = all.get(&SET_DATA_TYPE).map(|v| u32_of(v));
-    let data = data == shape.verdicts.then_some(Some(DATA_TYPE_VERDICT));
-    (known && data && !shape.key.is_empty() && len == shape.octets()).then_some(shape)
+    (known && !shape.key.is_empty() && len == shape.octets()).then_some(shape)
+}
+
+/// What a set with these flags holds; `None` for what we never make.
+fn holds(all: &BTreeMap<u16, &[u8]>, flags: u32) -> Option<Holds> {
+    let number = |number| all.get(&number).map(|v| u32_of(v));
+    match (flags & SET_MAP != 0, number(SET_DATA_TYPE)) {
+        (false, None) => Some(Holds::Keys),
+        (true, Some(Some(DATA_TYPE_VERDICT))) => Some(Holds::Verdicts),
+        (true, Some(Some(kind))) => {
+            let field = field_of(kind)?;
+            let len = usize::try_from(number(SET_DATA_LEN)??).ok()?;
+            (len == field.octets()).then_some(Holds::Values(field))
+        }
+        _ => None,
+    }
 }
 
 /// An element as it stands in a message: with halves, a start or an end.
@@ -258,7 +271,10 @@ fn element(value: &[u8]) -> Option<ElementFound> {
             _ => return None,
         },
         value: match all.get(&ELEM_DATA) {
-            Some(value) => Value::Verdict(expressions::verdict(value)?),
+            Some(value) => match expressions::verdict(value) {
+                Some(verdict) => Value::Verdict(verdict),
+                None => Value::Octets(expressions::data(value)?),
+            },
             None => Value::Member,
         },
     })
@@ -304,7 +320,15 @@ fn fits(shape: &Shape, element: &ElementFound) -> bool {
     element.key.len() == shape.octets()
         && element.key_end.as_ref().is_none_or(|end| end.len() == shape.octets() && whole)
         && (!element.end || shape.halves())
-        && (matches!(element.value, Value::Verdict(_)) == (shape.verdicts && !element.end))
+        && match (&element.value, shape.holds) {
+            (Value::Member, Holds::Keys) => true,
+            (Value::Member, _) => element.end,
+            (Value::Verdict(_), holds) => holds == Holds::Verdicts && !element.end,
+            (Value::Octets(value), Holds::Values(field)) => {
+                value.len() == field.octets() && !element.end
+            }
+            (Value::Octets(_), _) => false,
+        }
 }
 
 /// What an announcement of a new generation says.

@@ -5,8 +5,8 @@ mod number;
 
 pub use self::number::*;
 use crate::{
-    expr::{Base, Compare, Ct, Expr, Fib, Meta, Rate, Reg, Rule, Verdict, short},
-    table::{Field, Shape, Span, Value},
+    expr::{Base, Compare, Ct, Expr, Fib, Meta, Rate, Reg, Rewritten, Rule, Verdict, short},
+    table::{Field, Holds, Shape, Span, Value},
     wire::Encoder,
 };
 
@@ -98,6 +98,11 @@ fn expression(e: &mut Encoder, expr: &Expr) {
             e.u32(LOOKUP_SREG, register(*from));
             e.u32(LOOKUP_DREG, REGISTER_VERDICT);
         }),
+        Expr::ValueOf { map, from, to } => named(e, "lookup", |e| {
+            e.text(LOOKUP_SET, map.as_str());
+            e.u32(LOOKUP_SREG, register(*from));
+            e.u32(LOOKUP_DREG, register(*to));
+        }),
         Expr::Verdict(code) => named(e, "immediate", |e| {
             e.u32(IMMEDIATE_DREG, REGISTER_VERDICT);
             verdict(e, IMMEDIATE_DATA, code);
@@ -126,6 +131,13 @@ fn expression(e: &mut Encoder, expr: &Expr) {
             if !log.prefix.is_empty() {
                 e.text(LOG_PREFIX, short(&log.prefix, LONGEST_PREFIX));
             }
+        }),
+        Expr::Rewrite { which, six, from } => named(e, "nat", |e| {
+            e.u32(NAT_TYPE, rewritten_number(*which));
+            e.u32(NAT_FAMILY, if *six { FAMILY_IPV6 } else { FAMILY_IPV4 });
+            e.u32(NAT_ADDRESS_MIN, register(*from));
+            e.u32(NAT_ADDRESS_MAX, register(*from));
+            e.u32(NAT_FLAGS, MAP_ADDRESSES);
         }),
         Expr::Masquerade => named(e, "masq", |e| e.u32(MASQ_FLAGS, RANDOM_FULLY)),
         Expr::Notrack => named(e, "notrack", |_| {}),
@@ -163,10 +175,17 @@ pub(crate) fn shape(e: &mut Encoder, shape: &Shape) {
     let kind = shape.key.iter().fold(0, |all, field| all << 6 | field_type(*field));
     e.u32(SET_KEY_TYPE, kind);
     e.u32(SET_KEY_LEN, u32::try_from(shape.octets()).unwrap_or(u32::MAX));
-    if shape.verdicts {
-        e.u32(SET_DATA_TYPE, DATA_TYPE_VERDICT);
-        // The kernel asks for a length, and for verdicts looks no further.
-        e.u32(SET_DATA_LEN, VERDICT_ROOM);
+    match shape.holds {
+        Holds::Keys => {}
+        Holds::Verdicts => {
+            e.u32(SET_DATA_TYPE, DATA_TYPE_VERDICT);
+            // The kernel asks for a length, and for verdicts looks no further.
+            e.u32(SET_DATA_LEN, VERDICT_ROOM);
+        }
+        Holds::Values(field) => {
+            e.u32(SET_DATA_TYPE, field_type(field));
+            e.u32(SET_DATA_LEN, u32::try_from(field.octets()).unwrap_or(u32::MAX));
+        }
     }
     if shape.intervals && !shape.halves() {
         let desc = e.open(SET_DESC);
@@ -201,8 +220,10 @@ pub(crate) fn element(
     if shape.intervals && !shape.halves() {
         data(e, ELEM_KEY_END, &span.to);
     }
-    if with_value && let Value::Verdict(code) = value {
-        verdict(e, ELEM_DATA, code);
+    match value {
+        Value::Verdict(code) if with_value => verdict(e, ELEM_DATA, code),
+        Value::Octets(octets) if with_value => data(e, ELEM_DATA, octets),
+        Value::Member | Value::Verdict(_) | Value::Octets(_) => {}
     }
     e.close(at);
     if shape.halves()
@@ -223,7 +244,7 @@ fn set_flags(shape: &Shape) -> u32 {
             flags |= SET_CONCAT;
         }
     }
-    if shape.verdicts {
+    if shape.holds != Holds::Keys {
         flags |= SET_MAP;
     }
     flags
@@ -263,6 +284,13 @@ fn fib_numbers(what: Fib) -> (u32, u32) {
     match what {
         Fib::ReversePath => (FIB_RESULT_OIF, FIB_F_SADDR | FIB_F_IIF),
         Fib::DestinationType => (FIB_RESULT_ADDRTYPE, FIB_F_DADDR),
+    }
+}
+
+fn rewritten_number(which: Rewritten) -> u32 {
+    match which {
+        Rewritten::Source => NAT_SOURCE,
+        Rewritten::Destination => NAT_DESTINATION,
     }
 }
 

@@ -154,6 +154,15 @@ pub struct Log {
     pub prefix: String,
 }
 
+/// Which address of a connection is rewritten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Rewritten {
+    /// Where it comes from.
+    Source,
+    /// Where it goes.
+    Destination,
+}
+
 /// One step of a rule.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Expr {
@@ -248,6 +257,15 @@ pub enum Expr {
         /// Where the key begins.
         from: Reg,
     },
+    /// Loads the value that a map has for the key; ends the rule without one.
+    ValueOf {
+        /// The map.
+        map: Name,
+        /// Where the key begins.
+        from: Reg,
+        /// Where to.
+        to: Reg,
+    },
     /// Ends the rule with a verdict.
     Verdict(Verdict),
     /// Counts packets and octets.
@@ -269,6 +287,15 @@ pub enum Expr {
     },
     /// Tells somebody.
     Log(Log),
+    /// Rewrites an address of the first packet of a connection, and of those behind it.
+    Rewrite {
+        /// Which.
+        which: Rewritten,
+        /// Whether it is one of IPv6.
+        six: bool,
+        /// Where the new one is.
+        from: Reg,
+    },
     /// Rewrites the source to the address of the link it leaves by, to a random port.
     Masquerade,
     /// Exempts the packet from connection tracking.
@@ -279,7 +306,9 @@ impl Expr {
     /// The set or map it looks into.
     pub fn set(&self) -> Option<&Name> {
         match self {
-            Self::Lookup { set, .. } | Self::VerdictOf { map: set, .. } => Some(set),
+            Self::Lookup { set, .. }
+            | Self::VerdictOf { map: set, .. }
+            | Self::ValueOf { map: set, .. } => Some(set),
             _ => None,
         }
     }

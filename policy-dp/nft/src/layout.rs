@@ -13,6 +13,7 @@
 
 mod common;
 mod count;
+mod floating;
 mod hosts;
 mod policy;
 mod sets;
@@ -57,6 +58,8 @@ pub struct Settings {
     pub vxlan_port: Option<u16>,
     /// Ranges of addresses of workloads.
     pub pools: Vec<Pool>,
+    /// Whether floating addresses of workloads are used.
+    pub floating: bool,
     /// Whether each decision about a connection is told of ([`seen`](crate::seen)).
     pub flows: bool,
     /// How often a rule with the action `Log` tells of a packet.
@@ -82,6 +85,7 @@ impl Default for Settings {
             to_host: ToHost::Drop,
             vxlan_port: Some(4789),
             pools: Vec::new(),
+            floating: false,
             flows: false,
             log_rate: Rate { times: 10, seconds: 1, burst: 50 },
             log_prefix: None,
@@ -197,7 +201,8 @@ pub fn chains_of(at: &At) -> Vec<Name> {
 
 /// Whether a chain or set of this name is there for all workloads, or of the host.
 pub fn is_common(name: &Name) -> bool {
-    COMMON.contains(&name.as_str()) || hosts::is_common(name.as_str())
+    let name = name.as_str();
+    COMMON.contains(&name) || floating::COMMON.contains(&name) || hosts::is_common(name)
 }
 
 /// Whether a link without an element in the set or map of this name carries nothing, or loses no
@@ -220,6 +225,7 @@ pub struct Layout {
     sources: BTreeMap<Name, Source>,
     made_of: BTreeMap<Owner, BTreeSet<Name>>,
     uses: Uses,
+    floating: floating::Claims,
     /// Descriptions without room beside a packet, by what stands for them there, of each chain that has any.
     texts: BTreeMap<Name, Texts>,
     /// They are others than somebody was told last.
@@ -242,6 +248,7 @@ impl Layout {
             sources: BTreeMap::new(),
             made_of: BTreeMap::new(),
             uses: Uses::default(),
+            floating: floating::Claims::new(),
             texts: BTreeMap::new(),
             retold: true,
             touched: Touched::default(),
@@ -249,6 +256,7 @@ impl Layout {
         layout.base();
         layout.sources();
         layout.host_side();
+        layout.rewriting();
         layout.masquerade();
         for (at, endpoint) in links {
             layout.link(state, at, Some(endpoint));
@@ -421,6 +429,7 @@ impl Layout {
     fn workload(&mut self, state: &State, link: &str, endpoint: Option<&Arc<Endpoint>>) {
         let at = At::Workload(link.to_owned());
         let before = self.links.remove(&at);
+        self.float(link, before.as_deref(), endpoint.map(AsRef::as_ref));
         if let Some(before) = &before {
             for (set, span, _) in self.elements(link, before) {
                 if let Some(found) = self.table.sets.get_mut(&set) {

@@ -12,7 +12,7 @@ pub use self::actual::{Actual, ActualChain, Presence};
 use crate::{
     expr::Rule,
     name::Name,
-    table::{Chain, Hook, Set, Shape, Span, Table, Value},
+    table::{Chain, Holds, Hook, Set, Shape, Span, Table, Value},
 };
 
 /// One step of a transaction.
@@ -47,7 +47,7 @@ pub struct Touched {
     pub chains: BTreeSet<Name>,
     /// Sets that came, went or may have quite other elements.
     pub sets: BTreeSet<Name>,
-    /// Of sets that stay: the elements that came, went or have other verdicts.
+    /// Of sets that stay: the elements that came, went or have other values.
     pub elements: BTreeMap<Name, BTreeSet<Span>>,
 }
 
@@ -89,7 +89,7 @@ pub fn plan(desired: &Table, actual: &Actual) -> Vec<Op> {
 /// half done in between. A table that is replaced is replaced at once.
 pub fn stages(ops: Vec<Op>) -> Vec<Vec<Op>> {
     let fresh = |op: &Op| match op {
-        Op::AddSet(name, shape) if !shape.verdicts => Some(name.clone()),
+        Op::AddSet(name, shape) if shape.holds != Holds::Verdicts => Some(name.clone()),
         _ => None,
     };
     let fresh: BTreeSet<Name> = ops.iter().filter_map(fresh).collect();

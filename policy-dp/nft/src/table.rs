@@ -66,7 +66,7 @@ pub enum HookPoint {
     Postrouting,
 }
 
-/// A set, or a map from keys to verdicts.
+/// A set, or a map from keys to verdicts or to addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Set {
     /// What never changes about it.
@@ -82,8 +82,19 @@ pub struct Shape {
     pub key: SmallVec<[Field; 4]>,
     /// Elements are ranges of keys (of each field, if there are several).
     pub intervals: bool,
-    /// Elements have verdicts.
-    pub verdicts: bool,
+    /// What elements have beside their keys.
+    pub holds: Holds,
+}
+
+/// What the elements of a set have beside their keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Holds {
+    /// Nothing.
+    Keys,
+    /// A verdict.
+    Verdicts,
+    /// A value that goes into a register.
+    Values(Field),
 }
 
 /// A part of a key.
@@ -167,6 +178,8 @@ pub enum Value {
     Member,
     /// The verdict of a map.
     Verdict(Verdict),
+    /// The value of a map, as it stands in packets.
+    Octets(Octets),
 }
 
 impl Set {
@@ -179,7 +192,7 @@ impl Set {
 impl Shape {
     /// A set of single keys.
     pub fn set(key: &[Field]) -> Self {
-        Self { key: SmallVec::from_slice(key), intervals: false, verdicts: false }
+        Self { key: SmallVec::from_slice(key), intervals: false, holds: Holds::Keys }
     }
 
     /// A set of ranges.
@@ -189,7 +202,12 @@ impl Shape {
 
     /// A map from single keys to verdicts.
     pub fn map(key: &[Field]) -> Self {
-        Self { verdicts: true, ..Self::set(key) }
+        Self { holds: Holds::Verdicts, ..Self::set(key) }
+    }
+
+    /// A map from single keys to values of a field.
+    pub fn values(key: &[Field], field: Field) -> Self {
+        Self { holds: Holds::Values(field), ..Self::set(key) }
     }
 
     /// Octets of a key.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use margay_model::{
     Kind, Protocol, Resource, ResourceKey,
-    kinds::{AllowedUse, FelixConfigurationSpec, IpPoolSpec, ProtoPort},
+    kinds::{AllowedUse, FelixConfigurationSpec, IpPoolSpec, ProtoPort, Switch},
 };
 use policy_nft::{
     expr::Rate,
@@ -115,6 +115,7 @@ impl Inputs {
         if let Some(list) = self.felix(node, |felix| felix.failsafe_outbound_host_ports.clone()) {
             settings.failsafe_outbound = open(list);
         }
+        settings.floating = self.felix(node, |felix| felix.floating_ips) == Some(Switch::Enabled);
         settings.log_prefix = self.felix(node, |felix| felix.log_prefix.clone());
         if let Some(rate) = self.felix(node, |felix| felix.log_action_rate_limit.clone())
             && let Some(rate) = log_rate(&rate)
@@ -195,10 +196,9 @@ fn is_of_pods(pool: &IpPoolSpec) -> bool {
 /// The fields of a FelixConfiguration that nobody here follows, nor says more of.
 fn unheeded(object: &serde_json::Value) -> Vec<String> {
     let fields = object.get("spec").and_then(serde_json::Value::as_object);
-    let given = fields.into_iter().flatten().filter(|(name, value)| {
+    let given = fields.into_iter().flatten().filter(|(name, _)| {
         // Every stored one has these.
-        let is_default = name.starts_with("bpf") && *name != "bpfEnabled"
-            || *name == "floatingIPs" && *value == "Disabled";
+        let is_default = name.starts_with("bpf") && *name != "bpfEnabled";
         !HEEDED.contains(&name.as_str()) && !is_default
     });
     given.map(|(name, _)| name.clone()).collect()
@@ -211,6 +211,7 @@ const HEEDED: &[&str] = &[
     "defaultEndpointToHostAction",
     "failsafeInboundHostPorts",
     "failsafeOutboundHostPorts",
+    "floatingIPs",
     "interfacePrefix",
     "logActionRateLimit",
     "logActionRateLimitBurst",

@@ -53,3 +53,41 @@ fn only_endpoints_of_this_node_are_known() {
     assert!(!cluster.apply(vec![endpoint("n1")]).endpoints, "the same again is no news");
     assert_eq!(cluster.by_hand().count(), 1);
 }
+
+#[test]
+fn floating_addresses_lead_to_the_first_link_that_has_them_where_they_are_used() {
+    let mut cluster = Cluster::new("n1".into());
+    let endpoint = |node: &str, number: u8, outside: &str| {
+        let spec = format!(
+            "{{\"orchestrator\":\"k8s\",\"node\":\"{node}\",\"pod\":\"web{number}\",\"endpoint\":\
+             \"eth0\",\"interfaceName\":\"cali{number}\",\"ipNetworks\":[\"10.0.0.{number}/32\"],\
+             \"ipNATs\":[{{\"internalIP\":\"10.0.0.{number}\",\"externalIP\":\"{outside}\"}}]}}"
+        );
+        told(&format!(
+            "{{\"apiVersion\":\"projectcalico.org/v3\",\"kind\":\"WorkloadEndpoint\",\"metadata\":\
+             {{\"name\":\"{node}-k8s-web{number}-eth0\",\"namespace\":\"shop\"}},\"spec\":{spec}}}"
+        ))
+    };
+    let felix = |name: &str, value: &str| {
+        resource("FelixConfiguration", name, &format!("{{\"floatingIPs\":\"{value}\"}}"))
+    };
+    cluster.apply(vec![
+        endpoint("n1", 2, "192.0.2.1"),
+        endpoint("n1", 1, "192.0.2.1"),
+        endpoint("n1", 3, "192.0.2.3"),
+        endpoint("n2", 4, "192.0.2.4"),
+    ]);
+    assert!(cluster.floating().is_empty(), "they are not used unless somebody says so");
+    assert!(cluster.apply(vec![felix("default", "Enabled")]).endpoints);
+    let links = |cluster: &Cluster| {
+        let all = cluster.floating().into_iter();
+        all.map(|(address, link)| format!("{address} {link}")).collect::<Vec<_>>()
+    };
+    assert_eq!(links(&cluster), ["192.0.2.1 cali1", "192.0.2.3 cali3"]);
+    assert!(cluster.apply(vec![felix("node.n1", "Disabled")]).endpoints);
+    assert!(cluster.floating().is_empty());
+    assert!(!cluster.apply(vec![felix("node.n1", "Disabled")]).endpoints);
+    let own = Key::cluster(Kind::FelixConfiguration, "node.n1");
+    assert!(cluster.apply(vec![News::Gone(own, Revision(2))]).endpoints);
+    assert_eq!(links(&cluster).len(), 2);
+}

@@ -40,6 +40,7 @@ pub(super) struct Local {
     pub(super) interface: Interface,
     pub(super) addresses: Vec<IpAddr>,
     pub(super) allowed_sources: Vec<IpNet>,
+    pub(super) nats: Vec<(IpAddr, IpAddr)>,
     pub(super) limits: Limits,
 }
 
@@ -70,6 +71,9 @@ impl Item {
                     allowed_sources: (spec.allow_spoofed_source_prefixes.iter())
                         .map(|cidr| cidr.net().trunc())
                         .collect(),
+                    nats: (spec.ip_nats.iter())
+                        .map(|nat| (nat.external_ip, nat.internal_ip))
+                        .collect(),
                     limits: spec.qos_controls.as_ref().map(Limits::of).unwrap_or_default(),
                 });
                 let ports = spec.ports.into_iter();
@@ -88,6 +92,7 @@ impl Item {
                     },
                     addresses: spec.expected_ips.clone(),
                     allowed_sources: Vec::new(),
+                    nats: Vec::new(),
                     limits: Limits::default(),
                 });
                 let ports = spec.ports.into_iter().map(|p| (p.name, p.protocol.number(), p.port));

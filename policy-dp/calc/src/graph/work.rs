@@ -394,6 +394,7 @@ impl Graph {
             interface: local.interface.clone(),
             addresses: local.addresses.clone(),
             allowed_sources: local.allowed_sources.clone(),
+            nats: local.nats.clone(),
             limits: local.limits,
             profiles: item.profiles.clone(),
             normal: of(Class::Normal),

@@ -8,17 +8,19 @@ use crate::{
         BITWISE_DREG, BITWISE_LEN, BITWISE_MASK, BITWISE_OP, BITWISE_SREG, BITWISE_XOR, CMP_DATA,
         CMP_OP, CMP_SREG, CONNLIMIT_COUNT, CONNLIMIT_F_INVERTED, CONNLIMIT_FLAGS, CT_DREG, CT_KEY,
         CT_STATE, CT_STATUS, DATA_VALUE, DATA_VERDICT, DIFFERS, EQUAL, EXPR_DATA, EXPR_NAME,
-        FIB_DREG, FIB_F_DADDR, FIB_F_IIF, FIB_F_SADDR, FIB_FLAGS, FIB_RESULT, FIB_RESULT_ADDRTYPE,
-        FIB_RESULT_OIF, IMMEDIATE_DATA, IMMEDIATE_DREG, LIMIT_BURST, LIMIT_F_INVERTED, LIMIT_FLAGS,
-        LIMIT_PACKETS, LIMIT_RATE, LIMIT_TYPE, LIMIT_UNIT, LOG_GROUP, LOG_PREFIX, LOOKUP_DREG,
-        LOOKUP_FLAGS, LOOKUP_INVERTED, LOOKUP_SET, LOOKUP_SREG, MASQ_FLAGS, META_DREG,
-        META_IIFNAME, META_KEY, META_L4PROTO, META_MARK, META_NFPROTO, META_OIFNAME, META_SREG,
-        PAYLOAD_BASE, PAYLOAD_DREG, PAYLOAD_LEN, PAYLOAD_NETWORK, PAYLOAD_OFFSET,
-        PAYLOAD_TRANSPORT, RANDOM_FULLY, RANGE_FROM, RANGE_OP, RANGE_SREG, RANGE_TO, REGISTER_1,
-        REGISTER_32, REGISTER_VERDICT, UDATA_COMMENT, VERDICT_ACCEPT, VERDICT_CHAIN, VERDICT_CODE,
-        VERDICT_DROP, VERDICT_GOTO, VERDICT_JUMP, VERDICT_RETURN,
+        FAMILY_IPV4, FAMILY_IPV6, FIB_DREG, FIB_F_DADDR, FIB_F_IIF, FIB_F_SADDR, FIB_FLAGS,
+        FIB_RESULT, FIB_RESULT_ADDRTYPE, FIB_RESULT_OIF, IMMEDIATE_DATA, IMMEDIATE_DREG,
+        LIMIT_BURST, LIMIT_F_INVERTED, LIMIT_FLAGS, LIMIT_PACKETS, LIMIT_RATE, LIMIT_TYPE,
+        LIMIT_UNIT, LOG_GROUP, LOG_PREFIX, LOOKUP_DREG, LOOKUP_FLAGS, LOOKUP_INVERTED, LOOKUP_SET,
+        LOOKUP_SREG, MAP_ADDRESSES, MASQ_FLAGS, META_DREG, META_IIFNAME, META_KEY, META_L4PROTO,
+        META_MARK, META_NFPROTO, META_OIFNAME, META_SREG, NAT_ADDRESS_MAX, NAT_ADDRESS_MIN,
+        NAT_DESTINATION, NAT_FAMILY, NAT_FLAGS, NAT_SOURCE, NAT_TYPE, PAYLOAD_BASE, PAYLOAD_DREG,
+        PAYLOAD_LEN, PAYLOAD_NETWORK, PAYLOAD_OFFSET, PAYLOAD_TRANSPORT, RANDOM_FULLY, RANGE_FROM,
+        RANGE_OP, RANGE_SREG, RANGE_TO, REGISTER_1, REGISTER_32, REGISTER_VERDICT, UDATA_COMMENT,
+        VERDICT_ACCEPT, VERDICT_CHAIN, VERDICT_CODE, VERDICT_DROP, VERDICT_GOTO, VERDICT_JUMP,
+        VERDICT_RETURN,
     },
-    expr::{Base, Compare, Ct, Expr, Fib, Log, Meta, Octets, Rate, Reg, Rule, Verdict},
+    expr::{Base, Compare, Ct, Expr, Fib, Log, Meta, Octets, Rate, Reg, Rewritten, Rule, Verdict},
     name::Name,
     wire::{Attributes, text_of, u16_of, u32_of, u64_of},
 };
@@ -115,6 +117,7 @@ fn expression(value: &[u8]) -> Option<Expr> {
             over.then_some(Expr::MoreConnections { most: p.number(CONNLIMIT_COUNT)? })
         }
         "log" => log(&p),
+        "nat" => rewrite(&p),
         "masq" => {
             let plain = p.0.len() == 1 && p.number(MASQ_FLAGS)? == RANDOM_FULLY;
             plain.then_some(Expr::Masquerade)
@@ -186,8 +189,11 @@ fn lookup(p: &Parts<'_>) -> Option<Expr> {
     let from = p.register(LOOKUP_SREG)?;
     let flags = p.value(LOOKUP_FLAGS).map_or(Some(0), u32_of)?;
     if p.any(&[LOOKUP_DREG]) {
-        let plain = p.number(LOOKUP_DREG)? == REGISTER_VERDICT && flags == 0;
-        return plain.then_some(Expr::VerdictOf { map: set, from });
+        return match (p.number(LOOKUP_DREG)?, flags) {
+            (REGISTER_VERDICT, 0) => Some(Expr::VerdictOf { map: set, from }),
+            (_, 0) => Some(Expr::ValueOf { map: set, from, to: p.register(LOOKUP_DREG)? }),
+            _ => None,
+        };
     }
     let inverted = match flags {
         0 => false,
@@ -195,6 +201,25 @@ fn lookup(p: &Parts<'_>) -> Option<Expr> {
         _ => return None,
     };
     Some(Expr::Lookup { set, from, inverted })
+}
+
+fn rewrite(p: &Parts<'_>) -> Option<Expr> {
+    let which = match p.number(NAT_TYPE)? {
+        NAT_SOURCE => Rewritten::Source,
+        NAT_DESTINATION => Rewritten::Destination,
+        _ => return None,
+    };
+    let six = match p.number(NAT_FAMILY)? {
+        FAMILY_IPV4 => false,
+        FAMILY_IPV6 => true,
+        _ => return None,
+    };
+    let from = p.register(NAT_ADDRESS_MIN)?;
+    // One address for all, and ports as they are.
+    let plain = p.0.len() == 5
+        && p.register(NAT_ADDRESS_MAX)? == from
+        && p.number(NAT_FLAGS)? == MAP_ADDRESSES;
+    plain.then_some(Expr::Rewrite { which, six, from })
 }
 
 fn limit(p: &Parts<'_>) -> Option<Expr> {

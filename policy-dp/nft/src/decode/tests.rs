@@ -6,7 +6,7 @@ use crate::{
     },
     expr::{Octets, Verdict},
     plan::Presence,
-    table::{Field, Shape, Span, Value},
+    table::{Field, Holds, Shape, Span, Value},
     wire::{Attributes, Encoder, Messages, Netfilter as _},
 };
 
@@ -41,8 +41,9 @@ fn a_table_is_held_an_orphan_or_foreign() {
 #[test]
 fn every_shape_we_make_is_read_as_made() {
     for key in [&[Field::Ipv4][..], &[Field::Link], &[Field::Ipv6, Field::Protocol, Field::Port]] {
-        for (intervals, verdicts) in [(false, false), (true, false), (false, true), (true, true)] {
-            let wanted = Shape { intervals, verdicts, ..Shape::set(key) };
+        let all = [Holds::Keys, Holds::Verdicts, Holds::Values(Field::Ipv6)];
+        for (intervals, holds) in all.into_iter().flat_map(|all| [(false, all), (true, all)]) {
+            let wanted = Shape { intervals, holds, ..Shape::set(key) };
             let mut e = Encoder::default();
             encode::shape(&mut e, &wanted);
             let all = super::by_number(Attributes(e.octets()));
@@ -66,7 +67,7 @@ fn listed(shape: &Shape, all: &[(Span, Value)]) -> ElementsFound {
 
 #[test]
 fn ranges_are_put_together_from_their_ends() {
-    let shape = Shape { verdicts: true, ..Shape::ranges(&[Field::Ipv4]) };
+    let shape = Shape { holds: Holds::Verdicts, ..Shape::ranges(&[Field::Ipv4]) };
     let drop = || Value::Verdict(Verdict::Drop);
     let all = [
         (Span::prefix(&[0, 0, 0, 0], 8), drop()),

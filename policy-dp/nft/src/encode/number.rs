@@ -178,6 +178,19 @@ pub const CONNLIMIT_F_INVERTED: u32 = 1;
 pub const LOG_GROUP: u16 = 1;
 pub const LOG_PREFIX: u16 = 2;
 
+pub const NAT_TYPE: u16 = 1;
+pub const NAT_FAMILY: u16 = 2;
+pub const NAT_ADDRESS_MIN: u16 = 3;
+pub const NAT_ADDRESS_MAX: u16 = 4;
+pub const NAT_FLAGS: u16 = 7;
+pub const NAT_SOURCE: u32 = 0;
+pub const NAT_DESTINATION: u32 = 1;
+/// `NFPROTO_*`.
+pub const FAMILY_IPV4: u32 = 2;
+pub const FAMILY_IPV6: u32 = 10;
+/// `NF_NAT_RANGE_MAP_IPS`: the kernel adds it by itself, and tells it.
+pub const MAP_ADDRESSES: u32 = 1;
+
 pub const MASQ_FLAGS: u16 = 1;
 pub const RANDOM_FULLY: u32 = 16;
 

@@ -1,15 +1,17 @@
-use std::sync::Arc;
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use margay_model::{
     Kind, ResourceKey,
     kinds::{Action, PolicyType, TierAction},
 };
 use policy_calc::{
-    Class, Directions, Endpoint, EndpointId, Families, Interface, Limit, Limits, PacketRate,
-    Policy, PolicyId, PortMatch, Profile, Rule, Side, State, TierPolicies,
+    Class, Deltas, Directions, Endpoint, EndpointId, Families, Interface, Limit, Limits,
+    PacketRate, Policy, PolicyId, PortMatch, Profile, Rule, Side, State, TierPolicies,
 };
 
-use super::{At, Failsafe, Layout, Settings, ToHost, chains_of, closes_without, is_common, table};
+use super::{
+    At, Failsafe, Layout, Links, Settings, ToHost, chains_of, closes_without, is_common, table,
+};
 use crate::{
     expr::{Expr, Reg, Verdict},
     name::Name,
@@ -42,6 +44,7 @@ fn workload(state: &mut State, name: &str, link: &str, tiers: &[TierPolicies]) {
         interface: Interface::Named(link.to_owned()),
         addresses: vec!["10.0.0.1".parse().expect("an address")],
         allowed_sources: Vec::new(),
+        nats: Vec::new(),
         limits: Limits::default(),
         profiles: vec!["open".to_owned()],
         normal: Directions { ingress: tiers.into(), egress: Arc::new([]) },
@@ -320,6 +323,7 @@ fn host(state: &mut State, name: &str, interface: Interface, classes: &[Class]) 
         interface,
         addresses: Vec::new(),
         allowed_sources: Vec::new(),
+        nats: Vec::new(),
         limits: Limits::default(),
         profiles: Vec::new(),
         normal: tiers(Class::Normal),
@@ -464,4 +468,54 @@ fn whatever_passes_workloads_links_is_marked_where_there_is_a_guard_and_nothing_
             assert_eq!(chain, &unguarded.chains[name]);
         }
     }
+}
+
+#[test]
+fn of_two_workloads_with_one_floating_address_the_first_has_it_until_it_goes() {
+    let settings = Settings { floating: true, ..Settings::default() };
+    let address = |text: &str| -> IpAddr { text.parse().expect("an address") };
+    let [outside, other] = ["192.0.2.1", "192.0.2.2"].map(address);
+    let with = |inside: &str, nats: &[IpAddr]| {
+        let mut state = State::default();
+        workload(&mut state, "x", "cali", &[]);
+        let mut endpoint = Endpoint::clone(state.endpoints.values().next().expect("one"));
+        endpoint.nats = nats.iter().map(|outside| (*outside, address(inside))).collect();
+        Some(Arc::new(endpoint))
+    };
+    let state = State::default();
+    let mut layout = Layout::new(settings.clone(), &state, &Links::new());
+    let mut tell = |link: &str, endpoint: Option<Arc<Endpoint>>| {
+        let links = BTreeMap::from([(At::Workload(link.to_owned()), endpoint)]);
+        let touched = layout.apply(&state, &Deltas::default(), &links);
+        let held = |map: &str| -> Vec<(Vec<u8>, Vec<u8>)> {
+            let elements = layout.table().sets[&Name::of(map)].elements.iter();
+            elements
+                .map(|(span, value)| match value {
+                    Value::Octets(octets) => (span.from.to_vec(), octets.to_vec()),
+                    other => panic!("{other:?}"),
+                })
+                .collect()
+        };
+        let maps = touched.elements.keys().filter(|map| map.as_str().starts_with("floating"));
+        (held("floating4"), held("itself4"), maps.count())
+    };
+    let [a, b] = [vec![10, 0, 0, 1], vec![10, 0, 0, 2]];
+    let twice = |octets: &[u8]| [octets, octets].concat();
+    let [one, two] = [vec![192, 0, 2, 1], vec![192, 0, 2, 2]];
+    let second = tell("cali2", with("10.0.0.2", &[outside, other]));
+    let both = vec![(one.clone(), b.clone()), (two.clone(), b.clone())];
+    assert_eq!(second, (both.clone(), vec![(twice(&b), one.clone())], 1));
+    let first = tell("cali1", with("10.0.0.1", &[outside]));
+    let shared = vec![(one.clone(), a.clone()), (two.clone(), b.clone())];
+    assert_eq!(first, (shared, vec![(twice(&a), one.clone()), (twice(&b), two.clone())], 1));
+    let gone = tell("cali1", None);
+    assert_eq!(gone, (both, vec![(twice(&b), one)], 1));
+    assert_eq!(tell("cali2", with("10.0.0.2", &[])), (Vec::new(), Vec::new(), 1));
+    // Without the setting there is nothing of it.
+    let without = table(&state, &Settings::default());
+    let with = table(&state, &settings);
+    let more: Vec<_> =
+        with.chains.keys().filter(|name| !without.chains.contains_key(*name)).collect();
+    assert_eq!(more.len(), 3);
+    assert!(more.into_iter().all(is_common));
 }

@@ -347,6 +347,57 @@ fn pods_of_a_masquerading_pool_reach_others_by_the_hosts_address() {
     web.tcp("10.1.0.3", 80, true);
 }
 
+#[test]
+fn floating_addresses_lead_to_their_pods_and_policies_see_the_pods_own() {
+    let Some([front, web, back]) = host() else { return };
+    let world = Place::new();
+    run("ip link add world0 type veth peer name eth0");
+    run("ip addr add 192.0.2.1/24 dev world0");
+    run("ip link set world0 up");
+    world.take("eth0");
+    world.within(|| {
+        run("ip addr add 192.0.2.2/24 dev eth0");
+        run("ip link set eth0 up");
+        run("ip route add default via 192.0.2.1");
+    });
+    for (address, link) in [("198.51.100.8", "caliback"), ("198.51.100.9", "caliweb")] {
+        run(&format!("ip route add {address}/32 dev {link}"));
+    }
+    let mut keeper = Keeper::open(name()).expect("a keeper");
+    let mut cluster = cluster();
+    let nat = |pod: &str, address: &str, outside: &str| {
+        let nats = format!("  ipNATs: [{{ internalIP: {address}, externalIP: {outside} }}]\n");
+        endpoint(pod, address) + &nats
+    };
+    cluster.apply(&nat("back", "10.1.0.3", "198.51.100.8"));
+    cluster.apply(&nat("web", "10.1.0.2", "198.51.100.9"));
+    let mut settings = Settings::default();
+    cluster.enforce(&mut keeper, &settings);
+    world.tcp("198.51.100.8", 80, false);
+    settings.floating = true;
+    assert!(cluster.enforce(&mut keeper, &settings) > 0);
+    world.tcp("198.51.100.8", 80, true);
+    front.tcp("198.51.100.8", 80, true);
+    front.tcp("198.51.100.9", 80, true);
+    // The policy of `web` decides, by what it is and who they are.
+    back.tcp("198.51.100.9", 80, false);
+    world.tcp("198.51.100.9", 80, false);
+    front.tcp("198.51.100.9", 79, false);
+    // To itself, and from the host.
+    back.tcp("198.51.100.8", 80, true);
+    let at: SocketAddr = "198.51.100.8:80".parse().expect("an address");
+    TcpStream::connect_timeout(&at, Duration::from_secs(30)).expect("the host reaches it");
+    drop(web);
+    // What is there is read as it was made, and an address that changes hands costs two elements.
+    assert_eq!(cluster.enforce(&mut keeper, &settings), 0);
+    cluster.apply(&endpoint("back", "10.1.0.3"));
+    cluster.apply(&nat("front", "10.1.0.1", "198.51.100.8"));
+    assert!(cluster.enforce(&mut keeper, &settings) <= 4);
+    back.tcp("198.51.100.8", 80, true);
+    assert_eq!(cluster.enforce(&mut keeper, &Settings::default()), 10);
+    world.tcp("198.51.100.8", 80, false);
+}
+
 /// The endpoint of `web` with these limits.
 fn limited(limits: &str) -> String {
     format!("{}  qosControls: {{ {limits} }}\n", endpoint("web", "10.1.0.2"))

@@ -2,8 +2,8 @@
 
 use policy_nft::{
     Name,
-    expr::{Base, Compare, Ct, Expr, Fib, Log, Meta, Octets, Rate, Reg, Rule, Verdict},
-    table::{Chain, ChainKind, Field, Hook, HookPoint, Set, Shape, Span, Table, Value},
+    expr::{Base, Compare, Ct, Expr, Fib, Log, Meta, Octets, Rate, Reg, Rewritten, Rule, Verdict},
+    table::{Chain, ChainKind, Field, Holds, Hook, HookPoint, Set, Shape, Span, Table, Value},
 };
 
 /// Its name.
@@ -52,6 +52,7 @@ pub fn everything() -> Table {
         ("through", ChainKind::Filter, HookPoint::Forward, -5, true),
         ("mangle-out", ChainKind::Route, HookPoint::Output, -150, false),
         ("nat-out", ChainKind::Nat, HookPoint::Postrouting, 110, false),
+        ("nat-in", ChainKind::Nat, HookPoint::Prerouting, -100, false),
     ] {
         let hook = Some(Hook { kind, point, priority, drops });
         table.chains.insert(name.into(), Chain { hook, rules: Vec::new() });
@@ -67,6 +68,8 @@ pub fn everything() -> Table {
         ("through", Rule::new(links(), Some("by the link it came in"))),
         ("through", concatenated()),
         ("nat-out", rule(vec![Expr::Masquerade])),
+        ("nat-out", source_rewritten()),
+        ("nat-in", destination_rewritten()),
         ("policy", logged()),
         ("policy", rule(vec![Expr::Verdict(Verdict::Jump("empty".into()))])),
         ("policy", rule(vec![Expr::Verdict(Verdict::Goto("empty".into()))])),
@@ -151,17 +154,30 @@ fn sets(table: &mut Table) {
         ),
         (
             "ranges",
-            Shape { verdicts: true, ..Shape::ranges(&[Field::Ipv4, Field::Protocol, Field::Port]) },
+            Shape {
+                holds: Holds::Verdicts,
+                ..Shape::ranges(&[Field::Ipv4, Field::Protocol, Field::Port])
+            },
             vec![(ends.then(&Span::one(&[6])).then(&ports(1000, 2000)), to("policy"))],
         ),
         (
             "ports",
-            Shape { verdicts: true, ..Shape::ranges(&[Field::Port]) },
+            Shape { holds: Holds::Verdicts, ..Shape::ranges(&[Field::Port]) },
             vec![
                 (ports(1, 9), Value::Verdict(Verdict::Accept)),
                 (ports(10, 10), Value::Verdict(Verdict::Drop)),
                 (ports(65535, 65535), Value::Verdict(Verdict::Return)),
             ],
+        ),
+        (
+            "inside",
+            Shape::values(&[Field::Ipv4], Field::Ipv4),
+            vec![(Span::one(&v4(7)), Value::Octets(octets(&v4(8))))],
+        ),
+        (
+            "outside6",
+            Shape::values(&[Field::Ipv6, Field::Ipv6], Field::Ipv6),
+            vec![(Span::one(&six(1)).then(&Span::one(&six(1))), Value::Octets(octets(&six(2))))],
         ),
     ];
     for (name, shape, elements) in sets {
@@ -182,6 +198,27 @@ fn destination_type() -> Rule {
         Expr::Fib { what: Fib::DestinationType, to: Reg::FIRST },
         Expr::Cmp { from: Reg::FIRST, how: Compare::Differs, value: octets(&2_u32.to_ne_bytes()) },
         Expr::Verdict(Verdict::Drop),
+    ])
+}
+
+fn destination_rewritten() -> Rule {
+    rule(vec![
+        Expr::Meta { key: Meta::Family, to: Reg::FIRST },
+        Expr::Cmp { from: Reg::FIRST, how: Compare::Equal, value: octets(&[2]) },
+        Expr::Payload { base: Base::Network, offset: 16, len: 4, to: Reg::FIRST },
+        Expr::ValueOf { map: "inside".into(), from: Reg::FIRST, to: Reg::at(4) },
+        Expr::Rewrite { which: Rewritten::Destination, six: false, from: Reg::at(4) },
+    ])
+}
+
+fn source_rewritten() -> Rule {
+    rule(vec![
+        Expr::Meta { key: Meta::Family, to: Reg::FIRST },
+        Expr::Cmp { from: Reg::FIRST, how: Compare::Equal, value: octets(&[10]) },
+        Expr::Payload { base: Base::Network, offset: 8, len: 16, to: Reg::FIRST },
+        Expr::Payload { base: Base::Network, offset: 24, len: 16, to: Reg::at(4) },
+        Expr::ValueOf { map: "outside6".into(), from: Reg::FIRST, to: Reg::FIRST },
+        Expr::Rewrite { which: Rewritten::Source, six: true, from: Reg::FIRST },
     ])
 }
 
