@@ -4,8 +4,10 @@ use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use interop_tests::{
+    dataplane::Dataplane,
     pair::SOON,
     runtime::{self, Container, Runtime},
+    shop,
 };
 use serde_json::{Value, json};
 use testkit::{
@@ -401,4 +403,97 @@ fn a_daemon_killed_during_adds_and_deletes_leaves_exactly_what_it_should() -> Re
         }
     }
     Ok(())
+}
+
+#[test]
+fn a_floating_address_leads_to_its_pod_from_wherever_it_is_asked_for() -> Result<()> {
+    if !have_root("a_floating_address_leads_to_its_pod_from_wherever_it_is_asked_for") {
+        return Ok(());
+    }
+    let mut rack = Rack::start("floating")?;
+    let mut dataplanes = [Dataplane::new(&rack.nodes[0])?, Dataplane::new(&rack.nodes[1])?];
+    let result = float(&mut rack, &mut dataplanes);
+    if result.is_err() {
+        dataplanes.iter().for_each(|dataplane| eprintln!("{}", dataplane.log()));
+    }
+    rack.told(result)
+}
+
+fn float(rack: &mut Rack, dataplanes: &mut [Dataplane; 2]) -> Result<()> {
+    let Rack { nodes: [a, b], tor, pods: [first, second, third], .. } = rack;
+    let floating = ["203.0.113.7", "2001:db8:f::7"];
+    let used = |how: &str| {
+        resources::document("FelixConfiguration", "default", &format!("{{floatingIPs: {how}}}"))
+    };
+    let open = "{ingress: [{action: Allow}], egress: [{action: Allow}]}";
+    a.apply(&resources::all(&[
+        resources::document("Profile", "kns.shop", open),
+        // What is of no pool is announced to nobody.
+        resources::document("IPPool", "out4", "{cidr: 203.0.113.0/24, disabled: true}"),
+        resources::document("IPPool", "out6", "{cidr: \"2001:db8:f::/64\", disabled: true}"),
+        used("Enabled"),
+    ]))?;
+    dataplanes.iter_mut().try_for_each(Dataplane::start)?;
+    let (on_a, on_b) = (Runtime::of(a)?, Runtime::of(b)?);
+    let (web, db) = (Container::new("web", first), Container::new("db", second));
+    let far = Container::new("far", third);
+    let wish = json!(floating).to_string();
+    let annotation = json!({"key": "cni.projectcalico.org/floatingIPs", "value": wish});
+    let mut config = json!({"args": {"cni": {"annotations": [annotation]}}});
+    let refused = on_a.settled("ADD", &web, &config)?;
+    ensure!(refused.code != 0 && refused.json.to_string().contains("floating_ips"), "{refused:?}");
+    config["feature_control"] = json!({"floating_ips": true});
+    on_a.settled("ADD", &web, &config)?.done("the pod")?;
+    add(&on_a, &db)?;
+    add(&on_b, &far)?;
+    let everywhere = |tor: &Host| -> Result<()> {
+        for address in floating {
+            // The switch, its own node, another node and its pod, a pod beside it, and itself.
+            for from in [tor, a.host(), b.host(), third, second, first] {
+                reaches(from, address)?;
+            }
+        }
+        Ok(())
+    };
+    everywhere(tor)?;
+    // The pod's policy decides, by the pod's own address.
+    let deny = "apiVersion: projectcalico.org/v3\nkind: NetworkPolicy\nmetadata: {name: deny, \
+                namespace: shop}\nspec: {selector: all(), ingress: [{action: Allow, protocol: TCP}]}\n";
+    a.apply(deny)?;
+    for address in floating {
+        until("policy closes it", SOON, || Ok(!tor.pings(address)))?;
+    }
+    // A connection outlives the dataplane.
+    shop::serve(first)?;
+    let mut stream = shop::reaches(tor, floating[0].parse()?)?;
+    shop::echoes(&mut stream)?;
+    dataplanes[0].daemon()?.kill()?;
+    shop::echoes(&mut stream)?;
+    drop(shop::reaches(tor, floating[0].parse()?)?);
+    dataplanes[0].start()?;
+    shop::echoes(&mut stream)?;
+    a.text(&["delete", "networkpolicy", "-n", "shop", "deny"])?;
+    everywhere(tor)?;
+    // Switched off they lead nowhere, and nobody is told of them.
+    let told = |expected: bool| {
+        until("the switch has a route to it", SOON, || {
+            let routes = tor.ip(&["route", "show", "203.0.113.7"])?
+                + &tor.ip(&["-6", "route", "show", "2001:db8:f::7"])?;
+            Ok(routes.matches("via").count() == if expected { 2 } else { 0 })
+        })
+    };
+    told(true)?;
+    a.apply(&used("Disabled"))?;
+    told(false)?;
+    for address in floating {
+        until("it leads nowhere", SOON, || Ok(!a.host().pings(address) && !second.pings(address)))?;
+    }
+    a.apply(&used("Enabled"))?;
+    everywhere(tor)?;
+    on_a.delete(&web)?;
+    told(false)?;
+    on_a.delete(&db)?;
+    on_b.delete(&far)?;
+    clean(a)?;
+    clean(b)
 }

@@ -58,6 +58,9 @@ pub struct Settings {
     pub vxlan_port: Option<u16>,
     /// Ranges of addresses of workloads.
     pub pools: Vec<Pool>,
+    /// What the source becomes of what goes from such a range to elsewhere, for its family; that of the
+    /// link it leaves by where nothing is said.
+    pub masquerade_as: Option<IpAddr>,
     /// Whether floating addresses of workloads are used.
     pub floating: bool,
     /// Whether each decision about a connection is told of ([`seen`](crate::seen)).
@@ -85,6 +88,7 @@ impl Default for Settings {
             to_host: ToHost::Drop,
             vxlan_port: Some(4789),
             pools: Vec::new(),
+            masquerade_as: None,
             floating: false,
             flows: false,
             log_rate: Rate { times: 10, seconds: 1, burst: 50 },

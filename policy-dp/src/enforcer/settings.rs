@@ -1,6 +1,9 @@
 //! What holds besides policy: `FelixConfiguration` and `IPPool` resources, as the table's settings.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use margay_model::{
     Kind, Protocol, Resource, ResourceKey,
@@ -115,6 +118,8 @@ impl Inputs {
         if let Some(list) = self.felix(node, |felix| felix.failsafe_outbound_host_ports.clone()) {
             settings.failsafe_outbound = open(list);
         }
+        settings.masquerade_as =
+            self.felix(node, |felix| felix.nat_outgoing_address).map(IpAddr::V4);
         settings.floating = self.felix(node, |felix| felix.floating_ips) == Some(Switch::Enabled);
         settings.log_prefix = self.felix(node, |felix| felix.log_prefix.clone());
         if let Some(rate) = self.felix(node, |felix| felix.log_action_rate_limit.clone())
@@ -134,7 +139,6 @@ impl Inputs {
                 self.felix(node, |felix| felix.allow_ipip_packets_from_workloads) == Some(true),
             ),
             ("workloadSourceSpoofing Any", any.as_deref() == Some("Any")),
-            ("natOutgoingAddress", self.felix(node, |felix| felix.nat_outgoing_address).is_some()),
             ("natPortRange", self.felix(node, |felix| felix.nat_port_range.clone()).is_some()),
         ];
         let unsupported = unsupported.into_iter().filter(|(_, given)| *given);

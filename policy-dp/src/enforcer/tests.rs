@@ -466,8 +466,11 @@ fn a_field_of_felix_configuration_without_effect_is_said_where_it_would_apply() 
     let heard =
         said("default", r#"{"floatingIPs":"Disabled","bpfConnectTimeLoadBalancing":"TCP"}"#);
     assert!(!heard.contains("without effect"), "{heard}");
-    let heard = said("default", r#"{"floatingIPs":"Enabled"}"#);
-    assert!(!heard.contains("without effect"), "{heard}");
+    let nats = r#"{"floatingIPs":"Enabled","natOutgoingAddress":"192.0.2.7"}"#;
+    let heard = said("default", nats);
+    assert!(!heard.contains("without effect") && !heard.contains("not supported"), "{heard}");
+    let set = enforcer.settings();
+    assert_eq!((set.floating, set.masquerade_as), (true, "192.0.2.7".parse().ok()));
 }
 
 /// The kernel's word against an object.

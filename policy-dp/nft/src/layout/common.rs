@@ -3,15 +3,16 @@
 
 use super::{
     FAMILIES, FINDING, FROM, HOST_FROM, ICMPV6, IPIP, LINK_LOCAL, LOCAL_SOURCES, Layout,
-    NEIGHBOUR_KINDS, OTHER_LINKS, SOURCES, STATES, TO, TO_HOST, ToHost, UDP, by_state, pool_sets,
-    source_sets, span_of,
+    NEIGHBOUR_KINDS, OTHER_LINKS, SOURCES, STATES, TO, TO_HOST, ToHost, UDP, by_state,
+    floating::octets,
+    pool_sets, source_sets, span_of,
     step::{
         Part, address, changed_mark, in_set, is_family, link, link_begins, looked_up, not_in_set,
         port_is, protocol_is, verdict,
     },
 };
 use crate::{
-    expr::{Base, Expr, Reg, Rule, Verdict, ct_state},
+    expr::{Base, Expr, Reg, Rewritten, Rule, Verdict, ct_state},
     table::{Chain, ChainKind, Field, Hook, HookPoint, Set, Shape, Span, Value, disjoint},
 };
 
@@ -158,7 +159,15 @@ impl Layout {
             let mut steps = is_family(family);
             steps.extend(in_set(address(family, Part::Source, Reg::FIRST), some));
             steps.extend(not_in_set(address(family, Part::Destination, Reg::FIRST), all));
-            steps.push(Expr::Masquerade);
+            match self.settings.masquerade_as.filter(|own| own.is_ipv4() == (family == Field::Ipv4))
+            {
+                Some(own) => {
+                    steps.push(Expr::Load { to: Reg::FIRST, value: octets(own) });
+                    let (which, six) = (Rewritten::Source, own.is_ipv6());
+                    steps.push(Expr::Rewrite { which, six, from: Reg::FIRST });
+                }
+                None => steps.push(Expr::Masquerade),
+            }
             rules.push(Rule::new(steps, Some("natOutgoing")));
         }
         self.table.chains.insert("nat-postrouting".into(), Chain { hook, rules });

@@ -133,7 +133,8 @@ fn first(claims: &BTreeMap<String, IpAddr>) -> Option<IpAddr> {
     claims.values().next().copied()
 }
 
-fn octets(address: IpAddr) -> Octets {
+/// An address as it stands in packets.
+pub(super) fn octets(address: IpAddr) -> Octets {
     match address {
         IpAddr::V4(address) => Octets::from_slice(&address.octets()),
         IpAddr::V6(address) => Octets::from_slice(&address.octets()),

@@ -344,6 +344,13 @@ fn pods_of_a_masquerading_pool_reach_others_by_the_hosts_address() {
     front.udp("10.1.0.1", "192.0.2.2", 80, true);
     // To a pod it is himself: only his address is let in there.
     front.udp("10.1.0.1", "10.1.0.2", 53, true);
+    // By an address that is chosen for them; the world has a way back to no other.
+    run("ip addr add 192.0.2.77/32 dev lo");
+    world.within(|| run("ip route add blackhole 192.0.2.1"));
+    front.udp("10.1.0.1", "192.0.2.2", 80, false);
+    settings.masquerade_as = Some("192.0.2.77".parse().expect("an address"));
+    assert_eq!(cluster.enforce(&mut keeper, &settings), 3);
+    front.udp("10.1.0.1", "192.0.2.2", 80, true);
     web.tcp("10.1.0.3", 80, true);
 }
 
