@@ -95,10 +95,14 @@ impl Dice {
                 let (app, kind) = (self.one(&["a", "b"]), self.one(&["x", "y"]));
                 let link = self.one(&["cali1", "cali2", "eth9", "cali3", "cali4"]);
                 let node = self.one(&["here", "here", "there"]);
+                // With floating addresses, which several may have.
                 let nets = self.one(&[
                     "[10.0.0.1/32]",
-                    "[10.0.0.2/32, 'fd00::2/128']",
-                    "[10.0.0.2/32, 10.0.0.3/32]",
+                    "[10.0.0.1/32], ipNATs: [{ internalIP: 10.0.0.1, externalIP: 192.0.2.1 }]",
+                    "[10.0.0.2/32, 'fd00::2/128'], ipNATs: [{ internalIP: 10.0.0.2, externalIP: 192.0.2.1 \
+                     }, { internalIP: 'fd00::2', externalIP: '2001:db8::1' }]",
+                    "[10.0.0.2/32, 10.0.0.3/32], ipNATs: [{ internalIP: 10.0.0.3, externalIP: 192.0.2.2 \
+                     }, { internalIP: 10.0.0.3, externalIP: 192.0.2.1 }]",
                     "[]",
                 ]);
                 let spoofed = self.one(&["", ", allowSpoofedSourcePrefixes: [10.9.0.0/16]"]);
@@ -207,7 +211,7 @@ fn in_words(ops: &[Op]) -> Vec<String> {
 
 fn play(seed: u64) {
     let mut dice = Dice(seed);
-    let settings = Settings::default();
+    let settings = Settings { floating: true, ..Settings::default() };
     let mut graph = Graph::new("here");
     graph.in_sync();
     let mut state = State::default();
