@@ -166,6 +166,21 @@ async fn a_trace_tells_every_step_and_what_decided() {
 }
 
 #[tokio::test]
+async fn a_floating_address_is_traced_as_what_it_stands_for_where_they_are_used() {
+    let nats = r#""ipNATs":[{"internalIP":"10.0.0.1","externalIP":"203.0.113.7"}],"profiles""#;
+    let web = pod("web", r#""10.0.0.1/32""#).replace("\"profiles\"", nats);
+    for (switch, expected) in [("Enabled", "10.0.0.1"), ("Disabled", "203.0.113.7")] {
+        let switch = format!(r#"{{"floatingIPs":"{switch}"}}"#);
+        let felix = object("FelixConfiguration", None, "default", &switch);
+        let enforcer = hearing(vec![web.clone(), felix]);
+        let answer = traced_by(enforcer, tcp("shop/db", "203.0.113.7", 80)).await.expect("one is");
+        assert_eq!(answer.destination, expected);
+        let told = answer.notes.iter().any(|note| note.contains("becomes 10.0.0.1"));
+        assert_eq!(told, expected == "10.0.0.1", "{:?}", answer.notes);
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_be_traced_is_said() {
     let refused = [
         (tcp("10.9.9.9", "10.9.9.8", 1), Code::NotFound, "neither 10.9.9.9 nor 10.9.9.8"),

@@ -28,7 +28,11 @@ pub(super) fn trace(
     request: &v1::TracePolicyRequest,
 ) -> Result<v1::TracePolicyResponse, Status> {
     let from = End::new(enforcer, "from", &request.from)?;
-    let to = End::new(enforcer, "to", &request.to)?;
+    let floating = request.to.parse().ok().and_then(|address| enforcer.floating(address));
+    let to = match floating {
+        Some(own) => End::new(enforcer, "to", &own.to_string())?,
+        None => End::new(enforcer, "to", &request.to)?,
+    };
     if from.endpoint.is_none() && to.endpoint.is_none() {
         let text = format!("neither {} nor {} is an endpoint of this node", from.name, to.name);
         return Err(Status::not_found(text));
@@ -38,6 +42,12 @@ pub(super) fn trace(
     let outcome = way.play(&packet, Staged::Ignored);
     let staged = way.play(&packet, Staged::Enforced);
     let mut notes = way.notes.clone();
+    notes.extend(floating.map(|own| {
+        format!(
+            "{} is a floating address and becomes {own} before policies of workloads are asked",
+            request.to
+        )
+    }));
     let ends = [&from.endpoint, &to.endpoint];
     notes.extend(ends.into_iter().flatten().filter_map(|id| {
         let why = enforcer.why_not_in_force(id)?;

@@ -29,6 +29,18 @@ impl Enforcer {
         all.find_map(|(name, _)| self.hosts.of_interface(name))
     }
 
+    /// What a floating address stands for here, if they are used.
+    pub(crate) fn floating(&self, address: IpAddr) -> Option<IpAddr> {
+        let used = self.settings.floating;
+        let endpoints = self.state.endpoints.iter().filter(|_| used);
+        let claims = endpoints.filter_map(|(id, endpoint)| {
+            let (_, own) = endpoint.nats.iter().rfind(|(outside, _)| *outside == address)?;
+            Some((layout::link_of(id, endpoint)?, *own))
+        });
+        // As the table has it.
+        claims.min_by_key(|(link, _)| *link).map(|(_, own)| own)
+    }
+
     /// Whether the host itself has this address.
     pub(crate) fn has_address(&self, address: IpAddr) -> bool {
         self.interfaces.values().any(|has| has.contains(&address))
