@@ -7,8 +7,8 @@ use super::{
     floating::octets,
     pool_sets, source_sets, span_of,
     step::{
-        Part, address, changed_mark, in_set, is_family, link, link_begins, looked_up, not_in_set,
-        port_is, protocol_is, verdict,
+        Part, address, changed_mark, in_set, is_family, link, link_begins_not, looked_up,
+        not_in_set, port_is, protocol_is, verdict,
     },
 };
 use crate::{
@@ -63,20 +63,21 @@ impl Layout {
         self.chain(TO, to);
     }
 
-    /// The rules that lead what passes workloads' links to a chain.
+    /// The rules that lead what passes workloads' links to a chain. There is one jump, as the kernel walks all
+    /// that is behind each of them for every change of rules.
     fn lead(&self, chain: &str) -> [Rule; 2] {
         let part = if chain == TO { Part::Destination } else { Part::Source };
-        let mut on = match self.settings.guard && chain != SOURCES {
+        let mut others = not_in_set(link_begins_not(part, &self.settings.prefix), OTHER_LINKS);
+        others.extend(verdict(Verdict::Return));
+        let mut ours = match self.settings.guard && chain != SOURCES {
             true => {
                 let bit = self.settings.marks.guarded();
                 changed_mark(!bit, bit)
             }
             false => Vec::new(),
         };
-        on.extend(verdict(Verdict::Jump(chain.into())));
-        let ours = link_begins(part, &self.settings.prefix);
-        let others = in_set(link(part), OTHER_LINKS);
-        [ours, others].map(|link| Rule::new([link, on.clone()].concat(), None))
+        ours.extend(verdict(Verdict::Jump(chain.into())));
+        [others, ours].map(|steps| Rule::new(steps, None))
     }
 
     /// Nobody sends from what is not his.

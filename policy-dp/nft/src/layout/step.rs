@@ -26,11 +26,16 @@ pub fn link(part: Part) -> Vec<Expr> {
 
 /// Goes on if the link's name begins so.
 pub fn link_begins(part: Part, prefix: &str) -> Vec<Expr> {
-    let mut steps = link(part);
-    let len = prefix.len().min(LINK_ROOM);
-    let value = Octets::from_slice(prefix.as_bytes().get(..len).unwrap_or_default());
-    steps.push(Expr::Cmp { from: Reg::FIRST, how: Compare::Equal, value });
-    steps
+    [link(part), vec![equals(beginning(prefix))]].concat()
+}
+
+/// Goes on if the link's name, which stays loaded, begins otherwise.
+pub fn link_begins_not(part: Part, prefix: &str) -> Vec<Expr> {
+    [link(part), vec![differs(beginning(prefix))]].concat()
+}
+
+fn beginning(prefix: &str) -> &[u8] {
+    prefix.as_bytes().get(..prefix.len().min(LINK_ROOM)).unwrap_or_default()
 }
 
 /// Goes on for every other link.

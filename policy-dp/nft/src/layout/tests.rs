@@ -462,7 +462,7 @@ fn whatever_passes_workloads_links_is_marked_where_there_is_a_guard_and_nothing_
             rule.expressions().iter().rev().skip(1).take(3).rev().eq(&mark)
         });
         let leads = ["forward-from", "forward-to", "input-from", "input-to-host"];
-        let wanted = if leads.contains(&name.as_str()) { chain.rules.len() } else { 0 };
+        let wanted = usize::from(leads.contains(&name.as_str()));
         assert_eq!(marks.count(), wanted, "{name}");
         if wanted == 0 {
             assert_eq!(chain, &unguarded.chains[name]);
@@ -518,4 +518,17 @@ fn of_two_workloads_with_one_floating_address_the_first_has_it_until_it_goes() {
         with.chains.keys().filter(|name| !without.chains.contains_key(*name)).collect();
     assert_eq!(more.len(), 3);
     assert!(more.into_iter().all(is_common));
+}
+
+#[test]
+fn each_base_chain_leads_to_workloads_once() {
+    let table = table(&State::default(), &Settings::default());
+    for name in ["raw-prerouting", "forward-from", "forward-to", "input-from", "input-to-host"] {
+        let rules = &table.chains[&Name::of(name)].rules;
+        // The kernel walks what is behind each jump whenever rules change.
+        let jumps = rules.iter().filter(|rule| {
+            matches!(rule.expressions().last(), Some(Expr::Verdict(Verdict::Jump(_))))
+        });
+        assert_eq!(jumps.count(), 1, "{name}");
+    }
 }
