@@ -23,7 +23,7 @@ use std::{
 
 use margay_model::{Key, Kind, Resource, ResourceKey};
 use margay_proto::v1::{SyncEvent, sync_event::Event};
-use policy_calc::{Deltas, Endpoint, EndpointId, Graph, HostLinks, Interfaces, State};
+use policy_calc::{Deltas, Endpoint, EndpointId, Families, Graph, HostLinks, Interfaces, State};
 use policy_nft::{
     layout::{self, At, Layout, Settings},
     netlink::Refused,
@@ -82,8 +82,10 @@ pub(crate) struct Enforcer {
     in_force: Revisions,
     /// Of what is in force.
     names: Names,
-    /// Endpoints differ from those that have names.
+    /// Endpoints differ from those in force.
     renamed: bool,
+    /// Those in force differ from those that have names.
+    rename: bool,
 }
 
 /// The kinds of policies.
@@ -188,7 +190,7 @@ impl Enforcer {
             hosts: HostLinks::default(),
             interfaces,
             inputs: Inputs::default(),
-            settings: own.with(Settings::default()),
+            settings: own.with(Settings { members: Families::NONE, ..Settings::default() }),
             broken: BTreeMap::new(),
             generations: BTreeMap::new(),
             newer: BTreeMap::new(),
@@ -204,6 +206,7 @@ impl Enforcer {
             in_force: Revisions::default(),
             names: Names::default(),
             renamed: false,
+            rename: false,
         }
     }
 
@@ -292,14 +295,7 @@ impl Enforcer {
     pub(crate) fn done(&mut self) {
         self.in_force = Arc::clone(&self.ready);
         self.missing = Some(Touched::default());
-        if std::mem::take(&mut self.renamed) {
-            let of = |(id, endpoint): (&EndpointId, &Arc<Endpoint>)| {
-                let key = id.key();
-                let all = endpoint.addresses.iter().copied().chain(self.addresses_of(id));
-                all.map(|address| (address, key.clone())).collect::<Vec<_>>()
-            };
-            self.names.ends = Arc::new(self.state.endpoints.iter().flat_map(of).collect());
-        }
+        self.rename |= std::mem::take(&mut self.renamed);
         if let Some(texts) = self.layout.as_mut().and_then(Layout::new_texts) {
             self.names.texts = Arc::new(texts);
         }
@@ -337,8 +333,16 @@ impl Enforcer {
         &self.in_force
     }
 
-    /// Who and what packets are told of with, of what is in force.
-    pub(crate) fn names(&self) -> &Names {
+    /// Who and what packets are told of with, of what is in force: after [`done`](Self::done).
+    pub(crate) fn names(&mut self) -> &Names {
+        if std::mem::take(&mut self.rename) {
+            let of = |(id, endpoint): (&EndpointId, &Arc<Endpoint>)| {
+                let key = id.key();
+                let all = endpoint.addresses.iter().copied().chain(self.addresses_of(id));
+                all.map(|address| (address, key.clone())).collect::<Vec<_>>()
+            };
+            self.names.ends = Arc::new(self.state.endpoints.iter().flat_map(of).collect());
+        }
         &self.names
     }
 
@@ -439,11 +443,19 @@ impl Enforcer {
         }
         if self.inputs.in_sync() {
             let (settings, ignored) = self.inputs.settings(&self.node);
-            let settings = self.own.with(settings);
+            let members = self.settings.members;
+            let settings = self.own.with(Settings { members, ..settings });
             remarks.extend(ignored.into_iter().map(Remark::Ignored));
             if settings != self.settings {
                 (self.settings, self.layout) = (settings, None);
             }
+        }
+        // A family stays once it was there: to lay out anew costs more than it saves.
+        let changed = deltas.sets_changed.values().map(|set| &set.added);
+        let added = deltas.sets_added.values().chain(changed);
+        let members = added.fold(self.settings.members, Families::with);
+        if members != self.settings.members {
+            (self.settings.members, self.layout) = (members, None);
         }
         self.state.apply(&deltas);
         let told = deltas.endpoints.keys().chain(&deltas.endpoints_removed);

@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 use ipnet::IpNet;
 use margay_model::kinds::{Action, PolicyType};
 
-use crate::{Direction, SetId};
+use crate::{Direction, Member, SetId};
 
 /// A policy that is in use on this node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,6 +161,22 @@ impl Families {
     /// Whether the family of an address is among them.
     pub fn has(self, address: IpAddr) -> bool {
         if address.is_ipv4() { self.v4 } else { self.v6 }
+    }
+
+    /// With the families of these members, too.
+    pub fn with<'a>(self, members: impl IntoIterator<Item = &'a Member>) -> Self {
+        let mut all = self;
+        let mut members = members.into_iter();
+        while !(all.v4 && all.v6)
+            && let Some(member) = members.next()
+        {
+            let is_v4 = match member {
+                Member::Net(net) => matches!(net, IpNet::V4(_)),
+                Member::Port(port) => port.address.is_ipv4(),
+            };
+            (all.v4, all.v6) = (all.v4 || is_v4, all.v6 || !is_v4);
+        }
+        all
     }
 }
 

@@ -28,8 +28,8 @@ use std::{
 
 use ipnet::IpNet;
 use policy_calc::{
-    Class, Deltas, Direction, Endpoint, EndpointId, HostLinks, Interface, Interfaces, Limit, Owner,
-    Packet, PacketRate, PolicyId, SetDelta, SetId, State,
+    Class, Deltas, Direction, Endpoint, EndpointId, Families, HostLinks, Interface, Interfaces,
+    Limit, Owner, Packet, PacketRate, PolicyId, SetDelta, SetId, State,
 };
 
 pub use self::count::{Counted, Place};
@@ -79,6 +79,9 @@ pub struct Settings {
     pub marks: Marks,
     /// What passes workloads' links is marked for a guard behind the table, which drops what is not.
     pub guard: bool,
+    /// The families of those in the sets of policies: in another one a rule that matches only who is in a
+    /// set matches nobody, and is left out.
+    pub members: Families,
 }
 
 impl Default for Settings {
@@ -97,6 +100,7 @@ impl Default for Settings {
             failsafe_outbound: Failsafe::outbound(),
             marks: Marks::default(),
             guard: false,
+            members: Families { v4: true, v6: true },
         }
     }
 }

@@ -2,7 +2,7 @@ use margay_proto::v1::{InSync, ResourceName, SyncReset};
 use policy_nft::{
     Name,
     encode::batch::Object,
-    expr::{Expr, Rate, Verdict},
+    expr::{Expr, Rate, Rule, Verdict},
     table::Span,
 };
 
@@ -359,13 +359,13 @@ fn a_policy_whose_name_has_no_room_beside_a_packet_is_known_by_what_stands_for_i
             [{{"action":"Allow"}}]}}}}"#
         )
     };
-    let known = |enforcer: &Enforcer| (*enforcer.names().texts).clone();
+    let known = |enforcer: &mut Enforcer| (*enforcer.names().texts).clone();
     let mut enforcer = Enforcer::new("a", interfaces(&[]), Own { flows: true, ..Own::default() });
     let web = || pod(3, "web", "a", "10.0.0.1");
     tell(&mut enforcer, vec![object(2, &long(&name)), web(), in_sync(3)]);
     enforcer.wanted().expect("all is heard");
     enforcer.done();
-    let texts = known(&enforcer);
+    let texts = known(&mut enforcer);
     let whole = [
         format!("NetworkPolicy shop/{name} rule 0"),
         format!("end of tier default (NetworkPolicy shop/{name})"),
@@ -376,12 +376,12 @@ fn a_policy_whose_name_has_no_room_beside_a_packet_is_known_by_what_stands_for_i
     tell(&mut next, vec![object(2, &long(&name)), web(), in_sync(3)]);
     next.wanted().expect("all is heard");
     next.done();
-    assert_eq!(known(&next), texts);
+    assert_eq!(known(&mut next), texts);
     // And nothing is kept of what is gone.
     tell(&mut enforcer, vec![deleted("NetworkPolicy", "shop", &name), in_sync(9)]);
     enforcer.wanted().expect("all is heard");
     enforcer.done();
-    assert!(known(&enforcer).is_empty());
+    assert!(known(&mut enforcer).is_empty());
 }
 
 #[test]
@@ -509,6 +509,7 @@ fn a_rule_that_the_kernel_refuses_closes_who_needs_it_and_nobody_else() {
 #[test]
 fn a_set_that_the_kernel_refuses_closes_the_chains_that_ask_it() {
     let mut enforcer = enforcing();
+    tell(&mut enforcer, vec![pod(6, "db", "b", "10.0.0.5"), in_sync(6)]);
     let whole = table(&mut enforcer);
     let chain = policy_chain(&whole);
     let set = whole.chains[&chain].rules.iter().flat_map(|rule| rule.sets()).next();
@@ -605,11 +606,16 @@ fn of_two_endpoints_on_one_link_the_one_told_last_has_it_and_the_other_is_named(
 #[test]
 fn after_a_change_only_what_it_touches_is_looked_at_until_the_kernel_has_it() {
     let mut enforcer = enforcing();
+    // The first of its family.
+    tell(&mut enforcer, vec![pod(6, "db", "b", "10.0.0.6"), in_sync(6)]);
+    table(&mut enforcer);
+    enforcer.done();
     let touched =
         |enforcer: &mut Enforcer| enforcer.wanted().expect("everything was heard").touched.cloned();
     assert_eq!(touched(&mut enforcer), Some(Touched::default()));
     // A remote pod that the policy lets in: one element.
-    tell(&mut enforcer, vec![pod(6, "db", "b", "10.0.0.5"), in_sync(6)]);
+    let more = pod(7, "db", "c", "10.0.0.5");
+    tell(&mut enforcer, vec![more, in_sync(7)]);
     let some = touched(&mut enforcer).expect("a part");
     assert!(some.chains.is_empty() && some.sets.is_empty(), "{some:?}");
     assert_eq!(some.elements.values().map(BTreeSet::len).collect::<Vec<_>>(), [1]);
@@ -699,4 +705,30 @@ fn fields_that_nobody_knows_here_say_nothing() {
     table(&mut enforcer);
     enforcer.done();
     assert_eq!(in_force(&enforcer), [("a-k8s-db-eth0", 6), ("a-k8s-web-eth0", 3)]);
+}
+
+#[test]
+fn rules_that_ask_sets_exist_in_families_that_anybody_in_a_set_is_of() {
+    let mut enforcer = enforcing();
+    let rules = |enforcer: &mut Enforcer| {
+        let table = table(enforcer);
+        let all = table.chains.values().flat_map(|chain| &chain.rules);
+        let asked: Vec<Name> = all.flat_map(Rule::sets).cloned().collect();
+        let of = |family: &str| asked.iter().filter(|set| set.as_str().starts_with(family)).count();
+        (of("s4-"), of("s6-"))
+    };
+    // Nobody is a db yet.
+    assert_eq!(rules(&mut enforcer), (0, 0));
+    tell(&mut enforcer, vec![pod(5, "db", "b", "10.0.0.5"), in_sync(5)]);
+    assert_eq!(rules(&mut enforcer), (1, 0));
+    enforcer.done();
+    let six = pod(6, "db", "b", "fd00::5").event.map(|event| match event {
+        Event::Object(text) => Event::Object(text.replace("/32", "/128")),
+        other => other,
+    });
+    tell(&mut enforcer, vec![SyncEvent { event: six, revision: 6 }, in_sync(6)]);
+    assert_eq!(rules(&mut enforcer), (1, 1));
+    enforcer.done();
+    tell(&mut enforcer, vec![pod(7, "db", "b", "10.0.0.5"), in_sync(7)]);
+    assert_eq!(rules(&mut enforcer), (1, 1), "once there it stays");
 }

@@ -15,7 +15,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use ipnet::IpNet;
 use margay_model::kinds::{Action, TierAction};
 use policy_calc::{
-    Class, Direction, Endpoint, Owner, PolicyId, PortMatch, Rule as PolicyRule, State, TierPolicies,
+    Class, Direction, Endpoint, Families, Owner, PolicyId, PortMatch, Rule as PolicyRule, State,
+    TierPolicies,
 };
 use sha2::{Digest, Sha256};
 
@@ -315,9 +316,11 @@ impl Compiler<'_> {
             _ => remark.to_owned(),
         };
         let end = self.end(end.as_ref(), &by);
+        let Settings { members, .. } = self.settings;
+        let asks_set = rule.source.set.is_some() || rule.destination.set.is_some();
         for family in FAMILIES {
-            let exists = if family == Field::Ipv4 { rule.families.v4 } else { rule.families.v6 };
-            if !exists {
+            let is_in = |of: Families| if family == Field::Ipv4 { of.v4 } else { of.v6 };
+            if !is_in(rule.families) || asks_set && !is_in(*members) {
                 continue;
             }
             let mut ways: Ways = vec![is_family(family)];
