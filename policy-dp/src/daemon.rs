@@ -69,11 +69,18 @@ async fn serve(config: &Dataplane, path: &Path, reread: Reread<'_>) -> Result<()
     let (standing_sender, standing) = watch::channel(Standing::default());
     let (names_sender, names) = watch::channel(Names::default());
     let outlets = Outlets { in_force: in_force_sender, status: status_sender, names: names_sender };
-    let mut kernel = kernel::start(heard, looked, outlets, Choices::of(config))?;
+    let link = Link::new(config.bgpd.clone(), config.name.clone(), told, in_force, standing_sender);
+    let (stay, stop) = oneshot::channel::<()>();
+    let linked = async {
+        tokio::select! {
+            () = link.run() => {}
+            // Nobody says so but by letting go.
+            _ = stop => {}
+        }
+    };
+    let mut kernel = kernel::start(linked, heard, looked, outlets, Choices::of(config))?;
     let witness = Witness::start(names)?;
     let mut tasks = JoinSet::new();
-    let link = Link::new(config.bgpd.clone(), config.name.clone(), told, in_force, standing_sender);
-    tasks.spawn(link.run());
     tasks.spawn(api::serve(api_listener, looks, witness.clone()));
     if let Some(listener) = listener {
         tasks.spawn(http::serve(listener, http::Context { status, standing, witness }));
@@ -97,6 +104,7 @@ async fn serve(config: &Dataplane, path: &Path, reread: Reread<'_>) -> Result<()
         }
     };
     info!(why, "stopping; what is enforced stays in force");
+    drop(stay);
     tasks.shutdown().await;
     match timeout(STOP_TIME, kernel).await {
         Ok(Ok(None)) => info!("stopped"),

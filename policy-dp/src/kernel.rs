@@ -26,7 +26,7 @@ use tokio::{
     io::unix::AsyncFd,
     runtime::Builder,
     sync::{mpsc, oneshot, watch},
-    time,
+    task, time,
 };
 use tracing::{debug, error, info, warn};
 
@@ -39,13 +39,15 @@ use crate::{
     flows::Names,
     guard::Guarding,
     status::Status,
-    sys::watch_readable,
+    sys::{return_memory, watch_readable},
 };
 
 /// The name of our table.
 const TABLE: &str = "margay";
 /// Messages worked off together.
 const TOGETHER: usize = 256;
+/// Steps that leave much memory free behind them, as those of a start in a large cluster.
+const LARGE: usize = 10_000;
 
 /// What the stream told.
 #[derive(Debug)]
@@ -106,12 +108,14 @@ struct Kernel {
     counting: Counting,
 }
 
-/// Starts the thread in the network namespace of the calling one. It runs until nobody can tell it
-/// anything; `None` comes then, or why it cannot go on.
+/// Starts the thread in the network namespace of the calling one. Who tells it runs on it, too: a change
+/// waits for no other thread to wake. It runs until nobody can tell it anything; `None` comes then, or why
+/// it cannot go on.
 ///
 /// # Errors
 /// The kernel does not let us keep a table.
 pub(crate) fn start(
+    telling: impl Future<Output = ()> + Send + 'static,
     told: mpsc::Receiver<Told>,
     looks: mpsc::Receiver<Question>,
     outlets: Outlets,
@@ -141,6 +145,7 @@ pub(crate) fn start(
                     again: Again::default(),
                     counting: Counting::default(),
                 };
+                tokio::spawn(telling);
                 kernel.run(told, looks).await
             })
         })();
@@ -205,6 +210,9 @@ impl Kernel {
                     self.uncount();
                 }
             }
+            // Who waits for what is in force is not to wait for names.
+            task::yield_now().await;
+            self.tell_names();
         }
     }
 
@@ -343,6 +351,7 @@ impl Kernel {
         };
         let begun = Instant::now();
         self.guarding.before(enforcer.settings());
+        let mut large = false;
         let failure = loop {
             let Some(Wanted { table, touched }) = enforcer.wanted() else { return };
             let synced = match touched {
@@ -353,6 +362,7 @@ impl Kernel {
                 Ok(synced) => {
                     debug!(steps = synced.steps, readings = synced.readings, took = ?begun.elapsed(), "the kernel has what it should");
                     enforcer.done();
+                    large = synced.steps > LARGE;
                     self.outlets.status.send_modify(|status| {
                         status.steps += u64::try_from(synced.steps).unwrap_or(u64::MAX);
                     });
@@ -379,13 +389,6 @@ impl Kernel {
             }
             changed
         });
-        let names = enforcer.names();
-        self.outlets.names.send_if_modified(|before| {
-            let changed = !Arc::ptr_eq(&before.ends, &names.ends)
-                || !Arc::ptr_eq(&before.texts, &names.texts);
-            *before = names.clone();
-            changed
-        });
         let (took, deaf) = (begun.elapsed().as_secs_f64(), self.deaf);
         self.outlets.status.send_modify(|status| {
             status.counts = counts;
@@ -397,6 +400,9 @@ impl Kernel {
                 status.seconds += took;
             }
         });
+        if large {
+            return_memory();
+        }
         match failure {
             None if isolating || deaf => self.again.failed(time::Instant::now()),
             None => self.again.settled(),
@@ -405,6 +411,18 @@ impl Kernel {
                 self.put_off(err);
             }
         }
+    }
+
+    /// Whoever tells of packets hears whose and what they are.
+    fn tell_names(&mut self) {
+        let Some(enforcer) = &mut self.enforcer else { return };
+        let names = enforcer.names();
+        self.outlets.names.send_if_modified(|before| {
+            let changed = !Arc::ptr_eq(&before.ends, &names.ends)
+                || !Arc::ptr_eq(&before.texts, &names.texts);
+            *before = names.clone();
+            changed
+        });
     }
 
     /// Counts an endpoint's packets for a while, and tells what was counted until now.

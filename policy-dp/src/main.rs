@@ -18,7 +18,7 @@ mod kernel;
 mod link;
 mod lock;
 mod status;
-#[allow(unsafe_code, reason = "waiting for a descriptor has no safe wrapper")]
+#[allow(unsafe_code, reason = "waiting for a descriptor and the allocator have no safe wrapper")]
 mod sys;
 mod witness;
 

@@ -1,6 +1,6 @@
 //! Events of the stream as resources.
 
-use margay_model::{Item, Kind, Mode, Resource, ResourceKey, decode};
+use margay_model::{Item, Key, Kind, Mode, Resource, ResourceKey, decode};
 use margay_proto::v1::ResourceName;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -43,14 +43,19 @@ pub(super) struct Broken {
 /// # Errors
 /// It is not as its kind has to be.
 pub(super) fn read(text: &str) -> Result<Told, Broken> {
+    let why = match resource(text) {
+        Ok(resource) => match resource.key() {
+            Key::Resource(key) => return Ok(Told { key, resource }),
+            other => format!("{other} is no resource"),
+        },
+        Err(why) => why,
+    };
+    // As much of it as says which it is.
     let head: Head =
         serde_json::from_str(text).map_err(|error| Broken { key: None, why: error.to_string() })?;
-    let Some(key) = key(&head.kind, head.metadata.namespace, head.metadata.name) else {
-        return Err(Broken { key: None, why: format!("{:?} is no kind known here", head.kind) });
-    };
-    match resource(text) {
-        Ok(resource) => Ok(Told { key, resource }),
-        Err(why) => Err(Broken { key: Some(key), why }),
+    match key(&head.kind, head.metadata.namespace, head.metadata.name) {
+        Some(key) => Err(Broken { key: Some(key), why }),
+        None => Err(Broken { key: None, why: format!("{:?} is no kind known here", head.kind) }),
     }
 }
 

@@ -41,11 +41,14 @@ impl Graph {
             self.profile(&name);
         }
         self.rank();
-        let tiers = self.all_tiers();
-        for id in std::mem::take(&mut self.dirty.endpoints) {
-            self.endpoint(id, &tiers);
+        let endpoints = std::mem::take(&mut self.dirty.endpoints);
+        if !endpoints.is_empty() {
+            let tiers = self.all_tiers();
+            for id in endpoints {
+                self.endpoint(id, &tiers);
+            }
+            self.lists.retain(|list| Arc::strong_count(list) > 1);
         }
-        self.lists.retain(|list| Arc::strong_count(list) > 1);
         self.sets.flush(&mut self.deltas);
     }
 
