@@ -76,6 +76,8 @@ pub enum Write {
         alias: Option<String>,
         /// The kernel makes no link-local address of its own.
         no_own_link_local: bool,
+        /// [What makes it the gateway of IPv4](is_answering), which takes no file each this way.
+        answers: bool,
         /// Takes it up.
         up: bool,
     },
@@ -139,7 +141,9 @@ pub fn finish(spec: &LinkSpec, ends: &Ends) -> Vec<Step> {
         steps.push(Step::KeepRouters);
     }
     // Limits are there before a link comes up.
-    steps.push(Step::Sysctls(Side::Host, host_sysctls(spec)));
+    let settings = host_sysctls(spec).into_iter();
+    let files = settings.filter(|(setting, _)| !is_answering(spec, setting)).collect();
+    steps.push(Step::Sysctls(Side::Host, files));
     steps.extend(limit(spec, Side::Host, ends.host_index));
     steps.push(Step::Writes(Side::Host, host_writes(spec, ends)));
     steps.push(Step::Sysctls(Side::Container, container_sysctls(spec)));
@@ -244,6 +248,13 @@ pub fn settings_again(spec: &LinkSpec) -> Vec<Step> {
     keep.into_iter().chain([settings]).collect()
 }
 
+/// Whether a setting is one of those that a message about the link has with it: by which the host
+/// answers who asks for the gateway, and by which its services on 127.0.0.1 may be offered.
+fn is_answering(spec: &LinkSpec, setting: &Sysctl) -> bool {
+    let of = setting.key.strip_prefix("ipv4/conf/").and_then(|key| key.split_once('/'));
+    matches!(of, Some((link, "proxy_arp" | "route_localnet")) if link == spec.host_name)
+}
+
 fn host_sysctls(spec: &LinkSpec) -> Vec<(Sysctl, Need)> {
     let mut list = List { link: &spec.host_name, settings: Vec::new() };
     if spec.has_v4() {
@@ -278,6 +289,7 @@ fn host_writes(spec: &LinkSpec, ends: &Ends) -> Vec<Write> {
         alias: (!spec.alias.is_empty()).then(|| spec.alias.clone()),
         // Without addresses: they come later, and might be of IPv6.
         no_own_link_local: spec.has_v6() || spec.addresses.is_empty(),
+        answers: spec.has_v4(),
         up: true,
     }];
     if spec.has_v6() {
@@ -315,7 +327,14 @@ fn container_sysctls(spec: &LinkSpec) -> Vec<(Sysctl, Need)> {
 
 fn container_writes(spec: &LinkSpec, ends: &Ends) -> Vec<Write> {
     let index = ends.container_index;
-    let up = Write::SetLink { index, mac: None, alias: None, no_own_link_local: false, up: true };
+    let up = Write::SetLink {
+        index,
+        mac: None,
+        alias: None,
+        no_own_link_local: false,
+        answers: false,
+        up: true,
+    };
     let mut writes = vec![up];
     for &address in &spec.addresses {
         writes.push(Write::Address { index, address: address.into() });

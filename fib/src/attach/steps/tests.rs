@@ -42,7 +42,14 @@ fn an_ipv4_workload_needs_nothing_of_ipv6() {
     assert_eq!(
         writes(&steps, Side::Container),
         [
-            Write::SetLink { index: 2, mac: None, alias: None, no_own_link_local: false, up: true },
+            Write::SetLink {
+                index: 2,
+                mac: None,
+                alias: None,
+                no_own_link_local: false,
+                answers: false,
+                up: true
+            },
             Write::Address { index: 2, address: "10.65.0.1/32".parse().expect("a prefix") },
             Write::Neighbour { index: 2, address: gateway, mac: [0xee; 6] },
             Write::Route {
@@ -198,4 +205,18 @@ fn each_end_is_limited_before_it_comes_up() {
         let up = at(&|step| matches!(step, Step::Writes(s, _) if *s == side));
         assert!(limited.is_some() && limited < up, "{steps:?}");
     }
+}
+
+#[test]
+fn what_a_message_sets_is_not_written_into_files_as_well() {
+    let steps = finish(&spec(&["10.65.0.1"]), &ENDS);
+    let files = keys(&steps, Side::Host);
+    assert!(!files.iter().any(|key| key.contains("proxy_arp") || key.contains("route_localnet")));
+    let answers = |write: &Write| matches!(write, Write::SetLink { index: 7, answers: true, .. });
+    assert!(writes(&steps, Side::Host).iter().any(answers));
+    // Where the link is there already, and where it is compared, they are files as any other.
+    let again = keys(&settings_again(&spec(&["10.65.0.1"])), Side::Host);
+    assert!(again.contains(&"ipv4/conf/cali1/proxy_arp=1".to_owned()), "{again:?}");
+    let six = writes(&finish(&spec(&["fd00::1"]), &ENDS), Side::Host);
+    assert!(!six.iter().any(answers));
 }

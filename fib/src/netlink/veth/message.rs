@@ -52,6 +52,10 @@ fn end_of_pair(e: &mut Encoder, spec: &LinkSpec, name: &str, mac: Option<[u8; 6]
     if let Some(len) = spec.tx_queue_len {
         e.attribute(IFLA_TXQLEN, &len.to_ne_bytes());
     }
+    // One each way is in use anyway. Unasked, the kernel makes as many as there may be processors, with
+    // their files, and takes all but one away again.
+    e.attribute(IFLA_NUM_TX_QUEUES, &1_u32.to_ne_bytes());
+    e.attribute(IFLA_NUM_RX_QUEUES, &1_u32.to_ne_bytes());
     if let Some(mac) = mac {
         e.attribute(IFLA_ADDRESS, &mac);
     }
@@ -84,7 +88,7 @@ impl Ask for Delete<'_> {
 impl Ask for Write {
     fn encode(&self, e: &mut Encoder, flags: u16, seq: u32) {
         match self {
-            Self::SetLink { index, mac, alias, no_own_link_local, up } => {
+            Self::SetLink { index, mac, alias, no_own_link_local, answers, up } => {
                 let at = e.begin(NEWLINK, flags, seq);
                 let bit = if *up { IFF_UP } else { 0 };
                 header(e, *index, bit, bit);
@@ -94,11 +98,22 @@ impl Ask for Write {
                 if let Some(alias) = alias {
                     e.attribute(IFLA_IFALIAS, alias.as_bytes());
                 }
-                if *no_own_link_local {
+                if *no_own_link_local || *answers {
                     let spec = e.open(IFLA_AF_SPEC);
-                    let v6 = e.open(u16::from(family(IpAddr::from([0; 16]))));
-                    e.attribute(IFLA_INET6_ADDR_GEN_MODE, &[ADDR_GEN_NONE]);
-                    e.close(v6);
+                    if *answers {
+                        let v4 = e.open(u16::from(family(IpAddr::from([0; 4]))));
+                        let settings = e.open(IFLA_INET_CONF);
+                        for setting in [DEVCONF_PROXY_ARP, DEVCONF_ROUTE_LOCALNET] {
+                            e.attribute(setting, &1_u32.to_ne_bytes());
+                        }
+                        e.close(settings);
+                        e.close(v4);
+                    }
+                    if *no_own_link_local {
+                        let v6 = e.open(u16::from(family(IpAddr::from([0; 16]))));
+                        e.attribute(IFLA_INET6_ADDR_GEN_MODE, &[ADDR_GEN_NONE]);
+                        e.close(v6);
+                    }
                     e.close(spec);
                 }
                 e.end(at);
@@ -342,10 +357,16 @@ pub const IFLA_IFALIAS: u16 = 20;
 const IFLA_AF_SPEC: u16 = 26;
 const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_EXT_MASK: u16 = 29;
+const IFLA_NUM_TX_QUEUES: u16 = 31;
+const IFLA_NUM_RX_QUEUES: u16 = 32;
 /// Inside `IFLA_LINKINFO`: the name of the kind.
 pub const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const VETH_INFO_PEER: u16 = 1;
+/// Inside `IFLA_AF_SPEC`, of IPv4: settings of the link by number, those below `net/ipv4/conf`.
+const IFLA_INET_CONF: u16 = 1;
+const DEVCONF_PROXY_ARP: u16 = 3;
+const DEVCONF_ROUTE_LOCALNET: u16 = 26;
 const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
 const ADDR_GEN_NONE: u8 = 1;
 const SKIP_STATS: u32 = 8;

@@ -70,17 +70,20 @@ pub fn attach(netns: &Path, spec: &LinkSpec) -> Result<Attached, AttachError> {
     apart(|| {
         let mut clock = Clock::new();
         let mut work = Work::open(netns)?;
-        let seen = work.observe(&spec.host_name, &spec.container_name)?;
-        clock.lap(Stage::Look);
-        match (&seen.host, &seen.container) {
-            (Some(_), _) => return work.adopt(spec, &seen, clock),
-            (None, Some(_)) => {
-                let name = spec.container_name.clone();
-                return Err(AttachError::ContainerNameTaken { name });
-            }
-            (None, None) => {}
+        // Mostly nothing is there: the kernel says so soon enough if something is.
+        if !work.create(spec)? {
+            let seen = work.observe(&spec.host_name, &spec.container_name)?;
+            clock.lap(Stage::Look);
+            return match (&seen.host, &seen.container) {
+                (Some(_), _) => work.adopt(spec, &seen, clock),
+                (None, Some(_)) => {
+                    let name = spec.container_name.clone();
+                    Err(AttachError::ContainerNameTaken { name })
+                }
+                // Somebody had a link of one of the names for a moment.
+                (None, None) => Err(AttachError::NameTaken { name: spec.host_name.clone() }),
+            };
         }
-        work.create(spec)?;
         let made = work.complete(spec, &mut clock);
         if made.is_err() {
             work.take_back(&spec.host_name);
@@ -216,19 +219,15 @@ impl Work {
         })
     }
 
-    /// Makes both ends. What follows a success must be [completed](Self::complete) or [taken
-    /// back](Self::take_back).
-    fn create(&mut self, spec: &LinkSpec) -> Result<(), AttachError> {
+    /// Makes both ends; false where something has one of the names. What follows a success must be
+    /// [completed](Self::complete) or [taken back](Self::take_back).
+    fn create(&mut self, spec: &LinkSpec) -> Result<bool, AttachError> {
         let create = Create { spec, netns: self.places.container() };
-        let made = self.host.write(Stage::Create, &[create]);
-        let Err(AttachError::Kernel { err, .. }) = &made else { return made };
-        if err.raw_os_error() != Some(libc::EEXIST) {
-            return made;
-        }
-        // Somebody made a link of one of the names meanwhile.
-        match look::link(&mut self.host, &spec.host_name)? {
-            Some(_) => Err(AttachError::NameTaken { name: spec.host_name.clone() }),
-            None => Err(AttachError::ContainerNameTaken { name: spec.container_name.clone() }),
+        match self.host.write(Stage::Create, &[create]) {
+            Err(AttachError::Kernel { err, .. }) if err.raw_os_error() == Some(libc::EEXIST) => {
+                Ok(false)
+            }
+            made => made.map(|()| true),
         }
     }
 
@@ -236,15 +235,18 @@ impl Work {
     fn complete(&mut self, spec: &LinkSpec, clock: &mut Clock) -> Result<Attached, AttachError> {
         let host = look::link(&mut self.host, &spec.host_name)?;
         let host = host.ok_or_else(|| self.gone())?.link;
-        let container = look::link(&mut self.container, &spec.container_name)?;
-        let Seen { link: container, .. } = container.ok_or_else(|| self.gone())?;
-        clock.lap(Stage::Create);
-        let ends = Ends {
-            host_index: host.index,
-            host_mac: host.mac,
-            container_index: container.index,
-            container_mac: container.mac,
+        // Nobody changes what nobody has seen yet: the other end has what was asked for.
+        let (container_index, container_mac) = match spec.container_mac {
+            Some(mac) if host.peer_index != 0 => (host.peer_index, mac),
+            _ => {
+                let container = look::link(&mut self.container, &spec.container_name)?;
+                let Seen { link: container, .. } = container.ok_or_else(|| self.gone())?;
+                (container.index, container.mac)
+            }
         };
+        clock.lap(Stage::Create);
+        let (host_index, host_mac) = (host.index, host.mac);
+        let ends = Ends { host_index, host_mac, container_index, container_mac };
         for step in finish(spec, &ends) {
             let side = self.take(spec, step)?;
             clock.lap(side.stage());

@@ -34,6 +34,11 @@ fn both_ends_are_in_one_message_and_the_namespace_is_the_peers() {
     let peer: Vec<_> = Reader(&peer[16..]).attributes().collect();
     assert_eq!(find(&peer, IFLA_IFNAME).as_deref(), Some(&b"eth0\0"[..]));
     assert_eq!(find(&peer, IFLA_ADDRESS), Some(vec![2; 6]));
+    for end in [&attributes, &peer] {
+        for queues in [IFLA_NUM_TX_QUEUES, IFLA_NUM_RX_QUEUES] {
+            assert_eq!(find(end, queues).and_then(|v| number(&v)), Some(1));
+        }
+    }
     let fd = find(&peer, IFLA_NET_NS_FD).and_then(|v| number(&v));
     assert_eq!(fd, u32::try_from(file.as_fd().as_raw_fd()).ok());
 }
@@ -42,8 +47,15 @@ fn both_ends_are_in_one_message_and_the_namespace_is_the_peers() {
 fn a_change_of_a_link_reads_back_as_that_link() {
     let mut e = Encoder::default();
     let alias = Some("mine".to_owned());
-    Write::SetLink { index: 7, mac: Some([2; 6]), alias, no_own_link_local: true, up: true }
-        .encode(&mut e, 1, 1);
+    Write::SetLink {
+        index: 7,
+        mac: Some([2; 6]),
+        alias,
+        no_own_link_local: true,
+        answers: true,
+        up: true,
+    }
+    .encode(&mut e, 1, 1);
     let seen = Messages(e.octets()).find_map(|m| look::seen(&m)).expect("a link");
     assert_eq!((seen.link.index, seen.link.up, seen.is_veth), (7, true, false));
     assert_eq!((seen.link.mac, seen.link.alias.as_str()), ([2; 6], "mine"));
