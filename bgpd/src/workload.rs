@@ -25,7 +25,9 @@ use std::{
 use anyhow::{Context, Result};
 use margay_fib::FibHandle;
 use margay_model::Key;
-use margay_workload::{AttachmentId, Cause, Desk, Entry, Failure, Moment, Reply, Spec};
+use margay_workload::{
+    AttachmentId, Cause, Desk, Entry, Failure, Moment, Reply, Spec, annotation::Unsaid,
+};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{ipam::Ipam, mirror::Mirror, picture::asked, ready::Ready, resources::Resources};
@@ -54,8 +56,8 @@ pub(crate) struct Workloads {
 /// What is asked of the desk.
 #[derive(Debug)]
 pub(crate) enum Call {
-    /// Attach.
-    Add(AttachmentId, Box<Spec>),
+    /// Attach; what the pod leaves to its namespace.
+    Add(AttachmentId, Box<Spec>, Unsaid),
     /// Detach.
     Delete {
         /// Which.

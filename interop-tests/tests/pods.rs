@@ -311,6 +311,64 @@ fn a_container_with_several_interfaces_is_reached_over_each() -> Result<()> {
 }
 
 #[test]
+fn a_pod_gets_addresses_of_the_pools_that_its_namespace_asks_for_unless_it_asks_itself()
+-> Result<()> {
+    if !have_root(
+        "a_pod_gets_addresses_of_the_pools_that_its_namespace_asks_for_unless_it_asks_itself",
+    ) {
+        return Ok(());
+    }
+    let mut lab = Lab::new("namespace")?;
+    let (margay, pods) = alone(&mut lab, &["p1", "p2", "p3"])?;
+    let result = (|| {
+        margay.apply(&resources::all(&[
+            resources::pool("blue", "10.20.0.0/16"),
+            resources::pool("red", "10.30.0.0/16"),
+        ]))?;
+        let namespace = |pools: &str| {
+            margay.apply(&format!(
+                "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: shop\n  annotations:\n    \
+                 cni.projectcalico.org/ipv4pools: '{pools}'\n    \
+                 cni.projectcalico.org/ipFamilies: '[\"IPv4\"]'\n"
+            ))
+        };
+        namespace("[\"blue\"]")?;
+        let runtime = Runtime::of(&margay)?;
+        // What is applied is known a moment later.
+        let web = Container::new("web", &pods[0]);
+        until("an address of the namespace's pool", SOON, || {
+            let (_, addresses) = add(&runtime, &web)?;
+            let blue = addresses.len() == 1 && addresses[0].starts_with("10.20.");
+            if !blue {
+                runtime.delete(&web)?;
+            }
+            Ok(blue)
+        })?;
+        let red = json!({"key": "cni.projectcalico.org/ipv4pools", "value": "[\"red\"]"});
+        let own = json!({"args": {"cni": {"annotations": [red]}}});
+        let db = Container::new("db", &pods[1]);
+        let given = runtime.settled("ADD", &db, &own)?.done("ADD with its own pool")?.addresses();
+        ensure!(given.len() == 1 && given[0].starts_with("10.30."), "{given:?}");
+        // The first one keeps what it has, whatever its namespace comes to say.
+        namespace("blue")?;
+        let odd = Container::new("odd", &pods[2]);
+        until("a namespace that cannot be read is said", SOON, || {
+            let refused = runtime.call("ADD", &odd, &Value::Null)?;
+            if refused.code == 0 {
+                runtime.delete(&odd)?;
+            }
+            Ok(refused.json["code"] == 7 && refused.json.to_string().contains("namespace shop"))
+        })?;
+        let (_, again) = add(&runtime, &web)?;
+        ensure!(again.len() == 1 && again[0].starts_with("10.20."), "{again:?}");
+        runtime.delete(&web)?;
+        runtime.call("DEL", &db, &own)?.done("DEL")?;
+        clean(&margay)
+    })();
+    lab.told(result, || vec![margay.log()])
+}
+
+#[test]
 fn an_address_that_another_route_leads_away_is_said_and_the_next_try_gets_another() -> Result<()> {
     if !have_root("an_address_that_another_route_leads_away_is_said_and_the_next_try_gets_another")
     {

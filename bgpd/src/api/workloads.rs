@@ -98,7 +98,7 @@ impl workloads_server::Workloads for Workloads {
             0 => USUAL,
             millis => Duration::from_millis(millis.into()),
         };
-        let (id, spec) = convert::wanted(request).map_err(failed)?;
+        let (id, spec, unsaid) = convert::wanted(request).map_err(failed)?;
         // Before what is there in the same name makes room for it.
         if spec.mode == Mode::Link
             && let Err(error) = tokio::fs::metadata(&spec.netns).await
@@ -112,7 +112,7 @@ impl workloads_server::Workloads for Workloads {
             sight.desk.entry(&of).is_some_and(|entry| !entry.is_bare())
         };
         let was = timeout(patience, there.look(was));
-        let added = timeout(patience, there.call(Call::Add(id.clone(), Box::new(spec))));
+        let added = timeout(patience, there.call(Call::Add(id.clone(), Box::new(spec), unsaid)));
         let (was, answer) = tokio::join!(biased; was, added);
         let Ok(answer) = answer else {
             // By then there is an answer, or nothing: but what was there before stays.

@@ -1,7 +1,8 @@
 //! What of the cluster's resources concerns the workloads of this node.
 //!
 //! Owns: endpoints of this node that were applied by hand, and those written for attachments; what
-//! encapsulates packets; whether floating addresses are used, and who has them; the addresses of our own Node.
+//! encapsulates packets; whether floating addresses are used, and who has them; the addresses of our own
+//! Node; what namespaces ask for their pods.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,14 +14,15 @@ use margay_fib::attach::Overlay;
 use margay_model::{
     Key, Kind, Resource,
     kinds::{EncapMode, IpPool, Switch, WorkloadEndpoint},
+    kubernetes::{namespace_annotations, namespace_profile},
 };
 use margay_workload::endpoint;
 
 use crate::picture::Picture;
 
 /// The kinds it is made from.
-pub(super) const KINDS: [Kind; 4] =
-    [Kind::WorkloadEndpoint, Kind::IpPool, Kind::FelixConfiguration, Kind::Node];
+pub(super) const KINDS: [Kind; 5] =
+    [Kind::WorkloadEndpoint, Kind::IpPool, Kind::FelixConfiguration, Kind::Node, Kind::Profile];
 
 /// The configuration that counts for all nodes.
 const DEFAULT: &str = "default";
@@ -52,6 +54,8 @@ pub(super) struct Cluster {
     /// `floatingIPs` of each FelixConfiguration that says something of it.
     floating: BTreeMap<String, Switch>,
     addresses: Vec<IpAddr>,
+    /// Annotations about pools and families, by the profile that has some.
+    asked: BTreeMap<String, BTreeMap<String, String>>,
     in_sync: bool,
 }
 
@@ -74,6 +78,7 @@ impl Cluster {
             wireguard: BTreeMap::new(),
             floating: BTreeMap::new(),
             addresses: Vec::new(),
+            asked: BTreeMap::new(),
             in_sync: false,
         }
     }
@@ -124,6 +129,11 @@ impl Cluster {
     pub(super) fn addresses(&self) -> &[IpAddr] {
         &self.addresses
     }
+
+    /// The annotations about pools and families of a namespace, if it has some.
+    pub(super) fn asked_by(&self, namespace: &str) -> Option<&BTreeMap<String, String>> {
+        self.asked.get(&namespace_profile(namespace))
+    }
 }
 
 impl Picture for Cluster {
@@ -172,6 +182,14 @@ impl Picture for Cluster {
                 changed.mtu |= self.addresses != all;
                 self.addresses = all;
             }
+            Resource::Profile(profile) => {
+                let asked = namespace_annotations(&profile.metadata.annotations);
+                if asked.is_empty() {
+                    self.asked.remove(profile.name());
+                } else {
+                    self.asked.insert(profile.name().to_owned(), asked);
+                }
+            }
             _ => {}
         }
     }
@@ -184,6 +202,9 @@ impl Picture for Cluster {
             Kind::FelixConfiguration => {
                 changed.mtu |= self.wireguard.remove(&resource.name).is_some();
                 changed.endpoints |= self.floating.remove(&resource.name).is_some();
+            }
+            Kind::Profile => {
+                self.asked.remove(&resource.name);
             }
             _ => {}
         }

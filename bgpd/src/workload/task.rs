@@ -12,8 +12,8 @@ use std::{
 use margay_ipam::Handle;
 use margay_proto::v1::DeleteWorkloadRequest;
 use margay_workload::{
-    AttachmentId, CallId, Cause, Desk, Done, Failure, Input, Now, Output, PATIENCE, Reply, Scene,
-    Spec, State, Uptime, endpoint,
+    AttachmentId, CallId, Cause, Desk, Done, Entry, Failure, Input, Now, Output, PATIENCE, Reply,
+    Scene, Spec, State, Uptime, annotation::Unsaid, endpoint,
 };
 use nix::time::{ClockId, clock_gettime};
 use tokio::{
@@ -71,7 +71,8 @@ pub(super) struct Task {
     history: History,
     callers: BTreeMap<CallId, Caller>,
     next_call: u64,
-    /// ADDs that came before it was known how large packets may be, in the order asked.
+    /// ADDs that came before it was known how large packets may be, or what the namespace asks for, in
+    /// the order asked.
     early: VecDeque<Asked>,
     work: JoinSet<Ended>,
     /// Addresses of attachments, and of endpoints applied by hand, with their links.
@@ -95,6 +96,7 @@ struct Asked {
     call: CallId,
     id: AttachmentId,
     spec: Box<Spec>,
+    unsaid: Unsaid,
     until: Instant,
 }
 
@@ -288,19 +290,21 @@ impl Task {
         let since = Instant::now();
         let caller = |verb| Caller::Call { verb, since, reply };
         match call {
-            Call::Add(id, mut spec) => {
+            Call::Add(id, mut spec, unsaid) => {
+                let there = self.desk.entry(&id);
                 if spec.mtu == 0 {
                     // What is there keeps what it has; nobody has to know more to say it again.
-                    let there = self.desk.entry(&id).map(|entry| entry.spec.mtu);
                     // One that was written without it says nothing.
-                    let there = there.filter(|mtu| *mtu != 0);
-                    spec.mtu = there.or(self.mtu_settled.then_some(self.mtu)).unwrap_or_default();
+                    let had = there.map(|entry| entry.spec.mtu).filter(|mtu| *mtu != 0);
+                    spec.mtu = had.or(self.mtu_settled.then_some(self.mtu)).unwrap_or_default();
                 }
+                let is_early = spec.mtu == 0
+                    || (self.asks_namespace(&id, &spec, &unsaid) && !self.cluster.is_in_sync());
                 let call = self.waits(caller("add"));
                 let can_be = endpoint::can_be(&id, &spec, &self.steps.node);
-                let add = Asked { call, id, spec, until: since + PATIENCE };
+                let add = Asked { call, id, spec, unsaid, until: since + PATIENCE };
                 match can_be {
-                    Ok(()) if add.spec.mtu == 0 => self.early.push_back(add),
+                    Ok(()) if is_early => self.early.push_back(add),
                     Ok(()) => self.add(add),
                     Err(failure) => self.answer(call, Err(failure)),
                 }
@@ -325,7 +329,21 @@ impl Task {
         }
     }
 
-    fn add(&mut self, Asked { call, id, spec, until }: Asked) {
+    /// Whether it matters to an ADD what the pod's namespace asks for: not to one that says again what
+    /// is there.
+    fn asks_namespace(&self, id: &AttachmentId, spec: &Spec, unsaid: &Unsaid) -> bool {
+        let is_there = |entry: &Entry| entry.state == State::Live && entry.spec.netns == spec.netns;
+        unsaid.matters(spec) && !self.desk.entry(id).is_some_and(is_there)
+    }
+
+    fn add(&mut self, Asked { call, id, mut spec, unsaid, until }: Asked) {
+        let namespace = spec.pod.as_ref().map(|pod| &*pod.namespace);
+        if let Some(asked) = namespace.and_then(|namespace| self.cluster.asked_by(namespace))
+            && self.asks_namespace(&id, &spec, &unsaid)
+            && let Err(failure) = unsaid.asked_of(asked, &mut spec)
+        {
+            return self.answer(call, Err(failure));
+        }
         let until = until.saturating_duration_since(self.started);
         self.act(Input::Add { call, id, spec, until });
     }
@@ -333,13 +351,13 @@ impl Task {
     /// ADDs that cannot wait any longer for news of the cluster.
     fn expire(&mut self) {
         let now = Instant::now();
-        let why = "the resources of the cluster, which say how large its packets may be, did not \
-                   come in time\nhelp: `margay status` shows whether the datastore answers; with \
-                   `mtu` in the network configuration nobody waits for that";
+        let why = "the resources of the cluster, which say how large its packets may be and of which \
+                   pools its namespace gets addresses, did not come in time\nhelp: `margay status` \
+                   shows whether the datastore answers";
         self.give_up(|add| add.until <= now, why);
     }
 
-    /// Answers some of the ADDs that wait for the MTU.
+    /// Answers some of the ADDs that wait for news of the cluster.
     fn give_up(&mut self, which: impl Fn(&Asked) -> bool, why: &str) {
         let (over, left): (VecDeque<_>, VecDeque<_>) =
             std::mem::take(&mut self.early).into_iter().partition(which);
@@ -382,7 +400,9 @@ impl Task {
                 if self.mtu_settled {
                     self.expire();
                     for mut add in std::mem::take(&mut self.early) {
-                        add.spec.mtu = mtu;
+                        if add.spec.mtu == 0 {
+                            add.spec.mtu = mtu;
+                        }
                         self.add(add);
                     }
                 }

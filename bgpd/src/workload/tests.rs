@@ -10,7 +10,7 @@ use margay_fib::{
 };
 use margay_model::{Actor, Area, Kind, Resource, Txn};
 use margay_proto::v1::{Attachment, DeleteWorkloadRequest};
-use margay_workload::{Mode, Pod, Qos, Source, State, Uptime, Wish};
+use margay_workload::{Mode, Pod, Qos, Source, State, Uptime, Wish, annotation::Unsaid};
 use prost::Message;
 use tokio::task::JoinSet;
 
@@ -200,7 +200,11 @@ impl World {
 
 impl Daemon {
     async fn add(&self, container: &str) -> Result<Entry, Failure> {
-        match self.workloads.call(Call::Add(id(container), Box::new(spec()))).await? {
+        match self
+            .workloads
+            .call(Call::Add(id(container), Box::new(spec()), Unsaid::default()))
+            .await?
+        {
             Reply::Added(entry) => Ok(*entry),
             other => panic!("{other:?}"),
         }
@@ -306,7 +310,8 @@ fn while_the_datastore_is_away_an_add_fails_in_time_and_a_delete_succeeds() {
         let since = std::time::Instant::now();
         let mut other = spec();
         other.pod = None;
-        let error = daemon.workloads.call(Call::Add(id("c2"), Box::new(other))).await;
+        let error =
+            daemon.workloads.call(Call::Add(id("c2"), Box::new(other), Unsaid::default())).await;
         assert_eq!(error.expect_err("away").cause, Cause::Later);
         // How much later a busy machine comes to it is not the desk's.
         assert!(since.elapsed() < Duration::from_secs(20), "{:?}", since.elapsed());
@@ -372,6 +377,45 @@ fn who_waits_no_longer_takes_no_turn_from_others() {
 }
 
 #[test]
+fn a_pod_gets_its_address_of_the_pool_that_its_namespace_asks_for_though_it_comes_before_the_news()
+{
+    run(async {
+        let world = World::new().await;
+        let blue = "{\"apiVersion\":\"projectcalico.org/v3\",\"kind\":\"IPPool\",\"metadata\":\
+                    {\"name\":\"blue\"},\"spec\":{\"cidr\":\"10.9.0.0/24\",\"blockSize\":28}}";
+        world.put(Key::cluster(Kind::IpPool, "blue"), blue).await;
+        let namespace = "{\"apiVersion\":\"projectcalico.org/v3\",\"kind\":\"Profile\",\"metadata\":\
+                         {\"name\":\"kns.shop\",\"annotations\":{\"cni.projectcalico.org/ipv4pools\":\
+                         \"[\\\"blue\\\"]\"}},\"spec\":{}}";
+        world.put(Key::cluster(Kind::Profile, "kns.shop"), namespace).await;
+        world.store.set_away(Some("unplugged"));
+        let daemon = world.start();
+        let unsaid = Unsaid::of(&BTreeMap::new());
+        let large = Spec { mtu: 9000, ..spec() };
+        let add = |container| {
+            daemon.workloads.call(Call::Add(id(container), Box::new(large.clone()), unsaid.clone()))
+        };
+        let (early, ()) = tokio::join!(add("c1"), async {
+            tokio::task::yield_now().await;
+            world.store.set_away(None);
+        });
+        // A busy machine may take too long to hear of the cluster.
+        let mut answer = early;
+        while answer.as_ref().is_err_and(|failure| failure.cause == Cause::Later) {
+            answer = add("c1").await;
+        }
+        let Ok(Reply::Added(entry)) = answer else { panic!("{answer:?}") };
+        assert_eq!(entry.spec.mtu, 9000);
+        let blue: ipnet::IpNet = "10.9.0.0/24".parse().expect("a network");
+        assert!(entry.addresses.iter().all(|address| blue.contains(address)), "{entry:?}");
+        // What is there is said again without asking anybody.
+        world.store.set_away(Some("unplugged"));
+        let Ok(Reply::Added(again)) = add("c1").await else { panic!("it is there") };
+        assert_eq!(again.addresses, entry.addresses);
+    });
+}
+
+#[test]
 fn a_pod_that_comes_before_the_news_of_the_cluster_gets_the_mtu_that_fits() {
     run(async {
         let world = World::new().await;
@@ -385,7 +429,8 @@ fn a_pod_that_comes_before_the_news_of_the_cluster_gets_the_mtu_that_fits() {
         (large.mtu, large.pod) = (9000, None);
         large.source = Source::Given(vec!["10.2.0.1".parse().expect("an address")]);
         large.mode = Mode::Addresses;
-        let told = daemon.workloads.call(Call::Add(id("c2"), Box::new(large))).await;
+        let told =
+            daemon.workloads.call(Call::Add(id("c2"), Box::new(large), Unsaid::default())).await;
         assert!(told.is_ok(), "{told:?}");
         // One that is deleted meanwhile does not come later.
         let (add, deleted) = tokio::join!(daemon.add("c3"), async {
@@ -511,7 +556,8 @@ fn an_entry_that_does_not_know_its_mtu_makes_nobody_wait_who_does() {
         while daemon.workloads.look(|sight| sight.mtu).await == Some(0) {
             tokio::task::yield_now().await;
         }
-        let again = daemon.workloads.call(Call::Add(id("c1"), Box::new(plain))).await;
+        let again =
+            daemon.workloads.call(Call::Add(id("c1"), Box::new(plain), Unsaid::default())).await;
         let Ok(Reply::Added(again)) = again else { panic!("{again:?}") };
         assert_eq!(Entry { begun: left.begun, ..*again }, left);
     });
@@ -570,7 +616,8 @@ fn what_no_endpoint_can_be_named_after_is_refused_and_leaves_nothing_behind() {
         journal.record(left).await.expect("written");
         drop(journal);
         let daemon = world.start();
-        let error = daemon.workloads.call(Call::Add(id("c2"), Box::new(odd))).await;
+        let error =
+            daemon.workloads.call(Call::Add(id("c2"), Box::new(odd), Unsaid::default())).await;
         assert_eq!(error.expect_err("it cannot be named").cause.cni_code(), 7);
         daemon.settled().await;
         assert_eq!((world.links(), daemon.held().await), (0, 0));
@@ -593,7 +640,7 @@ fn a_lost_journal_costs_no_pod_its_link_at_this_start_nor_at_the_next() {
             other.pod = None;
             daemon
                 .workloads
-                .call(Call::Add(id(container), Box::new(other)))
+                .call(Call::Add(id(container), Box::new(other), Unsaid::default()))
                 .await
                 .expect("attached");
             let call = Call::Collect { network: "other".into(), valid: BTreeSet::new() };

@@ -1,4 +1,4 @@
-//! What a pod's annotations ask for (`cni.projectcalico.org/…`).
+//! What the annotations of a pod and of its namespace ask for (`cni.projectcalico.org/…`).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,6 +6,7 @@ use std::{
 };
 
 use ipnet::IpNet;
+use margay_model::kubernetes::NAMESPACE_ANNOTATIONS;
 use serde::de::DeserializeOwned;
 
 use crate::{
@@ -30,6 +31,55 @@ pub struct Allowed {
     pub floating: bool,
 }
 
+/// What a pod leaves to its namespace: the annotations that it does not have itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unsaid(BTreeSet<&'static str>);
+
+impl Unsaid {
+    /// What somebody leaves to the namespace who has these annotations himself.
+    pub fn of(annotations: &BTreeMap<String, String>) -> Self {
+        Self(
+            NAMESPACE_ANNOTATIONS
+                .into_iter()
+                .filter(|key| !annotations.contains_key(*key))
+                .collect(),
+        )
+    }
+
+    /// Whether it matters what the namespace asks for: what is wanted are addresses of our choice.
+    pub fn matters(&self, spec: &Spec) -> bool {
+        let by_us = matches!(&spec.source, Source::Assign(wish) if wish.exactly.is_empty());
+        by_us && spec.pod.is_some() && !self.0.is_empty()
+    }
+
+    /// Changes what is wanted by the annotations of the pod's namespace, which come before the
+    /// configuration.
+    ///
+    /// # Errors
+    /// One cannot be read.
+    pub fn asked_of(
+        &self,
+        namespace: &BTreeMap<String, String>,
+        spec: &mut Spec,
+    ) -> Result<(), Failure> {
+        if !self.matters(spec) {
+            return Ok(());
+        }
+        let asked = namespace.iter().filter(|(key, _)| self.0.contains(key.as_str()));
+        let asked = asked.map(|(key, text)| (key.clone(), text.clone())).collect();
+        let wanted = pools(spec, &asked).and_then(|()| match &spec.source {
+            Source::Assign(wish) if !wish.v4 && !wish.v6 => {
+                Err(wrong("ipFamilies", "must name IPv4, IPv6 or both"))
+            }
+            _ => Ok(()),
+        });
+        wanted.map_err(|Failure { cause, text }| {
+            let name = spec.pod.as_ref().map(|pod| pod.namespace.as_str()).unwrap_or_default();
+            Failure::new(cause, format!("namespace {name}: {text}"))
+        })
+    }
+}
+
 /// Changes what is wanted by the annotations of the pod, which come before the configuration.
 /// Those about pools and families count only where the addresses are ours to choose.
 ///
@@ -40,24 +90,7 @@ pub fn apply(
     annotations: &BTreeMap<String, String>,
     allowed: Allowed,
 ) -> Result<(), Failure> {
-    if let Source::Assign(wish) = &mut spec.source {
-        if let Some(families) = read::<Vec<String>>(annotations, "ipFamilies")? {
-            (wish.v4, wish.v6) = (false, false);
-            for family in &families {
-                match family.as_str() {
-                    "IPv4" => wish.v4 = true,
-                    "IPv6" => wish.v6 = true,
-                    _ => return Err(wrong("ipFamilies", "lists of IPv4 and IPv6 are allowed")),
-                }
-            }
-        }
-        for (name, pools) in [("ipv4pools", &mut wish.v4_pools), ("ipv6pools", &mut wish.v6_pools)]
-        {
-            if let Some(named) = read(annotations, name)? {
-                *pools = named;
-            }
-        }
-    }
+    pools(spec, annotations)?;
     let exactly = addresses(annotations, "ipAddrs")?;
     let without_ipam = addresses(annotations, "ipAddrsNoIpam")?;
     match (exactly, without_ipam) {
@@ -95,6 +128,27 @@ pub fn apply(
     }
     if let Some(prefixes) = list::<IpNet>(annotations, "allowedSourcePrefixes", "a CIDR")? {
         spec.spoofed = prefixes.iter().map(IpNet::trunc).collect();
+    }
+    Ok(())
+}
+
+/// Families and pools.
+fn pools(spec: &mut Spec, annotations: &BTreeMap<String, String>) -> Result<(), Failure> {
+    let Source::Assign(wish) = &mut spec.source else { return Ok(()) };
+    if let Some(families) = read::<Vec<String>>(annotations, "ipFamilies")? {
+        (wish.v4, wish.v6) = (false, false);
+        for family in &families {
+            match family.as_str() {
+                "IPv4" => wish.v4 = true,
+                "IPv6" => wish.v6 = true,
+                _ => return Err(wrong("ipFamilies", "lists of IPv4 and IPv6 are allowed")),
+            }
+        }
+    }
+    for (name, pools) in [("ipv4pools", &mut wish.v4_pools), ("ipv6pools", &mut wish.v6_pools)] {
+        if let Some(named) = read(annotations, name)? {
+            *pools = named;
+        }
     }
     Ok(())
 }

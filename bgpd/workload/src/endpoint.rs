@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use margay_model::{
     Cidr, Key, Kind, Resource,
     kinds::{IpNat, WorkloadEndpoint, WorkloadEndpointSpec},
+    kubernetes::{namespace_profile, service_account_profile},
     meta::{ObjectMeta, SERVICE_ACCOUNT_LABEL},
 };
 
@@ -30,8 +31,10 @@ pub fn of(entry: &Entry, node: &str) -> Result<WorkloadEndpoint, Failure> {
     let (namespace, orchestrator, profiles) = match &entry.spec.pod {
         Some(pod) => {
             let account = account.map_or("default", String::as_str);
-            let profiles =
-                vec![format!("kns.{}", pod.namespace), format!("ksa.{}.{account}", pod.namespace)];
+            let profiles = vec![
+                namespace_profile(&pod.namespace),
+                service_account_profile(&pod.namespace, account),
+            ];
             (pod.namespace.as_str(), "k8s", profiles)
         }
         None => ("default", "cni", vec![entry.id.network.clone()]),

@@ -7,7 +7,7 @@ use margay_fib::attach::{GATEWAY_V4, GATEWAY_V6, HOST_MAC};
 use margay_proto::v1::{self, AttachmentMode, add_workload_request::Ipam};
 use margay_workload::{
     AttachmentId, Entry, Failure, Mac, Mode, Pod, Qos, Source, Spec, Wish,
-    annotation::{self, Allowed},
+    annotation::{self, Allowed, Unsaid},
     endpoint,
     qos::Ignored,
 };
@@ -37,11 +37,13 @@ pub(super) fn attachment(id: &AttachmentId) -> v1::Attachment {
     }
 }
 
-/// What an ADD wants.
+/// What an ADD wants, and what it leaves to the pod's namespace.
 ///
 /// # Errors
 /// A field that cannot be.
-pub(super) fn wanted(request: v1::AddWorkloadRequest) -> Result<(AttachmentId, Spec), Failure> {
+pub(super) fn wanted(
+    request: v1::AddWorkloadRequest,
+) -> Result<(AttachmentId, Spec, Unsaid), Failure> {
     let id = id(request.attachment.as_ref())?;
     let mode = match request.mode() {
         AttachmentMode::Addresses => Mode::Addresses,
@@ -102,7 +104,7 @@ pub(super) fn wanted(request: v1::AddWorkloadRequest) -> Result<(AttachmentId, S
     if matches!(&spec.source, Source::Assign(wish) if wants_none(wish)) {
         return Err(Failure::invalid("assign", "neither an IPv4 nor an IPv6 address is wanted"));
     }
-    Ok((id, spec))
+    Ok((id, spec, Unsaid::of(&annotations)))
 }
 
 fn source(mode: Mode, ipam: Option<&Ipam>) -> Result<Source, Failure> {

@@ -22,7 +22,7 @@ fn given(address: &str) -> v1::WorkloadIp {
 
 #[test]
 fn a_request_that_says_nothing_more_wants_one_ipv4_address() {
-    let (id, spec) = convert::wanted(request()).expect("it can be served");
+    let (id, spec, _) = convert::wanted(request()).expect("it can be served");
     assert_eq!(id.handle(), "net.c1");
     assert_eq!(spec.mode, Mode::Link);
     let Source::Assign(wish) = spec.source else { panic!("assigned") };
@@ -33,7 +33,8 @@ fn a_request_that_says_nothing_more_wants_one_ipv4_address() {
 fn foreign_addresses_are_taken_without_their_length() {
     let ips = vec![given("10.1.0.5/24"), given("fd00::5/64")];
     let ipam = Some(Ipam::Given(v1::GivenAddresses { ips }));
-    let (_, spec) = convert::wanted(v1::AddWorkloadRequest { ipam, ..request() }).expect("served");
+    let (_, spec, _) =
+        convert::wanted(v1::AddWorkloadRequest { ipam, ..request() }).expect("served");
     let both = ["10.1.0.5", "fd00::5"].map(|text| text.parse().expect("an address"));
     assert_eq!(spec.source, Source::Given(both.to_vec()));
 }
@@ -44,9 +45,10 @@ fn leased_addresses_come_after_the_link() {
         let ipam = Some(Ipam::Leased(v1::LeasedAddresses { ips }));
         convert::wanted(v1::AddWorkloadRequest { ipam, mode: mode.into(), ..request() })
     };
-    let (_, spec) = wanted(Vec::new(), v1::AttachmentMode::Link).expect("served");
+    let (_, spec, _) = wanted(Vec::new(), v1::AttachmentMode::Link).expect("served");
     assert_eq!(spec.source, Source::Leased(Vec::new()));
-    let (_, spec) = wanted(vec![given("10.1.0.5/24")], v1::AttachmentMode::Link).expect("served");
+    let (_, spec, _) =
+        wanted(vec![given("10.1.0.5/24")], v1::AttachmentMode::Link).expect("served");
     assert_eq!(spec.source, Source::Leased(vec!["10.1.0.5".parse().expect("an address")]));
     let refused = wanted(Vec::new(), v1::AttachmentMode::Addresses);
     assert_eq!(refused.expect_err("there is no link").cause, Cause::Invalid("leased"));

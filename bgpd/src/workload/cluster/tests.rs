@@ -91,3 +91,24 @@ fn floating_addresses_lead_to_the_first_link_that_has_them_where_they_are_used()
     assert!(cluster.apply(vec![News::Gone(own, Revision(2))]).endpoints);
     assert_eq!(links(&cluster).len(), 2);
 }
+
+#[test]
+fn what_a_namespace_asks_for_its_pods_is_in_its_profile() {
+    let mut cluster = Cluster::new("n1".into());
+    let namespace = |annotations: &str| {
+        told(&format!(
+            "{{\"apiVersion\":\"projectcalico.org/v3\",\"kind\":\"Profile\",\"metadata\":{{\"name\":\
+             \"kns.shop\",\"annotations\":{annotations}}},\"spec\":{{}}}}"
+        ))
+    };
+    let pools = "cni.projectcalico.org/ipv4pools";
+    cluster.apply(vec![namespace(&format!("{{\"note\":\"n\",\"{pools}\":\"[]\"}}"))]);
+    let asked = BTreeMap::from([(pools.to_owned(), "[]".to_owned())]);
+    assert_eq!(cluster.asked_by("shop"), Some(&asked));
+    assert_eq!(cluster.asked_by("other"), None);
+    cluster.apply(vec![namespace("{\"note\":\"n\"}")]);
+    assert_eq!(cluster.asked_by("shop"), None);
+    cluster.apply(vec![namespace(&format!("{{\"{pools}\":\"[]\"}}"))]);
+    cluster.apply(vec![News::Gone(Key::cluster(Kind::Profile, "kns.shop"), Revision(2))]);
+    assert_eq!(cluster.asked_by("shop"), None);
+}

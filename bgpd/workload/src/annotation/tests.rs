@@ -1,5 +1,5 @@
 use super::*;
-use crate::attachment::{Mode, Wish};
+use crate::attachment::{Mode, Pod, Wish};
 use crate::qos::Qos;
 
 fn spec() -> Spec {
@@ -43,6 +43,57 @@ fn pools_and_families_of_the_pod_come_before_the_configuration() {
     let wish = wish(&spec);
     assert_eq!((wish.v4, wish.v6), (false, true));
     assert_eq!(wish.v6_pools, ["blue", "fd00::/64"]);
+}
+
+/// What a pod with some annotations wants whose namespace has others.
+fn in_namespace(own: &[(&str, &str)], theirs: &[(&str, &str)]) -> Result<Spec, Failure> {
+    let full = |(name, text): &(&str, &str)| (format!("{PREFIX}{name}"), (*text).to_owned());
+    let own: BTreeMap<_, _> = own.iter().map(full).collect();
+    let pod = Pod { namespace: "shop".into(), name: "web".into(), uid: String::new() };
+    let mut spec = Spec { pod: Some(pod), ..spec() };
+    apply(&mut spec, &own, Allowed::default())?;
+    Unsaid::of(&own).asked_of(&theirs.iter().map(full).collect(), &mut spec).map(|()| spec)
+}
+
+#[test]
+fn what_the_namespace_asks_for_counts_where_the_pod_says_nothing_itself() {
+    let theirs =
+        [("ipFamilies", "[\"IPv4\", \"IPv6\"]"), ("ipv4pools", "[\"blue\"]"), ("ipv6pools", "[]")];
+    let spec = in_namespace(&[], &theirs).expect("it can be read");
+    let all = wish(&spec);
+    assert!(all.v4 && all.v6);
+    assert_eq!((&*all.v4_pools, &*all.v6_pools), (&["blue".to_owned()][..], &[][..]));
+    let own = [("ipFamilies", "[\"IPv4\"]"), ("ipv4pools", "[\"red\"]")];
+    let spec = in_namespace(&own, &theirs).expect("it can be read");
+    let mixed = wish(&spec);
+    assert_eq!((mixed.v4, mixed.v6, &*mixed.v4_pools), (true, false, &["red".to_owned()][..]));
+}
+
+#[test]
+fn a_namespace_says_nothing_to_who_brings_or_names_addresses() {
+    let theirs = [("ipFamilies", "nonsense"), ("ipv4pools", "[\"blue\"]")];
+    let spec = in_namespace(&[("ipAddrs", "[\"10.0.0.9\"]")], &theirs).expect("it has its own");
+    assert!(wish(&spec).v4_pools.is_empty());
+    let mut given = Spec { source: Source::Given(Vec::new()), ..spec };
+    let unsaid = Unsaid::of(&BTreeMap::new());
+    assert!(!unsaid.matters(&given));
+    let theirs = BTreeMap::from([(format!("{PREFIX}ipv4pools"), "nonsense".to_owned())]);
+    assert_eq!(unsaid.asked_of(&theirs, &mut given), Ok(()));
+}
+
+#[test]
+fn what_a_namespace_says_and_cannot_be_read_is_an_error_that_names_it() {
+    for (name, text) in [
+        ("ipv4pools", "blue"),
+        ("ipv6pools", ""),
+        ("ipFamilies", "[]"),
+        ("ipFamilies", "[\"IPv5\"]"),
+    ] {
+        let failure = in_namespace(&[], &[(name, text)]).expect_err("it cannot be");
+        let begun = format!("namespace shop: annotation {PREFIX}{name}: ");
+        assert!(failure.text.starts_with(&begun), "{failure}");
+        assert_eq!(failure.cause, Cause::Invalid("annotations"));
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Namespaces and service accounts: the labels that profiles hand on.
 
+use std::collections::BTreeMap;
+
 use crate::{
     fault::Step,
     kinds::{Action, Profile, ProfileSpec, Rule},
@@ -77,8 +79,16 @@ pub const NAMESPACE_LABEL_PREFIX: &str = "pcns.";
 /// What the labels of a service account begin with, where endpoints carry them.
 pub const SERVICE_ACCOUNT_LABEL_PREFIX: &str = "pcsa.";
 
+/// What a namespace asks for its pods that do not ask themselves; kept in the metadata of its profile.
+pub const NAMESPACE_ANNOTATIONS: [&str; 3] = [
+    "cni.projectcalico.org/ipFamilies",
+    "cni.projectcalico.org/ipv4pools",
+    "cni.projectcalico.org/ipv6pools",
+];
+
 impl Namespace {
-    /// The profile `kns.NAME`, which allows everything and hands on the labels.
+    /// The profile `kns.NAME`, which allows everything, hands on the labels, and keeps the
+    /// [annotations](NAMESPACE_ANNOTATIONS) that say of which pools its pods get addresses.
     pub fn to_profile(&self) -> Profile {
         let name = self.metadata.name.as_deref().unwrap_or_default();
         let spec = ProfileSpec {
@@ -86,7 +96,10 @@ impl Namespace {
             egress: vec![Rule::new(Action::Allow)],
             ..inherited(NAMESPACE_LABEL_PREFIX, name, &self.metadata)
         };
-        profile(namespace_profile(name), spec, &self.metadata, |revision| format!("{revision}/"))
+        let named = namespace_profile(name);
+        let mut profile = profile(named, spec, &self.metadata, |revision| format!("{revision}/"));
+        profile.metadata.annotations = namespace_annotations(&self.metadata.annotations);
+        profile
     }
 }
 
@@ -101,6 +114,12 @@ impl ServiceAccount {
     }
 }
 
+/// Of the annotations of a namespace, or of its profile, those that mean something here.
+pub fn namespace_annotations(of: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let pair = |key: &str| Some((key.to_owned(), of.get(key)?.clone()));
+    NAMESPACE_ANNOTATIONS.into_iter().filter_map(pair).collect()
+}
+
 /// The name of a namespace's profile.
 pub fn namespace_profile(namespace: &str) -> String {
     format!("kns.{namespace}")
@@ -113,7 +132,7 @@ pub fn service_account_profile(namespace: &str, name: &str) -> String {
 
 fn inherited(prefix: &str, name: &str, metadata: &ObjectMeta) -> ProfileSpec {
     let labels = metadata.labels.iter();
-    let mut labels_to_apply: std::collections::BTreeMap<_, _> =
+    let mut labels_to_apply: BTreeMap<_, _> =
         labels.map(|(key, value)| (format!("{prefix}{key}"), value.clone())).collect();
     labels_to_apply.insert(format!("{prefix}{NAME_LABEL}"), name.to_owned());
     ProfileSpec { labels_to_apply, ..ProfileSpec::default() }

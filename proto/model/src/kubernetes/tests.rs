@@ -28,6 +28,20 @@ fn a_namespace_hands_on_its_labels() {
 }
 
 #[test]
+fn a_namespace_hands_on_what_it_asks_for_its_pods_and_no_other_annotation() {
+    let (profile, _) = converted(
+        "{apiVersion: v1, kind: Namespace, metadata: {name: prod, annotations: {\
+         cni.projectcalico.org/ipv4pools: '[\"blue\"]', cni.projectcalico.org/ipFamilies: '[]', \
+         cni.projectcalico.org/ipAddrs: '[\"10.0.0.1\"]', note: n}}}",
+    );
+    assert_eq!(
+        profile["metadata"]["annotations"],
+        json!({"cni.projectcalico.org/ipv4pools": "[\"blue\"]",
+            "cni.projectcalico.org/ipFamilies": "[]"})
+    );
+}
+
+#[test]
 fn a_service_account_hands_on_its_labels_without_rules() {
     let (profile, _) = converted(
         "{apiVersion: v1, kind: ServiceAccount, metadata: {name: web, labels: {team: a}}}",
