@@ -351,6 +351,19 @@ impl Rule {
         &self.expressions
     }
 
+    /// The same, with others in place of the sets that this names.
+    pub fn asking(&self, other: impl Fn(&Name) -> Option<Name>) -> Self {
+        let expression = |expr: &Expr| match expr {
+            Expr::Lookup { set, from, inverted } => Expr::Lookup {
+                set: other(set).unwrap_or_else(|| set.clone()),
+                from: *from,
+                inverted: *inverted,
+            },
+            same => same.clone(),
+        };
+        Self::new(self.expressions.iter().map(expression).collect(), self.remark())
+    }
+
     /// What it says to people.
     pub fn remark(&self) -> Option<&str> {
         self.remark.as_deref()

@@ -1,10 +1,11 @@
 //! What has to be done to a table so that it becomes what it shall be.
 //!
-//! Owns the order of a transaction, and what needs one before it; promises that nothing is named before it is there, that
+//! Owns the order of a transaction, and what needs several; promises that nothing is named before it is there, that
 //! nothing goes before what names it is gone, that what is right already is not touched, and that
 //! a changed element costs no rule. Leaves octets and sockets to others.
 
 mod actual;
+mod moves;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -86,15 +87,20 @@ pub fn plan(desired: &Table, actual: &Actual) -> Vec<Op> {
 /// The same steps as the transactions they go in: sets that are new go before what asks them. The kernel
 /// shows new rules a moment before the new ranges of the same transaction, and a packet that came in
 /// between would meet sets that look empty. Nobody asks a set before the rules are there, so nothing is
-/// half done in between. A table that is replaced is replaced at once.
-pub fn stages(ops: Vec<Op>) -> Vec<Vec<Op>> {
+/// half done in between. Where addresses go from one set to another, rules ask copies of these meanwhile.
+/// A table that is replaced is replaced at once.
+pub fn stages(ops: Vec<Op>, desired: &Table) -> Vec<Vec<Op>> {
     let fresh = |op: &Op| match op {
         Op::AddSet(name, shape) if shape.holds != Holds::Verdicts => Some(name.clone()),
         _ => None,
     };
     let fresh: BTreeSet<Name> = ops.iter().filter_map(fresh).collect();
     let is_rule = |op: &Op| matches!(op, Op::AddRule(..));
-    if fresh.is_empty() || ops.contains(&Op::DropTable) || !ops.iter().any(is_rule) {
+    if ops.contains(&Op::DropTable) {
+        return vec![ops];
+    }
+    let moving = moves::moving(&ops);
+    if moving.is_empty() && (fresh.is_empty() || !ops.iter().any(is_rule)) {
         return vec![ops];
     }
     let goes_before = |op: &Op| match op {
@@ -103,7 +109,10 @@ pub fn stages(ops: Vec<Op>) -> Vec<Vec<Op>> {
         _ => false,
     };
     let (first, rest) = ops.into_iter().partition(goes_before);
-    vec![first, rest]
+    if moving.is_empty() {
+        return vec![first, rest];
+    }
+    moves::stages(first, rest, &moving, desired)
 }
 
 /// The same, looking at a part only: costs as much as that part.

@@ -126,7 +126,7 @@ impl Keeper {
                 _ => Vec::new(),
             }
         };
-        self.carry_out(guarded, guarded)?;
+        self.carry_out(closed, guarded, guarded)?;
         Ok(closes.get())
     }
 
@@ -136,7 +136,7 @@ impl Keeper {
     /// When the kernel refuses something (then nothing was done, and all that was refused is
     /// named), or when others change the ruleset without a pause.
     pub fn sync(&mut self, desired: &Table) -> Result<Synced, ApplyError> {
-        self.carry_out(|actual| plan(desired, actual), |actual| plan(desired, actual))
+        self.carry_out(desired, |actual| plan(desired, actual), |actual| plan(desired, actual))
     }
 
     /// The same where only what is named differs from the last time; costs as much as that part.
@@ -149,6 +149,7 @@ impl Keeper {
         touched: &Touched,
     ) -> Result<Synced, ApplyError> {
         self.carry_out(
+            desired,
             |actual| plan_touched(desired, actual, touched),
             |actual| plan(desired, actual),
         )
@@ -185,9 +186,11 @@ impl Keeper {
         }
     }
 
-    /// Plans with `known` against what is known, and with `whole` against what was just read.
+    /// Plans with `known` against what is known, and with `whole` against what was just read; what leads to
+    /// `desired`.
     fn carry_out(
         &mut self,
+        desired: &Table,
         known: impl Fn(&Actual) -> Vec<Op>,
         whole: impl Fn(&Actual) -> Vec<Op>,
     ) -> Result<Synced, ApplyError> {
@@ -203,7 +206,7 @@ impl Keeper {
             };
             let nobodys =
                 self.actual.as_ref().is_some_and(|actual| actual.presence == Presence::Orphan);
-            match self.apply(ops, &mut synced.steps) {
+            match self.apply(ops, desired, &mut synced.steps) {
                 // It is held now; what it lacks comes next.
                 Ok(()) if nobodys => {}
                 Ok(()) => return Ok(synced),
@@ -229,8 +232,13 @@ impl Keeper {
 
 impl Keeper {
     /// Carries out all of it, a transaction after the other.
-    fn apply(&mut self, ops: Vec<Op>, steps: &mut usize) -> Result<(), ApplyError> {
-        for some in stages(ops) {
+    fn apply(
+        &mut self,
+        ops: Vec<Op>,
+        desired: &Table,
+        steps: &mut usize,
+    ) -> Result<(), ApplyError> {
+        for some in stages(ops, desired) {
             self.session.apply(&some)?;
             if let Some(actual) = &mut self.actual {
                 actual.carry_out(&some);

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use super::{Actual, ActualChain, Op, Presence, Touched, plan, plan_touched, stages};
 use crate::{
     expr::{Expr, Reg, Rule, Verdict},
@@ -173,7 +175,7 @@ fn a_new_set_is_there_before_the_transaction_with_rules_that_ask_it() {
     after.sets.remove(&"hosts".into());
     after.sets.insert("others".into(), hosts(&[3]));
     let ops = plan(&after, &before);
-    let [first, rest] = stages(ops.clone()).try_into().expect("two transactions");
+    let [first, rest] = stages(ops.clone(), &after).try_into().expect("two transactions");
     let of_others = |op: &Op| match op {
         Op::AddSet(name, _) | Op::AddElements(name, ..) => name.as_str() == "others",
         _ => false,
@@ -194,6 +196,73 @@ fn a_new_set_is_there_before_the_transaction_with_rules_that_ask_it() {
     let foreign = Actual { presence: Presence::Foreign, ..Actual::default() };
     for (table, actual) in [(&more, &before), (&after, &foreign)] {
         let ops = plan(table, actual);
-        assert_eq!(stages(ops.clone()), [ops]);
+        assert_eq!(stages(ops.clone(), table), [ops]);
+    }
+}
+
+/// The same with two sets that a chain asks.
+fn with_two(first: Set, second: Set) -> Table {
+    let mut table = table();
+    table.sets.insert("hosts".into(), first);
+    table.sets.insert("others".into(), second);
+    let rules = vec![looks_into("hosts"), looks_into("others"), rule(Verdict::Drop)];
+    table.chains.insert("second".into(), chain(rules));
+    table
+}
+
+#[test]
+fn while_an_address_goes_from_one_set_to_another_no_rule_asks_them() {
+    let ranges = |from: u8, to: u8| {
+        let mut set = Set::new(Shape::ranges(&[Field::Ipv4]));
+        set.elements.insert(Span { from: one(from).from, to: one(to).from }, Value::Member);
+        set
+    };
+    let (old, new) =
+        (with_two(hosts(&[1, 2, 4]), ranges(6, 9)), with_two(hosts(&[1, 3]), ranges(4, 9)));
+    let before = made(&old);
+    let all = stages(plan(&new, &before), &new);
+    assert_eq!(all.len(), 4, "{all:?}");
+    let mut actual = before.clone();
+    let mut asked: BTreeSet<Name> = ["hosts".into(), "others".into()].into();
+    for some in &all {
+        for op in some {
+            match op {
+                Op::RemoveElements(name, ..) | Op::AddElements(name, ..) => {
+                    assert!(!asked.contains(name), "{name} in {some:?}");
+                }
+                Op::ClearChain(_) => asked.clear(),
+                Op::AddRule(_, rule) => asked.extend(rule.sets().cloned()),
+                _ => {}
+            }
+        }
+        actual.carry_out(some);
+        // Whoever is stopped here goes on, or back.
+        for table in [&old, &new] {
+            let mut other = actual.clone();
+            let rest = stages(plan(table, &other), table);
+            rest.iter().for_each(|some| other.carry_out(some));
+            assert_eq!(other, made(table));
+        }
+    }
+    assert_eq!(actual, made(&new));
+}
+
+#[test]
+fn members_that_only_come_or_go_and_ranges_that_only_grow_or_shrink_are_one_transaction() {
+    let ranges = |from: u8, to: u8| {
+        let mut set = Set::new(Shape::ranges(&[Field::Ipv4]));
+        set.elements.insert(Span { from: one(from).from, to: one(to).from }, Value::Member);
+        set
+    };
+    let before = with_two(ranges(4, 9), ranges(4, 9));
+    for after in [
+        // One goes from both, or comes to both, which makes another range of the rest.
+        with_two(ranges(4, 8), ranges(4, 8)),
+        with_two(ranges(3, 9), ranges(3, 9)),
+        // One goes, another comes.
+        with_two(ranges(4, 8), ranges(3, 9)),
+    ] {
+        let ops = plan(&after, &made(&before));
+        assert_eq!(stages(ops.clone(), &after), [ops]);
     }
 }

@@ -3,6 +3,7 @@
 
 mod churn;
 mod foreign;
+mod moves;
 mod net;
 mod packets;
 mod pods;
