@@ -15,6 +15,11 @@ use interop_tests::{
 use serde_json::{Value, json};
 use testkit::{Host, Lab, Margay, have_root, until, until_some};
 
+/// What would keep friends out.
+const STAGED: &str = "apiVersion: projectcalico.org/v3\nkind: StagedNetworkPolicy\nmetadata:\n  name: soon\n  \
+                      namespace: shop\nspec: {order: 1, selector: app == 'web', types: [Ingress], ingress: \
+                      [{action: Deny, source: {selector: role == 'friend'}}]}\n";
+
 #[test]
 fn policy_is_enforced_between_pods_and_outlives_the_dataplane() -> Result<()> {
     if !have_root("policy_is_enforced_between_pods_and_outlives_the_dataplane") {
@@ -80,6 +85,21 @@ fn enforce(rig: &mut Rig) -> Result<()> {
     recorded("the allowed flow is recorded", &|flow| {
         flow["verdict"] == "allow" && flow["by"] == "NetworkPolicy shop/friends rule 0"
     })?;
+    // What staged policies would have done stands beside it, and is not done.
+    margay.apply(STAGED)?;
+    let would = until_some("a flow that a staged policy would deny is recorded", SOON, || {
+        reaches(friend, to_web)?;
+        let flows = dataplane.said(margay, &["flows"])?;
+        let staged = flows.as_array().into_iter().flatten().find(|flow| flow["staged"].is_object());
+        Ok(staged.cloned())
+    })?;
+    ensure!(
+        would["verdict"] == "allow"
+            && would["staged"]
+                == json!({"verdict": "deny", "by": "StagedNetworkPolicy shop/soon rule 0"}),
+        "{would}"
+    );
+    margay.text(&["delete", "stagednetworkpolicy", "soon", "-n", "shop"])?;
     margay.apply(&allow("role == 'enemy'"))?;
     is_denied(friend, to_web, outwards)?;
     // A known connection goes on.

@@ -79,7 +79,7 @@ async fn serve(config: &Dataplane, path: &Path, reread: Reread<'_>) -> Result<()
         }
     };
     let mut kernel = kernel::start(linked, heard, looked, outlets, Choices::of(config))?;
-    let witness = Witness::start(names)?;
+    let witness = Witness::start(names, looks.clone())?;
     let mut tasks = JoinSet::new();
     tasks.spawn(api::serve(api_listener, looks, witness.clone()));
     if let Some(listener) = listener {

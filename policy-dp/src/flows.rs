@@ -4,6 +4,8 @@
 //! be. Promises that memory is bounded whatever packets come: what finds no room is counted. Leaves
 //! to others who hears of packets, and who is told of flows.
 
+mod staged;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     net::IpAddr,
@@ -11,11 +13,13 @@ use std::{
 };
 
 use margay_model::ResourceKey;
-use policy_calc::{Direction, Header};
+use policy_calc::{Direction, Header, Packet};
 use policy_nft::{
     layout::Texts,
     seen::{Fate, Seen, without_prefix},
 };
+
+pub(crate) use staged::Would;
 
 /// Who and what packets are told of with.
 #[derive(Debug, Clone, Default)]
@@ -66,7 +70,7 @@ pub(crate) struct Flow {
 }
 
 /// A flow in a span of time.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Record {
     /// The flow.
     pub(crate) flow: Flow,
@@ -76,17 +80,29 @@ pub(crate) struct Record {
     pub(crate) seen: [u64; 2],
     /// How many packets asked for a decision: of what is let through the first of each connection.
     pub(crate) packets: u64,
+    /// The first of them.
+    pub(crate) first: Packet,
+    /// What would have become of it if staged policies were enforced, where that is anything else.
+    pub(crate) staged: Option<Would>,
 }
 
 /// What gathers, and what was gathered.
 #[derive(Debug, Default)]
 pub(crate) struct Flows {
-    open: BTreeMap<Flow, ([u64; 2], u64)>,
+    open: BTreeMap<Flow, Gathering>,
     since: Option<u64>,
     kept: VecDeque<Arc<Record>>,
     /// How many records there were before those that are kept.
     before: u64,
     counts: Counts,
+}
+
+/// What gathers of a flow.
+#[derive(Debug)]
+struct Gathering {
+    seen: [u64; 2],
+    packets: u64,
+    first: Packet,
 }
 
 /// Of packets, since the start.
@@ -132,11 +148,13 @@ impl Flows {
         if let Some(count) = counts.and_then(|counts| counts.get_mut(way)) {
             *count += 1;
         }
+        let first = seen.packet;
         let flow = Flow::of(seen);
-        if let Some(([_, last], packets)) = self.open.get_mut(&flow) {
-            (*last, *packets) = (now, *packets + 1);
+        if let Some(gathering) = self.open.get_mut(&flow) {
+            gathering.seen[1] = now;
+            gathering.packets += 1;
         } else if self.open.len() < OPEN {
-            self.open.insert(flow, ([now, now], 1));
+            self.open.insert(flow, Gathering { seen: [now, now], packets: 1, first });
             self.since.get_or_insert(now);
         } else {
             self.counts.lost += 1;
@@ -153,32 +171,41 @@ impl Flows {
         self.since.is_some()
     }
 
-    /// Ends what has gathered long enough; how many records that made. A clock that went back ends it,
-    /// too.
-    pub(crate) fn close(&mut self, now: u64, names: &BTreeMap<IpAddr, ResourceKey>) -> usize {
+    /// Ends what has gathered long enough: the records of it, to be [kept](Self::keep). A clock that went back
+    /// ends it, too.
+    pub(crate) fn close(&mut self, now: u64, names: &BTreeMap<IpAddr, ResourceKey>) -> Vec<Record> {
         let due = self.since.is_some_and(|since| now < since || now - since >= WINDOW);
         if !due {
-            return 0;
+            return Vec::new();
         }
         self.since = None;
-        let open = std::mem::take(&mut self.open);
-        let made = open.len();
-        for (flow, (seen, packets)) in open {
+        let open = std::mem::take(&mut self.open).into_iter();
+        open.map(|(flow, Gathering { seen, packets, first })| {
             let ends = [flow.source, flow.destination].map(|address| names.get(&address).cloned());
-            self.kept.push_back(Arc::new(Record { flow, ends, seen, packets }));
-        }
+            Record { flow, ends, seen, packets, first, staged: None }
+        })
+        .collect()
+    }
+
+    /// Keeps records for who asks; how many there were until now.
+    pub(crate) fn keep(&mut self, records: Vec<Record>) -> u64 {
+        self.kept.extend(records.into_iter().map(Arc::new));
         while self.kept.len() > KEPT {
             self.kept.pop_front();
             self.before += 1;
         }
-        made
+        self.until()
+    }
+
+    fn until(&self) -> u64 {
+        self.before + u64::try_from(self.kept.len()).unwrap_or(u64::MAX)
     }
 
     /// The records behind the first `after`, and how many there were until now.
     pub(crate) fn records(&self, after: u64) -> (Vec<Arc<Record>>, u64) {
         let skip = usize::try_from(after.saturating_sub(self.before)).unwrap_or(usize::MAX);
         let records = self.kept.iter().skip(skip).cloned().collect();
-        (records, self.before + u64::try_from(self.kept.len()).unwrap_or(u64::MAX))
+        (records, self.until())
     }
 
     /// Of packets, since the start.

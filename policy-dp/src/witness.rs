@@ -13,10 +13,16 @@ use policy_nft::{
     netlink::{Sight, Wait},
     seen::{Fate, Seen},
 };
-use tokio::sync::watch;
+use tokio::sync::{
+    mpsc::{self, error::TrySendError},
+    watch,
+};
 use tracing::{debug, info, warn};
 
-use crate::flows::{Counts, Flows, Names, Record};
+use crate::{
+    api::{Look, Question},
+    flows::{Counts, Flows, Names, Record},
+};
 
 /// While flows gather, the thread looks at the clock this often, in seconds.
 const LOOK: u8 = 1;
@@ -36,10 +42,13 @@ impl Witness {
     ///
     /// # Errors
     /// There is no thread to be had.
-    pub(crate) fn start(names: watch::Receiver<Names>) -> Result<Self> {
+    pub(crate) fn start(
+        names: watch::Receiver<Names>,
+        looks: mpsc::Sender<Question>,
+    ) -> Result<Self> {
         let flows = Arc::new(Mutex::new(Flows::default()));
         let (told, records) = watch::channel(0);
-        let gatherer = Gatherer { flows: Arc::clone(&flows), names, told };
+        let gatherer = Gatherer { flows: Arc::clone(&flows), names, told, looks };
         thread::Builder::new()
             .name("witness".into())
             .spawn(move || gatherer.run())
@@ -78,6 +87,8 @@ struct Gatherer {
     flows: Arc<Mutex<Flows>>,
     names: watch::Receiver<Names>,
     told: watch::Sender<u64>,
+    /// To the thread that has the state.
+    looks: mpsc::Sender<Question>,
 }
 
 impl Gatherer {
@@ -123,11 +134,31 @@ impl Gatherer {
                 }
                 flows.see(now, seen);
             }
-            if flows.close(now, &names.ends) > 0 {
-                let (_, until) = flows.records(u64::MAX);
-                debug!(until, "flows ended");
-                self.told.send_replace(until);
+            let ended = flows.close(now, &names.ends);
+            drop(flows);
+            if !ended.is_empty() {
+                self.end(ended);
             }
+        }
+    }
+
+    /// Keeps records, once the thread that has the state has played them; without that if it has too much to
+    /// do, or is gone.
+    fn end(&self, mut records: Vec<Record>) {
+        let (flows, told) = (Arc::clone(&self.flows), self.told.clone());
+        let look: Look = Box::new(move |enforcer| {
+            if let Some(enforcer) = enforcer {
+                records.iter_mut().for_each(|record| record.play(enforcer.state()));
+            }
+            let until = lock(&flows).keep(records);
+            debug!(until, "flows ended");
+            told.send_replace(until);
+        });
+        if let Err(TrySendError::Full(question) | TrySendError::Closed(question)) =
+            self.looks.try_send(Question::Look(look))
+            && let Question::Look(look) = question
+        {
+            look(None);
         }
     }
 }

@@ -444,6 +444,17 @@ pub struct Flow {
     icmp_type: Option<u32>,
     icmp_code: Option<u32>,
     packets: u64,
+    /// What would have become of it if staged policies were enforced, where that is anything else.
+    staged: Option<Would>,
+}
+
+/// What would have become of a flow.
+#[derive(Debug, Serialize)]
+struct Would {
+    /// `allow` or `deny`.
+    verdict: &'static str,
+    /// What would have decided.
+    by: String,
 }
 
 /// One end of a flow.
@@ -457,6 +468,7 @@ struct End {
 impl From<v1::Flow> for Flow {
     fn from(flow: v1::Flow) -> Self {
         let (direction, verdict) = (flow.direction().name(), flow.verdict().name());
+        let would = named(flow.staged_verdict().name());
         let end = |address, endpoint: String| End {
             address,
             endpoint: Some(endpoint).filter(|endpoint| !endpoint.is_empty()),
@@ -474,7 +486,14 @@ impl From<v1::Flow> for Flow {
             icmp_type: flow.icmp_type,
             icmp_code: flow.icmp_code,
             packets: flow.packets,
+            staged: would.map(|verdict| Would { verdict, by: flow.staged_by }),
         }
+    }
+}
+
+impl Would {
+    fn text(&self) -> String {
+        format!("{}: {}", self.verdict, self.by)
     }
 }
 
@@ -495,6 +514,7 @@ impl output::Row for Flow {
         Column::right("PORT"),
         Column::right("PACKETS"),
         Column::left("BY"),
+        Column::left("STAGED"),
         Column::left("SOURCE").wide(),
         Column::left("DESTINATION").wide(),
         Column::right("ICMP").wide(),
@@ -520,6 +540,7 @@ impl output::Row for Flow {
             Cell::maybe(self.port),
             Cell::new(self.packets.to_string()),
             Cell::new(self.by.clone()),
+            Cell::maybe(self.staged.as_ref().map(Would::text)),
             Cell::new(self.source.address.clone()),
             Cell::new(self.destination.address.clone()),
             Cell::maybe(icmp),

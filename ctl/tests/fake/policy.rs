@@ -46,6 +46,8 @@ fn denied() -> v1::Flow {
         icmp_type: None,
         icmp_code: None,
         packets: 3,
+        staged_verdict: FlowVerdict::Allow.into(),
+        staged_by: "StagedNetworkPolicy shop/soon rule 1".to_owned(),
     }
 }
 
@@ -63,6 +65,8 @@ fn allowed() -> v1::Flow {
         icmp_type: Some(128),
         icmp_code: Some(0),
         packets: 1,
+        staged_verdict: FlowVerdict::Unspecified.into(),
+        staged_by: String::new(),
         ..denied()
     }
 }

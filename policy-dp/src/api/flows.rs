@@ -47,15 +47,11 @@ fn missing(after: u64, records: usize, until: u64) -> u64 {
 }
 
 fn flow(record: &Record) -> margay_proto::v1::Flow {
-    let Record { flow, ends: [source, destination], seen: [start, end], packets } = record;
+    let Record { flow, ends: [source, destination], seen: [start, end], packets, staged, .. } =
+        record;
     let direction = match flow.direction {
         Direction::Ingress => FlowDirection::Ingress,
         Direction::Egress => FlowDirection::Egress,
-    };
-    let verdict = match flow.fate {
-        Fate::Allowed => FlowVerdict::Allow,
-        Fate::Denied => FlowVerdict::Deny,
-        Fate::Logged => FlowVerdict::Log,
     };
     let name = |key: &Option<ResourceKey>| {
         let name = |key: &ResourceKey| match key.kind {
@@ -69,7 +65,7 @@ fn flow(record: &Record) -> margay_proto::v1::Flow {
         start_millis: *start,
         end_millis: *end,
         direction: direction.into(),
-        verdict: verdict.into(),
+        verdict: verdict(flow.fate).into(),
         by: flow.by.clone(),
         source: flow.source.to_string(),
         destination: flow.destination.to_string(),
@@ -80,6 +76,19 @@ fn flow(record: &Record) -> margay_proto::v1::Flow {
         icmp_type: icmp_type.map(Into::into),
         icmp_code: icmp_code.map(Into::into),
         packets: *packets,
+        staged_verdict: staged
+            .as_ref()
+            .map_or(FlowVerdict::Unspecified, |would| verdict(would.fate))
+            .into(),
+        staged_by: staged.as_ref().map(|would| would.by.clone()).unwrap_or_default(),
+    }
+}
+
+fn verdict(fate: Fate) -> FlowVerdict {
+    match fate {
+        Fate::Allowed => FlowVerdict::Allow,
+        Fate::Denied => FlowVerdict::Deny,
+        Fate::Logged => FlowVerdict::Log,
     }
 }
 
