@@ -7,12 +7,12 @@ use super::{
     floating::octets,
     pool_sets, source_sets, span_of,
     step::{
-        Part, address, changed_mark, in_set, is_family, link, link_begins_not, looked_up,
+        Part, address, changed_mark, differs, in_set, is_family, link, link_begins_not, looked_up,
         not_in_set, port_is, protocol_is, verdict,
     },
 };
 use crate::{
-    expr::{Base, Expr, Reg, Rewritten, Rule, Verdict, ct_state},
+    expr::{Base, Ct, Expr, Reg, Rewritten, Rule, Verdict, ct_state},
     table::{Chain, ChainKind, Field, Hook, HookPoint, Set, Shape, Span, Value, disjoint},
 };
 
@@ -52,10 +52,17 @@ impl Layout {
         }
         // What no endpoint names has no way on.
         let drop = || Rule::new(verdict(Verdict::Drop), Some("no endpoint has it"));
-        let mut from = vec![Rule::new([protocol_is(IPIP), verdict(Verdict::Drop)].concat(), None)];
+        // An answer is none of its own.
+        let mut begun = vec![Expr::Ct { key: Ct::State, to: Reg::FIRST }];
+        begun.extend(
+            [ct_state::ESTABLISHED, ct_state::RELATED].map(|known| differs(&known.to_ne_bytes())),
+        );
+        let encapsulated = |what: Vec<Expr>| {
+            Rule::new([what, begun.clone(), verdict(Verdict::Drop)].concat(), None)
+        };
+        let mut from = vec![encapsulated(protocol_is(IPIP))];
         if let Some(port) = self.settings.vxlan_port {
-            let steps = [protocol_is(UDP), port_is(2, port), verdict(Verdict::Drop)];
-            from.push(Rule::new(steps.concat(), None));
+            from.push(encapsulated([protocol_is(UDP), port_is(2, port)].concat()));
         }
         from.extend([Rule::new(looked_up(link(Part::Source), FROM), None), drop()]);
         self.chain(FROM, from);

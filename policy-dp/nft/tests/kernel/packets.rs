@@ -296,6 +296,24 @@ fn a_link_that_no_endpoint_names_carries_nothing_even_after_us() {
 }
 
 #[test]
+fn encapsulation_of_a_workloads_own_is_dropped_and_answers_to_its_port_are_not() {
+    let Some([front, _web, back]) = host() else { return };
+    let mut keeper = Keeper::open(name()).expect("a keeper");
+    cluster().enforce(&mut keeper, &Settings::default());
+    back.serve(&[4789]);
+    front.udp("10.1.0.1", "10.1.0.3", 80, true);
+    front.udp("10.1.0.1", "10.1.0.3", 4789, false);
+    // Whoever asks from that port is answered there.
+    let answered = front.within(|| {
+        let socket = UdpSocket::bind("10.1.0.1:4789").expect("a port");
+        socket.set_read_timeout(Some(Duration::from_secs(5))).expect("a time");
+        socket.send_to(b"?", "10.1.0.3:80").expect("sent");
+        socket.recv_from(&mut [0; 8]).is_ok()
+    });
+    assert!(answered);
+}
+
+#[test]
 fn a_connection_outlives_a_policy_that_ends_it_for_others() {
     let Some([front, web, _back]) = host() else { return };
     let mut keeper = Keeper::open(name()).expect("a keeper");
