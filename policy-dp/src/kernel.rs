@@ -284,19 +284,21 @@ impl Kernel {
                 return;
             }
         };
-        let mut touched = false;
+        let (mut changed, mut lost) = (false, false);
         for one in heard {
             match one {
                 Heard::Change { ours: true, process, .. } => {
                     warn!(process, "our table was changed by another program; it is put right");
-                    touched = true;
+                    changed = true;
                 }
-                Heard::Lost => touched = true,
+                Heard::Lost => lost = true,
                 Heard::Change { .. } => {}
             }
         }
-        if touched {
+        if changed || lost {
             self.apply();
+        }
+        if changed {
             self.outlets.status.send_modify(|status| status.repairs += 1);
         }
     }
