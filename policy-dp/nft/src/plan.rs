@@ -88,7 +88,7 @@ pub fn plan(desired: &Table, actual: &Actual) -> Vec<Op> {
 /// shows new rules a moment before the new ranges of the same transaction, and a packet that came in
 /// between would meet sets that look empty. Nobody asks a set before the rules are there, so nothing is
 /// half done in between. Where addresses go from one set to another, rules ask copies of these meanwhile.
-/// A table that is replaced is replaced at once.
+/// A table that is replaced is without rules in between: another one has to stand in for it.
 pub fn stages(ops: Vec<Op>, desired: &Table) -> Vec<Vec<Op>> {
     let fresh = |op: &Op| match op {
         Op::AddSet(name, shape) if shape.holds != Holds::Verdicts => Some(name.clone()),
@@ -96,15 +96,12 @@ pub fn stages(ops: Vec<Op>, desired: &Table) -> Vec<Vec<Op>> {
     };
     let fresh: BTreeSet<Name> = ops.iter().filter_map(fresh).collect();
     let is_rule = |op: &Op| matches!(op, Op::AddRule(..));
-    if ops.contains(&Op::DropTable) {
-        return vec![ops];
-    }
     let moving = moves::moving(&ops);
     if moving.is_empty() && (fresh.is_empty() || !ops.iter().any(is_rule)) {
         return vec![ops];
     }
     let goes_before = |op: &Op| match op {
-        Op::HoldTable => true,
+        Op::DropTable | Op::HoldTable => true,
         Op::AddSet(name, _) | Op::AddElements(name, ..) => fresh.contains(name),
         _ => false,
     };

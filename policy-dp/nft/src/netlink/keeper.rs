@@ -26,6 +26,8 @@ pub struct Keeper {
     session: Session,
     watch: Watch,
     actual: Option<Actual>,
+    /// No other table stands in for ours, nor one that a process left which ended.
+    alone: bool,
 }
 
 /// What was counted, by direction and what decided.
@@ -68,7 +70,7 @@ impl Keeper {
 
     fn of(session: Session) -> io::Result<Self> {
         let watch = Watch::open(&session)?;
-        Ok(Self { session, watch, actual: None })
+        Ok(Self { session, watch, actual: None, alone: false })
     }
 
     /// The session.
@@ -209,7 +211,10 @@ impl Keeper {
             match self.apply(ops, desired, &mut synced.steps) {
                 // It is held now; what it lacks comes next.
                 Ok(()) if nobodys => {}
-                Ok(()) => return Ok(synced),
+                Ok(()) => {
+                    self.stand_down()?;
+                    return Ok(synced);
+                }
                 Err(ApplyError::Conflict) => {
                     let expected = self.session.generation();
                     self.hear()?;
@@ -238,6 +243,9 @@ impl Keeper {
         desired: &Table,
         steps: &mut usize,
     ) -> Result<(), ApplyError> {
+        if ops.contains(&Op::DropTable) {
+            self.stand_in(desired)?;
+        }
         for some in stages(ops, desired) {
             self.session.apply(&some)?;
             if let Some(actual) = &mut self.actual {
@@ -246,6 +254,36 @@ impl Keeper {
             *steps += some.len();
         }
         Ok(())
+    }
+
+    /// Makes a table beside ours that does the same: what passes has to pass both, until ours is as it should
+    /// be.
+    fn stand_in(&mut self, desired: &Table) -> Result<(), ApplyError> {
+        self.alone = false;
+        let mut other = self.other()?;
+        let ops = plan(desired, &other.read()?);
+        stages(ops, desired).into_iter().try_for_each(|some| other.apply(&some))?;
+        // That was somebody else, for our own session.
+        self.hear()?;
+        Ok(())
+    }
+
+    /// Takes away what stands in for our table, or did when a process ended.
+    fn stand_down(&mut self) -> Result<(), ApplyError> {
+        if self.alone {
+            return Ok(());
+        }
+        match self.other()?.apply(&[Op::DropTable]) {
+            Err(ApplyError::Refused(refused))
+                if refused.iter().all(|one| one.errno == libc::ENOENT) => {}
+            result => result?,
+        }
+        self.alone = true;
+        Ok(())
+    }
+
+    fn other(&self) -> io::Result<Session> {
+        Session::open_free(Name::of(&format!("{}-meanwhile", self.session.table())))
     }
 }
 

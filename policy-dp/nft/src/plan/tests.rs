@@ -190,14 +190,18 @@ fn a_new_set_is_there_before_the_transaction_with_rules_that_ask_it() {
     actual.carry_out(&rest);
     assert_eq!(plan(&after, &actual), []);
 
-    // Nothing new is asked, or all is another: one is enough, or all there may be.
+    // Nothing new is asked: one is enough.
     let mut more = table();
     more.sets.insert("hosts".into(), hosts(&[1, 2, 3]));
+    let ops = plan(&more, &before);
+    assert_eq!(stages(ops.clone(), &more), [ops]);
+    // All is another: the sets come with the table, the rest behind them.
     let foreign = Actual { presence: Presence::Foreign, ..Actual::default() };
-    for (table, actual) in [(&more, &before), (&after, &foreign)] {
-        let ops = plan(table, actual);
-        assert_eq!(stages(ops.clone(), table), [ops]);
-    }
+    let [first, rest] =
+        stages(plan(&after, &foreign), &after).try_into().expect("two transactions");
+    assert_eq!(first[..2], [Op::DropTable, Op::HoldTable]);
+    assert!(!first.iter().any(|op| matches!(op, Op::AddChain(..) | Op::AddRule(..))), "{first:?}");
+    assert!(!rest.iter().any(of_others), "{rest:?}");
 }
 
 /// The same with two sets that a chain asks.

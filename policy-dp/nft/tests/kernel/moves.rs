@@ -9,8 +9,10 @@ use std::{
 };
 
 use policy_nft::{
-    Keeper,
+    Keeper, Name,
     expr::{Base, Expr, Reg, Rule, Verdict},
+    netlink::Session,
+    plan::Actual,
     table::{Chain, ChainKind, Field, Hook, HookPoint, Shape, Span, Table, Value},
 };
 
@@ -25,6 +27,8 @@ const LET_IN: [u8; 4] = [127, 0, 0, 1];
 const KEPT_OUT: [u8; 4] = [127, 0, 0, 2];
 /// How often they move.
 const MOVES: u32 = 600;
+/// How often the table is replaced.
+const REPLACED: u32 = 300;
 
 fn to(set: &str, verdict: Verdict) -> Rule {
     rule(vec![
@@ -63,14 +67,68 @@ fn table(second: bool) -> Table {
     table
 }
 
+/// The same addresses and rules by sets of a kind that cannot become the other.
+fn kinds(ranges: bool) -> Table {
+    let mut table = table(false);
+    for (name, address) in [("in-a", LET_IN), ("out-a", KEPT_OUT)] {
+        let key = &[Field::Ipv4];
+        let shape = if ranges { Shape::ranges(key) } else { Shape::set(key) };
+        let set = filled(shape, [(Span::one(&address), Value::Member)]);
+        table.sets.insert(name.into(), set);
+    }
+    table
+}
+
+#[test]
+fn packets_meet_the_policy_while_its_table_is_replaced() {
+    if !enter() {
+        return;
+    }
+    let mut keeper = Keeper::open(name()).expect("a keeper");
+    keeper.sync(&kinds(true)).expect("taken");
+    under_packets(|| {
+        for time in 0..REPLACED {
+            let synced = keeper.sync(&kinds(!time.is_multiple_of(2))).expect("taken");
+            assert!(synced.steps > 100, "{synced:?}");
+        }
+    });
+    // Nothing is left that stood in for it.
+    let mut other = Session::open_free(Name::of("margay-meanwhile")).expect("a session");
+    assert_eq!(other.read().expect("read"), Actual::default());
+}
+
+#[test]
+fn what_stood_in_for_the_table_of_a_process_that_ended_goes() {
+    if !enter() {
+        return;
+    }
+    let left = Name::of("margay-meanwhile");
+    Keeper::open(left.clone()).expect("a keeper").sync(&table(false)).expect("taken");
+    let mut keeper = Keeper::open(name()).expect("a keeper");
+    keeper.sync(&table(false)).expect("taken");
+    let read = Session::open_free(left).expect("a session").read();
+    assert_eq!(read.expect("read"), Actual::default());
+    assert_eq!(keeper.sync(&table(false)).expect("taken").steps, 0);
+}
+
 #[test]
 fn packets_of_an_address_that_moves_between_sets_meet_the_old_or_the_new_policy() {
     if !enter() {
         return;
     }
-    run("ip link set lo up");
     let mut keeper = Keeper::open(name()).expect("a keeper");
     keeper.sync(&table(false)).expect("taken");
+    under_packets(|| {
+        for time in 0..MOVES {
+            let synced = keeper.sync(&table(time.is_multiple_of(2))).expect("taken");
+            assert_eq!(synced.readings, 0);
+        }
+    });
+}
+
+/// Does something while packets come to both addresses; none is to be lost, or passed.
+fn under_packets(work: impl FnOnce()) {
+    run("ip link set lo up");
     let bound = |address: [u8; 4]| {
         let socket = UdpSocket::bind((std::net::Ipv4Addr::from(address), 0)).expect("a port");
         socket.set_read_timeout(Some(Duration::from_millis(500))).expect("a time");
@@ -92,10 +150,7 @@ fn packets_of_an_address_that_moves_between_sets_meet_the_old_or_the_new_policy(
                 sent.fetch_add(1, Relaxed);
             }
         });
-        for time in 0..MOVES {
-            let synced = keeper.sync(&table(time.is_multiple_of(2))).expect("taken");
-            assert_eq!(synced.readings, 0);
-        }
+        work();
         ended.store(true, Relaxed);
     });
     assert!(sent.load(Relaxed) > 100);
