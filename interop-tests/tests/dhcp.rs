@@ -11,6 +11,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, ensure};
 use interop_tests::{
+    dataplane::Dataplane,
     pair::SOON,
     runtime::{Answer, Container, Runtime, spool},
 };
@@ -147,7 +148,12 @@ fn a_pod_gets_its_address_from_a_dhcp_server_over_its_own_link() -> Result<()> {
     if !have_root("a_pod_gets_its_address_from_a_dhcp_server_over_its_own_link") {
         return Ok(());
     }
-    Node::start("dhcp")?.told(|node| lease(node))
+    Node::start("dhcp")?.told(|node| {
+        // Which lets nothing else from a link that has no address yet.
+        let mut dataplane = Dataplane::new(&node.margay)?;
+        dataplane.start()?;
+        lease(node)
+    })
 }
 
 fn lease(node: &Node) -> Result<()> {

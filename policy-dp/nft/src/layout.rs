@@ -120,11 +120,14 @@ impl Settings {
     }
 }
 
-/// Whether a workload may send a packet to its own host, whatever its policies and the host say: by such
-/// messages IPv6 finds neighbours and routers.
-pub fn finds_neighbours(packet: &Packet) -> bool {
-    let kind = packet.icmp().map(|(kind, _)| kind);
-    packet.protocol == ICMPV6 && kind.is_some_and(|kind| FINDING.contains(&kind))
+/// Why a workload may send a packet to its own host, whatever its policies and the host say, if so.
+pub fn always_to_host(packet: &Packet) -> Option<&'static str> {
+    let finds = packet.icmp().is_some_and(|(kind, _)| FINDING.contains(&kind));
+    if packet.protocol == ICMPV6 && finds {
+        return Some("by such messages IPv6 finds neighbours");
+    }
+    let asks = packet.protocol == UDP && packet.ports() == Some(DHCP);
+    (asks && packet.source.is_ipv4()).then_some("so a client of DHCP asks for its address")
 }
 
 /// `defaultEndpointToHostAction`.
@@ -649,6 +652,8 @@ const LINK_LOCAL: [u8; 16] = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
 const LINK_ROOM: usize = 16;
 const IPIP: u8 = 4;
 const UDP: u8 = 17;
+/// The ports of DHCP: of clients, of servers and relays.
+const DHCP: (u16, u16) = (68, 67);
 const ICMPV6: u8 = 58;
 /// Types of ICMPv6 of listeners, neighbours and who looks for a router; nothing that only routers say.
 const FINDING: [u8; 6] = [130, 131, 132, 133, 135, 136];

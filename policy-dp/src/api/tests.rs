@@ -368,6 +368,15 @@ async fn a_trace_ends_where_no_policy_has_a_say() {
     };
     let (found, notes) = trace(finding).await;
     assert_eq!((found.as_str(), notes.len()), ("allow: ", 1), "{notes:?}");
+    let dhcp = |to: &str| v1::TracePolicyRequest {
+        protocol: 17,
+        source_port: Some(68),
+        ..tcp("shop/db", to, 67)
+    };
+    let (found, notes) = trace(dhcp("192.0.2.1")).await;
+    assert_eq!((found.as_str(), notes.len()), ("allow: ", 1), "{notes:?}");
+    // To anybody else policies decide.
+    assert_eq!(trace(dhcp("10.9.9.9")).await.0, "allow: egress - - kns.shop 0 allow");
     let limited = pod("late", r#""10.0.0.4/32""#).replace(
         r#""node":"n""#,
         r#""node":"n","qosControls":{"egressPacketRate":1000,"egressMaxConnections":5}"#,

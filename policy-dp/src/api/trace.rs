@@ -8,7 +8,7 @@ use policy_calc::{
     Class, Decision, Direction, EndpointId, Header, Limit, Outcome, Packet, Rule, Staged, State,
     Step,
 };
-use policy_nft::layout::{ToHost, finds_neighbours};
+use policy_nft::layout::{ToHost, always_to_host};
 use tonic::Status;
 
 use super::{
@@ -206,12 +206,10 @@ impl<'a> Way<'a> {
         let to_host = matches!(from, Some(Workload { .. }))
             && receiver.is_host
             && !matches!(to, Some(Workload { .. }));
-        let unasked = to_host && finds_neighbours(packet);
-        if unasked {
-            notes.push(
-                "by such messages IPv6 finds neighbours: every workload may send them to its host"
-                    .to_owned(),
-            );
+        let why = always_to_host(packet).filter(|_| to_host);
+        let unasked = why.is_some();
+        if let Some(why) = why {
+            notes.push(format!("{why}: every workload may send that to its host"));
         }
         match (from, to) {
             _ if unasked => {}

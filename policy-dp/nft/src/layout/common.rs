@@ -2,13 +2,13 @@
 //! what goes from workloads to their own host, and what is masqueraded.
 
 use super::{
-    FAMILIES, FINDING, FROM, HOST_FROM, ICMPV6, IPIP, LINK_LOCAL, LOCAL_SOURCES, Layout,
+    DHCP, FAMILIES, FINDING, FROM, HOST_FROM, ICMPV6, IPIP, LINK_LOCAL, LOCAL_SOURCES, Layout,
     NEIGHBOUR_KINDS, OTHER_LINKS, SOURCES, STATES, TO, TO_HOST, ToHost, UDP, by_state,
     floating::octets,
     pool_sets, source_sets, span_of,
     step::{
-        Part, address, changed_mark, differs, in_set, is_family, link, link_begins_not, looked_up,
-        not_in_set, port_is, protocol_is, verdict,
+        Part, address, changed_mark, differs, equals, in_set, is_family, link, link_begins_not,
+        looked_up, not_in_set, port_is, protocol_is, transport, verdict,
     },
 };
 use crate::{
@@ -114,6 +114,13 @@ impl Layout {
         let mut steps = is_family(Field::Ipv6);
         steps.extend(in_set(address(Field::Ipv6, Part::Source, Reg::FIRST), LOCAL_SOURCES));
         rules.push(Rule::new([steps, back()].concat(), None));
+        // Who asks for an address has none.
+        let mut steps = asks_for_address();
+        for (part, octets) in [(Part::Source, [0; 4]), (Part::Destination, [255; 4])] {
+            steps.extend(address(Field::Ipv4, part, Reg::FIRST));
+            steps.push(equals(&octets));
+        }
+        rules.push(Rule::new([steps, back()].concat(), None));
         let drop = verdict(Verdict::Drop);
         rules.push(Rule::new(drop, Some("sent from an address of others")));
         self.chain(SOURCES, rules);
@@ -133,8 +140,9 @@ impl Layout {
             Rule::new([steps, verdict(Verdict::Accept)].concat(), None)
         };
         let policies = Rule::new(verdict(Verdict::Goto(FROM.into())), None);
-        self.chain(HOST_FROM, vec![neighbours(), policies]);
-        let mut rules = vec![neighbours(), by_state()];
+        let dhcp = || Rule::new([asks_for_address(), verdict(Verdict::Accept)].concat(), None);
+        self.chain(HOST_FROM, vec![neighbours(), dhcp(), policies]);
+        let mut rules = vec![neighbours(), dhcp(), by_state()];
         match self.settings.to_host {
             ToHost::Drop => rules.push(Rule::new(verdict(Verdict::Drop), None)),
             ToHost::Accept => rules.push(Rule::new(verdict(Verdict::Accept), None)),
@@ -180,4 +188,14 @@ impl Layout {
         }
         self.table.chains.insert("nat-postrouting".into(), Chain { hook, rules });
     }
+}
+
+/// Goes on for what a client of DHCP sends to a server or relay: UDP from one well-known port to the other.
+fn asks_for_address() -> Vec<Expr> {
+    let mut steps = is_family(Field::Ipv4);
+    steps.extend(protocol_is(UDP));
+    let (client, server) = DHCP;
+    let ports = [client.to_be_bytes(), server.to_be_bytes()].concat();
+    steps.extend([transport(0, 4, Reg::FIRST), equals(&ports)]);
+    steps
 }

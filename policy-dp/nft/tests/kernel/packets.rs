@@ -161,7 +161,7 @@ fn packets_go_where_policies_let_them() {
     serve(8080);
     web.tcp("169.254.1.1", 8080, false);
     let accept = Settings { to_host: ToHost::Accept, ..Settings::default() };
-    assert_eq!(cluster.enforce(&mut keeper, &accept), 4);
+    assert_eq!(cluster.enforce(&mut keeper, &accept), 5);
     web.tcp("169.254.1.1", 8080, true);
 
     // A label more: one member more, and the policy holds for the pod.
