@@ -120,9 +120,9 @@ fn musl() -> Option<String> {
         is_here.then_some(())
     };
     if is_here().is_none() {
-        // Where there is no rustup, or it cannot get there, glibc has to do.
-        let mut add = Command::new("rustup");
-        let _ = add.args(["target", "add", &target]).stderr(Stdio::null()).status();
+        // Where there is no rustup, or it cannot get there soon, glibc has to do.
+        let mut add = Command::new("timeout");
+        let _ = add.args(["60", "rustup", "target", "add", &target]).stderr(Stdio::null()).status();
         is_here()?;
     }
     Some(target)
