@@ -362,13 +362,15 @@ impl Ledger {
             node: self.author.node.clone(),
             user: None,
         };
-        let mut pause = FIRST;
+        let (mut pause, mut told) = (FIRST, false);
         loop {
             match self.round(&actor).await {
-                Ok(()) => pause = ROUND,
-                Err(err) => {
+                Ok(()) => (pause, told) = (ROUND, false),
+                Err(err) if !told => {
+                    told = true;
                     warn!(%err, "requests that were broken off are not taken back yet");
                 }
+                Err(_) => {}
             }
             sleep(pause).await;
         }
