@@ -141,7 +141,19 @@ impl Peer for OpenBgpd {
             self.ask(&["show", "summary"])?;
             // Until its filters are loaded it denies what comes, and may not look at it again.
             let log = std::fs::read_to_string(&out)?;
-            if log.contains("RDE soft reconfiguration done") { Ok(()) } else { bail!("{log}") }
+            if !log.contains("RDE soft reconfiguration done") {
+                bail!("{log}");
+            }
+            // What it announces itself may come later still, and then nobody is told of it.
+            let rib = self.ask_json(&["show", "rib"])?;
+            let rib: Vec<&Value> = rib["rib"].as_array().into_iter().flatten().collect();
+            let missing = self.speaker.announcements.iter().find(|own| {
+                rib.iter().all(|path| path["prefix"] != own.prefix || path["valid"] == false)
+            });
+            match missing {
+                None => Ok(()),
+                Some(own) => bail!("{} is not in its table yet: {log}", own.prefix),
+            }
         })?;
         self.daemons = daemons;
         Ok(())
