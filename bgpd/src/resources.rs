@@ -161,8 +161,8 @@ impl Resources {
     ///
     /// # Errors
     /// What is wrong with one, before anything is written; or the datastore, or others who write
-    /// the same: [`ResourceError::Partly`] where some were written before that and others have built on
-    /// them since, [`ResourceError::Later`] where they are taken back only once the datastore answers.
+    /// the same: [`ResourceError::Partly`] where some were written before that and cannot go, for what others
+    /// have written since, [`ResourceError::Later`] where they are taken back only once the datastore answers.
     pub(crate) async fn write(
         &self,
         resources: Vec<Resource>,
@@ -204,7 +204,7 @@ impl Resources {
         // One transaction was made or not.
         let Some(record) = progress.record else { return Err(cause) };
         match self.ledger.take_back(&record.request, actor).await {
-            Ok(TakenBack::Until(key)) => Err(partly(&resources, &key, cause)),
+            Ok(TakenBack::But(keys)) => Err(ResourceError::Partly { keys, cause: Box::new(cause) }),
             Ok(TakenBack::Whole) if cause.is_outcome_unknown() => {
                 Err(ResourceError::TakenBack(Box::new(cause)))
             }
@@ -316,8 +316,13 @@ impl Resources {
         }
         // Looked for behind the values: what was written of a request that is taken back is seen with it.
         let same = |planned: &Planned| planned.outcome == WriteOutcome::Unchanged;
-        if plan.iter().any(same) && self.ledger.pending(own).await? {
-            plan.iter_mut().filter(|planned| same(planned)).for_each(|planned| planned.anew = true);
+        if plan.iter().any(same) {
+            let pending = self.ledger.pending(own).await?;
+            for planned in plan.iter_mut().filter(|planned| same(planned)) {
+                // If it was taken back before that look, its compare will tell.
+                let now = self.store.get(&planned.resource.key()).await?;
+                planned.anew = pending || now.is_none_or(|now| now.revision != planned.revision);
+            }
         }
         Ok((plan, guards))
     }
@@ -530,19 +535,6 @@ fn cut(limits: Limits, plan: Vec<Planned>, recorded: bool) -> Vec<Vec<Planned>> 
         }
     }
     parts
-}
-
-/// An error of a request, with what stays of it: all up to this one.
-fn partly(resources: &[Resource], last: &Key, cause: ResourceError) -> ResourceError {
-    let at = resources.iter().position(|resource| resource.key() == *last);
-    let Some(next) = at.and_then(|at| resources.get(at + 1)) else { return cause };
-    ResourceError::Partly {
-        done: at.map_or(0, |at| at + 1),
-        all: resources.len(),
-        last: Box::new(last.clone()),
-        next: Box::new(next.key()),
-        cause: Box::new(cause),
-    }
 }
 
 fn answer(planned: &Planned) -> (WriteOutcome, String) {

@@ -44,7 +44,10 @@ fn policies() -> String {
              metadata: {{name: new.p{n}}}\nspec: {{tier: new, selector: all()}}\n"
         )
     };
-    resources::all(&(0..POLICIES).map(policy).chain([tier]).collect::<Vec<_>>())
+    // In the middle: what is in it comes before and behind it.
+    let mut all: Vec<_> = (0..POLICIES).map(policy).collect();
+    all.insert(20, tier);
+    resources::all(&all)
 }
 
 /// What is about to be written when the daemon dies.

@@ -53,21 +53,16 @@ pub(crate) enum ResourceError {
     },
     /// A request of several transactions that was not made, and cannot be taken back whole: others
     /// have built on what it wrote.
-    #[error(
-        "{done} of {all} resources are written, the last is {last}; from {next} on none is: {cause}"
-    )]
+    #[error("{cause}; what was written before is taken back but for {}", .keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
     Partly {
-        /// How many, from the first on.
-        done: usize,
-        /// How many were asked for.
-        all: usize,
-        /// The last of them.
-        last: Box<Key>,
-        /// The first that is not.
-        next: Box<Key>,
+        /// What stays.
+        keys: Vec<Key>,
         /// Why it went no further.
         cause: Box<ResourceError>,
     },
+    /// What was there cannot be there again.
+    #[error("it cannot be as it was: {0}")]
+    Missing(String),
     /// A request of several transactions that was not made; what it wrote is not taken back yet.
     #[error("{0}; what was written before is taken back once the datastore answers")]
     Later(Box<ResourceError>),
@@ -201,7 +196,9 @@ impl From<ResourceError> for Status {
             ResourceError::Changed(_) | ResourceError::Contended | ResourceError::TakenOver => {
                 Status::aborted(text)
             }
-            ResourceError::Forbidden { .. } => Status::failed_precondition(text),
+            ResourceError::Forbidden { .. } | ResourceError::Missing(_) => {
+                Status::failed_precondition(text)
+            }
             ResourceError::Unreadable { .. } => Status::data_loss(text),
             ResourceError::Stopping => Status::unavailable(text),
             ResourceError::Partly { cause, .. }

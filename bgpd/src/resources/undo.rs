@@ -16,15 +16,20 @@ use std::{
 };
 
 use bytes::Bytes;
-use margay_datastore::{Entry, LeaseValue, Outcome, Store, StoreError, limits::Room, list_all};
+use margay_datastore::{
+    Entry, LeaseValue, Outcome, Store, StoreError,
+    limits::{self, Room},
+    list_all,
+};
 use margay_model::{
-    Actor, Area, Compare, Expect, Key, Kind, Piece, Revision, Txn, Undo, Versioned, Write,
+    Actor, Area, Compare, Expect, Guard, Key, Kind, Piece, Resource, Revision, Txn, Undo,
+    Versioned, Write,
 };
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use super::{Planned, ResourceError, TRIES, changed, rules};
+use super::{Planned, ResourceError, TRIES, changed, guards, rules};
 
 /// From one look for requests that nobody ends to the next.
 const ROUND: Duration = Duration::from_secs(60);
@@ -89,8 +94,8 @@ pub(super) struct Record {
 pub(super) enum TakenBack {
     /// Nothing of it is left.
     Whole,
-    /// This one cannot go, for what came meanwhile; it and what was written before it stay.
-    Until(Box<Key>),
+    /// Nothing but these, which cannot go for what came meanwhile.
+    But(Vec<Key>),
     /// It was made whole, or is somebody else's to take back.
     NotOurs,
 }
@@ -181,7 +186,7 @@ impl Ledger {
             }
             wrote.push(entry);
         }
-        for batch in batches.done() {
+        for batch in batches.done {
             if let Outcome::Conflict(_) = self.store.commit(batch, actor).await? {
                 return Err(ResourceError::TakenOver);
             }
@@ -216,7 +221,7 @@ impl Ledger {
             let key = Key::Undo(Undo { request: request.to_owned(), piece: *piece });
             batches.add(Txn { compares: Vec::new(), writes: vec![Write::Delete { key }] });
         }
-        for batch in batches.done() {
+        for batch in batches.done {
             self.store.commit(batch, actor).await?;
         }
         Ok(())
@@ -257,15 +262,12 @@ impl Ledger {
             return Ok(TakenBack::NotOurs);
         };
         let pieces = self.pieces().await?.remove(request).unwrap_or_default();
-        let mut result = TakenBack::Whole;
-        for (piece, mark) in pieces.iter().rev() {
-            if !matches!(piece, Piece::Part(_)) {
-                continue;
-            }
-            if let Some(stays) = self.take_back_part(mark, &pieces, actor).await? {
-                result = TakenBack::Until(Box::new(stays));
-                break;
-            }
+        let wrote = wrote(&pieces);
+        let mut stay = Vec::new();
+        // Tiers last: policies of theirs may stand before them in the request, and behind.
+        for tiers in [false, true] {
+            let some: Vec<_> = wrote.iter().filter(|one| one.is_new_tier() == tiers).collect();
+            stay.extend(self.take_back_some(&some, actor).await?);
         }
         if let Outcome::Conflict(_) =
             self.store.commit(Txn::delete(key, over.revision), actor).await?
@@ -273,75 +275,59 @@ impl Ledger {
             return Ok(TakenBack::NotOurs);
         }
         self.forget(request, actor).await;
-        Ok(result)
+        Ok(if stay.is_empty() { TakenBack::Whole } else { TakenBack::But(stay) })
     }
 
-    /// Takes back one part, the last write first; what cannot go, if anything.
-    async fn take_back_part(
+    /// Takes back some of what a request wrote, in this order; what cannot go.
+    async fn take_back_some(
         &self,
-        mark: &Versioned,
-        pieces: &BTreeMap<Piece, Versioned>,
+        some: &[&Written],
         actor: &Actor,
-    ) -> Result<Option<Key>, ResourceError> {
-        let wrote: Vec<Wrote> = serde_json::from_slice(&mark.value).unwrap_or_else(|err| {
-            warn!(%err, "what a part of a request wrote cannot be read; it stays as it is");
-            Vec::new()
-        });
+    ) -> Result<Vec<Key>, ResourceError> {
         for _ in 0..TRIES {
             // Otherwise somebody wrote one of them in between: it is theirs now.
-            if let Some(stays) = self.try_part(mark.revision, &wrote, pieces, actor).await? {
-                return Ok(stays);
+            if let Some(stay) = self.try_some(some, actor).await? {
+                return Ok(stay);
             }
         }
         Err(ResourceError::Contended)
     }
 
     /// One try: `None` where somebody else came in between.
-    async fn try_part(
+    async fn try_some(
         &self,
-        revision: Revision,
-        wrote: &[Wrote],
-        pieces: &BTreeMap<Piece, Versioned>,
+        some: &[&Written],
         actor: &Actor,
-    ) -> Result<Option<Option<Key>>, ResourceError> {
-        let mut batches = Batches::new(self.store.as_ref(), Txn::default());
-        let mut stays = None;
-        for Wrote { key, before } in wrote.iter().rev() {
-            let Ok(key) = Key::from_path(key) else {
-                warn!(key, "a request names what this release does not know; it stays as it is");
-                continue;
-            };
-            let current = self.store.get(&key).await?;
-            if current.is_none_or(|current| current.revision != revision) {
+    ) -> Result<Option<Vec<Key>>, ResourceError> {
+        // Policies that come back are seen by whoever asks whether a tier may go.
+        let shared = Txn { compares: Vec::new(), writes: vec![guards::mark(Guard::Tiers)] };
+        let mut batches = Batches::new(self.store.as_ref(), shared);
+        let mut stay = Vec::new();
+        for one in some {
+            let Written { key, revision, .. } = *one;
+            let current = self.store.get(key).await?;
+            if current.is_none_or(|current| current.revision != *revision) {
                 continue;
             }
-            let before = before.and_then(|number| pieces.get(&Piece::Before(number)));
-            let txn = match before {
-                Some(before) => Txn::update(key, revision, before.value.clone(), Vec::new()),
-                None => {
-                    // Policies of a tier that came with it are gone before it is asked whether it may.
-                    if key.resource().is_some_and(|name| name.kind == Kind::Tier)
-                        && !self.made(batches.take(), actor).await?
-                    {
-                        return Ok(None);
-                    }
-                    let needs = match rules::may_go(self.store.as_ref(), &key).await {
-                        Ok(needs) => needs,
-                        Err(ResourceError::Forbidden { key, cause }) => {
-                            warn!(%key, cause, "what was written of a request cannot be taken back");
-                            stays = Some(key);
-                            break;
-                        }
-                        Err(error) => return Err(error),
-                    };
-                    let mut txn = Txn::delete(key, revision);
-                    txn.compares.extend(needs);
-                    txn
+            let txn = match one.back(self.store.as_ref()).await {
+                Ok(txn) => txn,
+                Err(error @ (ResourceError::Forbidden { .. } | ResourceError::Missing(_))) => {
+                    warn!(%key, %error, "what was written of a request cannot be taken back");
+                    stay.push(key.clone());
+                    continue;
                 }
+                Err(error) => return Err(error),
             };
-            batches.add(txn);
+            if one.is_new_tier() {
+                // What it compares is the mark that others would write.
+                if let Outcome::Conflict(_) = self.store.commit(txn, actor).await? {
+                    return Ok(None);
+                }
+            } else {
+                batches.add(txn);
+            }
         }
-        Ok(self.made(batches.done(), actor).await?.then_some(stays))
+        Ok(self.made(batches.done, actor).await?.then_some(stay))
     }
 
     /// Whether all of these were made; it ends at the first that is not.
@@ -378,15 +364,28 @@ impl Ledger {
 
     /// Looks once.
     pub(super) async fn round(&self, actor: &Actor) -> Result<(), ResourceError> {
+        let mut result = Ok(());
         for (request, pieces) in self.pieces().await? {
-            match pieces.get(&Piece::Head) {
-                Some(head) if self.is_dead(&request, head).await? => {
-                    let outcome = self.take_back(&request, actor).await?;
-                    info!(request, ?outcome, "a request that was broken off is taken back");
-                }
-                Some(_) => {}
-                None => self.delete(&request, pieces.keys(), actor).await?,
+            // One that stands in its own way does not stand in that of others.
+            let done = self.settle(&request, &pieces, actor).await;
+            result = result.and(done);
+        }
+        result
+    }
+
+    async fn settle(
+        &self,
+        request: &str,
+        pieces: &BTreeMap<Piece, Versioned>,
+        actor: &Actor,
+    ) -> Result<(), ResourceError> {
+        match pieces.get(&Piece::Head) {
+            Some(head) if self.is_dead(request, head).await? => {
+                let outcome = self.take_back(request, actor).await?;
+                info!(request, ?outcome, "a request that was broken off is taken back");
             }
+            Some(_) => {}
+            None => self.delete(request, pieces.keys(), actor).await?,
         }
         Ok(())
     }
@@ -407,6 +406,79 @@ impl Ledger {
         });
         Ok(holder.is_none_or(|holder| holder != author.instance))
     }
+}
+
+/// What a request wrote under a key.
+struct Written {
+    key: Key,
+    /// With which commit.
+    revision: Revision,
+    /// What was there.
+    before: Option<Bytes>,
+}
+
+impl Written {
+    fn is_new_tier(&self) -> bool {
+        let is_tier = self.key.resource().is_some_and(|name| name.kind == Kind::Tier);
+        self.before.is_none() && is_tier
+    }
+
+    /// What makes it as it was, and what has to hold for that.
+    ///
+    /// # Errors
+    /// It cannot be, or the datastore.
+    async fn back(&self, store: &dyn Store) -> Result<Txn, ResourceError> {
+        let (key, revision) = (self.key.clone(), self.revision);
+        let Some(before) = &self.before else {
+            let mut txn = Txn::delete(key.clone(), revision);
+            if super::built_in(&key).is_none() {
+                txn.compares.extend(rules::may_go(store, &key).await?);
+            }
+            return Ok(txn);
+        };
+        let mut txn = Txn::update(key, revision, before.clone(), Vec::new());
+        if let Some(write) = txn.writes.first()
+            && let Err(error) = limits::check_write(write)
+        {
+            // Somebody else had put it there, past every rule.
+            return Err(ResourceError::Missing(error.to_string()));
+        }
+        let resource = Resource::decode_lenient(before).ok();
+        let tier = resource.as_ref().and_then(rules::tier);
+        let tier = tier.map(|name| Key::cluster(Kind::Tier, name));
+        if let Some(tier) = tier.filter(|tier| super::built_in(tier).is_none()) {
+            if store.get(&tier).await?.is_none() {
+                return Err(ResourceError::Missing(format!("{tier} is gone")));
+            }
+            txn.compares.push(Compare { key: tier, expect: Expect::Present });
+        }
+        Ok(txn)
+    }
+}
+
+/// What a request wrote, the last first.
+fn wrote(pieces: &BTreeMap<Piece, Versioned>) -> Vec<Written> {
+    let mut all = Vec::new();
+    for (piece, mark) in pieces.iter().rev() {
+        if !matches!(piece, Piece::Part(_)) {
+            continue;
+        }
+        let wrote: Vec<Wrote> = serde_json::from_slice(&mark.value).unwrap_or_else(|err| {
+            warn!(%err, "what a part of a request wrote cannot be read; it stays as it is");
+            Vec::new()
+        });
+        for Wrote { key, before } in wrote.into_iter().rev() {
+            let before = before.and_then(|number| pieces.get(&Piece::Before(number)));
+            let before = before.map(|before| before.value.clone());
+            match Key::from_path(&key) {
+                Ok(key) => all.push(Written { key, revision: mark.revision, before }),
+                Err(err) => {
+                    warn!(%err, "a request names what this release does not know; it stays as it is");
+                }
+            }
+        }
+    }
+    all
 }
 
 /// Small transactions, joined into as few as the datastore takes.
@@ -439,16 +511,6 @@ impl Batches {
                 self.done.push(next);
             }
         }
-    }
-
-    /// Those so far; it begins anew.
-    fn take(&mut self) -> Vec<Txn> {
-        self.room = self.empty;
-        std::mem::take(&mut self.done)
-    }
-
-    fn done(mut self) -> Vec<Txn> {
-        self.take()
     }
 }
 

@@ -230,3 +230,85 @@ fn large_values_are_kept_beside_others_that_are_large() {
         assert_eq!(bench.stored(&new), (was.clone(), false), "dead at {at}");
     }
 }
+
+#[test]
+fn policies_before_and_behind_their_tier_go_with_it() {
+    let bench = Bench::new();
+    let mut objects: Vec<_> = (0..30).map(|n| policy(&format!("new.p{n}"), "new")).collect();
+    objects.push(tier("new"));
+    objects.extend((30..200).map(|n| policy(&format!("new.p{n}"), "new")));
+    for at in 2..6 {
+        let first = resources(&bench.store, "first");
+        assert!(bench.dies(&first, &objects, at, false), "{at}");
+        bench.round(&resources(&bench.store, "first"));
+        let (there, kept) = bench.stored(&objects);
+        assert!(there.iter().all(Option::is_none) && !kept, "dead at {at}");
+    }
+}
+
+#[test]
+fn a_policy_does_not_come_back_into_a_tier_that_is_gone() {
+    let bench = Bench::new();
+    let first = resources(&bench.store, "first");
+    bench.apply(&first, &[tier("old"), policy("web", "old")]).expect("written");
+    let was = bench.stored(&[policy("web", "old")]).0;
+    let mut objects = vec![policy("web", "default")];
+    objects.extend(pools(200));
+    assert!(bench.dies(&first, &objects, 4, false));
+    assert_ne!(bench.stored(&objects[..1]).0, was);
+    let old = Key::cluster(Kind::Tier, "old");
+    bench.runtime.block_on(first.delete(&old, None, &actor())).expect("nothing is in it now");
+    bench.round(&resources(&bench.store, "first"));
+    let (there, kept) = bench.stored(&objects);
+    assert!(there[0].is_some() && there[0] != was[0], "it stays as it is");
+    assert!(there[1..].iter().all(Option::is_none) && !kept);
+}
+
+#[test]
+fn what_cannot_be_as_it_was_stays_and_the_rest_goes() {
+    let bench = Bench::new();
+    let first = resources(&bench.store, "first");
+    let mut odd = pools(200);
+    bench.apply(&first, &odd[..1]).expect("written");
+    odd[0]["spec"]["disabled"] = true.into();
+    assert!(bench.dies(&first, &odd, 4, false));
+    let pieces = bench.runtime.block_on(first.ledger.pieces()).expect("a list");
+    let (request, _) = pieces.first_key_value().expect("one");
+    // What stood there is nothing that a store takes.
+    let key = Key::Undo(Undo { request: request.clone(), piece: Piece::Before(1) });
+    let write = Write::Put { key, value: "no JSON".into(), index: Vec::new() };
+    let txn = Txn { compares: Vec::new(), writes: vec![write] };
+    bench.store.commit_now(txn, &actor()).expect("a commit");
+    bench.round(&resources(&bench.store, "first"));
+    let (there, kept) = bench.stored(&odd);
+    assert!(there[0].is_some() && there[1..].iter().all(Option::is_none) && !kept);
+}
+
+#[test]
+fn what_is_taken_back_between_two_looks_is_written_all_the_same() {
+    let bench = Bench::new();
+    let (first, other) = (resources(&bench.store, "first"), resources(&bench.store, "second"));
+    assert!(bench.dies(&first, &pools(200), 3, false));
+    // It goes right behind the first look at it.
+    let (store, mut due) = (bench.store.clone(), true);
+    let key = Key::cluster(Kind::IpPool, "p0");
+    bench.store.set_script(move |call: &Call<'_>| {
+        let is_list = matches!(call, Call::List(Area::Undo));
+        if is_list && std::mem::take(&mut due) {
+            let (store, key) = (store.clone(), key.clone());
+            std::thread::spawn(move || {
+                let (entries, _) =
+                    futures::executor::block_on(list_all(&store, &Area::Undo)).expect("a list");
+                let gone = entries.into_iter().map(|entry| entry.key).chain([key]);
+                let writes = gone.map(|key| Write::Delete { key }).collect();
+                let by = Actor { component: "other".into(), ..actor() };
+                store.commit_now(Txn { compares: Vec::new(), writes }, &by).expect("a commit");
+            });
+            return Some(Fault::Delay(Duration::from_millis(200)));
+        }
+        None
+    });
+    let written = bench.apply(&other, &pools(1)).expect("written");
+    assert_eq!(written, [WriteOutcome::Created]);
+    assert!(bench.stored(&pools(1)).0[0].is_some());
+}
