@@ -34,7 +34,8 @@ fn cluster() -> String {
     format!("{node}---\n{pool}")
 }
 
-fn policies() -> String {
+/// So many policies, and behind how many of them the tier they lie in.
+fn policies(tier_at: usize) -> String {
     let tier = "apiVersion: projectcalico.org/v3\nkind: Tier\nmetadata: {name: new}\n\
                 spec: {order: 10}\n"
         .to_owned();
@@ -44,9 +45,8 @@ fn policies() -> String {
              metadata: {{name: new.p{n}}}\nspec: {{tier: new, selector: all()}}\n"
         )
     };
-    // In the middle: what is in it comes before and behind it.
     let mut all: Vec<_> = (0..POLICIES).map(policy).collect();
-    all.insert(20, tier);
+    all.insert(tier_at, tier);
     resources::all(&all)
 }
 
@@ -244,7 +244,11 @@ impl Scene {
         // What is written once more is not taken back any more.
         self.margay.text(&["apply", "-f", path])?;
         ensure!(self.written()? == POLICIES, "not all is there");
-        self.margay.text(&["delete", "-f", path])?;
+        // Which asks of a tier whether it is empty by then.
+        let ordered = self.margay.host().dir().join("ordered.yaml");
+        std::fs::write(&ordered, policies(POLICIES))?;
+        let ordered = ordered.to_str().context("a path of text")?;
+        self.margay.text(&["delete", "-f", ordered])?;
         ensure!(self.written()? == 0, "something is left");
         Ok((died, whole))
     }
@@ -252,7 +256,8 @@ impl Scene {
     /// The same before each of the last writes: the transactions are among them, behind all that is read.
     fn files(&mut self) -> Result<()> {
         let path = self.margay.host().dir().join("policies.yaml");
-        std::fs::write(&path, policies())?;
+        // What is in the tier comes before and behind it.
+        std::fs::write(&path, policies(20))?;
         let path = path.to_str().context("a path of text")?.to_owned();
         // How many writes there are: between the last that was reached and the first that was not.
         let (mut reached, mut all) = (0, 4 * POLICIES);
