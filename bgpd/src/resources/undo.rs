@@ -4,8 +4,8 @@
 //! Before its first part a head says whose the request is. With each part but the last goes a mark that
 //! names what the part wrote, and ahead of it what stood there before. The last part takes the head
 //! away: from then on the request is made. Until then whoever takes the head over takes the request
-//! back, the last write first: its daemon after a failure, the next life of that daemon, or any other
-//! once its lease has ended. What somebody has written since stays theirs: a mark is of the same commit
+//! back, the last write first and new tiers last of all: its daemon after a failure, the next life of
+//! that daemon, or any other once its lease has ended. What somebody has written since stays theirs: a mark is of the same commit
 //! as its part, so their revision tells. Once taken over, no further part of the request can be made,
 //! for each compares the head.
 

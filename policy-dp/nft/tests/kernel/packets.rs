@@ -130,6 +130,20 @@ fn host() -> Option<[Place; 3]> {
     Some([front, web, back])
 }
 
+/// 192.0.2.2, beside the host, which is 192.0.2.1 there.
+fn world() -> Place {
+    let world = Place::new();
+    run("ip link add world0 type veth peer name eth0");
+    run("ip addr add 192.0.2.1/24 dev world0");
+    run("ip link set world0 up");
+    world.take("eth0");
+    world.within(|| {
+        run("ip addr add 192.0.2.2/24 dev eth0");
+        run("ip link set eth0 up");
+    });
+    world
+}
+
 fn cluster() -> Cluster {
     let mut yaml = NAMESPACE.to_owned();
     for (pod, address) in [("front", "10.1.0.1"), ("web", "10.1.0.2"), ("back", "10.1.0.3")] {
@@ -340,15 +354,7 @@ fn a_connection_outlives_a_policy_that_ends_it_for_others() {
 #[test]
 fn pods_of_a_masquerading_pool_reach_others_by_the_hosts_address() {
     let Some([front, web, _back]) = host() else { return };
-    let world = Place::new();
-    run("ip link add world0 type veth peer name eth0");
-    run("ip addr add 192.0.2.1/24 dev world0");
-    run("ip link set world0 up");
-    world.take("eth0");
-    world.within(|| {
-        run("ip addr add 192.0.2.2/24 dev eth0");
-        run("ip link set eth0 up");
-    });
+    let world = world();
     world.serve(&[80]);
     let mut keeper = Keeper::open(name()).expect("a keeper");
     let cluster = cluster();
@@ -375,16 +381,8 @@ fn pods_of_a_masquerading_pool_reach_others_by_the_hosts_address() {
 #[test]
 fn floating_addresses_lead_to_their_pods_and_policies_see_the_pods_own() {
     let Some([front, web, back]) = host() else { return };
-    let world = Place::new();
-    run("ip link add world0 type veth peer name eth0");
-    run("ip addr add 192.0.2.1/24 dev world0");
-    run("ip link set world0 up");
-    world.take("eth0");
-    world.within(|| {
-        run("ip addr add 192.0.2.2/24 dev eth0");
-        run("ip link set eth0 up");
-        run("ip route add default via 192.0.2.1");
-    });
+    let world = world();
+    world.within(|| run("ip route add default via 192.0.2.1"));
     for (address, link) in [("198.51.100.8", "caliback"), ("198.51.100.9", "caliweb")] {
         run(&format!("ip route add {address}/32 dev {link}"));
     }
