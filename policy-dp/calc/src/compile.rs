@@ -5,6 +5,7 @@
 //! a class that was not there before touches programs.
 
 mod classes;
+mod criteria;
 mod cut;
 mod intervals;
 mod program;
@@ -19,6 +20,7 @@ use std::{
 use ipnet::IpNet;
 
 pub use classes::ClassId;
+pub use criteria::{Classes, Criterion};
 pub use cut::{Piece, pieces};
 pub use intervals::Intervals;
 pub use program::{Effect, Entry, Program, ProgramKey};
@@ -26,30 +28,18 @@ pub use row::Row;
 pub use side::SideRows;
 
 use crate::{
-    Class, Deltas, Direction, Endpoint, EndpointId, Member, Outcome, Owner, Packet, PolicyId,
-    PortMember, Rule, State,
+    Class, Deltas, Direction, Endpoint, EndpointId, Outcome, Owner, Packet, PolicyId, PortMember,
+    Rule, State,
 };
-use classes::{Addresses, Number, Ports};
-use side::{Criterion, criteria};
 
 /// A [`State`], compiled and kept so.
 #[derive(Debug, Default)]
 pub struct Compiler {
     state: State,
-    criteria: BTreeMap<Criterion, Known>,
-    numbers: Number,
-    addresses: Addresses,
-    ports: Ports,
+    classes: Classes,
     programs: BTreeMap<ProgramKey, Program>,
     /// How many endpoints, counted once for each class, use a program.
     users: BTreeMap<ProgramKey, usize>,
-}
-
-/// A criterion that rules use.
-#[derive(Clone, Copy, Debug)]
-struct Known {
-    number: Number,
-    users: usize,
 }
 
 /// What a change of the state did to what was compiled.
@@ -87,17 +77,17 @@ impl Compiler {
 
     /// Every range of addresses with its class; longer ranges count before those around them.
     pub fn ranges(&self) -> impl Iterator<Item = (IpNet, ClassId)> {
-        self.addresses.ranges()
+        self.classes.ranges()
     }
 
     /// Every port at an address that any rule names, with its class.
     pub fn ports(&self) -> impl Iterator<Item = (PortMember, ClassId)> {
-        self.ports.members()
+        self.classes.ports.members()
     }
 
     /// The class of an address.
     pub fn class(&self, address: IpAddr) -> ClassId {
-        self.addresses.class(address)
+        self.classes.class(address)
     }
 
     /// What an endpoint's program of a class and direction is kept under.
@@ -121,8 +111,8 @@ impl Compiler {
         let program = self.programs.get(&Self::key(endpoint, class, direction))?;
         let port = |address: IpAddr, port: Option<u16>| {
             let protocol = packet.protocol;
-            let named = port.map(|port| self.ports.class(PortMember { address, protocol, port }));
-            (self.addresses.class(address), named.unwrap_or_default())
+            let named = port.map(|port| self.classes.port(PortMember { address, protocol, port }));
+            (self.classes.class(address), named.unwrap_or_default())
         };
         let ports = packet.ports();
         let (decision, steps) = program.decide(
@@ -137,25 +127,12 @@ impl Compiler {
     pub fn apply(&mut self, deltas: &Deltas) -> Changes {
         let dirty = self.rewritten(deltas);
         let moved = self.recount(deltas);
-        let (came, went) = self.count(deltas);
-        for (criterion, number) in went {
-            for member in self.members(&criterion) {
-                self.take(member, number);
-            }
-        }
+        let by = self.count(deltas);
         for (id, delta) in &deltas.sets_changed {
-            let Some(known) = self.criteria.get(&Criterion::Set(*id)).copied() else { continue };
-            delta.removed.iter().for_each(|member| self.take(*member, known.number));
-            if came.iter().all(|(_, number)| *number != known.number) {
-                delta.added.iter().for_each(|member| self.give(*member, known.number));
-            }
+            self.classes.change(*id, delta);
         }
         self.state.apply(deltas);
-        for (criterion, number) in came {
-            for member in self.members(&criterion) {
-                self.give(member, number);
-            }
-        }
+        self.classes.ask(&self.state, by);
         self.recompile(&dirty, moved)
     }
 
@@ -192,13 +169,11 @@ impl Compiler {
         moved
     }
 
-    /// Counts who uses which criterion. Gives those that nobody used before, and those that nobody
-    /// uses any more.
-    #[expect(clippy::type_complexity, reason = "two lists of the same")]
-    fn count(&mut self, deltas: &Deltas) -> (Vec<(Criterion, Number)>, Vec<(Criterion, Number)>) {
+    /// Who uses which criterion, by how many more or fewer.
+    fn count(&self, deltas: &Deltas) -> BTreeMap<Criterion, isize> {
         let mut change: BTreeMap<Criterion, isize> = BTreeMap::new();
         let mut add = |rules: &[Rule], by: isize| {
-            for criterion in rules.iter().flat_map(criteria) {
+            for criterion in rules.iter().flat_map(Criterion::of) {
                 *change.entry(criterion).or_insert(0) += by;
             }
         };
@@ -219,57 +194,16 @@ impl Compiler {
                 }
             }
         }
-        let (mut came, mut went) = (Vec::new(), Vec::new());
-        for (criterion, by) in change {
-            let known = self.criteria.entry(criterion.clone()).or_insert_with(|| {
-                self.numbers += 1;
-                Known { number: self.numbers, users: 0 }
-            });
-            let before = known.users;
-            known.users = before.saturating_add_signed(by);
-            let (number, after) = (known.number, known.users);
-            if before == 0 && after > 0 {
-                came.push((criterion.clone(), number));
-            }
-            if after == 0 {
-                self.criteria.remove(&criterion);
-                if before > 0 {
-                    went.push((criterion, number));
-                }
-            }
-        }
-        (came, went)
-    }
-
-    /// What a criterion holds.
-    fn members(&self, criterion: &Criterion) -> Vec<Member> {
-        match criterion {
-            Criterion::Nets(nets) => nets.iter().copied().map(Member::Net).collect(),
-            Criterion::Set(id) => self.state.sets.get(id).into_iter().flatten().copied().collect(),
-        }
-    }
-
-    fn give(&mut self, member: Member, number: Number) {
-        match member {
-            Member::Net(net) => self.addresses.insert(net, number),
-            Member::Port(port) => self.ports.insert(port, number),
-        }
-    }
-
-    fn take(&mut self, member: Member, number: Number) {
-        match member {
-            Member::Net(net) => self.addresses.remove(net, number),
-            Member::Port(port) => self.ports.remove(port, number),
-        }
+        change
     }
 
     /// Brings the programs up to date.
     fn recompile(&mut self, dirty: &BTreeSet<Owner>, moved: BTreeSet<ProgramKey>) -> Changes {
         let mut changes = Changes {
-            addresses: self.addresses.take_touched(),
-            ports: self.ports.take_touched(),
-            address_classes: self.addresses.table.take_touched(),
-            port_classes: self.ports.table.take_touched(),
+            addresses: self.classes.addresses.take_touched(),
+            ports: self.classes.ports.take_touched(),
+            address_classes: self.classes.addresses.table.take_touched(),
+            port_classes: self.classes.ports.table.take_touched(),
             ..Changes::default()
         };
         for (key, program) in &mut self.programs {
@@ -278,10 +212,10 @@ impl Compiler {
                 continue;
             }
             for class in &changes.address_classes {
-                program.classify(*class, self.addresses.table.row(*class));
+                program.classify(*class, self.classes.addresses.table.row(*class));
             }
             for class in &changes.port_classes {
-                program.classify_ports(*class, self.ports.table.row(*class));
+                program.classify_ports(*class, self.classes.ports.table.row(*class));
             }
         }
         for key in moved {
@@ -298,14 +232,13 @@ impl Compiler {
             }
         }
         for key in &changes.programs {
-            let number =
-                |criterion: Criterion| self.criteria.get(&criterion).map(|known| known.number);
+            let number = |criterion: Criterion| self.classes.number(&criterion);
             let mut program = Program::new(key, &self.state, &number);
-            for class in self.addresses.table.meeting(program.address_criteria()) {
-                program.classify(class, self.addresses.table.row(class));
+            for class in self.classes.addresses.table.meeting(program.address_criteria()) {
+                program.classify(class, self.classes.addresses.table.row(class));
             }
-            for class in self.ports.table.meeting(program.port_criteria()) {
-                program.classify_ports(class, self.ports.table.row(class));
+            for class in self.classes.ports.table.meeting(program.port_criteria()) {
+                program.classify_ports(class, self.classes.ports.table.row(class));
             }
             self.programs.insert(key.clone(), program);
         }

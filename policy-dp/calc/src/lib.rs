@@ -35,8 +35,8 @@ mod set;
 mod state;
 
 pub use compile::{
-    Changes, ClassId, Compiler, Effect, Entry, Intervals, Piece, Program, ProgramKey, Row,
-    SideRows, pieces,
+    Changes, ClassId, Classes, Compiler, Criterion, Effect, Entry, Intervals, Piece, Program,
+    ProgramKey, Row, SideRows, pieces,
 };
 pub use endpoint::{
     Class, Direction, Directions, Endpoint, Interface, Limit, Limits, PacketRate, TierPolicies,

@@ -142,6 +142,17 @@ impl Addresses {
         self.classify(net);
     }
 
+    /// A criterion holds no range any more.
+    pub(super) fn forget(&mut self, criterion: Number) {
+        let all: Vec<_> = self
+            .ranges
+            .iter()
+            .filter(|(_, range)| range.own.contains(&criterion))
+            .map(|(net, _)| *net)
+            .collect();
+        all.into_iter().for_each(|net| self.remove(net, criterion));
+    }
+
     /// Gives a range and all within it the classes they have now.
     fn classify(&mut self, net: IpNet) {
         let inner: Vec<_> =
@@ -202,6 +213,14 @@ impl Ports {
     /// A criterion does not hold a port any more.
     pub(super) fn remove(&mut self, member: PortMember, criterion: Number) {
         self.change(member, |row| row.remove(&criterion));
+    }
+
+    /// A criterion holds no port any more.
+    pub(super) fn forget(&mut self, criterion: Number) {
+        let classes = self.table.meeting([criterion].iter());
+        let held = self.members.iter().filter(|(_, class)| classes.contains(class));
+        let all: Vec<_> = held.map(|(member, _)| *member).collect();
+        all.into_iter().for_each(|member| self.remove(member, criterion));
     }
 
     fn change(&mut self, member: PortMember, change: impl FnOnce(&mut BTreeSet<Number>) -> bool) {

@@ -10,7 +10,7 @@ use std::{
 use margay_model::kinds::{Action, TierAction};
 use sha2::{Digest, Sha256};
 
-use super::{ClassId, Intervals, Row, SideRows, classes::Number, side::Criterion};
+use super::{ClassId, Criterion, Intervals, Row, SideRows, classes::Number};
 use crate::{
     Decision, Direction, Header, IcmpMatch, Packet, Rule, Side, State, Step, TierPolicies,
 };

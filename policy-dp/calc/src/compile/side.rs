@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 
-use super::{ClassId, Intervals, Row, classes::Number};
+use super::{ClassId, Criterion, Intervals, Row, classes::Number};
 use crate::{PortMatch, Rule, SetId, Side};
 
 /// Rows for one side of a packet. An entry accepts a side if its bits say so:
@@ -36,23 +36,6 @@ struct Criteria {
     unwanted: Vec<Number>,
     ports: Vec<Number>,
     not_ports: Vec<Number>,
-}
-
-/// Something a rule asks of an address, or of a port at an address.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Criterion {
-    /// To be in a set.
-    Set(SetId),
-    /// To be in one of these ranges.
-    Nets(Vec<IpNet>),
-}
-
-/// The criteria of a rule.
-pub(super) fn criteria(rule: &Rule) -> Vec<Criterion> {
-    let nets = [&rule.source, &rule.destination].into_iter().flat_map(|side| {
-        [&side.nets, &side.not_nets].into_iter().filter(|nets| !nets.is_empty()).cloned()
-    });
-    nets.map(Criterion::Nets).chain(rule.sets().map(Criterion::Set)).collect()
 }
 
 impl SideRows {
