@@ -12,7 +12,9 @@
 //! that what is missing closes.
 
 mod common;
+mod concern;
 mod count;
+mod directory;
 mod floating;
 mod hosts;
 mod policy;
@@ -34,6 +36,7 @@ use policy_calc::{
 
 pub use self::count::{Counted, Place};
 use self::{
+    directory::Directory,
     policy::Source,
     sets::Kept,
     step::{link_name, verdict},
@@ -82,6 +85,8 @@ pub struct Settings {
     /// The families of those in the sets of policies: in another one a rule that matches only who is in a
     /// set matches nobody, and is left out.
     pub members: Families,
+    /// Of a tier with more policies for an endpoint than this, only those are asked that may concern a packet.
+    pub few: usize,
 }
 
 impl Default for Settings {
@@ -101,6 +106,7 @@ impl Default for Settings {
             marks: Marks::default(),
             guard: false,
             members: Families { v4: true, v6: true },
+            few: 12,
         }
     }
 }
@@ -236,6 +242,7 @@ pub struct Layout {
     sources: BTreeMap<Name, Source>,
     made_of: BTreeMap<Owner, BTreeSet<Name>>,
     uses: Uses,
+    directory: Directory,
     floating: floating::Claims,
     /// Descriptions without room beside a packet, by what stands for them there, of each chain that has any.
     texts: BTreeMap<Name, Texts>,
@@ -259,6 +266,7 @@ impl Layout {
             sources: BTreeMap::new(),
             made_of: BTreeMap::new(),
             uses: Uses::default(),
+            directory: Directory::default(),
             floating: floating::Claims::new(),
             texts: BTreeMap::new(),
             retold: true,
@@ -272,6 +280,7 @@ impl Layout {
         for (at, endpoint) in links {
             layout.link(state, at, Some(endpoint));
         }
+        layout.settle(state);
         layout.touched = Touched::default();
         layout
     }
@@ -303,6 +312,7 @@ impl Layout {
             dirty.extend(made.into_iter().flatten().cloned());
         }
         for (id, delta) in &deltas.sets_changed {
+            self.directory.change(*id, delta);
             dirty.extend(self.members(state, *id, delta));
         }
         for name in dirty {
@@ -314,11 +324,12 @@ impl Layout {
         for (at, endpoint) in links {
             self.link(state, at, endpoint.as_ref());
         }
+        self.settle(state);
         std::mem::take(&mut self.touched)
     }
 
-    /// The chains that a policy with other rules changes: its own, unless it begins or ceases to have
-    /// one in a direction; then all that it is in.
+    /// The chains that a policy with other rules changes: its own and those that lead to it by what it
+    /// asks, unless it begins or ceases to have one in a direction; then all that it is in.
     fn edited(&self, state: &State, id: &PolicyId) -> Vec<Name> {
         let Some(all) = self.made_of.get(&Owner::Policy(id.clone())) else { return Vec::new() };
         let of = |direction| -> Vec<Name> {
@@ -329,7 +340,7 @@ impl Layout {
                 .filter(|(_, source)| source.direction() == direction)
                 .partition(|(_, source)| source.is_policy());
             let alone = policy::stands_apart(state, id, direction) && !own.is_empty();
-            let others = all.into_iter().filter(|_| !alone);
+            let others = all.into_iter().filter(|(name, _)| !alone || self.directory.has(name));
             own.into_iter().chain(others).map(|(name, _)| name).collect()
         };
         Direction::BOTH.into_iter().flat_map(of).collect()
@@ -363,15 +374,23 @@ impl Layout {
 
     /// Makes the chain of a tier or of profiles, anew if it is there.
     fn make(&mut self, state: &State, name: Name, source: &Source) {
+        for owner in source.owners() {
+            self.made_of.entry(owner).or_default().insert(name.clone());
+        }
+        self.sources.insert(name.clone(), source.clone());
+        match source.long(self.settings.few) {
+            Some(_) => self.list(state, &name, source),
+            None => self.write(state, name, source),
+        }
+    }
+
+    /// Gives such a chain rules that ask one policy after the other.
+    fn write(&mut self, state: &State, name: Name, source: &Source) {
         for part in source.parts(state) {
             self.made(state, &part);
         }
         let (rules, made, texts) = source.rules(state, &self.settings, &self.table);
         self.retell(&name, texts);
-        for owner in source.owners() {
-            self.made_of.entry(owner).or_default().insert(name.clone());
-        }
-        self.sources.insert(name.clone(), source.clone());
         let used = rules.iter().flat_map(Rule::sets);
         let used: BTreeSet<Name> = used.filter(|set| made.contains_key(set)).cloned().collect();
         let new = made.into_iter().filter(|(set, _)| used.contains(set));
@@ -405,8 +424,7 @@ impl Layout {
     /// Takes away what nobody uses.
     fn sweep(&mut self, chains: Vec<Name>, sets: Vec<Name>) {
         for set in sets {
-            self.table.sets.remove(&set);
-            self.touched.sets.insert(set);
+            self.drop_set(set);
         }
         for chain in chains {
             self.drop_chain(chain);
@@ -416,6 +434,7 @@ impl Layout {
     fn drop_chain(&mut self, name: Name) {
         let Some(chain) = self.table.chains.remove(&name) else { return };
         self.retell(&name, Texts::new());
+        self.directory.unlist(&name);
         for owner in self.sources.remove(&name).iter().flat_map(Source::owners) {
             if let Some(made) = self.made_of.get_mut(&owner) {
                 made.remove(&name);

@@ -112,6 +112,8 @@ pub enum Field {
     Link,
     /// State of connection tracking, host order.
     State,
+    /// Sixteen octets that stand for what addresses have in common.
+    Class,
 }
 
 impl Field {
@@ -121,7 +123,7 @@ impl Field {
             Self::Protocol => 1,
             Self::Port => 2,
             Self::Ipv4 | Self::State => 4,
-            Self::Ipv6 | Self::Link => 16,
+            Self::Ipv6 | Self::Link | Self::Class => 16,
         }
     }
 
@@ -208,6 +210,11 @@ impl Shape {
     /// A map from single keys to values of a field.
     pub fn values(key: &[Field], field: Field) -> Self {
         Self { holds: Holds::Values(field), ..Self::set(key) }
+    }
+
+    /// A map from ranges of keys to values of a field.
+    pub fn range_values(key: &[Field], field: Field) -> Self {
+        Self { intervals: true, ..Self::values(key, field) }
     }
 
     /// Octets of a key.

@@ -210,6 +210,8 @@ use crate::table::{ChainKind, Field, Hook, HookPoint};
 /// The data types of `nft`, which the kernel keeps for it.
 pub fn field_type(field: Field) -> u32 {
     match field {
+        // A number of any length.
+        Field::Class => 4,
         Field::Ipv4 => 7,
         Field::Ipv6 => 8,
         Field::Protocol => 12,
@@ -221,8 +223,9 @@ pub fn field_type(field: Field) -> u32 {
 
 /// The field of a data type, if we use it.
 pub fn field_of(kind: u32) -> Option<Field> {
-    use Field::{Ipv4, Ipv6, Link, Port, Protocol, State};
-    [Ipv4, Ipv6, Protocol, Port, State, Link].into_iter().find(|field| field_type(*field) == kind)
+    use Field::{Class, Ipv4, Ipv6, Link, Port, Protocol, State};
+    let all = [Class, Ipv4, Ipv6, Protocol, Port, State, Link];
+    all.into_iter().find(|field| field_type(*field) == kind)
 }
 
 /// `NF_INET_*`.

@@ -49,6 +49,7 @@ impl Layout {
         let at = At::Workload(link.to_owned());
         if let Some(endpoint) = self.links.get(&at).cloned().filter(|_| changed) {
             self.link(state, &at, Some(&endpoint));
+            self.settle(state);
         }
         std::mem::take(&mut self.touched)
     }

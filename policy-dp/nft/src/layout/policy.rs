@@ -24,6 +24,7 @@ use crate::{
     expr::{Expr, Meta, Rate, Reg, Rule, Verdict},
     layout::{
         FAMILIES, Settings, Texts,
+        concern::Policies,
         count::Place,
         sets::{Made, of_nets, of_policy, of_ports, of_protocols_with_ports},
         step::{
@@ -70,8 +71,20 @@ impl Way {
 #[derive(Debug, Clone)]
 enum Of {
     Policy(PolicyId),
-    Tier(TierPolicies),
+    Tier(Arc<TierPolicies>),
+    /// Some policies of a tier, in order, and its end.
+    Some(Whole, Vec<PolicyId>),
     Profiles(Vec<String>),
+}
+
+/// A tier of whose policies some are asked.
+#[derive(Debug, Clone)]
+pub struct Whole {
+    /// The chain that has all of them.
+    chain: Name,
+    tier: Arc<TierPolicies>,
+    /// Those that count.
+    policies: Arc<[PolicyId]>,
 }
 
 impl Source {
@@ -85,7 +98,7 @@ impl Source {
     ) -> (Vec<Self>, Option<Self>) {
         let of = |of| Self { direction, way: Way::of(class), of, counts: counts.cloned() };
         let tiers = endpoint.class(class).tiers(direction).iter().filter(|tier| tier.is_enforced());
-        let tiers = tiers.map(|tier| of(Of::Tier(tier.clone())));
+        let tiers = tiers.map(|tier| of(Of::Tier(Arc::new(tier.clone()))));
         let profiles = || of(Of::Profiles(endpoint.profiles.clone()));
         (tiers.collect(), (class == Class::Normal).then(profiles))
     }
@@ -105,11 +118,51 @@ impl Source {
         Self { of: Of::Policy(id.clone()), ..self.clone() }
     }
 
+    /// The policies it asks, in order.
+    fn policies(&self) -> Vec<&PolicyId> {
+        match &self.of {
+            Of::Policy(id) => vec![id],
+            Of::Tier(tier) => enforced(tier).collect(),
+            Of::Some(_, policies) => policies.iter().collect(),
+            Of::Profiles(_) => Vec::new(),
+        }
+    }
+
     /// Those whose chains its rules jump into.
     pub fn parts(&self, state: &State) -> Vec<Self> {
-        let Of::Tier(tier) = &self.of else { return Vec::new() };
-        let apart = enforced(tier).filter(|id| stands_apart(state, id, self.direction));
+        if self.is_policy() {
+            return Vec::new();
+        }
+        let apart = self.policies().into_iter();
+        let apart = apart.filter(|id| stands_apart(state, id, self.direction));
         apart.map(|id| self.apart(id)).collect()
+    }
+
+    /// The tier it is of, if it is one of more than `few` policies, and nobody counts what each does.
+    pub fn long(&self, few: usize) -> Option<Whole> {
+        let Of::Tier(tier) = &self.of else { return None };
+        if self.counts.is_some() || enforced(tier).count() <= few {
+            return None;
+        }
+        let policies = enforced(tier).cloned().collect();
+        Some(Whole { chain: self.name(), tier: tier.clone(), policies })
+    }
+
+    /// Policies of a tier by their places, and its end.
+    pub fn some(&self, of: &Whole, places: &[usize]) -> Self {
+        let some = places.iter().filter_map(|at| of.policies.get(*at).cloned());
+        Self { of: Of::Some(of.clone(), some.collect()), ..self.clone() }
+    }
+
+    /// What can be told of who its policies concern.
+    pub fn concern(&self, state: &State) -> Policies {
+        let mut all = Policies::default();
+        for id in self.policies() {
+            let policy = state.policies.get(id);
+            let rules = policy.map(|policy| policy.rules(self.direction)).unwrap_or_default();
+            all.push(rules, self.direction);
+        }
+        all
     }
 
     /// The name of its chain: equal lists have one.
@@ -117,6 +170,10 @@ impl Source {
         let (kind, key) = match &self.of {
             Of::Policy(id) => ("r", vec![id.to_string()]),
             Of::Tier(tier) => ("t", tier_key(tier)),
+            Of::Some(of, some) => {
+                let whole = std::iter::once(of.chain.to_string());
+                ("s", whole.chain(some.iter().map(ToString::to_string)).collect())
+            }
             Of::Profiles(names) => ("f", names.clone()),
         };
         let kind = match self.way {
@@ -134,9 +191,8 @@ impl Source {
     /// Who has a say in its rules.
     pub fn owners(&self) -> Vec<Owner> {
         match &self.of {
-            Of::Policy(id) => vec![Owner::Policy(id.clone())],
-            Of::Tier(tier) => enforced(tier).cloned().map(Owner::Policy).collect(),
             Of::Profiles(names) => names.iter().cloned().map(Owner::Profile).collect(),
+            _ => self.policies().into_iter().cloned().map(Owner::Policy).collect(),
         }
     }
 
@@ -168,7 +224,9 @@ impl Source {
         let mut compiler = Compiler { source: self, state, settings, sets, rules, places, texts };
         match &self.of {
             Of::Policy(id) => compiler.policy(id),
-            Of::Tier(tier) => compiler.tier(tier),
+            Of::Tier(tier) | Of::Some(Whole { tier, .. }, _) => {
+                compiler.tier(tier, self.policies());
+            }
             Of::Profiles(names) => compiler.profiles(names),
         }
         compiler
@@ -191,7 +249,7 @@ pub fn list_name(direction: Direction, steps: &[Verdict]) -> Name {
     named("p", direction, &key)
 }
 
-fn named(kind: &str, direction: Direction, key: &[String]) -> Name {
+pub fn named(kind: &str, direction: Direction, key: &[String]) -> Name {
     let mut hash = Sha256::new();
     for part in key {
         hash.update(part.len().to_be_bytes());
@@ -253,8 +311,8 @@ impl Compiler<'_> {
         }
     }
 
-    fn tier(&mut self, tier: &TierPolicies) {
-        for id in enforced(tier) {
+    fn tier(&mut self, tier: &TierPolicies, policies: Vec<&PolicyId>) {
+        for id in policies {
             if stands_apart(self.state, id, self.source.direction) {
                 let jump = verdict(Verdict::Jump(self.source.apart(id).name()));
                 self.push(Rule::new(jump, Some(&id.to_string())), || None);

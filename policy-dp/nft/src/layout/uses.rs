@@ -7,7 +7,7 @@ use crate::{expr::Rule, layout::is_common, name::Name};
 /// Of chains that are not there for all workloads.
 #[derive(Debug, Default)]
 pub struct Uses {
-    /// The chains that lead to a chain; no entry is empty.
+    /// The chains and maps that lead to a chain; no entry is empty.
     chains: BTreeMap<Name, BTreeSet<Name>>,
     /// Those that ask a set or map.
     sets: BTreeMap<Name, BTreeSet<Name>>,
@@ -43,6 +43,19 @@ impl Uses {
         }
         unused.sets.extend(without(&mut self.sets, chain, old.difference(&new)));
         unused
+    }
+
+    /// A map leads to other chains than before; gives those that nobody leads to any more.
+    pub fn lead(
+        &mut self,
+        map: &Name,
+        before: &BTreeSet<&Name>,
+        now: &BTreeSet<&Name>,
+    ) -> Vec<Name> {
+        for name in now.difference(before) {
+            self.chains.entry((*name).clone()).or_default().insert(map.clone());
+        }
+        without(&mut self.chains, map, before.difference(now))
     }
 
     /// The chains that ask a set.
