@@ -52,9 +52,9 @@ impl Cluster {
         self.compiler.apply(&deltas);
     }
 
-    /// What the kernel is to have.
-    pub fn table(&self) -> Table {
-        table(&self.state, &Settings::default())
+    /// What the kernel is to have, where more than so many policies are asked by who they concern.
+    pub fn table(&self, few: usize) -> Table {
+        table(&self.state, &Settings { few, ..Settings::default() })
     }
 
     /// What comes through, according to the oracle, the graph and the compiler.
