@@ -351,13 +351,18 @@ impl Rule {
         &self.expressions
     }
 
-    /// The same, with others in place of the sets that this names.
+    /// The same, with others in place of the sets and maps to values that this names.
     pub fn asking(&self, other: impl Fn(&Name) -> Option<Name>) -> Self {
         let expression = |expr: &Expr| match expr {
             Expr::Lookup { set, from, inverted } => Expr::Lookup {
                 set: other(set).unwrap_or_else(|| set.clone()),
                 from: *from,
                 inverted: *inverted,
+            },
+            Expr::ValueOf { map, from, to } => Expr::ValueOf {
+                map: other(map).unwrap_or_else(|| map.clone()),
+                from: *from,
+                to: *to,
             },
             same => same.clone(),
         };

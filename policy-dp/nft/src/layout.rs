@@ -106,7 +106,7 @@ impl Default for Settings {
             marks: Marks::default(),
             guard: false,
             members: Families { v4: true, v6: true },
-            few: 12,
+            few: 4,
         }
     }
 }

@@ -6,14 +6,18 @@
 
 mod actual;
 mod moves;
+mod stages;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use self::actual::{Actual, ActualChain, Presence};
+pub use self::{
+    actual::{Actual, ActualChain, Presence},
+    stages::stages,
+};
 use crate::{
     expr::Rule,
     name::Name,
-    table::{Chain, Holds, Hook, Set, Shape, Span, Table, Value},
+    table::{Chain, Hook, Set, Shape, Span, Table, Value},
 };
 
 /// One step of a transaction.
@@ -36,7 +40,7 @@ pub enum Op {
     /// Puts a rule at the end of a chain.
     AddRule(Name, Rule),
     /// Takes a set away that nothing looks into any more.
-    DropSet(Name),
+    DropSet(Name, Shape),
     /// Takes a chain away that has no rules and is named by nothing any more.
     DropChain(Name),
 }
@@ -82,34 +86,6 @@ pub fn plan(desired: &Table, actual: &Actual) -> Vec<Op> {
         elements: BTreeMap::new(),
     };
     plan_touched(desired, actual, &touched)
-}
-
-/// The same steps as the transactions they go in: sets that are new go before what asks them. The kernel
-/// shows new rules a moment before the new ranges of the same transaction, and a packet that came in
-/// between would meet sets that look empty. Nobody asks a set before the rules are there, so nothing is
-/// half done in between. Where addresses go from one set to another, rules ask copies of these meanwhile.
-/// A table that is replaced is without rules in between: another one has to stand in for it.
-pub fn stages(ops: Vec<Op>, desired: &Table) -> Vec<Vec<Op>> {
-    let fresh = |op: &Op| match op {
-        Op::AddSet(name, shape) if shape.holds != Holds::Verdicts => Some(name.clone()),
-        _ => None,
-    };
-    let fresh: BTreeSet<Name> = ops.iter().filter_map(fresh).collect();
-    let is_rule = |op: &Op| matches!(op, Op::AddRule(..));
-    let moving = moves::moving(&ops);
-    if moving.is_empty() && (fresh.is_empty() || !ops.iter().any(is_rule)) {
-        return vec![ops];
-    }
-    let goes_before = |op: &Op| match op {
-        Op::DropTable | Op::HoldTable => true,
-        Op::AddSet(name, _) | Op::AddElements(name, ..) => fresh.contains(name),
-        _ => false,
-    };
-    let (first, rest) = ops.into_iter().partition(goes_before);
-    if moving.is_empty() {
-        return vec![first, rest];
-    }
-    moves::stages(first, rest, &moving, desired)
 }
 
 /// The same, looking at a part only: costs as much as that part.
@@ -177,8 +153,8 @@ impl<'a> Work<'a> {
                 self.add(name, &wanted.shape, all);
                 true
             }
-            (None, Some(_)) => {
-                self.drop_sets.push(Op::DropSet(name.clone()));
+            (None, Some(found)) => {
+                self.drop_sets.push(Op::DropSet(name.clone(), found.shape.clone()));
                 true
             }
             (None, None) => true,

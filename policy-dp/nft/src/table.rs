@@ -184,6 +184,16 @@ pub enum Value {
     Octets(Octets),
 }
 
+impl Value {
+    /// The chain it leads to.
+    pub fn chain(&self) -> Option<&Name> {
+        match self {
+            Self::Verdict(verdict) => verdict.chain(),
+            Self::Member | Self::Octets(_) => None,
+        }
+    }
+}
+
 impl Set {
     /// An empty one.
     pub fn new(shape: Shape) -> Self {

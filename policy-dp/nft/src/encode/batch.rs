@@ -131,7 +131,7 @@ impl Batch {
         let sent = self.sent.get(back.checked_sub(1)?)?;
         Some(match ops.get(sent.op)? {
             Op::HoldTable | Op::DropTable => Object::Table,
-            Op::AddSet(name, _) | Op::DropSet(name) => Object::Set(name.clone()),
+            Op::AddSet(name, _) | Op::DropSet(name, _) => Object::Set(name.clone()),
             Op::AddChain(name, _) | Op::DropChain(name) | Op::ClearChain(name) => {
                 Object::Chain(name.clone())
             }
@@ -221,7 +221,7 @@ impl Writer<'_> {
                     shape(e, form);
                 });
             }
-            Op::DropSet(name) => self.message(DELSET, REQUEST, |e, terms| {
+            Op::DropSet(name, _) => self.message(DELSET, REQUEST, |e, terms| {
                 e.text(SET_TABLE, terms.table.as_str());
                 e.text(SET_NAME, name.as_str());
             }),

@@ -316,11 +316,7 @@ impl Layout {
 }
 
 fn leads(elements: &BTreeMap<Span, Value>) -> BTreeSet<&Name> {
-    let chain = |value| match value {
-        &Value::Verdict(ref verdict) => verdict.chain(),
-        Value::Member | Value::Octets(_) => None,
-    };
-    elements.values().filter_map(chain).collect()
+    elements.values().filter_map(Value::chain).collect()
 }
 
 fn is_single(net: &IpNet) -> bool {

@@ -101,7 +101,7 @@ impl Actual {
                     chain.rules.push(Some(rule.digest()));
                 }
             }
-            Op::DropSet(name) => {
+            Op::DropSet(name, _) => {
                 self.sets.remove(name);
             }
             Op::DropChain(name) => {

@@ -156,7 +156,8 @@ pub(super) fn stages(
         back.push(Op::ClearChain(name.clone()));
         back.extend(chain.rules.iter().map(|rule| fill(name, rule.clone())));
     }
-    back.extend(copies.keys().map(|name| Op::DropSet(copy(name))));
+    let dropped = |(name, set): (&&Name, &&Set)| Op::DropSet(copy(name), set.shape.clone());
+    back.extend(copies.iter().map(dropped));
     vec![ahead, switch, members, back]
 }
 

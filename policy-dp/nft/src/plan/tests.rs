@@ -69,7 +69,7 @@ fn nothing_goes_before_what_names_it() {
     let ops = plan(&Table::default(), &made(&table()));
     let clear =
         |name: &str| place(&ops, |op| matches!(op, Op::ClearChain(n) if n.as_str() == name));
-    let set = |name: &str| place(&ops, |op| matches!(op, Op::DropSet(n) if n.as_str() == name));
+    let set = |name: &str| place(&ops, |op| matches!(op, Op::DropSet(n, _) if n.as_str() == name));
     let chain = place(&ops, |op| matches!(op, Op::DropChain(n) if n.as_str() == "second"));
     assert!(clear("first") < chain && clear("second") < set("hosts") && set("map") < chain);
     let mut actual = made(&table());
@@ -115,7 +115,7 @@ fn a_changed_chain_is_cleared_and_filled_and_no_other() {
     let expected = [
         Op::ClearChain("second".into()),
         Op::AddRule("second".into(), accept),
-        Op::DropSet("hosts".into()),
+        Op::DropSet("hosts".into(), Shape::set(&[Field::Ipv4])),
     ];
     assert_eq!(plan(&desired, &made(&table())), expected);
 }
@@ -186,7 +186,7 @@ fn a_new_set_is_there_before_the_transaction_with_rules_that_ask_it() {
     actual.carry_out(&first);
     // Whoever is stopped here has something to tidy up, and nothing to mend.
     let tidy = plan(&table(), &actual);
-    assert_eq!(tidy, [Op::DropSet("others".into())]);
+    assert_eq!(tidy, [Op::DropSet("others".into(), Shape::set(&[Field::Ipv4]))]);
     actual.carry_out(&rest);
     assert_eq!(plan(&after, &actual), []);
 
