@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use margay_model::kinds::Action;
-use policy_calc::{Criterion, Direction, Rule, Side};
+use policy_calc::{Criterion, Direction, Rule, SetId, Side};
 use sha2::{Digest, Sha256};
 
 /// Policies in order, each with what its rules ask.
@@ -88,11 +88,26 @@ enum Known {
 }
 
 impl Policies {
-    /// These rules of a direction are those of the policy behind all others.
-    pub fn push(&mut self, rules: &[Rule], direction: Direction) {
-        let hints = rules.iter().map(|rule| Hint::of(rule, direction, self.count));
-        self.hints.extend(hints);
-        self.count += 1;
+    /// Those of which these are the rules of a direction.
+    pub fn new<'a>(all: impl IntoIterator<Item = &'a [Rule]>, direction: Direction) -> Self {
+        let mut policies = Self::default();
+        for rules in all {
+            let hints = rules.iter().map(|rule| Hint::of(rule, direction, policies.count));
+            policies.hints.extend(hints);
+            policies.count += 1;
+        }
+        // An address that comes to a set meets more where the set is wanted and less where it is shunned,
+        // so no order of what is told of it would do for both.
+        let shunned: BTreeSet<SetId> =
+            policies.hints.iter().flat_map(|hint| &hint.shuns).filter_map(set_of).collect();
+        let is_told = |one: &Criterion| set_of(one).is_none_or(|set| !shunned.contains(&set));
+        for hint in &mut policies.hints {
+            let all = hint.wants.len() + hint.shuns.len();
+            hint.wants.retain(is_told);
+            hint.shuns.retain(is_told);
+            hint.decides &= hint.wants.len() + hint.shuns.len() == all;
+        }
+        policies
     }
 
     /// All that any of them asks of the address.
@@ -227,7 +242,7 @@ impl Hint {
             && ports != Ports::Unknown
             && open
             && families;
-        let criteria = |set: Option<policy_calc::SetId>, nets: &Vec<ipnet::IpNet>| {
+        let criteria = |set: Option<SetId>, nets: &Vec<ipnet::IpNet>| {
             let nets = (!nets.is_empty()).then(|| Criterion::Nets(nets.clone()));
             set.map(Criterion::Set).into_iter().chain(nets).collect()
         };
@@ -285,6 +300,13 @@ impl Hint {
                 Known::Protocol(_) => self.ports == Ports::Any,
                 Known::Port(..) => true,
             }
+    }
+}
+
+fn set_of(criterion: &Criterion) -> Option<SetId> {
+    match criterion {
+        Criterion::Set(set) => Some(*set),
+        Criterion::Nets(_) => None,
     }
 }
 

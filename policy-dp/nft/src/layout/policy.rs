@@ -156,13 +156,11 @@ impl Source {
 
     /// What can be told of who its policies concern.
     pub fn concern(&self, state: &State) -> Policies {
-        let mut all = Policies::default();
-        for id in self.policies() {
+        let rules = self.policies().into_iter().map(|id| {
             let policy = state.policies.get(id);
-            let rules = policy.map(|policy| policy.rules(self.direction)).unwrap_or_default();
-            all.push(rules, self.direction);
-        }
-        all
+            policy.map(|policy| policy.rules(self.direction)).unwrap_or_default()
+        });
+        Policies::new(rules, self.direction)
     }
 
     /// The name of its chain: equal lists have one.

@@ -111,7 +111,7 @@ fn without(some: &[Span], others: &[Span]) -> Vec<Span> {
 }
 
 /// The transactions by which these sets change unasked: copies of them come, rules ask the copies, the
-/// sets change, rules ask them again. `ops` are to do it all, `ahead` what goes before anyway.
+/// sets change, rules ask them again, the copies go. `ops` are to do it all, `ahead` what goes before anyway.
 pub(super) fn stages(
     mut ahead: Vec<Op>,
     ops: Vec<Op>,
@@ -156,9 +156,10 @@ pub(super) fn stages(
         back.push(Op::ClearChain(name.clone()));
         back.extend(chain.rules.iter().map(|rule| fill(name, rule.clone())));
     }
+    // Members of a map are gone as soon as it is, for packets on their way, too.
     let dropped = |(name, set): (&&Name, &&Set)| Op::DropSet(copy(name), set.shape.clone());
-    back.extend(copies.iter().map(dropped));
-    vec![ahead, switch, members, back]
+    let last = copies.iter().map(dropped).collect();
+    vec![ahead, switch, members, back, last]
 }
 
 /// The name of a set's copy.

@@ -21,11 +21,16 @@ use crate::{
 /// another one has to stand in for it.
 ///
 /// Where addresses lead to policies, by classes, these policies are enough for what such addresses are in,
-/// no more. So a chain that maps lead to goes before who leads there, and goes after; an address gets its
-/// class when it came to its sets already, and goes from sets when it has another class.
+/// no more. So a chain that maps lead to comes before who leads there, and goes after; an address gets its
+/// class when it came to its sets already, and goes from sets when it has another class. Where rules change
+/// with members of sets, both change at once: the rules ask copies meanwhile.
 pub fn stages(ops: Vec<Op>, desired: &Table) -> Vec<Vec<Op>> {
     let view = View::of(&ops);
     let mut moving = moves::moving(&ops);
+    // Old rules are not for new members, nor the other way round.
+    if view.rewrites {
+        moving.extend(view.members.iter().cloned());
+    }
     // Who asks for a class by rules that go would not find a new one.
     if !moving.is_empty() || view.leads_anew {
         moving.extend(view.classes.iter().cloned());
@@ -36,16 +41,18 @@ pub fn stages(ops: Vec<Op>, desired: &Table) -> Vec<Vec<Op>> {
     let (mut first, mut rest, mut last) = (Vec::new(), Vec::new(), Vec::new());
     for op in ops {
         match () {
-            () if view.goes_before(&op) => first.push(op),
+            () if view.goes_before(&op, &moving) => first.push(op),
             () if view.goes_behind(&op, &moving) => last.push(op),
             () => rest.push(op),
         }
     }
     let mut all = match moving.is_empty() {
-        true => vec![first, rest],
+        true => vec![first, rest, Vec::new()],
         false => moves::stages(first, rest, &moving, desired),
     };
-    all.push(last);
+    if let Some(end) = all.last_mut() {
+        end.extend(last);
+    }
     all.retain(|ops| !ops.is_empty());
     all
 }
@@ -58,6 +65,10 @@ struct View {
     led: BTreeSet<Name>,
     /// Chains that go.
     gone: BTreeSet<Name>,
+    /// Chains that stay, with other rules.
+    rewrites: bool,
+    /// Sets of addresses that stay, of which some come or go.
+    members: BTreeSet<Name>,
     /// Maps that stay, in which classes of addresses become others.
     classes: BTreeSet<Name>,
     /// A map goes that leads from classes to policies.
@@ -73,12 +84,15 @@ impl View {
             asked: BTreeSet::new(),
             led: BTreeSet::new(),
             gone: BTreeSet::new(),
+            rewrites: false,
+            members: BTreeSet::new(),
             classes: BTreeSet::new(),
             leads_anew: false,
             leads: false,
             has_rules: false,
         };
-        let (mut fresh, mut chains) = (BTreeSet::new(), BTreeSet::new());
+        let (mut fresh, mut chains, mut cleared) =
+            (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         let mut rules: BTreeMap<&Name, Vec<&Rule>> = BTreeMap::new();
         let mut targets: Vec<&Name> = Vec::new();
         for op in ops {
@@ -95,11 +109,11 @@ impl View {
                         view.leads = true;
                         targets.extend(elements.iter().filter_map(|(_, value)| value.chain()));
                     }
-                    view.class(name, shape, &fresh);
+                    view.change(name, shape, &fresh);
                 }
                 Op::RemoveElements(name, shape, _) => {
                     view.leads |= leads(shape);
-                    view.class(name, shape, &fresh);
+                    view.change(name, shape, &fresh);
                 }
                 Op::DropSet(_, shape) => {
                     view.leads |= leads(shape);
@@ -115,9 +129,13 @@ impl View {
                 Op::DropChain(name) => {
                     view.gone.insert(name.clone());
                 }
-                Op::AddChain(_, Some(_)) | Op::ClearChain(_) | Op::HoldTable | Op::DropTable => {}
+                Op::ClearChain(name) => {
+                    cleared.insert(name.clone());
+                }
+                Op::AddChain(_, Some(_)) | Op::HoldTable | Op::DropTable => {}
             }
         }
+        view.rewrites = !cleared.is_subset(&view.gone);
         view.leads_anew &= !view.classes.is_empty();
         while let Some(name) = targets.pop() {
             if chains.contains(name) && view.led.insert(name.clone()) {
@@ -128,9 +146,14 @@ impl View {
         view
     }
 
-    fn class(&mut self, name: &Name, shape: &Shape, fresh: &BTreeSet<&Name>) {
-        if shape.holds == Holds::Values(Field::Class) && !fresh.contains(name) {
+    fn change(&mut self, name: &Name, shape: &Shape, fresh: &BTreeSet<&Name>) {
+        if fresh.contains(name) {
+            return;
+        }
+        if shape.holds == Holds::Values(Field::Class) {
             self.classes.insert(name.clone());
+        } else if is_of_addresses(shape) {
+            self.members.insert(name.clone());
         }
     }
 
@@ -139,12 +162,20 @@ impl View {
         self.leads || !self.classes.is_empty()
     }
 
-    fn goes_before(&self, op: &Op) -> bool {
+    fn goes_before(&self, op: &Op, moving: &BTreeSet<Name>) -> bool {
         match op {
             Op::DropTable | Op::HoldTable => true,
             Op::AddSet(name, _) => self.asked.contains(name),
             // Nothing is of a new class yet.
-            Op::AddElements(name, shape, _) => leads(shape) || self.asked.contains(name),
+            Op::AddElements(_, shape, _) if leads(shape) => true,
+            // New ranges are seen a moment after classes.
+            Op::AddElements(name, shape, _) => {
+                self.asked.contains(name)
+                    || !self.classes.is_empty()
+                        && shape.intervals
+                        && is_of_addresses(shape)
+                        && !moving.contains(name)
+            }
             Op::AddChain(name, _) | Op::AddRule(name, _) => self.led.contains(name),
             _ => false,
         }

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use super::{Actual, ActualChain, Op, Presence, Touched, plan, plan_touched, stages};
 use crate::{
-    expr::{Expr, Reg, Rule, Verdict},
+    expr::{Expr, Octets, Reg, Rule, Verdict},
     name::Name,
     table::{Chain, Field, Set, Shape, Span, Table, Value},
 };
@@ -225,7 +225,7 @@ fn while_an_address_goes_from_one_set_to_another_no_rule_asks_them() {
         (with_two(hosts(&[1, 2, 4]), ranges(6, 9)), with_two(hosts(&[1, 3]), ranges(4, 9)));
     let before = made(&old);
     let all = stages(plan(&new, &before), &new);
-    assert_eq!(all.len(), 4, "{all:?}");
+    assert_eq!(all.len(), 5, "{all:?}");
     let mut actual = before.clone();
     let mut asked: BTreeSet<Name> = ["hosts".into(), "others".into()].into();
     for some in &all {
@@ -269,4 +269,95 @@ fn members_that_only_come_or_go_and_ranges_that_only_grow_or_shrink_are_one_tran
         let ops = plan(&after, &made(&before));
         assert_eq!(stages(ops.clone(), &after), [ops]);
     }
+}
+
+/// A chain that asks which class an address is of and goes where `leads` leads from there.
+fn led(classes: &[(u8, u8)], leads: &[(u8, &str)], map: &str, members: &[u8]) -> Table {
+    let mut table = Table::default();
+    let mut values = Set::new(Shape::values(&[Field::Ipv4], Field::Class));
+    let class = |number: u8| [number; 16];
+    for (address, number) in classes {
+        let octets = Octets::from_slice(&class(*number));
+        values.elements.insert(one(*address), Value::Octets(octets));
+    }
+    let mut map_of = Set::new(Shape::map(&[Field::Class]));
+    for (number, to) in leads {
+        let verdict = Verdict::Goto(Name::of(to));
+        map_of.elements.insert(Span::one(&class(*number)), Value::Verdict(verdict));
+        let rules = vec![looks_into("hosts"), rule(Verdict::Drop)];
+        table.chains.insert(Name::of(to), chain(rules));
+    }
+    let ask = Expr::ValueOf { map: "classes".into(), from: Reg::FIRST, to: Reg::FIRST };
+    let lead = Expr::VerdictOf { map: map.into(), from: Reg::FIRST };
+    let rules = vec![Rule::new(vec![ask, lead], None), rule(Verdict::Drop)];
+    table.chains.insert("first".into(), chain(rules));
+    table.sets.insert("classes".into(), values);
+    table.sets.insert(map.into(), map_of);
+    table.sets.insert("hosts".into(), hosts(members));
+    table
+}
+
+/// The places of the transactions that have such a step.
+fn with(all: &[Vec<Op>], wanted: impl Fn(&Op) -> bool) -> Vec<usize> {
+    let has = |(at, ops): (usize, &Vec<Op>)| ops.iter().any(&wanted).then_some(at);
+    all.iter().enumerate().filter_map(has).collect()
+}
+
+#[test]
+fn where_classes_lead_is_there_before_anything_is_of_them_and_until_nothing_is() {
+    let old = led(&[(1, 7)], &[(7, "old")], "map", &[1]);
+    let new = led(&[(1, 8)], &[(8, "new")], "map", &[2]);
+    let mut actual = made(&old);
+    let all = stages(plan(&new, &actual), &new);
+    let elements = |of: &'static str| move |op: &Op| matches!(op, Op::AddElements(name, ..) if name.as_str() == of);
+    let removed = |of: &'static str| move |op: &Op| matches!(op, Op::RemoveElements(name, ..) if name.as_str() == of);
+    assert_eq!(with(&all, |op| matches!(op, Op::AddRule(..))), [0], "{all:?}");
+    assert_eq!((with(&all, elements("map")), with(&all, removed("map"))), (vec![0], vec![2]));
+    assert_eq!(with(&all, |op| matches!(op, Op::DropChain(_))), [2]);
+    // An address is of its new class when it came to its sets, and before it goes from others.
+    assert_eq!((with(&all, elements("hosts")), with(&all, removed("hosts"))), (vec![1], vec![2]));
+    assert_eq!(
+        (with(&all, elements("classes")), with(&all, removed("classes"))),
+        (vec![1], vec![1])
+    );
+    all.iter().for_each(|some| actual.carry_out(some));
+    assert_eq!(actual, made(&new));
+    // Of a class that was there before, all of it is one transaction.
+    let more = led(&[(1, 8), (2, 8)], &[(8, "new")], "map", &[2, 3]);
+    let ops = plan(&more, &actual);
+    assert_eq!(stages(ops.clone(), &more), [ops]);
+}
+
+#[test]
+fn who_asks_for_a_class_by_rules_that_go_finds_the_old_one() {
+    let old = led(&[(1, 7)], &[(7, "old")], "map", &[1]);
+    let new = led(&[(1, 8)], &[(8, "new")], "other-map", &[1]);
+    let mut actual = made(&old);
+    let all = stages(plan(&new, &actual), &new);
+    let changed =
+        with(&all, |op| matches!(op, Op::AddElements(name, ..) if name.as_str() == "classes"));
+    let asks = |rule: &Rule, of: &str| rule.sets().any(|set| set.as_str() == of);
+    let asked =
+        |of: &'static str| with(&all, |op| matches!(op, Op::AddRule(_, rule) if asks(rule, of)));
+    // Rules ask a copy, then it changes, then they ask it again; then what nobody asks goes.
+    assert_eq!((asked("copy-classes"), changed, asked("classes")), (vec![1], vec![2], vec![3]));
+    assert_eq!(with(&all, |op| matches!(op, Op::DropSet(..))), [4], "{all:?}");
+    all.iter().for_each(|some| actual.carry_out(some));
+    assert_eq!(actual, made(&new));
+}
+
+#[test]
+fn rules_that_change_with_members_of_a_set_ask_a_copy_meanwhile() {
+    let before = made(&table());
+    let mut after = table();
+    after.sets.insert("hosts".into(), hosts(&[1, 2, 3]));
+    after.chains.insert("first".into(), chain(vec![rule(Verdict::Drop)]));
+    let all = stages(plan(&after, &before), &after);
+    let copied = with(
+        &all,
+        |op| matches!(op, Op::AddRule(_, rule) if rule.sets().any(|set| set.as_str() == "copy-hosts")),
+    );
+    let changed =
+        with(&all, |op| matches!(op, Op::AddElements(name, ..) if name.as_str() == "hosts"));
+    assert_eq!((copied, changed), (vec![1], vec![2]), "{all:?}");
 }

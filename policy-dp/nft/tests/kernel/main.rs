@@ -3,6 +3,7 @@
 
 mod churn;
 mod foreign;
+mod led;
 mod moves;
 mod net;
 mod packets;

@@ -127,7 +127,7 @@ fn packets_of_an_address_that_moves_between_sets_meet_the_old_or_the_new_policy(
 }
 
 /// Does something while packets come to both addresses; none is to be lost, or passed.
-fn under_packets(work: impl FnOnce()) {
+pub fn under_packets(work: impl FnOnce()) {
     run("ip link set lo up");
     let bound = |address: [u8; 4]| {
         let socket = UdpSocket::bind((std::net::Ipv4Addr::from(address), 0)).expect("a port");

@@ -24,13 +24,13 @@ use crate::{
 };
 
 /// Resources, as a daemon would hear them.
-struct Cluster {
+pub struct Cluster {
     graph: Graph,
     state: State,
 }
 
 impl Cluster {
-    fn new(yaml: &str) -> Self {
+    pub fn new(yaml: &str) -> Self {
         let mut graph = Graph::new("here");
         graph.in_sync();
         let mut cluster = Self { graph, state: State::default() };
@@ -38,7 +38,7 @@ impl Cluster {
         cluster
     }
 
-    fn apply(&mut self, yaml: &str) {
+    pub fn apply(&mut self, yaml: &str) {
         let manifest = decode(yaml.as_bytes(), Mode::Strict).unwrap_or_else(|e| panic!("{e}"));
         for document in manifest.documents {
             let mut resource = match document.item {
@@ -66,7 +66,7 @@ impl Cluster {
         Layout::new(Settings::default(), &self.state, &links)
     }
 
-    fn enforce(&self, keeper: &mut Keeper, settings: &Settings) -> usize {
+    pub fn enforce(&self, keeper: &mut Keeper, settings: &Settings) -> usize {
         keeper.sync(&table(&self.state, settings)).expect("taken").steps
     }
 }
