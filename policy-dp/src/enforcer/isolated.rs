@@ -12,7 +12,7 @@ use policy_nft::{
     encode::batch::Object,
     expr::{Expr, Rule, Verdict},
     layout::{self, At},
-    table::{Span, Table},
+    table::{Set, Span, Table, Value},
 };
 
 /// What is set aside.
@@ -76,8 +76,17 @@ impl Isolated {
         // Who leads to what is cut off is not as it should be either.
         let mut more = !cut.is_empty();
         while more {
+            let of = |set: &Set| {
+                let leads = |value: &Value| value.chain().is_some_and(|to| cut.contains(to));
+                set.elements.values().any(leads)
+            };
+            let maps: BTreeSet<&Name> =
+                table.sets.iter().filter(|(_, set)| of(set)).map(|(name, _)| name).collect();
             let leading = table.chains.iter().filter(|(name, chain)| {
-                let leads = |rule: &Rule| rule.chains().any(|to| cut.contains(to));
+                let leads = |rule: &Rule| {
+                    rule.chains().any(|to| cut.contains(to))
+                        || rule.sets().any(|map| maps.contains(map))
+                };
                 !cut.contains(*name) && chain.rules.iter().any(leads)
             });
             let leading: Vec<Name> = leading.map(|(name, _)| name.clone()).collect();

@@ -507,6 +507,29 @@ fn a_rule_that_the_kernel_refuses_closes_who_needs_it_and_nobody_else() {
 }
 
 #[test]
+fn a_rule_that_the_kernel_refuses_closes_who_is_led_to_it_by_an_address() {
+    let mut enforcer = enforcing();
+    let more = |number: u64| {
+        let SyncEvent { event: Some(Event::Object(text)), revision } =
+            policy(6 + number, "app == 'web'")
+        else {
+            panic!("an object")
+        };
+        object(revision, &text.replace(r#""name":"p""#, &format!(r#""name":"p{number}""#)))
+    };
+    let db = pod(20, "db", "a", "10.0.0.5");
+    tell(&mut enforcer, (0..5).map(more).chain([db, in_sync(20)]).collect());
+    let whole = table(&mut enforcer);
+    let led = whole.sets.values().flat_map(|set| set.elements.values());
+    assert!(led.filter_map(|value| value.chain()).any(|to| to.as_str().starts_with("si-")));
+    let object = Object::Rule { chain: policy_chain(&whole), index: 0 };
+    assert_eq!(enforcer.refused(&refusal(object)), Refusal::Isolated);
+    table(&mut enforcer);
+    enforcer.done();
+    assert_eq!(in_force(&enforcer), [("a-k8s-db-eth0", 20)]);
+}
+
+#[test]
 fn a_set_that_the_kernel_refuses_closes_the_chains_that_ask_it() {
     let mut enforcer = enforcing();
     tell(&mut enforcer, vec![pod(6, "db", "b", "10.0.0.5"), in_sync(6)]);
