@@ -6,6 +6,8 @@
 //! policy that passes stands in the tier's chain itself, as only from there `return` leaves the tier.
 //! In the classes before connection tracking and before translation, which have no profiles and no
 //! policies in common with others, what is let through says so to those behind by a mark.
+//! The chain of a tier with many policies leads to chains of some of them, by who they concern
+//! ([`directory`](super::directory)).
 //! Chains are named by which policies or profiles they are of, not by what these say, so equal lists
 //! share one, and what is edited changes in place. A link whose packets are counted has chains of its own,
 //! with a counter in each rule that decides: nobody else pays for them.
