@@ -193,6 +193,10 @@ fn shape(all: &BTreeMap<u16, &[u8]>) -> Option<Shape> {
     let flags = all.get(&SET_FLAGS).map_or(Some(0), |v| u32_of(v))?;
     let mut kinds = u32_of(all.get(&SET_KEY_TYPE)?)?;
     let mut shape = Shape::set(&[]);
+    if let Some(alone) = field_of(kinds) {
+        shape.key.push(alone);
+        kinds = 0;
+    }
     while kinds != 0 {
         shape.key.insert(0, field_of(kinds & 0x3f)?);
         kinds >>= 6;

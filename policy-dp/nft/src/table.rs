@@ -114,6 +114,8 @@ pub enum Field {
     State,
     /// Sixteen octets that stand for what addresses have in common.
     Class,
+    /// The last twelve of them.
+    ClassKey,
 }
 
 impl Field {
@@ -123,6 +125,7 @@ impl Field {
             Self::Protocol => 1,
             Self::Port => 2,
             Self::Ipv4 | Self::State => 4,
+            Self::ClassKey => 12,
             Self::Ipv6 | Self::Link | Self::Class => 16,
         }
     }

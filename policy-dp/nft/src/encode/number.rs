@@ -210,8 +210,9 @@ use crate::table::{ChainKind, Field, Hook, HookPoint};
 /// The data types of `nft`, which the kernel keeps for it.
 pub fn field_type(field: Field) -> u32 {
     match field {
-        // A number of any length.
-        Field::Class => 4,
+        // Numbers as marks are, side by side.
+        Field::Class => MARK << 18 | MARK << 12 | MARK << 6 | MARK,
+        Field::ClassKey => MARK << 12 | MARK << 6 | MARK,
         Field::Ipv4 => 7,
         Field::Ipv6 => 8,
         Field::Protocol => 12,
@@ -221,10 +222,12 @@ pub fn field_type(field: Field) -> u32 {
     }
 }
 
+const MARK: u32 = 19;
+
 /// The field of a data type, if we use it.
 pub fn field_of(kind: u32) -> Option<Field> {
-    use Field::{Class, Ipv4, Ipv6, Link, Port, Protocol, State};
-    let all = [Class, Ipv4, Ipv6, Protocol, Port, State, Link];
+    use Field::{Class, ClassKey, Ipv4, Ipv6, Link, Port, Protocol, State};
+    let all = [Class, ClassKey, Ipv4, Ipv6, Protocol, Port, State, Link];
     all.into_iter().find(|field| field_type(*field) == kind)
 }
 

@@ -169,12 +169,12 @@ impl Layout {
                 .map(|(row, node)| (row, self.node(state, source, whole, node)))
                 .collect();
             let chain = |(octets, row): (&Octets, &BTreeSet<Criterion>)| {
-                Some((Span::one(octets), chains.get(row)?.clone()))
+                Some((class_key(octets), chains.get(row)?.clone()))
             };
             let wanted = classes.iter().filter_map(chain).collect();
             let digest = hex(&policies.digest());
             let map = Name::of(&format!("concern/{name}/{digest}"));
-            self.lead_by(&map, &[Field::Class], wanted);
+            self.lead_by(&map, &[Field::ClassKey], wanted);
             rules = self.by_class(source.direction(), &map);
         }
         let last = self.node(state, source, whole, &others);
@@ -199,9 +199,17 @@ impl Layout {
                     self.table.sets.insert(classes.clone(), Set { shape, elements });
                 }
                 let mut steps = is_family(family);
-                steps.extend(address(family, part, Reg::FIRST));
-                steps.push(Expr::ValueOf { map: classes, from: Reg::FIRST, to: Reg::FIRST });
-                rules.push(Rule::new(looked_up(steps, map.as_str()), None));
+                // `nft` cannot show that what a map gives is looked up in another one, and dies of it. So
+                // it is told that the address is looked up in both: the class is written over it from
+                // one register before, which leaves the key of the other map in its place.
+                let (key, rooms) = (Reg::at(1), if family == Field::Ipv4 { 1..4 } else { 1..2 });
+                for room in rooms {
+                    steps.extend(address(family, part, Reg::at(room)));
+                }
+                let remark = format!("by the class that {classes} has for it");
+                steps.push(Expr::ValueOf { map: classes, from: key, to: Reg::FIRST });
+                steps.push(Expr::VerdictOf { map: map.clone(), from: key });
+                rules.push(Rule::new(steps, Some(&remark)));
             }
         }
         rules
@@ -323,14 +331,25 @@ fn is_single(net: &IpNet) -> bool {
     net.prefix_len() == net.max_prefix_len()
 }
 
-/// What stands for the class that meets these: the same whoever asks, and after every restart.
+/// What stands for the class that meets these: the same whoever asks, and after every restart. The first
+/// of its registers says nothing.
 fn stands_for(row: &BTreeSet<Criterion>) -> Octets {
     let mut hash = Sha256::new();
     for criterion in row {
         hash.update(format!("{criterion:?}\n"));
     }
-    hash.finalize().iter().take(Field::Class.octets()).copied().collect()
+    let digest = hash.finalize();
+    let said = digest.iter().take(Field::ClassKey.octets()).copied();
+    std::iter::repeat_n(0, UNSAID).chain(said).collect()
 }
+
+/// What a class is looked up by.
+fn class_key(class: &Octets) -> Span {
+    Span::one(class.get(UNSAID..).unwrap_or_default())
+}
+
+/// Octets of a class that are not looked at.
+const UNSAID: usize = Field::Class.octets() - Field::ClassKey.octets();
 
 fn hex(octets: &[u8]) -> String {
     octets.iter().map(|octet| format!("{octet:02x}")).collect()

@@ -117,7 +117,7 @@ impl View {
                 }
                 Op::DropSet(_, shape) => {
                     view.leads |= leads(shape);
-                    view.leads_anew |= leads(shape) && shape.key.first() == Some(&Field::Class);
+                    view.leads_anew |= leads(shape) && shape.key.first() == Some(&Field::ClassKey);
                 }
                 Op::AddChain(name, None) => {
                     chains.insert(name);
@@ -196,7 +196,7 @@ impl View {
 
 /// Whether a map of this shape leads packets to the policies that concern them.
 fn leads(shape: &Shape) -> bool {
-    let by = matches!(shape.key.first(), Some(Field::Class | Field::Protocol));
+    let by = matches!(shape.key.first(), Some(Field::ClassKey | Field::Protocol));
     shape.holds == Holds::Verdicts && by
 }
 

@@ -280,10 +280,10 @@ fn led(classes: &[(u8, u8)], leads: &[(u8, &str)], map: &str, members: &[u8]) ->
         let octets = Octets::from_slice(&class(*number));
         values.elements.insert(one(*address), Value::Octets(octets));
     }
-    let mut map_of = Set::new(Shape::map(&[Field::Class]));
+    let mut map_of = Set::new(Shape::map(&[Field::ClassKey]));
     for (number, to) in leads {
         let verdict = Verdict::Goto(Name::of(to));
-        map_of.elements.insert(Span::one(&class(*number)), Value::Verdict(verdict));
+        map_of.elements.insert(Span::one(&[*number; 12]), Value::Verdict(verdict));
         let rules = vec![looks_into("hosts"), rule(Verdict::Drop)];
         table.chains.insert(Name::of(to), chain(rules));
     }

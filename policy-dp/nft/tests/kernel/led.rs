@@ -1,6 +1,8 @@
 //! Policies that are asked by who they concern, under packets: addresses come to sets and go, policies
 //! change their rules, come and go. One address is let through by every state, another one by none.
 
+use std::process::Command;
+
 use policy_nft::{
     Keeper,
     layout::{Settings, ToHost},
@@ -141,4 +143,12 @@ fn play(few: usize) {
         }
     });
     assert!(steps > 1000, "{steps} steps");
+    // Whoever looks sees it.
+    for words in ["-j list ruleset", "list table inet margay"] {
+        let shown = Command::new("nft").args(words.split(' ')).output().expect("nft");
+        let text = String::from_utf8_lossy(&shown.stdout);
+        assert!(shown.status.success(), "{}: {shown:?}", shown.status);
+        let led = text.contains("classes4") && text.contains("@concern/");
+        assert_eq!(led, few == 0, "{text}");
+    }
 }
