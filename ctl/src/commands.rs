@@ -66,7 +66,9 @@ async fn connect(options: &Global) -> Result<Client, Failure> {
 async fn status(options: &Global, out: &mut Out<'_>) -> Result<(), Failure> {
     let mut routing = connect(options).await?.routing();
     let answer = routing.get_status(v1::GetStatusRequest {}).await?.into_inner();
-    Ok(out.sheet(&Status::from(answer))?)
+    let status = Status::from(answer);
+    let policy = policy::stands(&options.policy_socket, status.node()).await;
+    Ok(out.sheet(&status.with(policy))?)
 }
 
 async fn fib(

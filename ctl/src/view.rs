@@ -1,6 +1,7 @@
 //! Answers in the shape of the contract: what JSON has, what tables show of it.
 
 mod config;
+pub mod enforcement;
 mod event;
 mod explain;
 mod explain_text;

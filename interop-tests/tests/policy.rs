@@ -222,6 +222,15 @@ fn explain(rig: &mut Rig) -> Result<()> {
     let fault = policies[1]["rules"][0]["fault"].as_str().unwrap_or_default();
     ensure!(fault.contains("matches nothing"), "{shown}");
 
+    // The same at a glance, of all endpoints.
+    let socket = Dataplane::socket(margay.host()).display().to_string();
+    let policy = margay.json(&["--policy-socket", &socket, "status"])?["policy"].clone();
+    ensure!(policy["connected"] == true && policy["enforcing"] == true, "{policy}");
+    ensure!(policy["endpoints"] == 3 && policy["in_force"] == 3, "{policy}");
+    ensure!(policy["rules"]["total"] == 1 && policy["refused"]["total"] == 0, "{policy}");
+    let rule = policy["rules"]["first"][0].as_str().unwrap_or_default();
+    ensure!(rule.starts_with("NetworkPolicy shop/odd: ingress rule 0: "), "{policy}");
+
     let port = PORT.to_string();
     let trace = |from: IpAddr, port: &str| {
         let from = from.to_string();

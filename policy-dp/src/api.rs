@@ -2,11 +2,12 @@
 //!
 //! Owns the calls and how endpoints are named in them. The state belongs to the kernel's thread: a
 //! question goes there and is answered between two of its works, so nothing is copied and no lock is
-//! held. Leaves to [`show`], [`trace`] and [`flows`] what is answered.
+//! held. Leaves to [`show`], [`trace`], [`status`] and [`flows`] what is answered.
 
 mod find;
 mod flows;
 mod show;
+mod status;
 mod trace;
 
 use std::time::Duration;
@@ -25,6 +26,7 @@ use tonic::{Request, Response, Status, transport::Server};
 use tracing::error;
 
 pub(crate) use show::show;
+pub(crate) use status::Stands;
 
 use crate::{enforcer::Enforcer, witness::Witness};
 
@@ -54,8 +56,13 @@ const LONGEST: Duration = Duration::from_secs(3600);
 const WAITING: usize = 4;
 
 /// Answers until it is dropped.
-pub(crate) async fn serve(listener: UnixListener, looks: mpsc::Sender<Question>, witness: Witness) {
-    let policy = policy_server::PolicyServer::new(Policy { looks, witness });
+pub(crate) async fn serve(
+    listener: UnixListener,
+    looks: mpsc::Sender<Question>,
+    witness: Witness,
+    stands: Stands,
+) {
+    let policy = policy_server::PolicyServer::new(Policy { looks, witness, stands });
     let server = Server::builder().add_service(policy);
     if let Err(err) = server.serve_with_incoming(UnixListenerStream::new(listener)).await {
         error!(%err, "the gRPC services ended");
@@ -67,6 +74,7 @@ pub(crate) async fn serve(listener: UnixListener, looks: mpsc::Sender<Question>,
 struct Policy {
     looks: mpsc::Sender<Question>,
     witness: Witness,
+    stands: Stands,
 }
 
 impl Policy {
@@ -75,11 +83,18 @@ impl Policy {
         &self,
         question: impl FnOnce(&Enforcer) -> Result<T, Status> + Send + 'static,
     ) -> Result<Response<T>, Status> {
+        self.ask_at_once(move |enforcer| whole(enforcer).and_then(question)).await
+    }
+
+    /// Likewise before that.
+    async fn ask_at_once<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(Option<&Enforcer>) -> Result<T, Status> + Send + 'static,
+    ) -> Result<Response<T>, Status> {
         let (answer, answered) = oneshot::channel();
         let look = move |enforcer: Option<&Enforcer>| {
-            let said = whole(enforcer).and_then(question);
             // Who asked may be gone.
-            let _ = answer.send(said);
+            let _ = answer.send(question(enforcer));
         };
         self.put(Question::Look(Box::new(look)), answered).await
     }
@@ -120,6 +135,14 @@ impl policy_server::Policy for Policy {
     ) -> Result<Response<v1::TracePolicyResponse>, Status> {
         let request = call.into_inner();
         self.ask(move |enforcer| trace::trace(enforcer, &request)).await
+    }
+
+    async fn status(
+        &self,
+        _call: Request<v1::PolicyStatusRequest>,
+    ) -> Result<Response<v1::PolicyStatusResponse>, Status> {
+        let stands = self.stands.clone();
+        self.ask_at_once(move |enforcer| Ok(status::status(enforcer, &stands))).await
     }
 
     type FlowsStream = ReceiverStream<Result<v1::FlowsResponse, Status>>;

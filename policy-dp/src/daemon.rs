@@ -16,7 +16,7 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use crate::{
-    api,
+    api::{self, Stands},
     enforcer::Revisions,
     flows::Names,
     http,
@@ -81,7 +81,8 @@ async fn serve(config: &Dataplane, path: &Path, reread: Reread<'_>) -> Result<()
     let mut kernel = kernel::start(linked, heard, looked, outlets, Choices::of(config))?;
     let witness = Witness::start(names, looks.clone())?;
     let mut tasks = JoinSet::new();
-    tasks.spawn(api::serve(api_listener, looks, witness.clone()));
+    let stands = Stands { kernel: status.clone(), stream: standing.clone() };
+    tasks.spawn(api::serve(api_listener, looks, witness.clone(), stands));
     if let Some(listener) = listener {
         tasks.spawn(http::serve(listener, http::Context { status, standing, witness }));
     }

@@ -56,6 +56,8 @@ pub(crate) struct Enforcer {
     inputs: Inputs,
     /// What they came to at that moment.
     settings: Settings,
+    /// What of their resources is not followed, and why.
+    ignored: Vec<String>,
     /// Objects that cannot be read, and why.
     broken: BTreeMap<ResourceKey, String>,
     /// Revisions of endpoints, as of the last moment that was whole; those of others too.
@@ -191,6 +193,7 @@ impl Enforcer {
             interfaces,
             inputs: Inputs::default(),
             settings: own.with(Settings { members: Families::NONE, ..Settings::default() }),
+            ignored: Vec::new(),
             broken: BTreeMap::new(),
             generations: BTreeMap::new(),
             newer: BTreeMap::new(),
@@ -303,12 +306,10 @@ impl Enforcer {
 
     /// The kernel refused these of the table that was wanted last, and did nothing.
     pub(crate) fn refused(&mut self, refused: &[Refused]) -> Refusal {
-        // Those behind the first may be refused only because of it.
-        let Some(first) = refused.first() else { return Refusal::Whole };
         let Some(table) = self.cut.as_ref().or(self.layout.as_ref().map(Layout::table)) else {
             return Refusal::Whole;
         };
-        if !self.isolated.add(&first.object, table) {
+        if !self.isolated.add(refused, table) {
             return Refusal::Whole;
         }
         self.changed = true;
@@ -445,7 +446,8 @@ impl Enforcer {
             let (settings, ignored) = self.inputs.settings(&self.node);
             let members = self.settings.members;
             let settings = self.own.with(Settings { members, ..settings });
-            remarks.extend(ignored.into_iter().map(Remark::Ignored));
+            remarks.extend(ignored.iter().cloned().map(Remark::Ignored));
+            self.ignored = ignored;
             if settings != self.settings {
                 (self.settings, self.layout) = (settings, None);
             }

@@ -1,5 +1,7 @@
 //! `margay policy`.
 
+use std::path::Path;
+
 use margay_proto::v1;
 use tonic::Status;
 
@@ -12,7 +14,10 @@ use crate::{
     error::Failure,
     manifests,
     output::Out,
-    view::policy::{Flow, Shown, Trace},
+    view::{
+        enforcement::Enforcement,
+        policy::{Flow, Shown, Trace},
+    },
 };
 
 /// Asks the policy dataplane.
@@ -51,6 +56,25 @@ pub async fn run(
             }
             Ok(rows.finish()?)
         }
+    }
+}
+
+/// How policy stands on this node; `None` where it has no dataplane, or the one there is another node's.
+pub async fn stands(socket: &Path, node: &str) -> Option<Enforcement> {
+    if !socket.exists() {
+        return None;
+    }
+    let asked = async {
+        let mut policy = Client::connect_policy(socket).await?.policy();
+        policy.status(v1::PolicyStatusRequest {}).await.map_err(told)
+    };
+    match asked.await {
+        Ok(answer) => {
+            let answer = answer.into_inner();
+            let own = answer.node.is_empty() || answer.node == node;
+            own.then(|| Enforcement::from(answer))
+        }
+        Err(failure) => Some(Enforcement::away(failure.message().to_owned())),
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 use margay_proto::v1;
 use serde::Serialize;
 
-use super::Labels;
+use super::{Labels, enforcement::Enforcement};
 use crate::{
     output::{
         Sheet,
@@ -32,6 +32,8 @@ pub struct Status {
     registration: Option<Registration>,
     listen_missing: Vec<String>,
     upstream: Option<Upstream>,
+    /// `null` where the node has no policy dataplane.
+    policy: Option<Enforcement>,
 }
 
 /// Who tells the daemon what changes in the datastore.
@@ -132,7 +134,20 @@ impl From<v1::GetStatusResponse> for Status {
             registration: status.registration.map(Registration::from),
             listen_missing: status.listen_missing,
             upstream: status.upstream.map(Upstream::from),
+            policy: None,
         }
+    }
+}
+
+impl Status {
+    /// The node.
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+
+    /// With how policy stands on it.
+    pub fn with(self, policy: Option<Enforcement>) -> Self {
+        Self { policy, ..self }
     }
 }
 
@@ -165,19 +180,23 @@ impl Sheet for Status {
         if let Some(upstream) = &self.upstream {
             labels.line(to, "Upstream", upstream.line(paint))?;
         }
-        let Some(registration) = &self.registration else { return Ok(()) };
-        let addresses = [&registration.ipv4, &registration.ipv6];
-        let addresses: Vec<_> = addresses.into_iter().flatten().map(String::as_str).collect();
-        let text = match (registration.registered, addresses.as_slice()) {
-            (false, _) => paint.tone(Tone::Bad, "not registered"),
-            (true, []) => paint.tone(Tone::Good, "registered, without an address"),
-            (true, addresses) => {
-                paint.tone(Tone::Good, format!("registered as {}", addresses.join(", ")))
+        if let Some(registration) = &self.registration {
+            let addresses = [&registration.ipv4, &registration.ipv6];
+            let addresses: Vec<_> = addresses.into_iter().flatten().map(String::as_str).collect();
+            let text = match (registration.registered, addresses.as_slice()) {
+                (false, _) => paint.tone(Tone::Bad, "not registered"),
+                (true, []) => paint.tone(Tone::Good, "registered, without an address"),
+                (true, addresses) => {
+                    paint.tone(Tone::Good, format!("registered as {}", addresses.join(", ")))
+                }
+            };
+            labels.line(to, "Cluster", text)?;
+            for problem in &registration.problems {
+                labels.line(to, "", paint.tone(Tone::Warn, problem.as_str()))?;
             }
-        };
-        labels.line(to, "Cluster", text)?;
-        for problem in &registration.problems {
-            labels.line(to, "", paint.tone(Tone::Warn, problem.as_str()))?;
+        }
+        if let Some(policy) = &self.policy {
+            policy.text(labels, paint, to)?;
         }
         Ok(())
     }

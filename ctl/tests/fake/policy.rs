@@ -140,6 +140,35 @@ impl Policy for Fake {
         }))
     }
 
+    async fn status(
+        &self,
+        _: Request<v1::PolicyStatusRequest>,
+    ) -> Result<Response<v1::PolicyStatusResponse>, Status> {
+        let faults = |total, first: &[(&str, &str)]| {
+            let fault = |(subject, text): &(&str, &str)| v1::PolicyFault {
+                subject: (*subject).to_owned(),
+                text: (*text).to_owned(),
+            };
+            Some(v1::PolicyFaults { total, first: first.iter().map(fault).collect() })
+        };
+        let odd = "ingress rule 0: ports without a protocol that has ports; it matches nothing";
+        let why = "the kernel refused a part of it, which is closed until it takes it";
+        Ok(Response::new(v1::PolicyStatusResponse {
+            node: "node1".to_owned(),
+            enforcing: true,
+            unheard: String::new(),
+            trouble: String::new(),
+            guarded: true,
+            endpoints: 4,
+            in_force: 3,
+            waiting: faults(1, &[("wep:shop/n1-k8s-web-eth0", why)]),
+            refused: faults(1, &[("", "rule 2 of chain ri-0123: Invalid argument (os error 22)")]),
+            rules: faults(12, &[("GlobalNetworkPolicy odd", odd)]),
+            broken: faults(1, &[("", "NetworkPolicy shop/bad: spec.selector: no selector")]),
+            ignored: faults(0, &[]),
+        }))
+    }
+
     async fn trace(
         &self,
         request: Request<v1::TracePolicyRequest>,

@@ -4,6 +4,8 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
+use tokio::sync::watch;
+
 use policy_calc::Direction;
 use policy_nft::layout::Place;
 
@@ -16,7 +18,11 @@ async fn serving(enforcer: Option<Enforcer>) -> (PolicyClient<Channel>, tempfile
     let path = dir.path().join("sock");
     let listener = UnixListener::bind(&path).expect("a socket");
     let (looks, mut asked) = mpsc::channel::<Question>(4);
-    tokio::spawn(serve(listener, looks, Witness::by_hand().0));
+    let stands = Stands {
+        kernel: watch::channel(crate::status::Status::default()).1,
+        stream: watch::channel(crate::status::Standing::default()).1,
+    };
+    tokio::spawn(serve(listener, looks, Witness::by_hand().0, stands));
     tokio::spawn(async move {
         while let Some(question) = asked.recv().await {
             match question {
@@ -251,6 +257,41 @@ async fn before_everything_was_heard_there_is_no_answer() {
         let status = client.show(request).await.expect_err("nothing is known");
         assert_eq!(status.code(), Code::Unavailable, "{status}");
     }
+}
+
+#[tokio::test]
+async fn the_status_names_what_is_not_as_it_says_and_what_waits() {
+    let odd = r#"{"selector":"all()","types":["Egress"],"egress":[{"action":"Deny","protocol":"ICMP",
+        "destination":{"nets":["fd00::/8"]}}]}"#;
+    let odd = object("GlobalNetworkPolicy", None, "odd", odd);
+    let bad = object("GlobalNetworkPolicy", None, "bad", r#"{"selector":"app =="}"#);
+    let felix = object("FelixConfiguration", None, "default", r#"{"natPortRange":"100:200"}"#);
+    let mut enforcer = hearing(vec![odd, bad, felix]);
+    let event = Event::Object(pod("new", "\"10.0.0.77/32\""));
+    let in_sync = Event::InSync(InSync { revision: 99 });
+    let all = [event, in_sync].map(|event| SyncEvent { event: Some(event), revision: 99 });
+    enforcer.hear(all.into());
+    let (mut client, _dir) = serving(Some(enforcer)).await;
+    let answer = client.status(v1::PolicyStatusRequest {}).await.expect("an answer").into_inner();
+    let texts = |faults: Option<v1::PolicyFaults>| -> Vec<String> {
+        let faults = faults.expect("all are told");
+        assert_eq!(faults.total, faults.first.len() as u64);
+        faults.first.into_iter().map(|fault| format!("{}|{}", fault.subject, fault.text)).collect()
+    };
+    assert_eq!(answer.node, "n");
+    assert!(answer.in_force < answer.endpoints);
+    let new = "wep:shop/n-k8s-new-eth0|the kernel has not taken it yet";
+    let waiting = texts(answer.waiting);
+    assert!(waiting.iter().any(|text| text == new), "{waiting:?}");
+    assert_eq!(texts(answer.refused), [""; 0]);
+    let rules = texts(answer.rules);
+    let said = "GlobalNetworkPolicy odd|egress rule 0: its version of IP";
+    assert!(rules.iter().any(|text| text.starts_with(said)), "{rules:?}");
+    let broken = texts(answer.broken);
+    assert!(broken.iter().any(|text| text.starts_with("|GlobalNetworkPolicy bad: ")), "{broken:?}");
+    let ignored = texts(answer.ignored);
+    assert!(ignored.iter().any(|text| text.contains("natPortRange")), "{ignored:?}");
+    assert!(answer.unheard.contains("asked"));
 }
 
 #[tokio::test]

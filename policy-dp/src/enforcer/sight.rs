@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use policy_calc::{EndpointId, HostLinks, State};
+use policy_calc::{EndpointId, HostLinks, Owner, RuleFault, State};
 use policy_nft::layout::{self, Settings};
 
 use super::{Enforcer, object};
@@ -55,6 +55,28 @@ impl Enforcer {
     /// Objects that cannot be read, each with why.
     pub(crate) fn broken(&self) -> impl Iterator<Item = String> {
         self.broken.iter().map(|(key, why)| format!("{}: {why}", object::display(key)))
+    }
+
+    /// What the kernel refused and is closed meanwhile, in its words.
+    pub(crate) fn refusals(&self) -> impl Iterator<Item = &str> {
+        self.isolated.reasons()
+    }
+
+    /// Rules that do not mean what they say, each with whose they are.
+    pub(crate) fn faults(&self) -> impl Iterator<Item = (&Owner, &RuleFault)> {
+        let all = self.state.faults.iter();
+        all.flat_map(|(owner, faults)| std::iter::repeat(owner).zip(faults))
+    }
+
+    /// Settings and fields that are not followed, each with why.
+    pub(crate) fn ignored(&self) -> &[String] {
+        &self.ignored
+    }
+
+    /// Endpoints of this node that are not in force as they were told last, each with why.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = (&EndpointId, String)> {
+        let waits = |id| Some((id, self.why_not_in_force(id)?));
+        self.state.endpoints.keys().filter_map(waits)
     }
 
     /// Why an endpoint of this node is not in force as it was told last; `None` if it is.

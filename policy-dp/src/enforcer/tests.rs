@@ -547,6 +547,37 @@ fn a_set_that_the_kernel_refuses_closes_the_chains_that_ask_it() {
 }
 
 #[test]
+fn all_that_the_kernel_refuses_is_set_aside_at_once_but_not_what_only_needs_it() {
+    let mut enforcer = enforcing();
+    tell(&mut enforcer, vec![pod(6, "db", "a", "10.0.0.5"), in_sync(6)]);
+    let whole = table(&mut enforcer);
+    let chain = policy_chain(&whole);
+    let set = whole.chains[&chain].rules.iter().flat_map(|rule| rule.sets()).next();
+    let set = set.expect("the rule has a set").clone();
+    let map = Name::of("to-workload");
+    let begins = |span: &&Span| span.from.starts_with(b"calidb\0");
+    let span = whole.sets[&map].elements.keys().find(begins).expect("its link").clone();
+    let refused: Vec<_> = [
+        Object::Set(set.clone()),
+        Object::Element { set: set.clone(), span: Span::one(&[10, 0, 0, 1]) },
+        Object::Rule { chain: chain.clone(), index: 0 },
+        Object::Element { set: map.clone(), span: span.clone() },
+    ]
+    .into_iter()
+    .flat_map(refusal)
+    .collect();
+    assert_eq!(enforcer.refused(&refused), Refusal::Isolated);
+    let cut = table(&mut enforcer);
+    assert!(!cut.sets.contains_key(&set) && !cut.sets[&map].elements.contains_key(&span));
+    let told: Vec<_> = enforcer.refusals().collect();
+    let [first, second] = &told[..] else { panic!("{told:?}") };
+    assert!(first.starts_with(&format!("set {set}: ")), "{first}");
+    assert!(second.starts_with("element ") && second.contains("of set to-workload"), "{second}");
+    enforcer.done();
+    assert_eq!(in_force(&enforcer), []);
+}
+
+#[test]
 fn an_endpoint_whose_link_the_kernel_refuses_is_left_out_and_so_closed() {
     let mut enforcer = enforcing();
     tell(&mut enforcer, vec![pod(6, "db", "a", "10.0.0.5"), in_sync(6)]);

@@ -1,6 +1,6 @@
 //! A plan as one atomic batch of messages, and which of its objects an error is about.
 
-use std::ops::Range;
+use std::{collections::BTreeSet, ops::Range};
 
 use crate::{
     encode::{
@@ -31,6 +31,9 @@ pub struct Terms<'a> {
     pub hold: bool,
     /// Sequence number of its first message.
     pub first: u32,
+    /// Sets and maps of which each element goes in a message of its own: of a message the kernel names only
+    /// the first that it refuses.
+    pub apart: &'a BTreeSet<Name>,
 }
 
 /// Messages to be sent together, and what each is about.
@@ -75,6 +78,16 @@ pub enum Object {
         /// Its keys.
         span: Span,
     },
+}
+
+impl Object {
+    /// Of an element, its set.
+    pub fn set_of_element(&self) -> Option<&Name> {
+        match self {
+            Self::Element { set, .. } => Some(set),
+            _ => None,
+        }
+    }
 }
 
 impl std::fmt::Display for Object {
@@ -266,6 +279,7 @@ impl Writer<'_> {
     /// As many messages as it takes: the list of one is an attribute, which ends at 64 KiB.
     fn elements(&mut self, message: u16, set: &Name, form: &Shape, all: &[(Span, Value)]) {
         let flags = if message == NEWSETELEM { REQUEST | CREATE } else { REQUEST };
+        let apart = self.terms.apart.contains(set);
         let mut done = 0;
         while done < all.len() {
             let at = self.open(message, flags, done..all.len());
@@ -275,7 +289,7 @@ impl Writer<'_> {
             for (span, value) in all.get(done..).unwrap_or_default() {
                 element(&mut self.e, form, span, value, message == NEWSETELEM);
                 done += 1;
-                if self.e.octets().len() - list > FULL {
+                if apart || self.e.octets().len() - list > FULL {
                     break;
                 }
             }

@@ -1,6 +1,9 @@
 //! The socket that changes the table, and with it holds the table against others.
 
-use std::{collections::BTreeMap, io};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+};
 
 use margay_netlink::Wait;
 
@@ -27,6 +30,8 @@ pub struct Session {
     table: Name,
     hold: bool,
     generation: Option<u32>,
+    /// Of which the kernel refused an element; there may be more of that kind.
+    doubted: BTreeSet<Name>,
 }
 
 /// Why a batch was not carried out. Of such a batch nothing was done, but for `Uncertain`.
@@ -36,7 +41,7 @@ pub enum ApplyError {
     #[error("the ruleset was changed by somebody else meanwhile")]
     Conflict,
     /// The kernel refused these, in the order of the batch. Those behind the first may be refused
-    /// only because of it.
+    /// only because they need one before them.
     #[error("the kernel refused {}", told(.0))]
     Refused(Vec<Refused>),
     /// Answers were lost: the batch was carried out or not. Read the table.
@@ -85,7 +90,8 @@ impl Session {
     /// # Errors
     /// When there is no socket to be had.
     pub fn open_free(table: Name) -> io::Result<Self> {
-        Ok(Self { socket: Socket::open()?, table, hold: false, generation: None })
+        let doubted = BTreeSet::new();
+        Ok(Self { socket: Socket::open()?, table, hold: false, generation: None, doubted })
     }
 
     /// The number by which the kernel marks what this session caused.
@@ -154,7 +160,8 @@ impl Session {
         self.generation.is_some_and(|known| known.wrapping_sub(generation) < 1 << 31)
     }
 
-    /// Carries out all of it, or nothing.
+    /// Carries out all of it, or nothing. All that the kernel refuses is named, but of elements of one set
+    /// the first few; of those that were refused an element of, all the next time.
     ///
     /// # Errors
     /// See [`ApplyError`].
@@ -163,7 +170,8 @@ impl Session {
             return Ok(());
         }
         let (generation, first) = (self.generation, self.socket.numbers(0));
-        let terms = Terms { table: &self.table, generation, hold: self.hold, first };
+        let (table, apart) = (&self.table, &self.doubted);
+        let terms = Terms { table, generation, hold: self.hold, first, apart };
         let batch = Batch::new(terms, ops);
         self.socket.numbers(batch.numbers());
         if let Err(err) = self.socket.send(batch.octets()) {
@@ -188,6 +196,11 @@ impl Session {
             }
         }
         if refused.is_empty() {
+            for op in ops {
+                if let Op::AddElements(set, ..) = op {
+                    self.doubted.remove(set);
+                }
+            }
             // Ours is the next one.
             self.generation = self.generation.map(next_generation);
             return Ok(());
@@ -196,6 +209,7 @@ impl Session {
         if refused.iter().any(void) {
             return Err(ApplyError::Conflict);
         }
+        self.doubted.extend(refused.iter().filter_map(|one| one.object.set_of_element()).cloned());
         Err(ApplyError::Refused(refused))
     }
 }

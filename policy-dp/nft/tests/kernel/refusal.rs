@@ -1,5 +1,7 @@
 //! What the kernel refuses is named, and nothing of the batch is done.
 
+use std::collections::BTreeSet;
+
 use policy_nft::{
     Keeper, Name,
     encode::batch::Object,
@@ -56,6 +58,34 @@ fn an_element_that_names_no_chain_is_found_among_thousands() {
     assert_eq!(refused.len(), 1, "{refused:?}");
     let expected = Object::Element { set: "map".into(), span: Span::one(&v4(3456)) };
     assert_eq!(refused[0].object, expected);
+}
+
+#[test]
+fn all_that_is_wrong_is_named_at_once_and_all_elements_of_a_map_the_next_time() {
+    if !enter() {
+        return;
+    }
+    let lost = || rule(vec![Expr::Verdict(Verdict::Jump("nowhere".into()))]);
+    let to = |chain: &str| Value::Verdict(Verdict::Jump(chain.into()));
+    let mut desired = Table::default();
+    desired.chains.insert("here".into(), chain(Vec::new()));
+    desired.chains.insert("a".into(), chain(vec![lost()]));
+    desired.chains.insert("b".into(), chain(vec![rule(vec![Expr::Counter]), lost()]));
+    let elements =
+        (0..500).map(|n| (Span::one(&v4(n)), to(if n % 10 == 3 { "nowhere" } else { "here" })));
+    desired.sets.insert("map".into(), filled(Shape::map(&[Field::Ipv4]), elements));
+    let mut keeper = Keeper::open(name()).expect("a keeper");
+    let mut refused = || match keeper.sync(&desired).expect_err("a table that cannot be") {
+        ApplyError::Refused(refused) => {
+            refused.into_iter().map(|one| one.object).collect::<BTreeSet<_>>()
+        }
+        other => panic!("{other}"),
+    };
+    let of = |chain: &str, index| Object::Rule { chain: chain.into(), index };
+    let element = |n| Object::Element { set: "map".into(), span: Span::one(&v4(n)) };
+    assert_eq!(refused(), [of("a", 0), of("b", 1), element(3)].into());
+    let all = (0..50).map(|n| element(n * 10 + 3)).chain([of("a", 0), of("b", 1)]);
+    assert_eq!(refused(), all.collect());
 }
 
 #[test]

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use super::{Batch, Object, Terms};
 use crate::{
     encode::{NEWSETELEM, NEWTABLE},
@@ -14,7 +16,11 @@ fn answer(offset: Option<usize>) -> wire::Refusal {
 
 fn written(ops: &[Op]) -> Batch {
     let table = Name::of("margay");
-    Batch::new(Terms { table: &table, generation: Some(7), hold: true, first: u32::MAX }, ops)
+    let apart = &BTreeSet::new();
+    Batch::new(
+        Terms { table: &table, generation: Some(7), hold: true, first: u32::MAX, apart },
+        ops,
+    )
 }
 
 fn members(n: u32, shape: Shape) -> Op {
