@@ -17,7 +17,7 @@ use interop_tests::{
     shop::{Rig, add, echoes, reaches, serve},
 };
 use serde_json::Value;
-use testkit::{Daemon, Host, guard_folder, have_root, until};
+use testkit::{Daemon, Host, Lab, guard_folder, have_root, until};
 
 #[test]
 fn pods_are_closed_while_the_table_is_gone_and_the_dataplane_is_dead() -> Result<()> {
@@ -66,6 +66,20 @@ fn opens(from: &Host, to: &str) -> Result<()> {
     until(&format!("{} reaches {to}", from.name()), SOON, || Ok(from.pings(to)))
 }
 
+/// One that is no pod, and no matter of ours.
+fn plain(lab: &mut Lab, host: &Host, name: &str, link: &str, third: u8) -> Result<Host> {
+    let other = lab.host(name)?;
+    let of = |number: u8| [format!("10.77.{third}.{number}"), format!("fd77:{third}::{number}")];
+    let net = |[four, six]: &[String; 2]| [format!("{four}/24"), format!("{six}/64")];
+    let (here, there) = (net(&of(1)), net(&of(2)));
+    let [here, there] = [&here, &there].map(|all| [all[0].as_str(), all[1].as_str()]);
+    lab.link((host, link, &here), (&other, "eth0", &there))?;
+    let [four, six] = of(1);
+    other.ip(&["route", "add", "default", "via", &four])?;
+    other.ip(&["-6", "route", "add", "default", "via", &six])?;
+    Ok(other)
+}
+
 fn gone(rig: &mut Rig) -> Result<()> {
     let Rig { margay, dataplane, runtime, pods, lab } = rig;
     let host = margay.host().clone();
@@ -81,21 +95,8 @@ fn gone(rig: &mut Rig) -> Result<()> {
         serve(pod)?;
     }
     let ([left4, left6], [right4, right6]) = (addresses(left)?, addresses(right)?);
-    // Two that are no pods, and no matter of ours.
-    let mut plain = |name: &str, link: &str, third: u8| -> Result<Host> {
-        let other = lab.host(name)?;
-        let of =
-            |number: u8| [format!("10.77.{third}.{number}"), format!("fd77:{third}::{number}")];
-        let net = |[four, six]: &[String; 2]| [format!("{four}/24"), format!("{six}/64")];
-        let (here, there) = (net(&of(1)), net(&of(2)));
-        let [here, there] = [&here, &there].map(|all| [all[0].as_str(), all[1].as_str()]);
-        lab.link((&host, link, &here), (&other, "eth0", &there))?;
-        let [four, six] = of(1);
-        other.ip(&["route", "add", "default", "via", &four])?;
-        other.ip(&["-6", "route", "add", "default", "via", &six])?;
-        Ok(other)
-    };
-    let (near, far) = (plain("near", "plain1", 1)?, plain("far", "plain2", 2)?);
+    let near = plain(lab, &host, "near", "plain1", 1)?;
+    let far = plain(lab, &host, "far", "plain2", 2)?;
     let (far4, far6) = ("10.77.2.2", "fd77:2::2");
     let of_pods = [
         (left, right4.as_str()),
@@ -233,4 +234,67 @@ fn change(rig: &mut Rig) -> Result<()> {
     dataplane.daemon()?.kill()?;
     host.run("nft", &["flush", "ruleset"])?;
     is_closed(left, &to, (right, "127.0.0.1"))
+}
+
+#[test]
+fn links_of_each_prefix_are_workloads_with_the_dataplane_alive_and_dead() -> Result<()> {
+    if !have_root("links_of_each_prefix_are_workloads_with_the_dataplane_alive_and_dead") {
+        return Ok(());
+    }
+    let mut rig = Rig::start("guardprefix")?;
+    let result = several(&mut rig);
+    rig.told(result)
+}
+
+fn several(rig: &mut Rig) -> Result<()> {
+    let Rig { margay, dataplane, runtime, pods, lab } = rig;
+    let host = margay.host().clone();
+    dataplane.start()?;
+    let [pod, ..] = pods.as_slice() else { bail!("a pod") };
+    add(runtime, &Container::new(pod.name(), pod), &Value::Null)?;
+    let [to_pod, _] = addresses(pod)?;
+    let tap = plain(lab, &host, "tap", "tap1", 1)?;
+    let far = plain(lab, &host, "far", "plain2", 2)?;
+    let (tap4, far4, control) = ("10.77.1.2", "10.77.2.2", (&far, "10.77.2.1"));
+    for (from, to) in [(&tap, "10.77.1.1"), (&tap, far4), (pod, tap4), (pod, far4)] {
+        opens(from, to)?;
+    }
+    // All of the host's own links; but none of a workload.
+    margay.apply(
+        "apiVersion: projectcalico.org/v3\nkind: HostEndpoint\nmetadata: {name: all, labels: {role: \
+         host}}\nspec: {node: a, interfaceName: '*', profiles: \
+         [projectcalico-default-allow]}\n",
+    )?;
+    let prefix = |text: &str| {
+        margay.apply(&format!(
+            "apiVersion: projectcalico.org/v3\nkind: FelixConfiguration\nmetadata: {{name: \
+             default}}\nspec: {{interfacePrefix: '{text}'}}\n"
+        ))
+    };
+    // Pods keep what they have, whether their links are of a prefix or not.
+    for text in ["cali,tap", "tap, other"] {
+        prefix(text)?;
+        until("the unknown link is closed", SOON, || Ok(!tap.pings("10.77.1.1")))?;
+        for (from, to) in [(&tap, far4), (pod, tap4), (&far, tap4)] {
+            is_closed(from, to, control).context(text.to_owned())?;
+        }
+        for (from, to) in [(&host, to_pod.as_str()), (pod, far4), (&far, "10.77.2.1")] {
+            opens(from, to).context(text.to_owned())?;
+        }
+    }
+    prefix("cali,tap")?;
+    let chain = || host.run("nft", &["list", "chain", "inet", "margay", "host-raw-prerouting"]);
+    until("both are workloads' links", SOON, || {
+        let listed = chain()?;
+        Ok(listed.contains("\"cali*\"") && listed.contains("\"tap*\""))
+    })?;
+    dataplane.daemon()?.kill()?;
+    host.run("nft", &["flush", "ruleset"])?;
+    for (from, to) in [(&tap, "10.77.1.1"), (&tap, far4), (pod, far4), (&far, tap4)] {
+        is_closed(from, to, control)?;
+    }
+    dataplane.start()?;
+    opens(pod, far4)?;
+    prefix("cali")?;
+    opens(&tap, far4)
 }

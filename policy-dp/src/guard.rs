@@ -58,7 +58,7 @@ impl Guarding {
     /// The table marks so now; whether the guard holds.
     pub(crate) fn after(&mut self, settings: &Settings) -> bool {
         let Some(guard) = &mut self.guard else { return false };
-        let rule = Rule::new(&settings.prefix, settings.marks.guarded());
+        let rule = Rule::new(&settings.prefixes, settings.marks.guarded());
         match guard.hold(rule) {
             Ok(()) if self.holds => {}
             Ok(()) => {

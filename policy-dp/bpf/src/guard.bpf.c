@@ -36,14 +36,21 @@ struct bpf_nf_ctx {
 	struct sk_buff *skb;
 };
 
+// What names of workloads' links may begin with, and which of the octets count.
+struct prefix {
+	u64 octets[2];
+	u64 counts[2];
+};
+
+enum { PREFIXES = 8 };
+
 // `Rule` in lib.rs.
 struct rule {
 	// Bits of which a packet must have one.
 	u32 marks;
-	u32 unused;
-	// What the names of workloads' links begin with, and which of the octets count.
-	u64 prefix[2];
-	u64 counts[2];
+	// Of `prefixes`, the first so many.
+	u32 used;
+	struct prefix prefixes[PREFIXES];
 };
 
 struct {
@@ -53,13 +60,20 @@ struct {
 	int (*max_entries)[1];
 } rule SEC(".maps");
 
-static inline int is_workload(const struct rule *rule, struct net_device *link)
+__attribute__((always_inline)) static inline int is_workload(const struct rule *rule, struct net_device *link)
 {
 	// A packet to the host itself leaves by no link; what is read of none is zeroes.
-	const u64 *name = (const u64 *)__builtin_preserve_access_index(&link->name);
+	const u64 *at = (const u64 *)__builtin_preserve_access_index(&link->name);
+	const u64 name[2] = { at[0], at[1] };
 
-	return (name[0] & rule->counts[0]) == rule->prefix[0] &&
-	       (name[1] & rule->counts[1]) == rule->prefix[1];
+	for (u32 i = 0; i < PREFIXES && i < rule->used; i++) {
+		const struct prefix *one = &rule->prefixes[i];
+
+		if ((name[0] & one->counts[0]) == one->octets[0] &&
+		    (name[1] & one->counts[1]) == one->octets[1])
+			return 1;
+	}
+	return 0;
 }
 
 // Loaded as a program of netfilter, a type for whose sections the loader has no name yet.

@@ -52,20 +52,39 @@ pub enum GuardError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Rule {
     marks: u32,
-    unused: u32,
-    prefix: [u8; NAME],
+    used: u32,
+    prefixes: [Prefix; PREFIXES],
+}
+
+/// The beginning of a link's name, and which of the octets count.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Prefix {
+    octets: [u8; NAME],
     counts: [u8; NAME],
 }
 
 impl Rule {
-    /// On links whose names begin so, packets with one of these bits of the mark.
-    pub fn new(prefix: &str, marks: u32) -> Self {
+    /// On links whose names begin with one of these, of which only the first [`PREFIXES`] count, packets
+    /// with one of these bits of the mark.
+    pub fn new<S: AsRef<str>>(prefixes: &[S], marks: u32) -> Self {
         let mut rule = Self { marks, ..Self::default() };
-        let all = rule.prefix.iter_mut().zip(&mut rule.counts).zip(prefix.as_bytes());
+        for (to, prefix) in rule.prefixes.iter_mut().zip(prefixes) {
+            *to = Prefix::of(prefix.as_ref());
+            rule.used += 1;
+        }
+        rule
+    }
+}
+
+impl Prefix {
+    fn of(text: &str) -> Self {
+        let mut prefix = Self::default();
+        let all = prefix.octets.iter_mut().zip(&mut prefix.counts).zip(text.as_bytes());
         for ((octet, counts), told) in all {
             (*octet, *counts) = (*told, u8::MAX);
         }
-        rule
+        prefix
     }
 }
 
@@ -158,6 +177,8 @@ impl Guard {
     }
 }
 
+/// Beginnings of names that a guard can tell apart.
+pub const PREFIXES: usize = 8;
 /// Octets of a link's name with the NUL behind it.
 const NAME: usize = 16;
 /// Behind the last chain of the table.

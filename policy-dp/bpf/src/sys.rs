@@ -271,5 +271,5 @@ const BPF_MAP_TYPE_ARRAY: u32 = 2;
 const BPF_PROG_TYPE_NETFILTER: u32 = 32;
 const BPF_NETFILTER: u32 = 45;
 /// Octets of a rule, as `struct rule` of the program has them.
-const RULE: u32 = 40;
-const _: () = assert!(size_of::<Rule>() == 40);
+const RULE: u32 = 264;
+const _: () = assert!(size_of::<Rule>() == 264);

@@ -53,8 +53,8 @@ pub use hosts::{Failsafe, Marks};
 /// What holds besides policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// What the names of workloads' links begin with: 1 to 15 octets.
-    pub prefix: String,
+    /// What the names of workloads' links begin with, any of these, each 1 to 15 octets.
+    pub prefixes: Vec<String>,
     /// What becomes of a packet from a workload to its own host that the workload's policies allow.
     pub to_host: ToHost,
     /// UDP port that no workload may send to: its own encapsulation would get round policies.
@@ -92,7 +92,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            prefix: "cali".to_owned(),
+            prefixes: vec!["cali".to_owned()],
             to_host: ToHost::Drop,
             vxlan_port: Some(4789),
             pools: Vec::new(),
@@ -112,6 +112,11 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// Whether a link of this name is a workload's, whichever there are.
+    pub fn is_workloads(&self, name: &str) -> bool {
+        self.prefixes.iter().any(|prefix| name.starts_with(prefix))
+    }
+
     /// What of a packet that a workload sends keeps it from going anywhere, whatever its policies say: the
     /// setting of FelixConfiguration that would let it.
     pub fn closed_to_workloads(&self, packet: &Packet) -> Option<&'static str> {
@@ -185,7 +190,7 @@ pub fn links(state: &State, settings: &Settings, interfaces: &Interfaces) -> Lin
         }
     }
     let hosts = HostLinks::of(state, interfaces, |name| {
-        name.starts_with(&settings.prefix) || links.contains_key(&At::Workload(name.to_owned()))
+        settings.is_workloads(name) || links.contains_key(&At::Workload(name.to_owned()))
     });
     let endpoint = |(at, id)| Some((at, state.endpoints.get(id)?.clone()));
     links.extend(host_owners(&hosts).filter_map(endpoint));
@@ -539,7 +544,7 @@ impl Layout {
     fn elements(&self, link: &str, endpoint: &Endpoint) -> Vec<(Name, Span, Value)> {
         let key = Span::one(&link_name(link));
         let mut all = Vec::new();
-        if !link.starts_with(&self.settings.prefix) {
+        if !self.settings.is_workloads(link) {
             all.push((Name::of(OTHER_LINKS), key.clone(), Value::Member));
         }
         for (map, own) in [FROM, TO].into_iter().zip(own_chains(link)) {

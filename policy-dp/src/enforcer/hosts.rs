@@ -80,7 +80,7 @@ impl Enforcer {
     }
 
     fn is_workloads(&self, name: &str) -> bool {
-        name.starts_with(&self.settings.prefix) || self.links.owner(name).is_some()
+        self.settings.is_workloads(name) || self.links.owner(name).is_some()
     }
 }
 

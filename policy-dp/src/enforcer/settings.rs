@@ -9,6 +9,7 @@ use margay_model::{
     Kind, Protocol, Resource, ResourceKey,
     kinds::{AllowedUse, FelixConfigurationSpec, IpPoolSpec, ProtoPort, Switch},
 };
+use policy_bpf::PREFIXES;
 use policy_nft::{
     expr::Rate,
     layout::{Failsafe, Marks, Pool, Settings, ToHost},
@@ -84,18 +85,30 @@ impl Inputs {
             Settings { pools: self.pools.values().cloned().collect(), ..Settings::default() };
         let mut ignored = Vec::new();
         if let Some(prefixes) = self.felix(node, |felix| felix.interface_prefix.clone()) {
-            let mut all = prefixes.split(',').map(str::trim);
-            match all.next().filter(|first| (1..=15).contains(&first.len())) {
-                Some(first) => first.clone_into(&mut settings.prefix),
-                None => ignored.push(format!(
-                    "interfacePrefix {prefixes:?}: the names of links do not begin so"
-                )),
+            let (named, odd): (Vec<&str>, _) =
+                prefixes.split(',').map(str::trim).partition(|one| (1..=15).contains(&one.len()));
+            ignored.extend(odd.iter().map(|odd| {
+                format!(
+                    "interfacePrefix {prefixes:?}: the names of links do not begin with {odd:?}"
+                )
+            }));
+            // Each is asked of every packet: what another one covers is left out.
+            let mut all: Vec<String> = Vec::new();
+            for name in named {
+                if !all.iter().any(|known| name.starts_with(known)) {
+                    all.retain(|known| !known.starts_with(name));
+                    all.push(name.to_owned());
+                }
             }
-            if all.next().is_some() {
+            if all.len() > PREFIXES {
                 ignored.push(format!(
-                    "interfacePrefix {prefixes:?}: only the first counts in this version; a link that \
-                     begins otherwise is closed only once its endpoint is known"
+                    "interfacePrefix {prefixes:?}: only the first {PREFIXES} count; a link that begins \
+                     otherwise is closed only once its endpoint is known"
                 ));
+                all.truncate(PREFIXES);
+            }
+            if !all.is_empty() {
+                settings.prefixes = all;
             }
         }
         if let Some(action) =

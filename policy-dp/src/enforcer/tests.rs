@@ -786,3 +786,28 @@ fn rules_that_ask_sets_exist_in_families_that_anybody_in_a_set_is_of() {
     tell(&mut enforcer, vec![pod(7, "db", "b", "10.0.0.5"), in_sync(7)]);
     assert_eq!(rules(&mut enforcer), (1, 1), "once there it stays");
 }
+
+#[test]
+fn links_that_begin_with_any_prefix_are_workloads() {
+    let mut enforcer = enforcing();
+    let felix = |prefixes: &str| {
+        let text = r#"{"apiVersion":"projectcalico.org/v3","kind":"FelixConfiguration","metadata":{
+            "name":"default"},"spec":{"interfacePrefix":"@"}}"#;
+        object(7, &text.replace('@', prefixes))
+    };
+    let others =
+        |enforcer: &mut Enforcer| table(enforcer).sets[&Name::of("other-links")].elements.len();
+    assert_eq!(others(&mut enforcer), 0);
+    tell(&mut enforcer, vec![felix("tap, ens"), in_sync(7)]);
+    assert_eq!(others(&mut enforcer), 1);
+    // What another one covers is not asked for.
+    tell(&mut enforcer, vec![felix("tap,calico,cali,tapx"), in_sync(8)]);
+    assert_eq!(others(&mut enforcer), 0);
+    assert_eq!(enforcer.settings().prefixes, ["tap", "cali"]);
+    let remarks = enforcer.hear(vec![felix(",a-name-no-link-has"), in_sync(9)]);
+    assert_eq!(remarks.len(), 2, "{remarks:?}");
+    assert_eq!(enforcer.settings().prefixes, ["cali"]);
+    let remarks = enforcer.hear(vec![felix("a,b,c,d,e,f,g,h,i"), in_sync(10)]);
+    assert_eq!(enforcer.settings().prefixes.len(), 8);
+    assert!(matches!(&remarks[..], [Remark::Ignored(text)] if text.contains("first 8")));
+}

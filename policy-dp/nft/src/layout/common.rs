@@ -74,7 +74,7 @@ impl Layout {
     /// that is behind each of them for every change of rules.
     fn lead(&self, chain: &str) -> [Rule; 2] {
         let part = if chain == TO { Part::Destination } else { Part::Source };
-        let mut others = not_in_set(link_begins_not(part, &self.settings.prefix), OTHER_LINKS);
+        let mut others = not_in_set(link_begins_not(part, &self.settings.prefixes), OTHER_LINKS);
         others.extend(verdict(Verdict::Return));
         let mut ours = match self.settings.guard && chain != SOURCES {
             true => {

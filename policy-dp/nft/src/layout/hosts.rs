@@ -263,10 +263,10 @@ impl Layout {
         let is_passed =
             || rule([has_bit(passed), accept()].concat(), "let through by an earlier stage");
         let workloads = |part: Part| {
-            let ours = [link_begins(part, &self.settings.prefix), accept()].concat();
-            let others = [in_set(link(part), OTHER_LINKS), accept()].concat();
-            let remark = "workloads' links";
-            [rule(ours, remark), rule(others, remark)]
+            let prefixes = self.settings.prefixes.iter();
+            let ours = prefixes.map(|prefix| link_begins(part, prefix));
+            let all = ours.chain([in_set(link(part), OTHER_LINKS)]);
+            all.map(|is| rule([is, accept()].concat(), "workloads' links")).collect::<Vec<_>>()
         };
         let [raw_in, raw_out, pre_dnat, forward_in, forward_out, input, output] =
             STAGES.map(|stage| self.asked(stage));
@@ -280,12 +280,12 @@ impl Layout {
             (
                 "host-raw-prerouting",
                 base(HookPoint::Prerouting, -300),
-                vec![vec![clear()], workloads(iif).into(), raw_in],
+                vec![vec![clear()], workloads(iif), raw_in],
             ),
             (
                 "host-raw-output",
                 base(HookPoint::Output, -300),
-                vec![vec![clear()], workloads(oif).into(), raw_out],
+                vec![vec![clear()], workloads(oif), raw_out],
             ),
             (
                 "host-mangle-prerouting",
@@ -301,17 +301,17 @@ impl Layout {
             (
                 "host-filter-input",
                 base(HookPoint::Input, 0),
-                vec![vec![is_passed()], workloads(iif).into(), input],
+                vec![vec![is_passed()], workloads(iif), input],
             ),
             (
                 "host-filter-output",
                 base(HookPoint::Output, 0),
-                vec![vec![is_passed()], workloads(oif).into(), vec![decided_late], output.clone()],
+                vec![vec![is_passed()], workloads(oif), vec![decided_late], output.clone()],
             ),
             (
                 "host-postrouting",
                 base(HookPoint::Postrouting, -150),
-                vec![vec![decided_before], workloads(oif).into(), output],
+                vec![vec![decided_before], workloads(oif), output],
             ),
         ];
         chains.map(|(name, hook, rules)| (name, hook, rules.concat()))

@@ -29,9 +29,10 @@ pub fn link_begins(part: Part, prefix: &str) -> Vec<Expr> {
     [link(part), vec![equals(beginning(prefix))]].concat()
 }
 
-/// Goes on if the link's name, which stays loaded, begins otherwise.
-pub fn link_begins_not(part: Part, prefix: &str) -> Vec<Expr> {
-    [link(part), vec![differs(beginning(prefix))]].concat()
+/// Goes on if the link's name, which stays loaded, begins with none of these.
+pub fn link_begins_not(part: Part, prefixes: &[String]) -> Vec<Expr> {
+    let others = prefixes.iter().map(|prefix| differs(beginning(prefix)));
+    link(part).into_iter().chain(others).collect()
 }
 
 fn beginning(prefix: &str) -> &[u8] {

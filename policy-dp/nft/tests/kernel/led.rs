@@ -128,8 +128,12 @@ fn play(few: usize) {
             // Who gets past those above would get through.
             + &policy("zz", 900, &to("Allow", "nets: [127.0.0.2/32]"))),
     );
-    let settings =
-        Settings { prefix: "lo".to_owned(), to_host: ToHost::Accept, few, ..Settings::default() };
+    let settings = Settings {
+        prefixes: vec!["lo".to_owned()],
+        to_host: ToHost::Accept,
+        few,
+        ..Settings::default()
+    };
     let mut keeper = Keeper::open(name()).expect("a keeper");
     cluster.enforce(&mut keeper, &settings);
     let mut dice = Dice(7);
