@@ -337,12 +337,13 @@ impl Task {
     }
 
     fn add(&mut self, Asked { call, id, mut spec, unsaid, until }: Asked) {
-        let namespace = spec.pod.as_ref().map(|pod| &*pod.namespace);
-        if let Some(asked) = namespace.and_then(|namespace| self.cluster.asked_by(namespace))
-            && self.asks_namespace(&id, &spec, &unsaid)
-            && let Err(failure) = unsaid.asked_of(asked, &mut spec)
-        {
-            return self.answer(call, Err(failure));
+        if self.asks_namespace(&id, &spec, &unsaid) {
+            let namespace = spec.pod.as_ref().map(|pod| &*pod.namespace);
+            let asked = namespace.and_then(|namespace| self.cluster.asked_by(namespace));
+            let asked = asked.map_or(Ok(()), |asked| unsaid.asked_of(asked, &mut spec));
+            if let Err(failure) = asked.and_then(|()| spec.check_wish()) {
+                return self.answer(call, Err(failure));
+            }
         }
         let until = until.saturating_duration_since(self.started);
         self.act(Input::Add { call, id, spec, until });

@@ -386,12 +386,15 @@ fn a_pod_gets_its_address_of_the_pool_that_its_namespace_asks_for_though_it_come
         world.put(Key::cluster(Kind::IpPool, "blue"), blue).await;
         let namespace = "{\"apiVersion\":\"projectcalico.org/v3\",\"kind\":\"Profile\",\"metadata\":\
                          {\"name\":\"kns.shop\",\"annotations\":{\"cni.projectcalico.org/ipv4pools\":\
-                         \"[\\\"blue\\\"]\"}},\"spec\":{}}";
+                         \"[\\\"blue\\\"]\",\"cni.projectcalico.org/ipFamilies\":\"[\\\"IPv4\\\"]\"}},\
+                         \"spec\":{}}";
         world.put(Key::cluster(Kind::Profile, "kns.shop"), namespace).await;
         world.store.set_away(Some("unplugged"));
         let daemon = world.start();
         let unsaid = Unsaid::of(&BTreeMap::new());
-        let large = Spec { mtu: 9000, ..spec() };
+        // The configuration asks for no address.
+        let source = Source::Assign(Wish::default());
+        let large = Spec { mtu: 9000, source, ..spec() };
         let add = |container| {
             daemon.workloads.call(Call::Add(id(container), Box::new(large.clone()), unsaid.clone()))
         };
@@ -412,6 +415,11 @@ fn a_pod_gets_its_address_of_the_pool_that_its_namespace_asks_for_though_it_come
         world.store.set_away(Some("unplugged"));
         let Ok(Reply::Added(again)) = add("c1").await else { panic!("it is there") };
         assert_eq!(again.addresses, entry.addresses);
+        world.store.set_away(None);
+        let other = Pod { namespace: "bare".into(), name: "web".into(), uid: String::new() };
+        let other = Box::new(Spec { pod: Some(other), ..large.clone() });
+        let refused = daemon.workloads.call(Call::Add(id("c2"), other, unsaid.clone())).await;
+        assert_eq!(refused.expect_err("of no family").cause, Cause::Invalid("assign"));
     });
 }
 

@@ -67,13 +67,7 @@ impl Unsaid {
         }
         let asked = namespace.iter().filter(|(key, _)| self.0.contains(key.as_str()));
         let asked = asked.map(|(key, text)| (key.clone(), text.clone())).collect();
-        let wanted = pools(spec, &asked).and_then(|()| match &spec.source {
-            Source::Assign(wish) if !wish.v4 && !wish.v6 => {
-                Err(wrong("ipFamilies", "must name IPv4, IPv6 or both"))
-            }
-            _ => Ok(()),
-        });
-        wanted.map_err(|Failure { cause, text }| {
+        pools(spec, &asked).map_err(|Failure { cause, text }| {
             let name = spec.pod.as_ref().map(|pod| pod.namespace.as_str()).unwrap_or_default();
             Failure::new(cause, format!("namespace {name}: {text}"))
         })
@@ -143,6 +137,9 @@ fn pools(spec: &mut Spec, annotations: &BTreeMap<String, String>) -> Result<(), 
                 "IPv6" => wish.v6 = true,
                 _ => return Err(wrong("ipFamilies", "lists of IPv4 and IPv6 are allowed")),
             }
+        }
+        if families.is_empty() {
+            return Err(wrong("ipFamilies", "must name IPv4, IPv6 or both"));
         }
     }
     for (name, pools) in [("ipv4pools", &mut wish.v4_pools), ("ipv6pools", &mut wish.v6_pools)] {

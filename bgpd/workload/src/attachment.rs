@@ -174,6 +174,22 @@ pub struct Spec {
     pub policy_wait: u32,
 }
 
+impl Spec {
+    /// Asks whether any address is wanted where they are ours to choose.
+    ///
+    /// # Errors
+    /// None is.
+    pub fn check_wish(&self) -> Result<(), Failure> {
+        match &self.source {
+            Source::Assign(wish) if !wish.v4 && !wish.v6 && wish.exactly.is_empty() => {
+                let text = "assign_ipv4 and assign_ipv6 are both false, no address would be left";
+                Err(Failure::invalid("assign", text))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// A moment by a clock that nobody sets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Uptime {

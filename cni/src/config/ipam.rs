@@ -139,12 +139,6 @@ impl Assign {
         };
         assign.ipv4 = ipam.truth("assign_ipv4")?.unwrap_or(assign.ipv4);
         assign.ipv6 = ipam.truth("assign_ipv6")?.unwrap_or(assign.ipv6);
-        if !assign.ipv4 && !assign.ipv6 {
-            return Err(Error::new(
-                Code::InvalidConfig,
-                "ipam: assign_ipv4 and assign_ipv6 are both false, no address would be left",
-            ));
-        }
         Ok(assign)
     }
 }

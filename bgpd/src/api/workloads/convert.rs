@@ -100,11 +100,12 @@ pub(super) fn wanted(
     for (annotation, why) in annotation::without_effect(&annotations) {
         warn!(attachment = %id, annotation, why, "an annotation of a pod has no effect");
     }
-    let wants_none = |wish: &Wish| !wish.v4 && !wish.v6 && wish.exactly.is_empty();
-    if matches!(&spec.source, Source::Assign(wish) if wants_none(wish)) {
-        return Err(Failure::invalid("assign", "neither an IPv4 nor an IPv6 address is wanted"));
+    let unsaid = Unsaid::of(&annotations);
+    // What the configuration leaves out a namespace may ask for.
+    if !unsaid.matters(&spec) {
+        spec.check_wish()?;
     }
-    Ok((id, spec, Unsaid::of(&annotations)))
+    Ok((id, spec, unsaid))
 }
 
 fn source(mode: Mode, ipam: Option<&Ipam>) -> Result<Source, Failure> {
