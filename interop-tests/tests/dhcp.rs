@@ -207,6 +207,60 @@ fn lease(node: &Node) -> Result<()> {
 }
 
 #[test]
+fn an_older_container_of_the_pod_is_reached_until_the_newer_has_its_address() -> Result<()> {
+    if !have_root("an_older_container_of_the_pod_is_reached_until_the_newer_has_its_address") {
+        return Ok(());
+    }
+    Node::start("dhcpnew")?.told(take_the_place)
+}
+
+fn take_the_place(node: &mut Node) -> Result<()> {
+    let script = node.bins.join("slow");
+    fs::write(&script, SLOW)?;
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
+    let (given, go) = (node.bins.join("given"), node.bins.join("go"));
+    let runtime = node.runtime(&json!({"ipam": {"type": "slow"}, "ipam_needs_interface": true}));
+    let older = Container::new("c1", &node.pod);
+    let newer =
+        Container { id: "c2".into(), netns: node.lab.host("q")?.netns_path(), ..older.clone() };
+    let host = node.margay.host().clone();
+    let reached = |address: &str| Ok(host.pings(address));
+    fs::write(&given, "10.77.0.10/24")?;
+    fs::write(&go, "")?;
+    runtime.add(&older)?;
+    until("the node reaches the older one", SOON, || reached("10.77.0.10"))?;
+    fs::remove_file(&go)?;
+    fs::write(&given, "10.77.0.11/24")?;
+    let answer = thread::scope(|scope| {
+        let add = scope.spawn(|| runtime.call("ADD", &newer, &Value::Null));
+        let between = (|| {
+            until("the newer one has a link", SOON, || {
+                let all = node.margay.json(&["workload", "list"])?;
+                let all = all.as_array().map(Vec::as_slice).unwrap_or_default();
+                Ok(all.len() == 2 && all.iter().any(|one| one["state"] == "configured"))
+            })?;
+            ensure!(reached("10.77.0.10")?, "the older one lost its link");
+            Ok(())
+        })();
+        // Also if that failed: it waits for this.
+        fs::write(&go, "")?;
+        let answer = add.join().map_err(|_| anyhow!("it panicked"))??;
+        between.map(|()| answer)
+    })?;
+    ensure!(answer.done("ADD")?.addresses() == ["10.77.0.11"]);
+    until("the node reaches the newer one", SOON, || reached("10.77.0.11"))?;
+    ensure!(!node.pod.ip(&["-o", "link"])?.contains("eth0"), "the older one has its link still");
+    let endpoints = node.margay.json(&["get", "workloadendpoints", "-A", "-o", "json"])?;
+    let links = host.ip(&["-o", "link"])?;
+    let named = endpoints["items"][0]["spec"]["interfaceName"].as_str().unwrap_or("none");
+    ensure!(links.contains(named), "{named} is none of\n{links}");
+    runtime.delete(&older)?;
+    ensure!(reached("10.77.0.11")?, "the DEL of the older one took it down");
+    runtime.delete(&newer)?;
+    node.clean()
+}
+
+#[test]
 fn a_daemon_that_dies_while_an_address_is_asked_for_leaves_nothing() -> Result<()> {
     if !have_root("a_daemon_that_dies_while_an_address_is_asked_for_leaves_nothing") {
         return Ok(());
@@ -214,19 +268,20 @@ fn a_daemon_that_dies_while_an_address_is_asked_for_leaves_nothing() -> Result<(
     Node::start("dhcpkill")?.told(die_in_between)
 }
 
-/// One that gives an address when it is told to, and notes how it was called.
+/// One that gives what it finds in a file when it is told to, and notes how it was called.
 const SLOW: &str = r#"#!/bin/sh
 cd "$(dirname "$0")"
 echo "$CNI_COMMAND" >> calls
 cat > /dev/null
 [ "$CNI_COMMAND" = ADD ] || exit 0
 while [ ! -e go ]; do sleep 0.1; done
-echo '{"cniVersion": "1.0.0", "ips": [{"address": "10.77.0.10/24"}]}'
+echo "{\"cniVersion\": \"1.0.0\", \"ips\": [{\"address\": \"$(cat given)\"}]}"
 "#;
 
 fn die_in_between(node: &mut Node) -> Result<()> {
     let (script, calls) = (node.bins.join("slow"), node.bins.join("calls"));
     fs::write(&script, SLOW)?;
+    fs::write(node.bins.join("given"), "10.77.0.10/24")?;
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
     let runtime = node.runtime(&json!({"ipam": {"type": "slow"}, "ipam_needs_interface": true}));
     let pod = Container::new("c1", &node.pod);

@@ -548,11 +548,15 @@ impl Desk {
         let linked = spec.mode == Mode::Link;
         // An older container of the pod, whose place this one takes: the one that has its link, or,
         // where an earlier attempt got half of the place, the last one that had.
+        // Where addresses come over the link, that is another one, and the place is taken with them.
+        let is_bare = matches!(&spec.source, Source::Leased(addresses) if addresses.is_empty());
         let older = self
             .entries
             .values()
             .filter(|other| {
                 linked
+                    && !is_bare
+                    && !other.is_bare()
                     && is_older(other, &id, spec.pod.as_ref())
                     && !self.works.contains_key(&other.id)
             })
@@ -579,7 +583,7 @@ impl Desk {
             return;
         }
         let work = match entry.is_bare() {
-            true => Work::bare(call, until, older),
+            true => Work::bare(call, until),
             false => Work::add(&entry, call, until, older),
         };
         self.held.insert(entry.workload());
@@ -653,14 +657,33 @@ impl Desk {
     ) {
         let Some(entry) = self.entries.get(id) else { return };
         let entry = Entry { addresses: given(&spec), spec, ..entry.clone() };
-        if let Err(failure) = self.alone(&entry) {
+        let placed: Vec<&Entry> = self
+            .entries
+            .values()
+            .filter(|other| {
+                is_older(other, id, entry.spec.pod.as_ref())
+                    && !other.host_interface.is_empty()
+                    && !other.is_bare()
+            })
+            .collect();
+        let newer = placed.iter().find(|other| other.begun.is_until(entry.begun) == Some(false));
+        let alone = newer.map_or(Ok(()), |newer| {
+            let text = format!("{} was asked for since, and is the pod's container now", newer.id);
+            Err(Failure::new(Cause::NameTaken, text))
+        });
+        if let Err(failure) = alone.and_then(|()| self.alone(&entry)) {
             self.bare.insert(id.clone(), now.steady.saturating_add(GIVE_BACK));
             out.push(Output::Answer(call, Err(failure)));
             return;
         }
         self.bare.remove(id);
         self.held.insert(entry.workload());
-        self.works.insert(id.clone(), Work::fulfil(&entry, call, until));
+        // Containers of the pod whose place this one takes; those without addresses have none.
+        let older = placed.into_iter().filter(|other| !self.works.contains_key(&other.id));
+        let (sharing, others) = older.partition(|other| {
+            other.addresses.iter().any(|address| entry.addresses.contains(address))
+        });
+        self.works.insert(id.clone(), Work::fulfil(&entry, call, until, sharing, others));
         self.entries.insert(id.clone(), entry);
         self.advance(id, out);
     }
@@ -675,7 +698,7 @@ impl Desk {
         out: &mut Vec<Output>,
     ) {
         self.bare.remove(id);
-        self.anew(now, id, |_| Work::bare(call, until, None), out);
+        self.anew(now, id, |_| Work::bare(call, until), out);
     }
 
     /// Begins to take an attachment down; nothing is being done for it.

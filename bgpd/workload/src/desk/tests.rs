@@ -647,6 +647,55 @@ fn an_address_asked_for_over_the_link_comes_after_it() {
 }
 
 #[test]
+fn an_older_container_keeps_its_link_until_the_newer_has_all_that_came_over_its_own() {
+    let mut rig = Rig::default();
+    let boot = "00000001";
+    let told = rig.live(1, "older", Some("web"));
+    let Some(Ok(Reply::Added(older))) = answered(&told, 1).cloned() else { panic!("{told:?}") };
+    let lease = |rig: &mut Rig, call, container: &str, addresses: &[[u8; 4]]| {
+        rig.now.up = Uptime::new(boot, call);
+        let addresses = addresses.iter().map(|octets| IpAddr::from(*octets)).collect();
+        let spec = Box::new(Spec { source: Source::Leased(addresses), ..spec(Some("web")) });
+        let until = rig.now.steady + PATIENCE;
+        rig.tell(Input::Add { call: CallId(call), id: id(container), spec, until })
+    };
+    let out = lease(&mut rig, 2, "newer", &[]);
+    let told = rig.until(out, "");
+    let Some(Ok(Reply::Added(bare))) = answered(&told, 2) else { panic!("{told:?}") };
+    assert!(!bare.host_interface.is_empty() && bare.host_interface != older.host_interface);
+    assert_eq!(rig.desk.entry(&id("older")), Some(&*older));
+    // What fails takes nothing from it.
+    let out = lease(&mut rig, 3, "newer", &[[10, 9, 0, 1]]);
+    rig.until(out, "publish");
+    let out = rig.fail("newer", Cause::Later);
+    assert!(matches!(answered(&out, 3), Some(Err(_))));
+    assert_eq!(rig.desk.entry(&id("older")), Some(&*older));
+    let out = rig.delete(4, "newer");
+    rig.until(out, "");
+    assert_eq!(rig.desk.entry(&id("older")), Some(&*older));
+    let out = lease(&mut rig, 5, "newer", &[]);
+    rig.until(out, "");
+    let out = lease(&mut rig, 6, "newer", &[[10, 9, 0, 1]]);
+    rig.until(out, "publish");
+    assert_eq!(rig.desk.entry(&id("older")), Some(&*older));
+    let out = rig.tell(Input::Done(id("newer"), Ok(Done::Done)));
+    assert_eq!(steps(&out), ["detach"]);
+    let told = rig.until(out, "");
+    let Some(Ok(Reply::Added(newer))) = answered(&told, 6) else { panic!("{told:?}") };
+    assert_eq!(newer.state, State::Live);
+    assert!(rig.desk.entry(&id("older")).is_some_and(|older| older.host_interface.is_empty()));
+    // Who comes back when another one was asked for since is not the pod's container.
+    let out = lease(&mut rig, 7, "third", &[]);
+    rig.until(out, "");
+    rig.now.up = Uptime::new(boot, 8);
+    let out = rig.add(8, "fourth", Some("web"));
+    rig.until(out, "");
+    let out = lease(&mut rig, 9, "third", &[[10, 9, 0, 3]]);
+    let Some(Err(failure)) = answered(&out, 9) else { panic!("{out:?}") };
+    assert!(failure.text.contains("fourth"), "{failure}");
+}
+
+#[test]
 fn a_link_that_nobody_comes_back_for_goes() {
     let mut rig = Rig::default();
     rig.bare(1, "c");

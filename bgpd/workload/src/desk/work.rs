@@ -130,18 +130,32 @@ impl Work {
         Self::new(Aim::Add { call, until, attempt: Attempt::First }, todo, older)
     }
 
-    /// A link without addresses; `older` as for [`Self::add`]. No state goes before: there is no
-    /// address that could be lost.
-    pub(super) fn bare(call: CallId, until: Duration, older: Option<Older>) -> Self {
-        let mut todo: VecDeque<_> = older.iter().flat_map(Older::detach).collect();
-        todo.extend([Stage::Record(State::Configured), Stage::Attach, Stage::Answer]);
-        Self::new(Aim::Add { call, until, attempt: Attempt::First }, todo, older)
+    /// A link without addresses. No state goes before: there is no address that could be lost.
+    pub(super) fn bare(call: CallId, until: Duration) -> Self {
+        let todo = [Stage::Record(State::Configured), Stage::Attach, Stage::Answer].into();
+        Self::new(Aim::Add { call, until, attempt: Attempt::First }, todo, None)
     }
 
-    /// The addresses for it.
-    pub(super) fn fulfil(entry: &Entry, call: CallId, until: Duration) -> Self {
-        let mut todo = VecDeque::from([Stage::Record(State::Configured), Stage::Disconnect]);
+    /// The addresses for it. Older containers of the pod keep their links until all of it is there but
+    /// that it is known so, unless they are `sharing` an address with it.
+    pub(super) fn fulfil(
+        entry: &Entry,
+        call: CallId,
+        until: Duration,
+        sharing: Vec<&Entry>,
+        others: Vec<&Entry>,
+    ) -> Self {
+        let detach = |older: Vec<&Entry>| -> Vec<Stage> {
+            let each = |older: &Entry| {
+                let (id, link) = (older.id.clone(), older.host_interface.clone());
+                Older { id, link }.detach().collect::<Vec<_>>()
+            };
+            older.into_iter().flat_map(each).collect()
+        };
+        let mut todo: VecDeque<_> = detach(sharing).into();
+        todo.extend([Stage::Record(State::Configured), Stage::Disconnect]);
         todo.extend([Stage::Fulfil, Stage::Reach, Stage::Publish]);
+        todo.extend(detach(others));
         if entry.spec.policy_wait > 0 {
             todo.push_back(Stage::AwaitPolicy);
         }

@@ -128,6 +128,7 @@ struct Sim {
     world: World,
     desk: Desk,
     now: Now,
+    told: u64,
     dice: Dice,
     /// What is under way.
     flying: Vec<(AttachmentId, Step)>,
@@ -149,6 +150,7 @@ impl Sim {
             world: World::default(),
             desk: Desk::default(),
             now: Now::default(),
+            told: 0,
             dice: Dice(seed),
             flying: Vec::new(),
             calls: BTreeMap::new(),
@@ -163,6 +165,8 @@ impl Sim {
 
     fn tell(&mut self, input: Input) {
         let mut out = Vec::new();
+        self.told += 1;
+        self.now.up = Uptime::new("00000001", self.told);
         self.desk.handle(self.now, input, &mut out);
         for output in out {
             match output {
