@@ -19,7 +19,7 @@ use crate::{
     api::{self, Stands},
     enforcer::Revisions,
     flows::Names,
-    http,
+    guard, http,
     kernel::{self, Choices, Outlets},
     link::Link,
     lock::NamespaceLock,
@@ -81,6 +81,7 @@ async fn serve(config: &Dataplane, path: &Path, reread: Reread<'_>) -> Result<()
     let mut kernel = kernel::start(linked, heard, looked, outlets, Choices::of(config))?;
     let witness = Witness::start(names, looks.clone())?;
     let mut tasks = JoinSet::new();
+    tasks.spawn(guard::sweep());
     let stands = Stands { kernel: status.clone(), stream: standing.clone() };
     tasks.spawn(api::serve(api_listener, looks, witness.clone(), stands));
     if let Some(listener) = listener {

@@ -1,9 +1,30 @@
 //! The guard behind the table, kept in step with it: what is attached never asks for a mark that the
 //! table does not set.
 
+use std::time::Duration;
+
 use policy_bpf::{Folder, Guard, Rule};
 use policy_nft::layout::Settings;
-use tracing::{error, info, warn};
+use tokio::{task, time};
+use tracing::{debug, error, info, warn};
+
+/// Takes away, now and every hour, the guards of network namespaces that nobody has any more.
+pub(crate) async fn sweep() {
+    let mut hours = time::interval(SWEEP);
+    loop {
+        hours.tick().await;
+        match task::spawn_blocking(policy_bpf::sweep).await {
+            Ok(Ok(0)) => {}
+            Ok(Ok(count)) => {
+                info!(count, "guards of network namespaces that are gone were removed")
+            }
+            Ok(Err(err)) => debug!(%err, "whose network namespace is gone cannot be told"),
+            Err(err) => warn!(%err, "guards that nobody needs were not looked for"),
+        }
+    }
+}
+
+const SWEEP: Duration = Duration::from_secs(60 * 60);
 
 /// The guard of this network namespace, if there is one.
 #[derive(Debug)]

@@ -35,7 +35,19 @@ impl Folder {
     pub fn own() -> Result<Self, GuardError> {
         let path = Path::new("/proc/thread-self/ns/net");
         let inode = done("open", path, fs::metadata(path))?.ino();
-        Ok(Self(Path::new(BPFFS).join(ALL).join(inode.to_string())))
+        Ok(Self(all().join(inode.to_string())))
+    }
+
+    /// Another one.
+    #[cfg(test)]
+    pub(crate) fn at(path: PathBuf) -> Self {
+        Self(path)
+    }
+
+    /// Where it is.
+    #[cfg(test)]
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
     }
 
     /// Takes the guard away, if there is any.
@@ -99,7 +111,16 @@ impl Folder {
     }
 }
 
-fn done<T>(what: &'static str, path: &Path, result: io::Result<T>) -> Result<T, GuardError> {
+/// Where the folders of all network namespaces are.
+pub(crate) fn all() -> PathBuf {
+    Path::new(BPFFS).join(ALL)
+}
+
+pub(crate) fn done<T>(
+    what: &'static str,
+    path: &Path,
+    result: io::Result<T>,
+) -> Result<T, GuardError> {
     result.map_err(|error| GuardError::Folder { what, path: path.to_owned(), error })
 }
 

@@ -10,6 +10,7 @@
 
 mod folder;
 mod program;
+mod stale;
 #[allow(unsafe_code, reason = "bpf(2) has no safe wrapper")]
 mod sys;
 
@@ -21,6 +22,7 @@ use std::{
 
 pub use folder::Folder;
 pub use program::ProgramError;
+pub use stale::sweep;
 use sys::RuleArray;
 
 /// Why there is no guard, or not as it should be.
