@@ -64,6 +64,12 @@ pub struct Settings {
     /// What the source becomes of what goes from such a range to elsewhere, for its family; that of the
     /// link it leaves by where nothing is said.
     pub masquerade_as: Option<IpAddr>,
+    /// The links by which it does, with `+` at the end for all that begin so; all where nothing is said.
+    pub masquerade_by: Option<String>,
+    /// Whether packets that connection tracking can make nothing of are dropped before policies are asked.
+    pub drops_invalid: bool,
+    /// Whether workloads may send IP in IP, where their policies let them.
+    pub ipip_from_workloads: bool,
     /// Whether floating addresses of workloads are used.
     pub floating: bool,
     /// Whether each decision about a connection is told of ([`seen`](crate::seen)).
@@ -97,6 +103,9 @@ impl Default for Settings {
             vxlan_port: Some(4789),
             pools: Vec::new(),
             masquerade_as: None,
+            masquerade_by: None,
+            drops_invalid: true,
+            ipip_from_workloads: false,
             floating: false,
             flows: false,
             log_rate: Rate { times: 10, seconds: 1, burst: 50 },
@@ -122,7 +131,7 @@ impl Settings {
     pub fn closed_to_workloads(&self, packet: &Packet) -> Option<&'static str> {
         let port = packet.ports().map(|(_, to)| to);
         match packet.protocol {
-            IPIP => Some("allowIPIPPacketsFromWorkloads"),
+            IPIP if !self.ipip_from_workloads => Some("allowIPIPPacketsFromWorkloads"),
             UDP if port.is_some() && port == self.vxlan_port => {
                 Some("allowVXLANPacketsFromWorkloads")
             }

@@ -124,6 +124,8 @@ impl Inputs {
         if self.felix(node, |felix| felix.allow_vxlan_packets_from_workloads) == Some(true) {
             settings.vxlan_port = None;
         }
+        settings.ipip_from_workloads =
+            self.felix(node, |felix| felix.allow_ipip_packets_from_workloads) == Some(true);
         let open = |list: Vec<ProtoPort>| list.iter().map(failsafe).collect();
         if let Some(list) = self.felix(node, |felix| felix.failsafe_inbound_host_ports.clone()) {
             settings.failsafe_inbound = open(list);
@@ -133,6 +135,10 @@ impl Inputs {
         }
         settings.masquerade_as =
             self.felix(node, |felix| felix.nat_outgoing_address).map(IpAddr::V4);
+        let by = self.felix(node, |felix| felix.iptables_nat_outgoing_interface_filter.clone());
+        settings.masquerade_by = by.filter(|by| !by.is_empty());
+        settings.drops_invalid =
+            self.felix(node, |felix| felix.disable_conntrack_invalid_check) != Some(true);
         settings.floating = self.felix(node, |felix| felix.floating_ips) == Some(Switch::Enabled);
         settings.log_prefix = self.felix(node, |felix| felix.log_prefix.clone());
         if let Some(rate) = self.felix(node, |felix| felix.log_action_rate_limit.clone())
@@ -147,10 +153,6 @@ impl Inputs {
         settings.marks = marks.unwrap_or(settings.marks);
         let any = self.felix(node, |felix| felix.workload_source_spoofing.clone());
         let unsupported = [
-            (
-                "allowIPIPPacketsFromWorkloads",
-                self.felix(node, |felix| felix.allow_ipip_packets_from_workloads) == Some(true),
-            ),
             ("workloadSourceSpoofing Any", any.as_deref() == Some("Any")),
             ("natPortRange", self.felix(node, |felix| felix.nat_port_range.clone()).is_some()),
         ];
@@ -213,23 +215,48 @@ fn is_of_pods(pool: &IpPoolSpec) -> bool {
 /// The fields of a FelixConfiguration that nobody here follows, nor says more of.
 fn unheeded(object: &serde_json::Value) -> Vec<String> {
     let fields = object.get("spec").and_then(serde_json::Value::as_object);
-    let given = fields.into_iter().flatten().filter(|(name, _)| {
-        // Every stored one has these.
+    let given = fields.into_iter().flatten().filter(|(name, value)| {
+        // Every stored one has some of these.
         let is_default = name.starts_with("bpf") && *name != "bpfEnabled";
-        !HEEDED.contains(&name.as_str()) && !is_default
+        let is = |wanted: &str| match value {
+            serde_json::Value::String(text) => text.eq_ignore_ascii_case(wanted),
+            serde_json::Value::Bool(is) => wanted.parse() == Ok(*is),
+            _ => false,
+        };
+        let is_done = DONE.iter().any(|(field, so)| field == name && so.iter().any(|so| is(so)));
+        !HEEDED.contains(&name.as_str()) && !is_default && !is_done
     });
     given.map(|(name, _)| name.clone()).collect()
 }
+
+/// What fields may say that is so whatever they say.
+const DONE: &[(&str, &[&str])] = &[
+    ("bpfEnabled", &["false"]),
+    // A table of our own stands behind and before nobody's rules.
+    ("chainInsertMode", &["insert", "append"]),
+    ("ipForwarding", &["Enabled"]),
+    ("ipv6Support", &["true"]),
+    ("natOutgoingExclusions", &["IPPoolsOnly"]),
+    ("nftablesFilterAllowAction", &["Accept"]),
+    ("nftablesFilterDenyAction", &["Drop"]),
+    ("nftablesFlowTableOffload", &["Disabled"]),
+    ("nftablesMangleAllowAction", &["Accept"]),
+    ("nftablesMode", &["Enabled", "Auto"]),
+    ("routeSyncDisabled", &["false"]),
+    ("wireguardHostEncryptionEnabled", &["false"]),
+];
 
 /// Fields of FelixConfiguration that are followed, here or by the node's daemon, or told of above.
 const HEEDED: &[&str] = &[
     "allowIPIPPacketsFromWorkloads",
     "allowVXLANPacketsFromWorkloads",
     "defaultEndpointToHostAction",
+    "disableConntrackInvalidCheck",
     "failsafeInboundHostPorts",
     "failsafeOutboundHostPorts",
     "floatingIPs",
     "interfacePrefix",
+    "iptablesNATOutgoingInterfaceFilter",
     "logActionRateLimit",
     "logActionRateLimitBurst",
     "logPrefix",

@@ -466,6 +466,15 @@ fn a_field_of_felix_configuration_without_effect_is_said_where_it_would_apply() 
     let heard =
         said("default", r#"{"floatingIPs":"Disabled","bpfConnectTimeLoadBalancing":"TCP"}"#);
     assert!(!heard.contains("without effect"), "{heard}");
+    // Nor is what holds whatever is said.
+    let so = r#"{"nftablesMode":"Auto","nftablesFilterDenyAction":"drop","chainInsertMode":"Append",
+        "ipv6Support":true,"bpfEnabled":false}"#;
+    let heard = said("default", so);
+    assert!(!heard.contains("without effect"), "{heard}");
+    let heard =
+        said("default", r#"{"nftablesMode":"Disabled","nftablesFilterDenyAction":"Reject"}"#);
+    let named = "nftablesMode, nftablesFilterDenyAction of default: without effect";
+    assert!(heard.contains(named), "{heard}");
     let nats = r#"{"floatingIPs":"Enabled","natOutgoingAddress":"192.0.2.7"}"#;
     let heard = said("default", nats);
     assert!(!heard.contains("without effect") && !heard.contains("not supported"), "{heard}");
@@ -810,4 +819,20 @@ fn links_that_begin_with_any_prefix_are_workloads() {
     let remarks = enforcer.hear(vec![felix("a,b,c,d,e,f,g,h,i"), in_sync(10)]);
     assert_eq!(enforcer.settings().prefixes.len(), 8);
     assert!(matches!(&remarks[..], [Remark::Ignored(text)] if text.contains("first 8")));
+}
+
+#[test]
+fn what_tracking_makes_nothing_of_and_by_which_links_is_masqueraded_are_felix_configurations() {
+    let mut enforcer = enforcing();
+    let felix = r#"{"apiVersion":"projectcalico.org/v3","kind":"FelixConfiguration","metadata":{
+        "name":"default"},"spec":{"disableConntrackInvalidCheck":true,"allowIPIPPacketsFromWorkloads":true,
+        "iptablesNATOutgoingInterfaceFilter":"eth+"}}"#;
+    let states = |enforcer: &mut Enforcer| table(enforcer).sets[&Name::of("states")].elements.len();
+    assert_eq!(states(&mut enforcer), 3);
+    let from = Name::of("from-workload");
+    let before = table(&mut enforcer).chains[&from].rules.len();
+    tell(&mut enforcer, vec![object(6, felix), in_sync(6)]);
+    assert_eq!(states(&mut enforcer), 2);
+    assert_eq!(table(&mut enforcer).chains[&from].rules.len(), before - 1);
+    assert_eq!(enforcer.settings().masquerade_by.as_deref(), Some("eth+"));
 }

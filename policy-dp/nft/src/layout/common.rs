@@ -7,8 +7,9 @@ use super::{
     floating::octets,
     pool_sets, source_sets, span_of,
     step::{
-        Part, address, changed_mark, differs, equals, in_set, is_family, link, link_begins_not,
-        looked_up, not_in_set, port_is, protocol_is, transport, verdict,
+        Part, address, changed_mark, differs, equals, in_set, is_family, link, link_begins,
+        link_begins_not, link_name, looked_up, not_in_set, port_is, protocol_is, transport,
+        verdict,
     },
 };
 use crate::{
@@ -36,6 +37,9 @@ impl Layout {
             (ct_state::ESTABLISHED, Verdict::Accept),
             (ct_state::RELATED, Verdict::Accept),
         ] {
+            if state == ct_state::INVALID && !self.settings.drops_invalid {
+                continue;
+            }
             states.elements.insert(Span::one(&state.to_ne_bytes()), Value::Verdict(end));
         }
         self.table.sets.insert(STATES.into(), states);
@@ -60,7 +64,10 @@ impl Layout {
         let encapsulated = |what: Vec<Expr>| {
             Rule::new([what, begun.clone(), verdict(Verdict::Drop)].concat(), None)
         };
-        let mut from = vec![encapsulated(protocol_is(IPIP))];
+        let mut from = Vec::new();
+        if !self.settings.ipip_from_workloads {
+            from.push(encapsulated(protocol_is(IPIP)));
+        }
         if let Some(port) = self.settings.vxlan_port {
             from.push(encapsulated([protocol_is(UDP), port_is(2, port)].concat()));
         }
@@ -175,6 +182,14 @@ impl Layout {
             let mut steps = is_family(family);
             steps.extend(in_set(address(family, Part::Source, Reg::FIRST), some));
             steps.extend(not_in_set(address(family, Part::Destination, Reg::FIRST), all));
+            match self.settings.masquerade_by.as_deref().map(|by| (by, by.strip_suffix('+'))) {
+                None | Some((_, Some(""))) => {}
+                Some((_, Some(prefix))) => steps.extend(link_begins(Part::Destination, prefix)),
+                Some((name, None)) => {
+                    steps.extend(link(Part::Destination));
+                    steps.push(equals(&link_name(name)));
+                }
+            }
             match self.settings.masquerade_as.filter(|own| own.is_ipv4() == (family == Field::Ipv4))
             {
                 Some(own) => {

@@ -376,6 +376,14 @@ fn pods_of_a_masquerading_pool_reach_others_by_the_hosts_address() {
     assert_eq!(cluster.enforce(&mut keeper, &settings), 3);
     front.udp("10.1.0.1", "192.0.2.2", 80, true);
     web.tcp("10.1.0.3", 80, true);
+    // Only what leaves by some links.
+    for (by, is) in
+        [("world", false), ("world0", true), ("eth+", false), ("wor+", true), ("+", true)]
+    {
+        settings.masquerade_by = Some(by.to_owned());
+        cluster.enforce(&mut keeper, &settings);
+        front.udp("10.1.0.1", "192.0.2.2", 80, is);
+    }
 }
 
 #[test]
