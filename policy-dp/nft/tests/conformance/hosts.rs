@@ -31,6 +31,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use crate::{
     cluster,
     pods::{report_skipped, run},
+    random,
     wire::{Family, Probe},
 };
 
@@ -543,6 +544,46 @@ fn differences(who: &str, is: &BTreeSet<At>, expected: &BTreeSet<At>) -> Vec<Str
     is.symmetric_difference(expected).map(line).take(12).collect()
 }
 
+/// What the kernel does with a case, and what the oracle says: what arrives, what is answered, what the oracle
+/// lets arrive, and the steps of another process to adopt the table.
+fn run_case(rig: &mut Rig, case: &Case, few: usize) -> ([BTreeSet<At>; 3], usize) {
+    let (settings, resources) = (Settings { few, ..case.settings() }, case.resources());
+    let mut graph = Graph::new("here");
+    resources.iter().for_each(|(key, resource)| graph.update(key, Some(resource.clone())));
+    graph.in_sync();
+    let mut state = State::default();
+    state.apply(&graph.flush());
+    let links = layout::links(&state, &settings, &interfaces());
+    let layout = Layout::new(settings.clone(), &state, &links);
+    let [_, again] = rig.enforce(layout.table());
+    let oracle = Oracle { naive: Naive::new(resources.values()), settings };
+    let oracle = places().filter(|at| oracle.arrives(*at)).collect();
+    let [arrived, answered] = rig.probe();
+    ([arrived, answered, oracle], again)
+}
+
+/// `MARGAY_CONFORMANCE_SETS` and `MARGAY_CONFORMANCE_SEED` for more of them, and for others.
+#[test]
+fn packets_of_a_host_go_where_the_oracle_says_whatever_the_policies() {
+    let Some(mut rig) = Rig::new() else { return };
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let first = number("MARGAY_CONFORMANCE_SEED").unwrap_or(1);
+    let sets = number("MARGAY_CONFORMANCE_SETS").unwrap_or(60);
+    let (mut let_in, mut kept_out) = (0, 0);
+    for seed in first..first + sets {
+        let text = random::hosts(seed);
+        for case in read(&text) {
+            let few = if seed % 2 == 0 { 0 } else { Settings::default().few };
+            let ([arrived, _, oracle], _) = run_case(&mut rig, &case, few);
+            let wrong = differences("kernel", &arrived, &oracle);
+            assert!(wrong.is_empty(), "{text}\n{}", wrong.join("\n"));
+            let_in += oracle.len();
+            kept_out += places().count() - oracle.len();
+        }
+    }
+    assert!(sets < 4 || let_in > 0 && kept_out > 0, "{let_in} let in, {kept_out} not");
+}
+
 #[test]
 fn host_endpoints_of_all_classes_do_what_they_say() {
     let Some(mut rig) = Rig::new() else { return };
@@ -551,18 +592,7 @@ fn host_endpoints_of_all_classes_do_what_they_say() {
     // With lists of policies asked as they are, and with every one asked by whom it concerns.
     let each = |case| [Settings::default().few, 0].map(|few| (case, few));
     for (case, few) in cases.iter().flat_map(each) {
-        let (settings, resources) = (Settings { few, ..case.settings() }, case.resources());
-        let mut graph = Graph::new("here");
-        resources.iter().for_each(|(key, resource)| graph.update(key, Some(resource.clone())));
-        graph.in_sync();
-        let mut state = State::default();
-        state.apply(&graph.flush());
-        let links = layout::links(&state, &settings, &interfaces());
-        let layout = Layout::new(settings.clone(), &state, &links);
-        let [_, again] = rig.enforce(layout.table());
-        let oracle = Oracle { naive: Naive::new(resources.values()), settings };
-        let oracle: BTreeSet<At> = places().filter(|at| oracle.arrives(*at)).collect();
-        let [arrived, answered] = rig.probe();
+        let ([arrived, answered, oracle], again) = run_case(&mut rig, case, few);
         let expected = places().filter(|at| case.is_answered(*at)).collect();
         let mut wrong = differences("by hand", &case.arrived, &oracle);
         wrong.extend(differences("kernel", &arrived, &oracle));

@@ -245,3 +245,100 @@ pub fn case(seed: u64) -> String {
     text += &dice.slice(0);
     text
 }
+
+impl Dice {
+    fn host_side(&mut self, ports: bool) -> String {
+        let nets = [
+            "192.0.2.0/24",
+            "192.0.2.2/32",
+            "198.51.100.0/24",
+            "198.51.100.2/32",
+            "10.1.0.0/16",
+            "0.0.0.0/0",
+            "203.0.113.9/32",
+        ];
+        let mut parts = Vec::new();
+        if self.chance(45) {
+            let two = std::collections::BTreeSet::from([self.one(&nets), self.one(&nets[..2])]);
+            parts.push(format!("nets: [{}]", two.into_iter().collect::<Vec<_>>().join(", ")));
+        }
+        if self.chance(15) {
+            parts.push(format!("notNets: [{}]", self.one(&nets[1..5])));
+        }
+        if self.chance(15) {
+            let key = self.one(&["selector", "notSelector"]);
+            parts.push(format!("{key}: \"{}\"", self.one(&["pod == 'pod'", "set == 'a'"])));
+        }
+        if ports && self.chance(60) {
+            let what = self.one(&["80", "22", "81", "'79:81'", "8080, 80"]);
+            parts.push(format!("{}: [{what}]", self.one(&["ports", "ports", "notPorts"])));
+        }
+        format!("{{ {} }}", parts.join(", "))
+    }
+
+    fn host_rules(&mut self) -> String {
+        let rules = (0..self.below(4)).map(|_| {
+            let action = self.one(&["Allow", "Allow", "Allow", "Deny", "Pass", "Log"]);
+            let protocol = self.one(&["", "TCP", "TCP", "UDP", "ICMP"]);
+            let mut text = format!("{{ action: {action}");
+            if !protocol.is_empty() {
+                text += &format!(", protocol: {protocol}");
+            }
+            if self.chance(60) {
+                text += &format!(", source: {}", self.host_side(false));
+            }
+            if self.chance(60) {
+                let ports = matches!(protocol, "TCP" | "UDP");
+                text += &format!(", destination: {}", self.host_side(ports));
+            }
+            text + " }"
+        });
+        rules.collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Host endpoints and policies of all classes for them and for the pod; in words of `hosts.cases`.
+pub fn hosts(seed: u64) -> String {
+    let mut dice = Dice(seed ^ 0x0570_u64.rotate_left(32));
+    let mut text = format!("= seed {seed}\n");
+    if dice.chance(25) {
+        text += "felix { drop }\n";
+    }
+    if dice.chance(50) {
+        text += "set a { nets: [192.0.2.2/32, 198.51.100.0/25] }\n";
+    }
+    for (name, place, percent) in [("eth0", "eth0", 85), ("eth1", "eth1", 50), ("all", "'*'", 30)] {
+        if dice.chance(percent) {
+            let profiles = dice.one(&["", ", profiles: [projectcalico-default-allow]"]);
+            text += &format!("hep {name} {{ interfaceName: {place}{profiles} }}\n");
+        }
+    }
+    for number in 0..2 + dice.below(6) {
+        let selector = dice.one(&[
+            "host == 'eth0'",
+            "has(host)",
+            "has(host)",
+            "host in {'eth1', 'all'}",
+            "all()",
+            "pod == 'pod'",
+        ]);
+        let order = 10 * dice.below(4);
+        let (ingress, egress) = (dice.host_rules(), dice.host_rules());
+        let both = format!("types: [Ingress, Egress], ingress: [{ingress}], egress: [{egress}]");
+        let of = dice.below(5);
+        // What is not tracked is not rewritten, which happens to what comes by eth0.
+        let selector = if of == 3 { "host == 'eth1'" } else { selector };
+        let class = match of {
+            0 | 1 => both,
+            2 => format!("applyOnForward: true, {both}"),
+            3 => format!("applyOnForward: true, doNotTrack: true, {both}"),
+            _ => {
+                format!(
+                    "applyOnForward: true, preDNAT: true, types: [Ingress], ingress: [{ingress}]"
+                )
+            }
+        };
+        text += &format!("gnp p{number} {{ order: {order}, selector: \"{selector}\", {class} }}\n");
+    }
+    text
+}
