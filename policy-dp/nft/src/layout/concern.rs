@@ -126,15 +126,22 @@ impl Policies {
         digest
     }
 
-    /// Who concerns packets, where addresses meet any of `rows` or nothing. A line of up to `few` is short
-    /// enough for whoever it concerns.
-    pub fn plan(&self, rows: BTreeSet<BTreeSet<Criterion>>, few: usize) -> Plan {
+    /// Who concerns packets, where addresses of so many `classes` meet any of `rows`, and others nothing. A
+    /// line of up to `few` is short enough for whoever it concerns.
+    pub fn plan(&self, rows: BTreeSet<BTreeSet<Criterion>>, classes: usize, few: usize) -> Plan {
         let all: Vec<&Hint> = self.hints.iter().collect();
-        // How many policies may stand in all lines together.
-        let mut room = self.count.saturating_mul(8).saturating_add(4096);
+        // How many policies may stand in all lines together, and elements in maps: there may be hundreds
+        // of short lists on a node.
+        let [short, long] = [(32, 512), (8, 4096)]
+            .map(|(each, more)| self.count.saturating_mul(each).saturating_add(more));
+        let mut room = short.min(long);
         let mut any_room = room;
         let any = node(&all, Told::Nothing, few, &mut any_room);
-        if let Some(plan) = self.by_address(rows, few, &mut room)
+        let by_address = room.checked_sub(classes).and_then(|left| {
+            room = left;
+            self.by_address(rows, few, &mut room)
+        });
+        if let Some(plan) = by_address
             && any.as_ref().is_none_or(|any| plan.shortest() < any.longest())
         {
             return plan;

@@ -157,7 +157,7 @@ impl Layout {
         let policies = source.concern(state);
         let classes = self.directory.rows(name);
         let rows = classes.values().cloned().collect();
-        let (meeting, others) = match policies.plan(rows, self.settings.few) {
+        let (meeting, others) = match policies.plan(rows, classes.len(), self.settings.few) {
             Plan::Straight => return self.write(state, name.clone(), source),
             Plan::Any(node) => (BTreeMap::new(), node),
             Plan::ByAddress { meeting, others } => (meeting, others),

@@ -39,7 +39,7 @@ fn meets(nets: &[&str]) -> BTreeSet<Criterion> {
 
 fn plan(policies: &[Vec<Rule>], rows: &[&[&str]], few: usize) -> Plan {
     let policies = Policies::new(policies.iter().map(Vec::as_slice), Direction::Ingress);
-    policies.plan(rows.iter().map(|row| meets(row)).collect(), few)
+    policies.plan(rows.iter().map(|row| meets(row)).collect(), rows.len(), few)
 }
 
 fn of(plan: &Plan, row: &[&str]) -> Node {
@@ -198,7 +198,7 @@ fn a_set_that_any_rule_shuns_tells_nothing() {
     let policies = Policies::new(rules.iter().map(Vec::as_slice), Direction::Ingress);
     assert_eq!(policies.criteria(), [Criterion::Set(*two)].into());
     let Plan::ByAddress { meeting, others } =
-        policies.plan([[Criterion::Set(*two)].into()].into(), 1)
+        policies.plan([[Criterion::Set(*two)].into()].into(), 1, 1)
     else {
         panic!("not by address")
     };
