@@ -132,14 +132,24 @@ fn expression(e: &mut Encoder, expr: &Expr) {
                 e.text(LOG_PREFIX, short(&log.prefix, LONGEST_PREFIX));
             }
         }),
-        Expr::Rewrite { which, six, from } => named(e, "nat", |e| {
+        Expr::Rewrite { which, six, from, ports } => named(e, "nat", |e| {
             e.u32(NAT_TYPE, rewritten_number(*which));
             e.u32(NAT_FAMILY, if *six { FAMILY_IPV6 } else { FAMILY_IPV4 });
             e.u32(NAT_ADDRESS_MIN, register(*from));
             e.u32(NAT_ADDRESS_MAX, register(*from));
-            e.u32(NAT_FLAGS, MAP_ADDRESSES);
+            if let Some((low, high)) = ports {
+                e.u32(NAT_PORT_MIN, register(*low));
+                e.u32(NAT_PORT_MAX, register(*high));
+            }
+            e.u32(NAT_FLAGS, MAP_ADDRESSES | ports.map_or(0, |_| MAP_PORTS));
         }),
-        Expr::Masquerade => named(e, "masq", |e| e.u32(MASQ_FLAGS, RANDOM_FULLY)),
+        Expr::Masquerade { ports } => named(e, "masq", |e| {
+            e.u32(MASQ_FLAGS, RANDOM_FULLY | ports.map_or(0, |_| MAP_PORTS));
+            if let Some((low, high)) = ports {
+                e.u32(MASQ_PORT_MIN, register(*low));
+                e.u32(MASQ_PORT_MAX, register(*high));
+            }
+        }),
         Expr::Notrack => named(e, "notrack", |_| {}),
     }
     e.close(element);

@@ -295,9 +295,14 @@ pub enum Expr {
         six: bool,
         /// Where the new one is.
         from: Reg,
+        /// Where the first and the last of the ports are that it may get; its own where nothing is said.
+        ports: Option<(Reg, Reg)>,
     },
     /// Rewrites the source to the address of the link it leaves by, to a random port.
-    Masquerade,
+    Masquerade {
+        /// Where the first and the last of those are; any where nothing is said.
+        ports: Option<(Reg, Reg)>,
+    },
     /// Exempts the packet from connection tracking.
     Notrack,
 }

@@ -64,6 +64,8 @@ pub struct Settings {
     /// What the source becomes of what goes from such a range to elsewhere, for its family; that of the
     /// link it leaves by where nothing is said.
     pub masquerade_as: Option<IpAddr>,
+    /// The ports, first and last, that it gets in TCP and UDP; any where nothing is said.
+    pub masquerade_ports: Option<(u16, u16)>,
     /// The links by which it does, with `+` at the end for all that begin so; all where nothing is said.
     pub masquerade_by: Option<String>,
     /// Whether packets that connection tracking can make nothing of are dropped before policies are asked.
@@ -103,6 +105,7 @@ impl Default for Settings {
             vxlan_port: Some(4789),
             pools: Vec::new(),
             masquerade_as: None,
+            masquerade_ports: None,
             masquerade_by: None,
             drops_invalid: true,
             ipip_from_workloads: false,

@@ -265,7 +265,7 @@ async fn the_status_names_what_is_not_as_it_says_and_what_waits() {
         "destination":{"nets":["fd00::/8"]}}]}"#;
     let odd = object("GlobalNetworkPolicy", None, "odd", odd);
     let bad = object("GlobalNetworkPolicy", None, "bad", r#"{"selector":"app =="}"#);
-    let felix = object("FelixConfiguration", None, "default", r#"{"natPortRange":"100:200"}"#);
+    let felix = object("FelixConfiguration", None, "default", r#"{"ipv6Support":false}"#);
     let mut enforcer = hearing(vec![odd, bad, felix]);
     let event = Event::Object(pod("new", "\"10.0.0.77/32\""));
     let in_sync = Event::InSync(InSync { revision: 99 });
@@ -290,7 +290,7 @@ async fn the_status_names_what_is_not_as_it_says_and_what_waits() {
     let broken = texts(answer.broken);
     assert!(broken.iter().any(|text| text.starts_with("|GlobalNetworkPolicy bad: ")), "{broken:?}");
     let ignored = texts(answer.ignored);
-    assert!(ignored.iter().any(|text| text.contains("natPortRange")), "{ignored:?}");
+    assert!(ignored.iter().any(|text| text.contains("ipv6Support")), "{ignored:?}");
     assert!(answer.unheard.contains("asked"));
 }
 

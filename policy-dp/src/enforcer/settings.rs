@@ -135,6 +135,8 @@ impl Inputs {
         }
         settings.masquerade_as =
             self.felix(node, |felix| felix.nat_outgoing_address).map(IpAddr::V4);
+        let ports = self.felix(node, |felix| felix.nat_port_range.clone());
+        settings.masquerade_ports = ports.and_then(|ports| ports.range());
         let by = self.felix(node, |felix| felix.iptables_nat_outgoing_interface_filter.clone());
         settings.masquerade_by = by.filter(|by| !by.is_empty());
         settings.drops_invalid =
@@ -152,10 +154,7 @@ impl Inputs {
         let marks = self.felix(node, |felix| felix.nftables_mark_mask).and_then(Marks::of);
         settings.marks = marks.unwrap_or(settings.marks);
         let any = self.felix(node, |felix| felix.workload_source_spoofing.clone());
-        let unsupported = [
-            ("workloadSourceSpoofing Any", any.as_deref() == Some("Any")),
-            ("natPortRange", self.felix(node, |felix| felix.nat_port_range.clone()).is_some()),
-        ];
+        let unsupported = [("workloadSourceSpoofing Any", any.as_deref() == Some("Any"))];
         let unsupported = unsupported.into_iter().filter(|(_, given)| *given);
         ignored
             .extend(unsupported.map(|(name, _)| format!("{name}: not supported in this version")));

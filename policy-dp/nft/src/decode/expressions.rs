@@ -12,11 +12,12 @@ use crate::{
         FIB_RESULT, FIB_RESULT_ADDRTYPE, FIB_RESULT_OIF, IMMEDIATE_DATA, IMMEDIATE_DREG,
         LIMIT_BURST, LIMIT_F_INVERTED, LIMIT_FLAGS, LIMIT_PACKETS, LIMIT_RATE, LIMIT_TYPE,
         LIMIT_UNIT, LOG_GROUP, LOG_PREFIX, LOOKUP_DREG, LOOKUP_FLAGS, LOOKUP_INVERTED, LOOKUP_SET,
-        LOOKUP_SREG, MAP_ADDRESSES, MASQ_FLAGS, META_DREG, META_IIFNAME, META_KEY, META_L4PROTO,
-        META_MARK, META_NFPROTO, META_OIFNAME, META_SREG, NAT_ADDRESS_MAX, NAT_ADDRESS_MIN,
-        NAT_DESTINATION, NAT_FAMILY, NAT_FLAGS, NAT_SOURCE, NAT_TYPE, PAYLOAD_BASE, PAYLOAD_DREG,
-        PAYLOAD_LEN, PAYLOAD_NETWORK, PAYLOAD_OFFSET, PAYLOAD_TRANSPORT, RANDOM_FULLY, RANGE_FROM,
-        RANGE_OP, RANGE_SREG, RANGE_TO, REGISTER_1, REGISTER_32, REGISTER_VERDICT, UDATA_COMMENT,
+        LOOKUP_SREG, MAP_ADDRESSES, MAP_PORTS, MASQ_FLAGS, MASQ_PORT_MAX, MASQ_PORT_MIN, META_DREG,
+        META_IIFNAME, META_KEY, META_L4PROTO, META_MARK, META_NFPROTO, META_OIFNAME, META_SREG,
+        NAT_ADDRESS_MAX, NAT_ADDRESS_MIN, NAT_DESTINATION, NAT_FAMILY, NAT_FLAGS, NAT_PORT_MAX,
+        NAT_PORT_MIN, NAT_SOURCE, NAT_TYPE, PAYLOAD_BASE, PAYLOAD_DREG, PAYLOAD_LEN,
+        PAYLOAD_NETWORK, PAYLOAD_OFFSET, PAYLOAD_TRANSPORT, RANDOM_FULLY, RANGE_FROM, RANGE_OP,
+        RANGE_SREG, RANGE_TO, REGISTER_1, REGISTER_32, REGISTER_VERDICT, UDATA_COMMENT,
         VERDICT_ACCEPT, VERDICT_CHAIN, VERDICT_CODE, VERDICT_DROP, VERDICT_GOTO, VERDICT_JUMP,
         VERDICT_RETURN,
     },
@@ -119,8 +120,10 @@ fn expression(value: &[u8]) -> Option<Expr> {
         "log" => log(&p),
         "nat" => rewrite(&p),
         "masq" => {
-            let plain = p.0.len() == 1 && p.number(MASQ_FLAGS)? == RANDOM_FULLY;
-            plain.then_some(Expr::Masquerade)
+            let ports = ports(&p, MASQ_PORT_MIN, MASQ_PORT_MAX)?;
+            let (more, flags) = ports.map_or((0, 0), |_| (2, MAP_PORTS));
+            let plain = p.0.len() == 1 + more && p.number(MASQ_FLAGS)? == RANDOM_FULLY | flags;
+            plain.then_some(Expr::Masquerade { ports })
         }
         "notrack" => Some(Expr::Notrack),
         _ => None,
@@ -215,11 +218,21 @@ fn rewrite(p: &Parts<'_>) -> Option<Expr> {
         _ => return None,
     };
     let from = p.register(NAT_ADDRESS_MIN)?;
-    // One address for all, and ports as they are.
-    let plain = p.0.len() == 5
+    // One address for all.
+    let ports = ports(p, NAT_PORT_MIN, NAT_PORT_MAX)?;
+    let (more, flags) = ports.map_or((0, 0), |_| (2, MAP_PORTS));
+    let plain = p.0.len() == 5 + more
         && p.register(NAT_ADDRESS_MAX)? == from
-        && p.number(NAT_FLAGS)? == MAP_ADDRESSES;
-    plain.then_some(Expr::Rewrite { which, six, from })
+        && p.number(NAT_FLAGS)? == MAP_ADDRESSES | flags;
+    plain.then_some(Expr::Rewrite { which, six, from, ports })
+}
+
+/// Where ports stand, if any do.
+fn ports(p: &Parts<'_>, low: u16, high: u16) -> Option<Option<(Reg, Reg)>> {
+    if !p.any(&[low]) {
+        return Some(None);
+    }
+    Some(Some((p.register(low)?, p.register(high)?)))
 }
 
 fn limit(p: &Parts<'_>) -> Option<Expr> {

@@ -182,6 +182,8 @@ pub const NAT_TYPE: u16 = 1;
 pub const NAT_FAMILY: u16 = 2;
 pub const NAT_ADDRESS_MIN: u16 = 3;
 pub const NAT_ADDRESS_MAX: u16 = 4;
+pub const NAT_PORT_MIN: u16 = 5;
+pub const NAT_PORT_MAX: u16 = 6;
 pub const NAT_FLAGS: u16 = 7;
 pub const NAT_SOURCE: u32 = 0;
 pub const NAT_DESTINATION: u32 = 1;
@@ -190,8 +192,12 @@ pub const FAMILY_IPV4: u32 = 2;
 pub const FAMILY_IPV6: u32 = 10;
 /// `NF_NAT_RANGE_MAP_IPS`: the kernel adds it by itself, and tells it.
 pub const MAP_ADDRESSES: u32 = 1;
+/// `NF_NAT_RANGE_PROTO_SPECIFIED`.
+pub const MAP_PORTS: u32 = 2;
 
 pub const MASQ_FLAGS: u16 = 1;
+pub const MASQ_PORT_MIN: u16 = 2;
+pub const MASQ_PORT_MAX: u16 = 3;
 pub const RANDOM_FULLY: u32 = 16;
 
 /// How `nft` tags a remark in what a table or rule carries for its user.

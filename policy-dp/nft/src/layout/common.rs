@@ -1,10 +1,13 @@
 //! What is there for all workloads, whatever endpoints there are: base chains, the check of sources,
 //! what goes from workloads to their own host, and what is masqueraded.
 
+use std::net::IpAddr;
+
 use super::{
     DHCP, FAMILIES, FINDING, FROM, HOST_FROM, ICMPV6, IPIP, LINK_LOCAL, LOCAL_SOURCES, Layout,
     NEIGHBOUR_KINDS, OTHER_LINKS, SOURCES, STATES, TO, TO_HOST, ToHost, UDP, by_state,
     floating::octets,
+    hosts::TCP,
     pool_sets, source_sets, span_of,
     step::{
         Part, address, changed_mark, differs, equals, in_set, is_family, link, link_begins,
@@ -13,7 +16,7 @@ use super::{
     },
 };
 use crate::{
-    expr::{Base, Ct, Expr, Reg, Rewritten, Rule, Verdict, ct_state},
+    expr::{Base, Ct, Expr, Octets, Reg, Rewritten, Rule, Verdict, ct_state},
     table::{Chain, ChainKind, Field, Hook, HookPoint, Set, Shape, Span, Value, disjoint},
 };
 
@@ -190,19 +193,43 @@ impl Layout {
                     steps.push(equals(&link_name(name)));
                 }
             }
-            match self.settings.masquerade_as.filter(|own| own.is_ipv4() == (family == Field::Ipv4))
-            {
-                Some(own) => {
-                    steps.push(Expr::Load { to: Reg::FIRST, value: octets(own) });
-                    let (which, six) = (Rewritten::Source, own.is_ipv6());
-                    steps.push(Expr::Rewrite { which, six, from: Reg::FIRST });
-                }
-                None => steps.push(Expr::Masquerade),
+            let protocols = self
+                .settings
+                .masquerade_ports
+                .iter()
+                .flat_map(|ports| [TCP, UDP].map(|number| (protocol_is(number), Some(*ports))));
+            let six = family == Field::Ipv6;
+            let own = self.settings.masquerade_as.filter(|own| own.is_ipv6() == six);
+            for (mut is, ports) in protocols.chain([(Vec::new(), None)]) {
+                is.splice(..0, steps.iter().cloned());
+                is.extend(masqueraded(own, ports));
+                rules.push(Rule::new(is, Some("natOutgoing")));
             }
-            rules.push(Rule::new(steps, Some("natOutgoing")));
         }
         self.table.chains.insert("nat-postrouting".into(), Chain { hook, rules });
     }
+}
+
+/// Gives the source this address, or the one of the link it leaves by, and one of these ports.
+fn masqueraded(own: Option<IpAddr>, ports: Option<(u16, u16)>) -> Vec<Expr> {
+    let (mut steps, mut at) = (Vec::new(), None);
+    if let Some((first, last)) = ports {
+        // Behind an address of either family.
+        let registers = (Reg::at(4), Reg::at(5));
+        for (to, port) in [(registers.0, first), (registers.1, last)] {
+            steps.push(Expr::Load { to, value: Octets::from_slice(&port.to_be_bytes()) });
+        }
+        at = Some(registers);
+    }
+    match own {
+        Some(own) => {
+            steps.push(Expr::Load { to: Reg::FIRST, value: octets(own) });
+            let (which, six) = (Rewritten::Source, own.is_ipv6());
+            steps.push(Expr::Rewrite { which, six, from: Reg::FIRST, ports: at });
+        }
+        None => steps.push(Expr::Masquerade { ports: at }),
+    }
+    steps
 }
 
 /// Goes on for what a client of DHCP sends to a server or relay: UDP from one well-known port to the other.

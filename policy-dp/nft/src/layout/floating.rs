@@ -44,7 +44,7 @@ impl Layout {
             let six = family == Field::Ipv6;
             let rewrite = |map: &str, which| {
                 let value = Expr::ValueOf { map: map.into(), from: Reg::FIRST, to: Reg::FIRST };
-                [value, Expr::Rewrite { which, six, from: Reg::FIRST }]
+                [value, Expr::Rewrite { which, six, from: Reg::FIRST, ports: None }]
             };
             let mut steps = is_family(family);
             steps.extend(address(family, Part::Destination, Reg::FIRST));

@@ -409,4 +409,4 @@ const FAILSAFE_SETS: [[&str; 2]; 2] =
 const NEIGHBOURS: (u8, u8) = (130, 136);
 /// A later one of listeners.
 const LISTENERS: u8 = 143;
-const TCP: u8 = 6;
+pub(super) const TCP: u8 = 6;

@@ -376,6 +376,20 @@ fn pods_of_a_masquerading_pool_reach_others_by_the_hosts_address() {
     assert_eq!(cluster.enforce(&mut keeper, &settings), 3);
     front.udp("10.1.0.1", "192.0.2.2", 80, true);
     web.tcp("10.1.0.3", 80, true);
+    // From ports that are chosen for them, with the address and without.
+    world.within(|| {
+        run("ip route del blackhole 192.0.2.1");
+        run("nft add table ip some");
+        run("nft add chain ip some in { type filter hook input priority 0 ; }");
+        run("nft add rule ip some in udp dport 80 udp sport != 20000-20009 drop");
+    });
+    front.udp("10.1.0.1", "192.0.2.2", 80, false);
+    settings.masquerade_ports = Some((20_000, 20_009));
+    assert_eq!(cluster.enforce(&mut keeper, &settings), 7);
+    front.udp("10.1.0.1", "192.0.2.2", 80, true);
+    settings.masquerade_as = None;
+    cluster.enforce(&mut keeper, &settings);
+    front.udp("10.1.0.1", "192.0.2.2", 80, true);
     // Only what leaves by some links.
     for (by, is) in
         [("world", false), ("world0", true), ("eth+", false), ("wor+", true), ("+", true)]

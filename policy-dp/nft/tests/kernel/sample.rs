@@ -67,7 +67,7 @@ pub fn everything() -> Table {
         ("through", states()),
         ("through", Rule::new(links(), Some("by the link it came in"))),
         ("through", concatenated()),
-        ("nat-out", rule(vec![Expr::Masquerade])),
+        ("nat-out", rule(vec![Expr::Masquerade { ports: None }])),
         ("nat-out", source_rewritten()),
         ("nat-in", destination_rewritten()),
         ("policy", logged()),
@@ -207,7 +207,7 @@ fn destination_rewritten() -> Rule {
         Expr::Cmp { from: Reg::FIRST, how: Compare::Equal, value: octets(&[2]) },
         Expr::Payload { base: Base::Network, offset: 16, len: 4, to: Reg::FIRST },
         Expr::ValueOf { map: "inside".into(), from: Reg::FIRST, to: Reg::at(4) },
-        Expr::Rewrite { which: Rewritten::Destination, six: false, from: Reg::at(4) },
+        Expr::Rewrite { which: Rewritten::Destination, six: false, from: Reg::at(4), ports: None },
     ])
 }
 
@@ -218,7 +218,7 @@ fn source_rewritten() -> Rule {
         Expr::Payload { base: Base::Network, offset: 8, len: 16, to: Reg::FIRST },
         Expr::Payload { base: Base::Network, offset: 24, len: 16, to: Reg::at(4) },
         Expr::ValueOf { map: "outside6".into(), from: Reg::FIRST, to: Reg::FIRST },
-        Expr::Rewrite { which: Rewritten::Source, six: true, from: Reg::FIRST },
+        Expr::Rewrite { which: Rewritten::Source, six: true, from: Reg::FIRST, ports: None },
     ])
 }
 
